@@ -1,0 +1,26 @@
+"""Small meshes with known properties, for the tests."""
+
+import numpy as np
+import trimesh
+
+
+def sphere(radius=1.0, subdivisions=4, center=(0.0, 0.0, 0.0)):
+    mesh = trimesh.creation.icosphere(subdivisions=subdivisions, radius=radius)
+    mesh.apply_translation(center)
+    return mesh
+
+
+def sphere_with_holes(radius=1.0, directions=((0, 0, -1),), angle=0.35):
+    """A sphere without the faces within `angle` radians of each direction: one round hole each."""
+    mesh = sphere(radius, subdivisions=5)
+    axes = np.asarray(directions, float) / np.linalg.norm(directions, axis=-1, keepdims=True)
+    cosine = (mesh.triangles_center / np.linalg.norm(mesh.triangles_center, axis=-1, keepdims=True)) @ axes.T
+    mesh.update_faces((cosine < np.cos(angle)).all(-1))
+    mesh.remove_unreferenced_vertices()
+    return mesh
+
+
+def torn_box(extents=(2.0, 1.0, 0.5)):
+    """A closed box in which every face has vertices of its own, as texture seams and STL files make them."""
+    box = trimesh.creation.box(extents=extents)
+    return trimesh.Trimesh(box.vertices[box.faces].reshape(-1, 3), np.arange(36).reshape(12, 3), process=False)

@@ -1,0 +1,233 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from winner_nerfstudio import NoiseSchedule, Siren, siren_init_, winner_init_
+from winner_nerfstudio.networks import Sine
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def linears(module):
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+class Lambda(nn.Module):
+    """A sine as people write it: no omega_0 attribute to be found."""
+
+    def forward(self, x):
+        return torch.sin(30 * x)
+
+
+class Custom(nn.Module):
+    """A network that is no Sequential and has layers that WINNER must leave alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.ModuleDict({"a": nn.Linear(2, 64), "b": nn.Linear(64, 64)})
+        self.head = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+
+
+@given(st.integers(1, 4), st.integers(2, 64), st.integers(2, 5), st.floats(1, 100), st.integers(0, 2**40))
+@settings(max_examples=40, deadline=None)
+def test_siren_weights_keep_their_bounds(in_dim, hidden, layers, omega, seed):
+    network = Siren(in_dim, 2, hidden, layers, omega_0=omega)
+    siren_init_(network, seed=seed)
+    first, *rest = linears(network)
+    assert len(rest) == layers
+    assert first.weight.abs().max() <= 1 / in_dim
+    for layer in rest:
+        assert layer.weight.abs().max() <= math.sqrt(6 / hidden) / omega
+        assert layer.bias.abs().max() <= 1 / math.sqrt(hidden)
+
+
+def test_siren_weights_fill_their_bounds():
+    network = Siren(3, 1, 256, 4)
+    siren_init_(network, seed=0)
+    first, second, *_ = linears(network)
+    # The standard deviation of U(-b, b) is b / sqrt(3).
+    assert first.weight.std() == pytest.approx(1 / 3 / math.sqrt(3), rel=0.05)
+    assert second.weight.std() == pytest.approx(math.sqrt(6 / 256) / 30 / math.sqrt(3), rel=0.02)
+    assert second.bias.std() == pytest.approx(1 / math.sqrt(256) / math.sqrt(3), rel=0.15)
+
+
+def test_the_network_is_the_formula():
+    network = Siren(2, 1, 8, 2, omega_0=20, first_omega_0=50)
+    a, b, c = linears(network)
+    x = torch.randn(5, 2)
+    expected = c(torch.sin(20 * b(torch.sin(50 * a(x)))))
+    torch.testing.assert_close(network(x), expected)
+
+
+@given(st.floats(0, 50), st.floats(0, 1), st.integers(0, 2**40))
+@settings(max_examples=25, deadline=None)
+def test_noise_touches_the_first_two_weights_and_nothing_else(s0, s1, seed):
+    plain, noisy = Siren(3, 1, 32, 4), Siren(3, 1, 32, 4)
+    siren_init_(plain, seed=seed)
+    winner_init_(noisy, s0=s0, s1=s1, seed=seed)
+    for name, value in plain.state_dict().items():
+        if name == "0.weight" and s0 > 0.001:
+            assert not torch.equal(value, noisy.state_dict()[name])
+        elif name not in ("0.weight", "2.weight"):
+            assert torch.equal(value, noisy.state_dict()[name]), name
+
+
+def test_no_noise_is_siren_to_the_bit():
+    plain, noisy = Siren(3, 1, 64, 3), Siren(3, 1, 64, 3)
+    siren_init_(plain, seed=5)
+    winner_init_(noisy, s0=0, s1=0, seed=5)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), noisy.parameters(), strict=True))
+
+
+def test_the_noise_has_the_scale_it_says():
+    plain, noisy = Siren(3, 1, 512, 3, omega_0=20), Siren(3, 1, 512, 3, omega_0=20)
+    siren_init_(plain, seed=1)
+    winner_init_(noisy, s0=40, s1=0.3, seed=1)
+    first, second = (a.weight - b.weight for a, b in list(zip(linears(noisy), linears(plain), strict=True))[:2])
+    # Divided by the hidden omega_0, for both layers.
+    assert first.std() == pytest.approx(40 / 20, rel=0.05)
+    assert second.std() == pytest.approx(0.3 / 20, rel=0.01)
+    assert abs(first.mean()) < 4 * 2 / math.sqrt(first.numel())
+
+
+@pytest.mark.parametrize("d, s0", [(1, 0.0), (1, 100.0), (2, 20.0), (3, 8.0)])
+def test_the_first_layers_frequencies_spread_as_the_theory_says(d, s0):
+    network = Siren(d, 1, 8192, 2)
+    winner_init_(network, s0=s0, s1=0, seed=3)
+    expected = math.sqrt((30 / d) ** 2 / 3 + s0**2)
+    assert (30 * linears(network)[0].weight).std() == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("s1", [0.05, 0.1, 0.3])
+def test_the_second_layers_argument_varies_as_the_theory_says(s1):
+    """Var = const + h s1^2 / 2 where the first layer's phases are uniform."""
+    hidden, coords = 512, torch.rand(4096, 1, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def variance(scale):
+        network = Siren(1, 1, hidden, 2)
+        winner_init_(network, s0=500, s1=scale, seed=7)  # a wide first layer: phases over many turns
+        first, second, _ = linears(network)
+        return float((30 * second(torch.sin(30 * first(coords)))).var())
+
+    assert variance(s1) - variance(0.0) == pytest.approx(hidden * s1**2 / 2, rel=0.08)
+
+
+def test_applied_twice_it_starts_afresh():
+    once, twice = Siren(2, 1, 32, 3), Siren(2, 1, 32, 3)
+    winner_init_(once, s0=20, s1=0.2, seed=4)
+    winner_init_(twice, s0=90, s1=0.9, seed=8)
+    winner_init_(twice, s0=20, s1=0.2, seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(once.parameters(), twice.parameters(), strict=True))
+
+
+def test_told_to_keep_the_weights_it_only_adds():
+    network = Siren(2, 1, 32, 3)
+    before = weights(network)
+    winner_init_(network, s0=20, s1=0.2, seed=4, reinitialize=False)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"0.weight", "2.weight"}
+    assert (network[0].weight - before["0.weight"]).std() == pytest.approx(20 / 30, rel=0.3)
+
+
+def test_with_a_seed_the_global_generator_is_left_alone():
+    network = Siren(2, 1, 32, 3)
+    state = torch.get_rng_state()
+    winner_init_(network, s0=20, s1=0.2, seed=4)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_without_a_seed_it_follows_torch():
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        networks.append(Siren(2, 1, 32, 3))
+        winner_init_(networks[-1], s0=20, s1=0.2)
+    winner_init_(other := Siren(2, 1, 32, 3), s0=20, s1=0.2)
+    assert torch.equal(networks[0][0].weight, networks[1][0].weight)
+    assert not torch.equal(networks[0][0].weight, other[0].weight)
+
+
+def test_a_plain_sequential_gets_the_same_as_our_network():
+    plain = nn.Sequential(nn.Linear(2, 32), Lambda(), nn.Linear(32, 32), Lambda(), nn.Linear(32, 1))
+    ours = Siren(2, 1, 32, 2)
+    winner_init_(plain, s0=20, s1=0.2, seed=4)
+    winner_init_(ours, s0=20, s1=0.2, seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), ours.parameters(), strict=True))
+
+
+def test_a_nested_sequential_is_read_in_order():
+    block = nn.Sequential(nn.Linear(32, 32), Sine(10))
+    network = nn.Sequential(nn.Sequential(nn.Linear(2, 32), Sine(50)), block, nn.Linear(32, 1))
+    winner_init_(network, s0=0, s1=0, seed=0)
+    # The hidden frequency is the second sine's.
+    assert block[0].weight.abs().max() == pytest.approx(math.sqrt(6 / 32) / 10, rel=0.05)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_any_module_whose_layers_are_named(by_name):
+    network = Custom()
+    before = weights(network)
+    layers = ("inner.a", "inner.b") if by_name else (network.inner["a"], network.inner["b"])
+    result = winner_init_(network, centroid=0.1, layers=layers, seed=2)
+    assert result == (0.1, "default", *NoiseSchedule.default()(0.1, dim=2))
+    untouched = {name for name, value in network.state_dict().items() if torch.equal(value, before[name])}
+    assert untouched == {name for name in before if name.startswith("head")}
+
+
+def test_a_target_gives_the_same_as_its_centroid():
+    image = np.random.default_rng(1).normal(size=(16, 24, 3))
+    by_target, by_centroid = Siren(2, 3, 32, 3), Siren(2, 3, 32, 3)
+    chosen = winner_init_(by_target, target=image, schedule=NoiseSchedule.reference(), seed=1)
+    assert chosen.s0 == pytest.approx(50 * (1 - math.exp(-5 * chosen.centroid / 9)))
+    assert winner_init_(by_centroid, centroid=chosen.centroid, schedule=NoiseSchedule.reference(), seed=1) == chosen
+    assert torch.equal(by_target[0].weight, by_centroid[0].weight)
+
+
+def test_what_was_chosen_prints_in_one_line():
+    network = Siren(1, 1, 16, 2)
+    assert str(winner_init_(network, centroid=0.1)) == "psi=0.1, schedule=default, s0=1.76e+03, s1=0.3"
+    assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
+
+
+@pytest.mark.parametrize(
+    "network, arguments, words",
+    [
+        (Siren(2, 1), {}, "exactly one"),
+        (Siren(2, 1), {"centroid": 0.1, "s0": 1.0, "s1": 1.0}, "exactly one"),
+        (Siren(2, 1), {"s0": 1.0}, "go together"),
+        (Siren(2, 1), {"s0": -1.0, "s1": 0.0}, "not negative"),
+        (Siren(2, 1), {"target": np.zeros(8)}, "2 spatial axes"),
+        (Siren(2, 1, num_layers=1), {"centroid": 0.1}, "two sine layers; this network has 1"),
+        (nn.Linear(2, 2), {"centroid": 0.1}, "name its first two Linear layers"),
+        (nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4)), {"centroid": 0.1}, "ReLU"),
+        (Custom(), {"centroid": 0.1, "layers": ("inner.a", "inner.c")}, "inner.c"),
+        (Siren(2, 1), {"centroid": 0.1, "omega_0": 0}, "omega_0"),
+    ],
+)
+def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, arguments, words):
+    before = weights(network)
+    with pytest.raises(ValueError, match=words):
+        winner_init_(network, **arguments)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [((0, 1), "in_dim"), ((1, 0), "out_dim"), ((1, 1, 0), "hidden_dim"), ((1, 1, 8, 0), "num_layers")],
+)
+def test_networks_without_size_are_refused(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        Siren(*arguments)

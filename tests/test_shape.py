@@ -1,0 +1,287 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.samples import SAMPLES
+from winner_nerfstudio.signals.shape import NEAR_SIGMAS, Mix, Shape, count_holes, load_shape
+
+from .meshes import sphere, sphere_with_holes, torn_box
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "shapes"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shapes of ../shared are not here")
+
+
+def points_around(count=20_000, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 3))
+
+
+def box_distance(points, half):
+    """The closed form for an axis-aligned box about the origin."""
+    q = np.abs(points) - half
+    return np.linalg.norm(np.maximum(q, 0), axis=-1) + np.minimum(q.max(-1), 0)
+
+
+def test_distances_to_a_box_are_exact_and_negative_inside():
+    shape = Shape.from_mesh(torn_box((2.0, 1.0, 0.5)))
+    points = points_around()
+    expected = box_distance(points, np.array([0.9, 0.45, 0.225]))
+    np.testing.assert_allclose(shape.signed_distance(points), expected, atol=1e-9)
+
+
+def test_a_torn_mesh_is_welded_closed_and_that_is_told():
+    shape = Shape.from_mesh(torn_box())
+    assert shape.closed
+    assert len(shape.mesh.vertices) == 8
+    assert shape.describe() == [
+        "mesh: 8 vertices, 12 faces; closed surface; sign from the winding number",
+        "repaired: welded 28 doubled vertices",
+    ]
+
+
+def test_welding_does_not_depend_on_the_units():
+    for scale in (1e-6, 1e6):
+        mesh = torn_box()
+        mesh.apply_scale(scale)
+        assert len(Shape.from_mesh(mesh).mesh.vertices) == 8
+
+
+def test_a_mesh_far_from_the_origin_keeps_its_shape():
+    mesh = torn_box()
+    mesh.apply_translation([5e5, -4e6, 100])
+    shape = Shape.from_mesh(mesh)
+    points = points_around(2000)
+    np.testing.assert_allclose(
+        shape.signed_distance(points), box_distance(points, np.array([0.9, 0.45, 0.225])), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("holes", [1, 3])
+def test_holes_are_counted_and_the_sign_stays_right_around_them(holes):
+    directions = [(0, 0, -1), (1, 0, 0), (0, 1, 0)][:holes]
+    shape = Shape.from_mesh(sphere_with_holes(directions=directions))
+    assert shape.holes == holes
+    assert f"{holes} hole" in shape.describe()[0]
+    assert "generalised winding number" in shape.describe()[0]
+    points = points_around() * 0.999
+    center = (shape.mesh.bounds[0] + shape.mesh.bounds[1]) / 2
+    radius = np.linalg.norm(points - shape.normalization.to_unit(np.zeros(3)), axis=-1) / shape.normalization.scale
+    assert np.isfinite(center).all()
+    # Away from the caps that the holes leave open, inside is where the whole sphere's inside is.
+    toward = (points / np.linalg.norm(points, axis=-1, keepdims=True)) @ np.array(directions, float).T
+    away = (toward < np.cos(0.8)).all(-1) & (np.abs(radius - 1) > 0.02)
+    assert away.sum() > 5000
+    np.testing.assert_array_equal(shape.inside(points)[away], radius[away] < 1)
+
+
+def test_a_mesh_turned_inside_out_is_turned_back_and_that_is_told():
+    mesh = sphere()
+    mesh.invert()
+    shape = Shape.from_mesh(mesh)
+    assert shape.inside(np.zeros((1, 3))).all()
+    assert any("looked inwards" in line for line in shape.describe())
+
+
+def test_faces_wound_both_ways_are_wound_alike_and_that_is_told():
+    mesh = sphere()
+    faces = mesh.faces.copy()
+    faces[::3] = faces[::3, ::-1]
+    shape = Shape.from_mesh(trimesh.Trimesh(mesh.vertices, faces, process=False))
+    points = points_around()
+    radius = np.linalg.norm(points, axis=-1)
+    sure = np.abs(radius - 0.9) > 0.01
+    np.testing.assert_array_equal(shape.inside(points)[sure], radius[sure] < 0.9)
+    assert any("wound both ways" in line for line in shape.describe())
+
+
+def test_doubled_faces_count_once():
+    mesh = sphere()
+    doubled = trimesh.Trimesh(mesh.vertices, np.concatenate([mesh.faces, mesh.faces[:50]]), process=False)
+    shape = Shape.from_mesh(doubled)
+    assert len(shape.mesh.faces) == len(mesh.faces)
+    assert shape.closed
+    assert any("dropped 50" in line for line in shape.describe())
+
+
+def test_a_cavity_is_outside():
+    hollow = trimesh.util.concatenate([sphere(1.0), sphere(0.5)])
+    hollow.faces[len(hollow.faces) // 2 :] = hollow.faces[len(hollow.faces) // 2 :, ::-1]
+    shape = Shape.from_mesh(hollow)
+    inside = shape.inside(np.array([[0, 0, 0], [0.7, 0, 0], [0.95, 0, 0]]))
+    np.testing.assert_array_equal(inside, [False, True, False])
+
+
+def test_overlapping_bodies_are_one():
+    shape = Shape.from_mesh(trimesh.util.concatenate([sphere(1.0), sphere(1.0, center=(1, 0, 0))]))
+    assert shape.inside(shape.normalization.to_unit(np.array([[0.5, 0, 0], [0, 0, 0], [1, 0, 0]]))).all()
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])
+def test_every_format_gives_the_same_shape(tmp_path, suffix):
+    mesh = sphere(3.0, subdivisions=3, center=(10, 20, 30))
+    path = tmp_path / f"ball{suffix}"
+    mesh.export(path)
+    shape = load_shape(path)
+    assert shape.closed
+    assert shape.normalization.center == pytest.approx((10, 20, 30), abs=1e-5)
+    assert shape.normalization.scale == pytest.approx(0.9 / 3, rel=1e-5)
+
+
+def test_a_scene_is_merged_with_its_parts_in_place(tmp_path):
+    scene = trimesh.Scene()
+    scene.add_geometry(sphere(), transform=trimesh.transformations.translation_matrix([-5, 0, 0]))
+    scene.add_geometry(sphere(), transform=trimesh.transformations.translation_matrix([5, 0, 0]))
+    scene.export(tmp_path / "two.glb")
+    shape = load_shape(tmp_path / "two.glb")
+    assert shape.inside(shape.normalization.to_unit(np.array([[-5.0, 0, 0], [5.0, 0, 0], [0, 0, 0]]))).tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_surface_samples_lie_on_the_surface_evenly():
+    shape = Shape.from_mesh(torn_box((2.0, 1.0, 0.5)))
+    points, normals = shape.sample_surface(np.random.default_rng(0), 40_000)
+    np.testing.assert_allclose(box_distance(points, np.array([0.9, 0.45, 0.225])), 0, atol=1e-9)
+    # By area: the two largest sides of a 2 x 1 x 0.5 box have 2 * 2 of its 7 square units.
+    assert (np.abs(normals[:, 2]) > 0.5).mean() == pytest.approx(4 / 7, abs=0.01)
+    outwards = (normals * points).sum(-1)
+    assert (outwards > 0).all()
+
+
+def test_a_batch_mixes_surface_near_and_volume_in_any_order():
+    shape = Shape.from_mesh(sphere(subdivisions=5), mix=Mix(surface=0.3, near=0.5))
+    batch = shape.draw(np.random.default_rng(0), 40_000)
+    coords, values = batch["coords"], batch["values"][:, 0]
+    assert coords.shape == (40_000, 3)
+    assert coords.dtype == values.dtype == np.float32
+    assert np.abs(coords).max() <= 1
+    # The sphere is a fine polyhedron: its distance is the sphere's within the faces' sagitta.
+    np.testing.assert_allclose(values, np.linalg.norm(coords, axis=-1) - 0.9, atol=1e-3)
+    assert (values == 0).mean() == pytest.approx(0.3, abs=1e-3)
+    assert (np.abs(values) < 4 * NEAR_SIGMAS[0]).mean() > 0.8
+    first, second = np.abs(values[:20_000]), np.abs(values[20_000:])
+    assert first.mean() == pytest.approx(second.mean(), rel=0.1)
+
+
+def test_draws_are_fresh_and_repeatable():
+    shape = Shape.from_mesh(sphere())
+    again = [shape.draw(np.random.default_rng(seed), 100)["coords"] for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(again[0], again[1])
+    assert not np.isin(again[0], again[2]).any()
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_built_in_shapes_are_closed_and_in_one_piece(name):
+    shape = load_shape(f"sample:{name}")
+    assert shape.closed
+    assert shape.repairs == ()
+    assert shape.mesh.is_winding_consistent
+    assert shape.mesh.body_count == 1
+    # Fine detail: more surface than the smooth ball of the same volume has, by far.
+    smooth = (36 * np.pi * shape.mesh.volume**2) ** (1 / 3)
+    assert shape.mesh.area > 1.4 * smooth
+
+
+def test_rays_meet_the_surface():
+    shape = Shape.from_mesh(sphere(subdivisions=5))
+    origins = np.array([[0.0, 0, -3], [0.95, 0, -3], [0, 0, 3]])
+    directions = np.array([[0.0, 0, 1], [0, 0, 1], [0, 0, 1]])
+    normals, hit = shape.cast_rays(origins, directions)
+    assert hit.tolist() == [True, False, False]
+    np.testing.assert_allclose(normals[0], [0, 0, -1], atol=0.05)
+
+
+def write_png(path):
+    Image.new("RGB", (4, 4)).save(path)
+
+
+def write_point_cloud(path):
+    trimesh.PointCloud(np.random.default_rng(0).normal(size=(10, 3))).export(path)
+
+
+def write_mesh(change):
+    def write(path):
+        mesh = sphere(subdivisions=1)
+        vertices = mesh.vertices.copy()
+        change(vertices)
+        # By hand, because exporters tidy up what is wanted here.
+        lines = [f"v {x} {y} {z}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
+        path.write_text("\n".join(lines) + "\n")
+
+    return write
+
+
+def to_nan(vertices):
+    vertices[3, 1] = np.nan
+
+
+def to_line(vertices):
+    vertices[:, 1:] = 0
+
+
+def to_point(vertices):
+    vertices[:] = 1
+
+
+def to_plane(vertices):
+    vertices[:, 2] = 0
+
+
+HOSTILE = {
+    "missing.obj": (lambda path: None, "no such file; give a mesh file, or sample:NAME with one of gyroid-ball"),
+    "folder.obj": (lambda path: path.mkdir(), "is a folder"),
+    "photo.png": (write_png, "not a mesh format that can be read; use .obj"),
+    "photo.obj": (write_png, "photo.obj"),
+    "empty.obj": (lambda path: path.write_text(""), "empty.obj"),
+    "empty.stl": (lambda path: path.write_bytes(b""), "empty.stl"),
+    "cut.ply": (lambda path: path.write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vert"), "cannot be read"),
+    "cloud.ply": (write_point_cloud, "holds no triangles"),
+    "nan.obj": (write_mesh(to_nan), "1 of 42 vertices are NaN or infinite"),
+    "line.obj": (write_mesh(to_line), "no area"),
+    "point.obj": (write_mesh(to_point), "all vertices lie in one point"),
+    "plane.obj": (write_mesh(to_plane), "encloses no volume"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_files_that_are_no_shape_end_in_one_line_that_names_them(tmp_path, name):
+    write, words = HOSTILE[name]
+    write(tmp_path / name)
+    with pytest.raises(SignalError) as caught:
+        load_shape(tmp_path / name)
+    message = str(caught.value)
+    assert words in message
+    assert message.startswith(str(tmp_path / name))
+    assert "\n" not in message
+
+
+def test_an_unknown_sample_lists_the_known():
+    with pytest.raises(SignalError, match="sample:bunny: no such built-in shape; there are: gyroid-ball, knot, urchin"):
+        load_shape("sample:bunny")
+
+
+@pytest.mark.parametrize("fractions", [(-0.1, 0.5), (0.6, 0.6), (0.5, float("nan"))])
+def test_a_mix_that_is_no_mix_is_refused(fractions):
+    with pytest.raises(ValueError, match="fractions"):
+        Mix(*fractions)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "name, holes", [("stanford-bunny.obj", 5), ("spot.obj", 0), ("fandisk.obj", 0), ("busted.STL", 0)]
+)
+def test_real_meshes_have_the_holes_that_they_have(name, holes, tmp_path):
+    shutil.copy(SHARED / name, tmp_path / name)
+    shape = load_shape(tmp_path / name)
+    assert shape.holes == holes
+    # An independent count of open edges on the welded mesh.
+    assert (count_holes(shape.mesh) == 0) == shape.mesh.is_watertight
+    # The corners of the cube are outside, and so is everything farther than the box.
+    corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
+    assert not shape.inside(corners).any()

@@ -1,0 +1,60 @@
+"""A fitted shape as a mesh file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trimesh
+
+from ..fields import Field
+from ..fields.surface import extract_surface
+from ..files import replacing
+
+SUFFIXES = (".ply", ".obj", ".stl", ".glb")
+"""Mesh formats that can be written."""
+
+
+class ExportError(ValueError):
+    """A request that cannot be met; the message is one line for the user."""
+
+
+def export_mesh(
+    field: Field,
+    output: Path,
+    resolution: int = 256,
+    level: float = 0.0,
+    normalized: bool = False,
+    progress: Callable[[float], None] = lambda part: None,
+) -> trimesh.Trimesh:
+    """Write the surface of a fitted signed distance; a failure leaves what stood at `output` as it was.
+
+    Args:
+        field: of kind "sdf".
+        output: the file, with a suffix of `SUFFIXES`; folders on its way are made.
+        resolution: samples per axis of [-1, 1]^3.
+        level: signed distance of the surface, in the units of the output.
+        normalized: stay in [-1, 1]^3 instead of going back to the input's coordinates.
+        progress: called with the part done, 0 to 1.
+
+    Returns:
+        The mesh as written.
+
+    Raises:
+        ExportError: another kind of field, an unknown suffix or a resolution below 3.
+        EmptySurfaceError: the field has no surface at this level.
+        OSError: the file cannot be written.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
+    if resolution < 3:
+        raise ExportError(f"resolution {resolution} must be at least 3 samples per axis")
+    if field.kind != "sdf":
+        raise ExportError(f"a field of kind {field.kind!r} has no surface; only that of winner-sdf has")
+    way = field.normalization
+    mesh = extract_surface(field.evaluate, resolution, level if normalized else level * way.scale, progress)
+    if not normalized:
+        mesh.vertices = way.to_world(mesh.vertices)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as path:
+        mesh.export(path)
+    return mesh

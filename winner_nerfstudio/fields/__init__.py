@@ -1,0 +1,5 @@
+"""Fitted networks with their normalisation."""
+
+from .field import Field
+
+__all__ = ["Field"]

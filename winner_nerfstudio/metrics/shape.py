@@ -1,0 +1,93 @@
+"""How well a fitted signed distance matches its shape."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from ..signals.shape import Shape
+
+VOLUME_POINTS = 500_000
+DISTANCE_POINTS = 50_000
+"""Points in the cube, and as many near the surface, at which distances are compared."""
+SURFACE_POINTS = 100_000
+NEAR = 0.05
+"""Unit-cube distance that parts "near" from "far" in the reported errors of the distance itself."""
+F_SCORE_THRESHOLDS = (0.005, 0.01)
+"""Distances, as parts of the bounding box's diagonal, within which a surface point counts as found."""
+_SEED = 20_250_909
+
+
+def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], shape: Shape) -> dict[str, float]:
+    """Figures of the field itself: insides over `VOLUME_POINTS` uniform points of [-1, 1]^3, distances over fewer.
+
+    Args:
+        function: the fitted signed distance, unit cube, at points [n, 3].
+        shape: what was to be fitted.
+
+    Returns:
+        ``iou``: intersection over union of the insides, against the true sign;
+        ``sdf_error_near`` and ``sdf_error_far``: mean absolute error, in parts of the diagonal, where the true distance
+        is below or above `NEAR`.
+    """
+    rng = np.random.default_rng(_SEED)
+    volume = rng.uniform(-1, 1, (VOLUME_POINTS, 3))
+    a, b = _values(function, volume) < 0, shape.inside(volume)
+    surface, _ = shape.sample_surface(rng, DISTANCE_POINTS)
+    points = np.concatenate([volume[:DISTANCE_POINTS], surface + rng.normal(0, NEAR / 2, surface.shape)]).clip(-1, 1)
+    truth, fitted = shape.signed_distance(points), _values(function, points)
+    error, near = np.abs(fitted - truth) / shape.diagonal, np.abs(truth) < NEAR
+    return {
+        "iou": float((a & b).sum() / max((a | b).sum(), 1)),
+        "sdf_error_near": float(error[near].mean()),
+        "sdf_error_far": float(error[~near].mean()) if (~near).any() else 0.0,
+    }
+
+
+def surface_figures(fitted: trimesh.Trimesh, shape: Shape) -> dict[str, float]:
+    """Figures of an extracted surface against the true one, from `SURFACE_POINTS` points on each, point to surface.
+
+    Args:
+        fitted: a mesh in the unit cube.
+        shape: what was to be fitted.
+
+    Returns:
+        ``distance_to_target`` and ``distance_to_fit``: mean distance from the fitted surface to the true one and back;
+        ``chamfer_l1``: their mean; ``chamfer_l2``: the mean of the two mean squared distances, its square root taken,
+        so that it is a length as well; all four in parts of the diagonal. ``normal_consistency``: mean |cosine| between
+        a point's normal and that of the nearest point opposite, both ways. ``f_score_0.5%``, ``f_score_1%``: harmonic
+        mean of the two parts of points within that distance.
+    """
+    rng = np.random.default_rng(_SEED)
+    other = Shape("fit", fitted, shape.normalization, holes=0)
+    directions = [_one_way(rng, other, shape), _one_way(rng, shape, other)]
+    (forth, _), (back, _) = directions
+    forth, back = forth / shape.diagonal, back / shape.diagonal
+    figures = {
+        "distance_to_target": float(forth.mean()),
+        "distance_to_fit": float(back.mean()),
+        "chamfer_l1": float((forth.mean() + back.mean()) / 2),
+        "chamfer_l2": float(np.sqrt(((forth**2).mean() + (back**2).mean()) / 2)),
+        "normal_consistency": float(np.mean([cosine.mean() for _, cosine in directions])),
+    }
+    for threshold in F_SCORE_THRESHOLDS:
+        precision, recall = float((forth < threshold).mean()), float((back < threshold).mean())
+        figures[f"f_score_{threshold:.1%}".replace(".0%", "%")] = (
+            2 * precision * recall / max(precision + recall, 1e-12)
+        )
+    return figures
+
+
+def _values(function: Callable[[Tensor], Tensor], points: ndarray) -> ndarray:
+    return function(torch.from_numpy(points.astype(np.float32)))[:, 0].cpu().numpy()
+
+
+def _one_way(rng: np.random.Generator, source: Shape, target: Shape) -> tuple[ndarray, ndarray]:
+    """Distances and |cosines| of normals from points on `source` to the nearest points on `target`."""
+    points, normals = source.sample_surface(rng, SURFACE_POINTS)
+    squared, face, _ = target.closest(points)
+    return np.sqrt(squared), np.abs((normals * target.face_normals[face]).sum(-1))

@@ -1,0 +1,1 @@
+"""Everything that touches nerfstudio; its modules are imported by name, see `methods`."""

@@ -1,0 +1,106 @@
+"""nerfstudio's pipeline with figures and pictures that need no camera images."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from nerfstudio.viewer.viewer_elements import ViewerControl
+from torch import Tensor
+
+from .datamanager import SignalDataManager
+from .dataparsers import VIEWPOINT
+from .model import SignalModel
+from .report import Reporter, figures_table, quiet_libraries, write_pictures
+
+VISER_SCALE = 10.0
+"""viser units per nerfstudio unit."""
+
+
+@dataclass
+class SignalPipelineConfig(VanillaPipelineConfig):
+    """A signal's data and model."""
+
+    _target: type = field(default_factory=lambda: SignalPipeline)
+
+
+class WholeInFrame(ViewerControl):
+    """Starts each viewer client where the whole target is in frame; nerfstudio would start inside it."""
+
+    def _setup(self, viewer: Any) -> None:
+        super()._setup(viewer)
+
+        @self.viser_server.on_client_connect
+        def _(client: Any) -> None:
+            client.camera.position = tuple(VISER_SCALE * x for x in VIEWPOINT)
+            client.camera.look_at = (0.0, 0.0, 0.0)
+
+
+class SignalPipeline(VanillaPipeline):
+    """Trains, evaluates and shows any `SignalModel`; knows nothing of its kind."""
+
+    datamanager: SignalDataManager
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        quiet_libraries()
+        super().__init__(*args, **kwargs)
+        self.first_view = WholeInFrame()
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """The model, without a wrapper for parallel runs."""
+        model = self.model
+        assert isinstance(model, SignalModel)
+        return model
+
+    @torch.no_grad()
+    def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """The losses on a batch that training never sees; without a graph, unlike upstream."""
+        return super().get_eval_loss_dict(step)
+
+    @torch.no_grad()
+    def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Pictures of target and fit; ``num_rays`` is what the trainer asks for."""
+        self.eval()
+        pictures = self._pictures()
+        self.train()
+        return {"num_rays": sum(p.shape[0] * p.shape[1] for p in pictures.values())}, pictures
+
+    @torch.no_grad()
+    def get_average_eval_image_metrics(
+        self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
+    ) -> dict[str, float]:
+        """The figures of the fit as plain floats, a table of them on the console, and pictures in `output_path`.
+
+        Nothing is averaged over images, so there is no standard deviation to `get`.
+        """
+        training = self.training
+        self.eval()
+        figures = self.figures()
+        CONSOLE.print(figures_table(figures))
+        if output_path is not None:
+            write_pictures(self._pictures(), output_path)
+        self.train(training)
+        return figures
+
+    def figures(self) -> dict[str, float]:
+        """The model's figures, seconds of training and points trained per second."""
+        model = self.signal_model
+        with CONSOLE.status("Measuring the fit..."):
+            figures = model.evaluate(self.datamanager.signal)
+        seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
+        return {**figures, "train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> list[TrainingCallback]:
+        """Those of data and model, and the report of the run."""
+        callbacks = super().get_training_callbacks(training_callback_attributes)
+        return callbacks + Reporter(self, training_callback_attributes.trainer).callbacks()
+
+    def _pictures(self) -> dict[str, Tensor]:
+        camera, _ = self.datamanager.next_eval_image(0)
+        return self.signal_model.pictures(self.datamanager.signal, camera)

@@ -1,0 +1,133 @@
+"""What a run tells its user: progress, figures, pictures, and what to do next."""
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.utils.rich_utils import CONSOLE
+from PIL import Image
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from ..files import replacing
+
+if TYPE_CHECKING:
+    from .pipeline import SignalPipeline
+
+SECONDS_PER_UPDATE = 0.5
+"""The loss is fetched from the device no oftener than this."""
+LINES_PER_RUN = 10
+"""Progress lines of a run whose output is no terminal."""
+
+
+class Reporter:
+    """Follows one run by way of nerfstudio's callbacks.
+
+    Args:
+        pipeline: what is trained.
+        trainer: nerfstudio's trainer of it.
+    """
+
+    def __init__(self, pipeline: "SignalPipeline", trainer: Any) -> None:
+        self.pipeline, self.trainer = pipeline, trainer
+        self.model = pipeline.signal_model
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("loss {task.fields[loss]:.3g}"),
+            TextColumn("{task.fields[rate]:,.0f} points/s"),
+            TimeRemainingColumn(),
+            console=CONSOLE,
+        )
+        self.task: TaskID | None = None
+        self.step_started = self.last_update = 0.0
+        self.steps_here = 0
+
+    def callbacks(self) -> list[TrainingCallback]:
+        """The callbacks that keep this informed."""
+        where = TrainingCallbackLocation
+        return [
+            TrainingCallback([where.BEFORE_TRAIN_ITERATION], self.before_step),
+            TrainingCallback([where.AFTER_TRAIN_ITERATION], self.after_step),
+            TrainingCallback([where.AFTER_TRAIN], self.after_training),
+        ]
+
+    def before_step(self, step: int) -> None:
+        """Start the clock; the first time, say what is about to happen."""
+        if self.task is None:
+            for line in self.pipeline.datamanager.signal.describe():
+                CONSOLE.print(line, markup=False)
+            CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
+            self.total = self.trainer.last_step
+            self.task = self.progress.add_task("", total=self.total, completed=step, loss=float("nan"), rate=0.0)
+            if CONSOLE.is_terminal:
+                self.progress.start()
+        self.step_started = time.perf_counter()
+
+    def after_step(self, step: int) -> None:
+        """Count the step, and now and then show where the run stands."""
+        now, state = time.perf_counter(), self.model.progress
+        state["seconds"] += now - self.step_started
+        state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
+        done, every = step + 1, max(1, self.total // LINES_PER_RUN)
+        if CONSOLE.is_terminal:
+            if now - self.last_update > SECONDS_PER_UPDATE or done == self.total:
+                self.last_update = now
+                rate = state["points"] / state["seconds"]
+                self.progress.update(self._task(), completed=done, loss=self._loss(), rate=rate)
+        elif done % every == 0 or done == self.total:
+            rate = state["points"] / state["seconds"]
+            CONSOLE.print(f"step {done}/{self.total}, loss {self._loss():.4g}, {rate:,.0f} points/s", markup=False)
+
+    def after_training(self, step: int) -> None:
+        """Measure the fit, keep figures and pictures beside the checkpoint, and say what to do next."""
+        self.progress.stop()
+        folder = self.trainer.base_dir
+        figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
+        with replacing(folder / "metrics.json") as path:
+            path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        config, name = folder / "config.yml", self.pipeline.datamanager.signal.name
+        what, suffix = self.model.exports
+        stem = Path(name.removeprefix("sample:")).stem
+        CONSOLE.print("Next:")
+        for purpose, command in [
+            ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
+            ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
+            ("take away", f"winner-export {what} --load-config {config} --output {stem}{suffix}"),
+        ]:
+            CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
+
+    def _task(self) -> TaskID:
+        assert self.task is not None, "the first step makes the task"
+        return self.task
+
+    def _loss(self) -> float:
+        return float(self.model.last_loss)
+
+
+def quiet_libraries() -> None:
+    """Drop the warnings that torch and nerfstudio raise at each other: the user can do nothing about them."""
+    for category in (FutureWarning, UserWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(torch|torchvision|nerfstudio|viser)(\.|$)")
+
+
+def figures_table(figures: dict[str, float]) -> Table:
+    """A run's figures as a table of two columns."""
+    table = Table("figure", "value", title="Result")
+    for name, value in figures.items():
+        table.add_row(name.replace("_", " "), f"{value:,.0f}" if value >= 1000 else f"{value:.5g}")
+    return table
+
+
+def write_pictures(pictures: dict[str, Tensor], folder: Path) -> None:
+    """Write pictures [h, w, 3] in [0, 1] side by side, in order, as ``NAME-NAME.png`` (``target-fit.png``)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    row = np.concatenate([picture.clamp(0, 1).cpu().numpy() for picture in pictures.values()], axis=1)
+    with replacing(folder / f"{'-'.join(pictures)}.png") as path:
+        Image.fromarray((row * 255 + 0.5).astype(np.uint8)).save(path)

@@ -1,0 +1,38 @@
+"""A learning-rate schedule whose checkpoints load everywhere."""
+
+import math
+from dataclasses import dataclass, field
+
+from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass
+class CosineDecayConfig(SchedulerConfig):
+    """Half a cosine from the initial learning rate to a part of it."""
+
+    _target: type = field(default_factory=lambda: CosineDecay)
+    max_steps: int | None = None
+    """Steps until the final rate is reached; the run's --max-num-iterations if left out."""
+    final_factor: float = 0.02
+    """The final rate as a part of the initial one."""
+
+
+class CosineDecay(Scheduler):
+    """Builds the torch scheduler. nerfstudio's own cosine leaves numpy scalars in checkpoints, which safe loading
+    (torch 2.6 and later) refuses; this one computes with Python floats.
+    """
+
+    config: CosineDecayConfig
+
+    def get_scheduler(self, optimizer: Optimizer, lr_init: float) -> LambdaLR:
+        """The scheduler; it ignores `lr_init`, which the optimizer holds."""
+        steps, final = self.config.max_steps, self.config.final_factor
+        if steps is None:
+            raise ValueError("max_steps is not set: SignalTrainerConfig sets it from max_num_iterations")
+
+        def factor(step: int) -> float:
+            return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+        return LambdaLR(optimizer, factor)

@@ -1,0 +1,119 @@
+"""nerfstudio's trainer and its config, mended where a run would fail or surprise its user."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from nerfstudio.configs.base_config import MachineConfig
+from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from ..fields.checkpoint import checkpoint_steps
+from .datamanager import SignalDataManagerConfig
+from .model import SignalModelConfig
+from .report import quiet_libraries
+from .schedulers import CosineDecayConfig
+
+
+def default_machine() -> MachineConfig:
+    """CUDA where there is one, else the CPU."""
+    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class SignalTrainerConfig(TrainerConfig):
+    """A run that fits one signal."""
+
+    _target: type = field(default_factory=lambda: SignalTrainer)
+    machine: MachineConfig = field(default_factory=default_machine)
+
+    def set_timestamp(self) -> None:
+        """Check everything that can be checked before anything is written, then set the timestamp.
+
+        It is the first thing that ``ns-train`` calls; a mistake ends the program with one line and status 1.
+        """
+        quiet_libraries()
+        problem = self.problem()
+        if problem:
+            raise SystemExit(f"error: {problem}")
+        for group in self.optimizers.values():
+            if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
+                group["scheduler"].max_steps = self.max_num_iterations
+        self._data().load_outputs()
+        super().set_timestamp()
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if self.machine.num_devices != 1 or self.machine.num_machines != 1:
+            return "a run uses one device; leave --machine.num-devices and --machine.num-machines at 1"
+        if self.machine.device_type == "cuda" and not torch.cuda.is_available():
+            return "--machine.device-type cuda, but torch finds no CUDA device here; use cpu"
+        if self.max_num_iterations < 1:
+            return f"--max-num-iterations {self.max_num_iterations} must be at least 1"
+        if self.load_dir is not None and self.load_step is None:
+            steps = checkpoint_steps(self.load_dir)
+            if not steps:
+                return f"{self.load_dir}: no checkpoint step-*.ckpt there; --load-dir takes a run's nerfstudio_models"
+            # Found here, because nerfstudio stumbles over any other file in the folder.
+            self.load_step = steps[-1]
+        model = self.pipeline.model
+        assert isinstance(model, SignalModelConfig)
+        return self._data().problem() or model.problem()
+
+    def set_experiment_name(self) -> None:
+        """The target's name: the file's without its suffix, or the sample's."""
+        if self.experiment_name is None:
+            data = self._data()
+            source = data.data or data.dataparser.data
+            self.experiment_name = Path(str(source).removeprefix("sample:")).stem
+
+    def print_to_terminal(self) -> None:
+        """Nothing: the config is in config.yml, and the run says what it chose."""
+
+    def _data(self) -> SignalDataManagerConfig:
+        data = self.pipeline.datamanager
+        assert isinstance(data, SignalDataManagerConfig)
+        return data
+
+
+class SignalTrainer(Trainer):
+    """Counts ``max_num_iterations`` from the run's first step, also when resumed, and saves whole files only."""
+
+    config: SignalTrainerConfig
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the whole run, those before a resume included."""
+        return self._total
+
+    def train(self) -> None:
+        """Train up to the total number of steps; nerfstudio's own would count from the checkpoint."""
+        remaining = self.config.max_num_iterations - self._start_step
+        if self._start_step:
+            CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
+        # The trainer reads its number of steps from the config, which is already saved.
+        self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)
+        self.step = max(self._start_step - 1, 0)
+        try:
+            super().train()
+        finally:
+            self.config.max_num_iterations = self._total
+
+    def save_checkpoint(self, step: int) -> None:
+        """Save beside the folder, then move into it: a run killed in between leaves the last checkpoint whole."""
+        final = self.checkpoint_dir
+        final.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
+            self.checkpoint_dir = Path(temporary)
+            try:
+                super().save_checkpoint(step)
+            finally:
+                self.checkpoint_dir = final
+            (saved,) = Path(temporary).iterdir()
+            os.replace(saved, final / saved.name)
+        if self.config.save_only_latest_checkpoint:
+            for path in final.glob("step-*.ckpt"):
+                if path.name != saved.name:
+                    path.unlink()

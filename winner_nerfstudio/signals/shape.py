@@ -1,0 +1,341 @@
+"""A closed or nearly closed surface as a target: its signed distance, its samples and its way back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import igl
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .errors import SignalError
+from .normalization import Normalization
+from .samples import SAMPLES
+
+MARGIN = 0.1
+"""Part of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
+WELD_TOLERANCE = 1e-7
+"""Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
+NEAR_SIGMAS = (0.05, 0.01)
+"""Standard deviations, in unit-cube lengths, of the offsets that make near-surface samples; half of them each."""
+CENTROID_GRID = 64
+"""Samples per axis of the distance grid that the spectral centroid is measured on."""
+QUERY_BLOCK = 1 << 18
+"""Points per distance query: what bounds the memory of a query, about 50 MB."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Where training points come from, as fractions of a batch; what is left lies uniformly in [-1, 1]^3.
+
+    Attributes:
+        surface: on the surface, uniformly by area.
+        near: off the surface by Gaussian offsets of `NEAR_SIGMAS`.
+    """
+
+    surface: float = 0.3
+    near: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.surface >= 0 and self.near >= 0 and self.surface + self.near <= 1):
+            raise ValueError(
+                f"surface={self.surface} and near={self.near} must be fractions of a batch: not negative, sum at most 1"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A surface in the cube [-1, 1]^3 with a signed distance (negative inside) and a way back to the world.
+
+    Build one with `load_shape` or `Shape.from_mesh`.
+
+    Attributes:
+        name: of the file or sample.
+        mesh: the welded surface in unit-cube coordinates, faces wound outwards.
+        normalization: the way from the input's coordinates to the cube's.
+        holes: boundary loops of the welded surface; 0 means closed.
+        repairs: what was changed on the way in, for the user to read.
+        mix: where training samples are drawn.
+    """
+
+    name: str
+    mesh: trimesh.Trimesh
+    normalization: Normalization
+    holes: int
+    repairs: tuple[str, ...] = ()
+    mix: Mix = field(default_factory=Mix)
+
+    @classmethod
+    def from_mesh(cls, mesh: trimesh.Trimesh, name: str = "mesh", mix: Mix | None = None) -> "Shape":
+        """Check, normalise, weld and orient a mesh.
+
+        Args:
+            mesh: any triangle mesh, in its own units; it is not changed.
+            name: what messages call it.
+            mix: where training samples are drawn.
+
+        Raises:
+            SignalError: no faces, vertices that are not finite, no area, or nothing enclosed.
+        """
+        vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+        if len(faces) == 0:
+            raise SignalError(f"{name}: the mesh has no faces; a surface made of triangles is needed")
+        vertices, faces = _drop_unreferenced(vertices, faces)
+        broken = int((~np.isfinite(vertices)).any(-1).sum())
+        if broken:
+            raise SignalError(
+                f"{name}: {broken} of {len(vertices)} vertices are NaN or infinite; every coordinate must be finite"
+            )
+        if not np.ptp(vertices, axis=0).max() > 0:
+            raise SignalError(f"{name}: all vertices lie in one point; a mesh with an area is needed")
+        normalization = Normalization.to_cube(vertices.min(0), vertices.max(0), MARGIN)
+        unit, repairs = _weld(normalization.to_unit(vertices), faces)
+        if len(unit.faces) == 0 or not unit.area > 1e-12:
+            raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
+        repairs += _orient(unit)
+        shape = cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())
+        if not shape.volume_fraction > 0:
+            raise SignalError(
+                f"{name}: the surface encloses no volume, so it has no inside; a closed mesh, or one with small holes,"
+                " is needed"
+            )
+        return shape
+
+    @property
+    def closed(self) -> bool:
+        """Whether every edge is shared, so that inside and outside are told apart without doubt."""
+        return self.holes == 0
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
+        return float(np.linalg.norm(self.mesh.extents))
+
+    @cached_property
+    def volume_fraction(self) -> float:
+        """Part of [-1, 1]^3 that lies inside, estimated from 32,768 evenly spread points."""
+        return float(
+            self.inside(np.stack(np.meshgrid(*[_cell_centers(32)] * 3, indexing="ij"), -1).reshape(-1, 3)).mean()
+        )
+
+    @cached_property
+    def centroid(self) -> float:
+        """Spectral centroid of the signed distance on a `CENTROID_GRID`^3 grid over [-1, 1]^3, in [0, 1]."""
+        from ..winner.method import spectral_centroid
+
+        axis = np.linspace(-1, 1, CENTROID_GRID)
+        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        return spectral_centroid(self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3]), dim=3)
+
+    def describe(self) -> list[str]:
+        """What the user should know of the input, a line each: size, holes, sign policy, repairs."""
+        policy = (
+            "closed surface; sign from the winding number"
+            if self.closed
+            else f"{self.holes} hole{'s' * (self.holes != 1)}; sign from the generalised winding number, which closes"
+            " them smoothly"
+        )
+        size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
+        return [f"{self.name}: {size}; {policy}", *self.repairs]
+
+    def winding_number(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Generalised winding number (Barill et al. 2018, libigl): 1 inside and 0 outside a closed surface."""
+        return _blocked(lambda q: igl.fast_winding_number(self._vertices, self._faces, q), points)
+
+    def inside(self, points: Float[ndarray, "n 3"]) -> Bool[ndarray, " n"]:
+        """Whether points (unit cube, [n, 3]) lie inside: a winding number above one half."""
+        return self.winding_number(points) > 0.5
+
+    def distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Unsigned distance to the surface in unit-cube lengths, exact, [n]."""
+        return np.sqrt(self.closest(points)[0])
+
+    def closest(
+        self, points: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, "n 3"]]:
+        """Squared distance to the surface, the nearest face's index and the nearest point, for points [n, 3]."""
+        blocks = [self._tree.squared_distance(self._vertices, self._faces, q) for q in _blocks(points)]
+        squared, face, nearest = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        return squared, face, nearest
+
+    def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Distance to the surface, negative inside, in unit-cube lengths, [n]. Memory grows with n alone."""
+        return np.where(self.inside(points), -1.0, 1.0) * self.distance(points)
+
+    def sample_surface(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Points spread uniformly by area, [n, 3], and their faces' unit normals, [n, 3]."""
+        face = np.searchsorted(self._cumulative_area, rng.random(count) * self._cumulative_area[-1], side="right")
+        face = np.minimum(face, len(self._faces) - 1)
+        corners = self._vertices[self._faces[face]]
+        u, v = rng.random((2, count, 1))
+        flip = u + v > 1
+        u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+        edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        return corners[:, 0] + u * edge_1 + v * edge_2, self.face_normals[face]
+
+    def cast_rays(
+        self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, " n"]]:
+        """Unit normals where rays first meet the surface, [n, 3] (zero where they miss it), and whether they do."""
+        face, _, _ = self._tree.intersect_ray_first(
+            self._vertices, self._faces, np.asarray(origins, np.float64), np.asarray(directions, np.float64)
+        )
+        hit = face >= 0
+        normals = np.zeros_like(origins, dtype=np.float64)
+        normals[hit] = self.face_normals[face[hit]]
+        return normals, hit
+
+    def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[ndarray, "n k"]]:
+        """Fresh training samples in random order: ``coords`` [n, 3] and their signed distance ``values`` [n, 1].
+
+        Time and memory grow with `count`, not with the mesh. Float32.
+        """
+        on, near = round(count * self.mix.surface), round(count * self.mix.near)
+        surface, _ = self.sample_surface(rng, on + near)
+        sigma = np.resize(NEAR_SIGMAS, near)[:, None]
+        offset = surface[on:] + rng.standard_normal((near, 3)) * sigma
+        volume = rng.uniform(-1, 1, (count - on - near, 3))
+        off_surface = np.concatenate([np.clip(offset, -1, 1), volume])
+        coords = np.concatenate([surface[:on], off_surface])
+        values = np.concatenate([np.zeros(on), self.signed_distance(off_surface)])
+        order = rng.permutation(count)
+        return {"coords": coords[order].astype(np.float32), "values": values[order, None].astype(np.float32)}
+
+    @cached_property
+    def _vertices(self) -> Float[ndarray, "v 3"]:
+        return np.ascontiguousarray(self.mesh.vertices, np.float64)
+
+    @cached_property
+    def _faces(self) -> Int[ndarray, "f 3"]:
+        return np.ascontiguousarray(self.mesh.faces, np.int64)
+
+    @cached_property
+    def face_normals(self) -> Float[ndarray, "f 3"]:
+        """Unit normals of the faces, outwards, [f, 3]."""
+        corners = self._vertices[self._faces]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return normals / np.linalg.norm(normals, axis=-1, keepdims=True).clip(1e-300)
+
+    @cached_property
+    def _cumulative_area(self) -> Float[ndarray, " f"]:
+        return np.cumsum(self.mesh.area_faces)
+
+    @cached_property
+    def _tree(self) -> igl.AABB:
+        tree = igl.AABB()
+        tree.init(self._vertices, self._faces)
+        return tree
+
+
+def load_shape(source: str | Path, mix: Mix | None = None) -> Shape:
+    """A shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
+
+    Args:
+        source: a path, or ``sample:NAME`` with a name from `SAMPLES`.
+        mix: where training samples are drawn.
+
+    Raises:
+        SignalError: a missing or unreadable file, or a mesh that is no usable surface.
+    """
+    kind, _, name = str(source).partition(":")
+    if kind == "sample":
+        if name not in SAMPLES:
+            raise SignalError(f"sample:{name}: no such built-in shape; there are: {', '.join(sorted(SAMPLES))}")
+        return Shape.from_mesh(SAMPLES[name](), str(source), mix)
+    return Shape.from_mesh(_read_mesh(Path(source)), str(source), mix)
+
+
+def count_holes(mesh: trimesh.Trimesh) -> int:
+    """Connected groups of edges that belong to one face only: the holes of a welded surface."""
+    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=-1)
+    unique, uses = np.unique(edges, axis=0, return_counts=True)
+    boundary = unique[uses == 1]
+    if len(boundary) == 0:
+        return 0
+    ids, compact = np.unique(boundary, return_inverse=True)
+    start, end = compact.reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(boundary)), (start, end)), shape=(len(ids), len(ids)))
+    return int(connected_components(graph, directed=False)[0])
+
+
+def _read_mesh(path: Path) -> trimesh.Trimesh:
+    if not path.is_file():
+        what = "is a folder, not a mesh file" if path.is_dir() else "no such file"
+        raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SAMPLES))}")
+    readable = trimesh.available_formats()
+    if path.suffix.lower().lstrip(".") not in readable:
+        raise SignalError(f"{path}: not a mesh format that can be read; use .obj, .ply, .stl, .off or .glb")
+    try:
+        scene = trimesh.load_scene(path, process=False)
+        surfaces = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+    except Exception as error:  # readers fail in their own many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SignalError(f"{path}: cannot be read as a {path.suffix} mesh ({reason}); is the file whole?") from error
+    if not surfaces:
+        raise SignalError(f"{path}: holds no triangles; a surface made of triangles is needed")
+    merged = trimesh.util.concatenate([trimesh.Trimesh(part.vertices, part.faces, process=False) for part in surfaces])
+    assert isinstance(merged, trimesh.Trimesh)
+    return merged
+
+
+def _drop_unreferenced(vertices: ndarray, faces: ndarray) -> tuple[ndarray, ndarray]:
+    used, compact = np.unique(faces, return_inverse=True)
+    return vertices[used], compact.reshape(faces.shape)
+
+
+def _weld(vertices: ndarray, faces: ndarray) -> tuple[trimesh.Trimesh, list[str]]:
+    """Merge vertices by position, then drop faces that became lines or stand there twice, wound alike.
+
+    Slivers with three corners stay, for without them the surface would have slits; so do two faces back to back, which
+    cancel each other in the winding number.
+    """
+    _, keep, merged = np.unique(np.round(vertices / WELD_TOLERANCE), axis=0, return_index=True, return_inverse=True)
+    welded = merged.reshape(-1)[faces]
+    welded = welded[(welded != np.roll(welded, 1, axis=-1)).all(-1)]
+    # Each face turned so that its least corner leads: alike if and only if wound alike.
+    turned = np.take_along_axis(welded, (welded.argmin(-1)[:, None] + np.arange(3)) % 3, axis=-1)
+    _, first = np.unique(turned, axis=0, return_index=True)
+    mesh = trimesh.Trimesh(vertices[keep], welded[np.sort(first)], process=False)
+    mesh.remove_unreferenced_vertices()
+    return mesh, [
+        f"repaired: {what}"
+        for count, what in [
+            (len(vertices) - len(keep), f"welded {len(vertices) - len(keep):,} doubled vertices"),
+            (len(faces) - len(first), f"dropped {len(faces) - len(first):,} empty or doubled faces"),
+        ]
+        if count
+    ]
+
+
+def _orient(mesh: trimesh.Trimesh) -> list[str]:
+    """Wind the faces alike and outwards, in place, where they are not."""
+    repairs = []
+    if not mesh.is_winding_consistent:
+        trimesh.repair.fix_winding(mesh)
+        repairs.append("repaired: faces were wound both ways; wound them alike")
+        if not mesh.is_winding_consistent:
+            repairs.append("warning: the faces cannot all be wound alike; the sign may be wrong in places")
+    if mesh.volume < 0:
+        mesh.invert()
+        repairs.append("repaired: the faces looked inwards; turned them outwards")
+    return repairs
+
+
+def _cell_centers(count: int) -> ndarray:
+    return (np.arange(count) + 0.5) / count * 2 - 1
+
+
+def _blocks(points: ndarray) -> list[ndarray]:
+    points = np.ascontiguousarray(points, np.float64)
+    return [points[i : i + QUERY_BLOCK] for i in range(0, max(len(points), 1), QUERY_BLOCK)]
+
+
+def _blocked(function: Callable[[ndarray], ndarray], points: ndarray) -> ndarray:
+    return np.concatenate([function(block) for block in _blocks(points)])
