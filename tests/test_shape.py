@@ -198,7 +198,7 @@ def test_rays_meet_the_surface():
 
 
 def write_png(path):
-    Image.new("RGB", (4, 4)).save(path)
+    Image.new("RGB", (4, 4)).save(path, format="PNG")
 
 
 def write_point_cloud(path):

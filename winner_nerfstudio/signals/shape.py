@@ -322,7 +322,8 @@ def _orient(mesh: trimesh.Trimesh) -> list[str]:
         repairs.append("repaired: faces were wound both ways; wound them alike")
         if not mesh.is_winding_consistent:
             repairs.append("warning: the faces cannot all be wound alike; the sign may be wrong in places")
-    if mesh.volume < 0:
+    first, second, third = mesh.triangles.transpose(1, 0, 2)
+    if (first * np.cross(second, third)).sum() < 0:  # six times the signed volume
         mesh.invert()
         repairs.append("repaired: the faces looked inwards; turned them outwards")
     return repairs

@@ -66,7 +66,7 @@ class NoiseScales(NamedTuple):
     s1: float
 
 
-VOLUME_SCALES = NoiseScales(s0=5.0, s1=0.0)
+VOLUME_SCALES = NoiseScales(s0=2.5, s1=0.1)
 """Safe scales for signed distances; the README's table has the measurement."""
 
 

@@ -1,0 +1,88 @@
+"""What may be imported by what, and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "winner_nerfstudio"
+HEAVY = ("nerfstudio", "open3d", "igl", "trimesh", "mcubes", "tyro", "viser", "scipy", "torchvision")
+BELOW = {
+    "winner": {"winner"},
+    "networks": {"networks", "winner"},
+    "signals": {"signals", "winner"},
+    "fields": {"fields", "networks", "signals", "winner"},
+    "metrics": {"metrics", "fields", "signals"},
+    "export": {"export", "fields", "signals", "files"},
+    "nerf": {"nerf", "fields", "metrics", "networks", "signals", "winner", "files"},
+    "cli": {"cli", "export", "fields", "signals"},
+}
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_library_imports_neither_nerfstudio_nor_any_heavy_library():
+    block = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+import torch
+from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
+network = Siren(1, 1, 16, 2)
+print(winner_init_(network, target=torch.sin(torch.arange(64.0))))
+"""
+    done = python(block)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("psi=")
+
+
+def test_the_library_imports_as_fast_as_torch():
+    code = """
+import time
+start = time.perf_counter(); import torch, numpy
+torch_took = time.perf_counter() - start
+start = time.perf_counter(); import winner_nerfstudio
+print(time.perf_counter() - start)
+"""
+    # The best of three: the machine may be busy with something else.
+    assert min(float(python(code).stdout) for _ in range(3)) < 0.2
+
+
+def test_registration_imports_no_heavy_library_of_ours():
+    code = (
+        "import sys, nerfstudio.engine.trainer as t; from nerfstudio.plugins import registry_dataparser, types\n"
+        "before = set(sys.modules)\n"
+        "import winner_nerfstudio.nerf.methods\n"
+        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert not {"open3d", "igl", "trimesh", "mcubes", "scipy", "skimage"} & set(ast.literal_eval(done.stdout))
+
+
+def test_both_registries_find_the_plugin():
+    code = (
+        "from nerfstudio.configs.method_configs import all_methods\n"
+        "from nerfstudio.configs.dataparser_configs import all_dataparsers\n"
+        "print('winner-sdf' in all_methods, 'shape-data' in all_dataparsers, 'nerfacto' in all_methods)"
+    )
+    assert python(code).stdout.split()[-3:] == ["True", "True", "True"]
+
+
+@pytest.mark.parametrize("layer", sorted(BELOW))
+def test_each_layer_imports_only_what_stands_below_it(layer):
+    for path in (PACKAGE / layer).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                assert (node.module or "").partition(".")[0] in BELOW[layer], f"{path}: {ast.unparse(node)}"
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if layer not in ("nerf", "cli"):
+                assert not any(str(name).startswith("nerfstudio") for name in names), path

@@ -1,0 +1,318 @@
+"""The commands as a user runs them, on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import igl
+import numpy as np
+import pytest
+import torch
+import trimesh
+import yaml
+
+from .conftest import BIN, SMALL, config_of, figures_of, run
+from .meshes import sphere
+from .test_shape import HOSTILE, SHARED, needs_shared
+
+FIGURES = {
+    "iou",
+    "sdf_error_near",
+    "sdf_error_far",
+    "distance_to_target",
+    "distance_to_fit",
+    "chamfer_l1",
+    "chamfer_l2",
+    "normal_consistency",
+    "f_score_0.5%",
+    "f_score_1%",
+    "train_seconds",
+    "points_per_second",
+}
+
+
+def checkpoint(config):
+    (path,) = (config.parent / "nerfstudio_models").iterdir()
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def assert_same_bits(first, second):
+    tensors = {name for name, value in first["pipeline"].items() if isinstance(value, torch.Tensor)}
+    assert len(tensors) > 10
+    for name in tensors:
+        assert torch.equal(first["pipeline"][name], second["pipeline"][name]), name
+
+
+def test_a_run_says_what_it_did_and_what_comes_next(trained):
+    output = trained.result.output
+    assert "ball.ply: 2,562 vertices, 5,120 faces; closed surface; sign from the winding number" in output
+    assert "initialisation: psi=0." in output
+    assert "schedule=default, s0=" in output
+    assert "step 60/60, loss " in output
+    for command in ("ns-viewer --load-config", "ns-eval --load-config", "winner-export mesh --load-config"):
+        assert command in output
+    for noise in ("Warning", "Traceback", "nan"):
+        assert noise not in output
+
+
+def test_a_run_leaves_its_figures_and_a_picture(trained):
+    figures = figures_of(trained.config)
+    assert set(figures) == FIGURES
+    assert figures["iou"] > 0.9
+    assert (trained.config.parent / "target-fit.png").stat().st_size > 1000
+    assert trained.config.parts[-4:-2] == ("ball", "winner-sdf")
+
+
+def test_the_transform_beside_the_checkpoint_is_nerfstudios_convention(trained):
+    written = json.loads((trained.config.parent / "dataparser_transforms.json").read_text())
+    point = np.array([120.0, 0, -50])  # the ball's easternmost
+    unit = written["scale"] * (np.array(written["transform"]) @ [*point, 1])
+    np.testing.assert_allclose(unit, [0.9, 0, 0], atol=1e-5)
+
+
+def test_evaluation_finds_what_the_run_found(trained):
+    result = run("ns-eval", "--load-config", trained.config, "--output-path", "new/eval.json", cwd=trained.folder)
+    assert result.returncode == 0, result.output
+    written = json.loads((trained.folder / "new/eval.json").read_text())
+    assert written["results"] == pytest.approx(figures_of(trained.config), rel=1e-5)
+    assert "Warning" not in result.output
+
+
+def test_export_needs_neither_the_data_nor_the_place(trained, tmp_path):
+    moved = tmp_path / "elsewhere"
+    subprocess.run(["cp", "-r", trained.config.parent, moved], check=True)
+    for suffix in (".ply", ".obj", ".stl", ".glb"):
+        output = tmp_path / "out" / f"ball{suffix}"
+        result = run(
+            "winner-export", "mesh", "--load-config", moved / "config.yml", "--output", output, "--resolution", 48,
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.output
+        assert "closed, in 1 piece" in result.output
+        mesh = trimesh.load_mesh(output)
+        np.testing.assert_allclose(mesh.bounds.mean(0), [100, 0, -50], atol=0.5)
+        np.testing.assert_allclose(mesh.extents, 40, rtol=0.03)
+    assert not list(tmp_path.glob("out/.*")), "a temporary file was left"
+
+
+def test_export_in_the_cube_and_at_a_level(trained, tmp_path):
+    for flags, size in [(["--normalized"], 1.8), (["--normalized", "--level", "-0.2"], 1.4), (["--level", "-2"], 36)]:
+        output = tmp_path / "a.ply"
+        result = run(
+            "winner-export", "mesh", "--load-config", trained.config, "--output", output, "--resolution", 48, *flags,
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.output
+        np.testing.assert_allclose(trimesh.load_mesh(output).extents, size, rtol=0.04)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--level", "500"], "no surface at level"),
+        (["--output", "a.xyz"], "unknown mesh format '.xyz'; use one of .ply, .obj, .stl, .glb"),
+        (["--resolution", "2"], "at least 3"),
+        (["--load-config", "nowhere/config.yml"], "nowhere/config.yml: no such file"),
+    ],
+)
+def test_an_export_that_fails_says_why_and_overwrites_nothing(trained, tmp_path, flags, words):
+    (tmp_path / "a.ply").write_text("precious")
+    arguments = {"--load-config": trained.config, "--output": "a.ply", "--resolution": "16"}
+    arguments.update(zip(flags[::2], flags[1::2], strict=True))
+    result = run("winner-export", "mesh", *[x for pair in arguments.items() for x in pair], cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.output.startswith("error: ")
+    assert words in result.output
+    assert len(result.output.splitlines()) == 1
+    assert (tmp_path / "a.ply").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ply"]
+
+
+def test_a_broken_checkpoint_is_named(trained, tmp_path):
+    (tmp_path / "nerfstudio_models").mkdir()
+    (tmp_path / "config.yml").write_text("")
+    arguments = ("winner-export", "mesh", "--load-config", "config.yml", "--output", "a.ply")
+    assert "no checkpoint step-*.ckpt there" in run(*arguments, cwd=tmp_path).output
+    (tmp_path / "nerfstudio_models" / "step-000000005.ckpt").write_bytes(b"half")
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "step-000000005.ckpt: not a whole checkpoint" in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trained):
+    arguments = ("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL)
+    again = run(*arguments, cwd=trained.folder)
+    assert_same_bits(checkpoint(trained.config), checkpoint(config_of(again, trained.folder)))
+    other = run(*arguments, "--machine.seed", "7", cwd=trained.folder)
+    with pytest.raises(AssertionError):
+        assert_same_bits(checkpoint(trained.config), checkpoint(config_of(other, trained.folder)))
+
+
+def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_path):
+    sphere(20.0, center=(100, 0, -50)).export(tmp_path / "ball.ply")
+    models = tmp_path / "outputs" / "ball" / "winner-sdf" / "first" / "nerfstudio_models"
+    command = ["ns-train", "winner-sdf", "--data", "ball.ply", *SMALL]
+    command[command.index("--max-num-iterations") + 1] = "500"
+    process = subprocess.Popen(
+        [BIN / command[0], *command[1:], "--timestamp", "first"],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not list(models.glob("step-*.ckpt")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (models / "a-stray-file").touch()
+    saved = [path.name for path in models.glob("step-*.ckpt")]
+
+    resumed = run(*command, "--load-dir", models, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.output
+    assert f"Resuming after {int(saved[-1][5:14]) + 1} of 500 steps." in resumed.output
+    assert "step 500/500, loss" in resumed.output
+    whole = run(*command, cwd=tmp_path)
+    first, second = (checkpoint(config_of(result, tmp_path)) for result in (resumed, whole))
+    assert first["step"] == second["step"] == 499
+    assert_same_bits(first, second)
+
+
+def test_a_finished_run_resumed_trains_no_further(trained):
+    models = trained.config.parent / "nerfstudio_models"
+    result = run("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL, "--load-dir", models, cwd=trained.folder)
+    assert result.returncode == 0, result.output
+    assert_same_bits(checkpoint(trained.config), checkpoint(config_of(result, trained.folder)))
+
+
+@pytest.mark.parametrize("name", ["missing.obj", "photo.png", "nan.obj"])
+def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, name):
+    write, words = HOSTILE[name]
+    write(tmp_path / name)
+    result = run("ns-train", "winner-sdf", "--data", name, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert name in line
+    assert not (tmp_path / "outputs").exists()
+
+
+def make_config(**changes):
+    from nerfstudio.configs.method_configs import all_methods
+
+    config = yaml.load(yaml.dump(all_methods["winner-sdf"]), Loader=yaml.Loader)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        holder = config
+        for parent in parents:
+            holder = getattr(holder, parent)
+        setattr(holder, last, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({}, "no target given; name one with --data FILE (.obj .ply .stl .off .glb) or one of --data sample:gyroid"),
+        ({"pipeline__datamanager__data": "sample:bunny"}, "sample:bunny: no such built-in shape; there are: gyroid"),
+        ({"machine__num_devices": 2}, "a run uses one device"),
+        ({"max_num_iterations": 0}, "at least 1"),
+        ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
+        ({"pipeline__datamanager__passes": 0}, "passes=0"),
+        ({"pipeline__model__num_layers": 1}, "num_layers=1 must be at least 2"),
+        ({"pipeline__model__eval_resolution": 1}, "eval_resolution=1"),
+        ({"pipeline__model__noise__s0": 3.0}, "go together"),
+        ({"pipeline__model__noise__schedule": "fixed"}, "needs --pipeline.model.noise.s0"),
+        ({"pipeline__model__noise__s0": -3.0, "pipeline__model__noise__s1": 0.0}, "not negative"),
+        ({"pipeline__datamanager__dataparser__surface_fraction": 2.0}, "surface=2.0"),
+    ],
+)
+def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes, words):
+    from pathlib import Path
+
+    changes = {"pipeline__datamanager__data": "sample:urchin", **changes} if changes else {}
+    for name in ("load_dir", "pipeline__datamanager__data"):
+        if name in changes:
+            changes[name] = Path(changes[name])
+    with pytest.raises(SystemExit) as caught:
+        make_config(**changes).set_timestamp()
+    message = str(caught.value)
+    assert message.startswith("error: ")
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none_is_refused_and_the_default_is_the_cpu():
+    assert make_config().machine.device_type == "cpu"
+    with pytest.raises(SystemExit, match="no CUDA device"):
+        make_config(machine__device_type="cuda").set_timestamp()
+
+
+def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=200_000):
+    """IoU and both mean distances in parts of the diagonal, by igl on the two files: nothing of ours is used."""
+    meshes = []
+    for path in (fitted_file, target_file):
+        mesh = trimesh.load_mesh(path, process=False)
+        mesh.merge_vertices(merge_tex=True, merge_norm=True)
+        meshes.append((np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64), mesh))
+    (v, f, fitted), (w, g, target) = meshes
+    diagonal = np.linalg.norm(target.extents)
+    points = np.random.default_rng(3).uniform(
+        target.bounds[0] - 0.05 * diagonal, target.bounds[1] + 0.05 * diagonal, (inside_points, 3)
+    )
+    a, b = igl.fast_winding_number(v, f, points) > 0.5, igl.fast_winding_number(w, g, points) > 0.5
+    distances = []
+    for source, (vertices, faces) in ((fitted, (w, g)), (target, (v, f))):
+        on_source, _ = trimesh.sample.sample_surface(source, 100_000, seed=1)
+        tree = igl.AABB()
+        tree.init(vertices, faces)
+        squared, _, _ = tree.squared_distance(vertices, faces, np.asarray(on_source))
+        distances.append(np.sqrt(squared).mean() / diagonal)
+    return (a & b).sum() / (a | b).sum(), *distances, fitted
+
+
+def fit_and_measure(path, folder, *flags):
+    result = run("ns-train", "winner-sdf", "--data", path, *flags, cwd=folder, timeout=900)
+    assert result.returncode == 0, result.output
+    config = config_of(result, folder)
+    output = folder / "fit.ply"
+    exported = run("winner-export", "mesh", "--load-config", config, "--output", output, cwd=folder)
+    assert exported.returncode == 0, exported.output
+    return (*measure_in_the_inputs_coordinates(output, path), figures_of(config), result)
+
+
+def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_path):
+    from winner_nerfstudio.signals.samples import urchin
+
+    mesh = urchin()
+    mesh.apply_transform(trimesh.transformations.rotation_matrix(0.7, [1, 2, 3]))
+    mesh.apply_scale(37.0)
+    mesh.apply_translation([1500, -20, 300])
+    mesh.export(tmp_path / "urchin.obj")
+    iou, forth, back, fitted, figures, _ = fit_and_measure(
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "250"
+    )
+    assert iou >= 0.99
+    assert forth <= 0.001
+    assert back <= 0.001
+    assert fitted.is_watertight
+    assert fitted.body_count == 1
+    assert figures["chamfer_l1"] == pytest.approx((forth + back) / 2, rel=0.5)
+
+
+@needs_shared
+def test_the_bunny_with_no_other_flag(tmp_path):
+    path = SHARED / "stanford-bunny.obj"
+    iou, forth, back, fitted, figures, result = fit_and_measure(path, tmp_path)
+    assert "5 holes; sign from the generalised winding number" in result.output
+    assert figures["iou"] >= 0.995
+    assert iou >= 0.995
+    assert forth <= 0.001
+    assert back <= 0.001
+    assert fitted.is_watertight
+    assert fitted.body_count == 1
+    assert figures["train_seconds"] < 300
