@@ -51,7 +51,10 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     experiment = yaml.safe_load(arguments.experiment.read_text())
     targets, seeds = arguments.targets or experiment["targets"], experiment["seeds"]
-    lines = [f"| target | variant | {' | '.join(experiment['figures'])} |", "|---" * (len(experiment["figures"]) + 2) + "|"]
+    lines = [
+        f"| target | variant | {' | '.join(experiment['figures'])} |",
+        "|---" * (len(experiment["figures"]) + 2) + "|",
+    ]
     for target in targets:
         for variant, own in experiment["variants"].items():
             flags = shlex.split(f"{experiment['flags']} {own} {arguments.flags}")

@@ -111,6 +111,11 @@ def test_there_is_no_published_rule_for_volumes_but_a_default():
     assert 0 < NoiseSchedule.default()(0.1, dim=3).s0 <= 10
 
 
+def test_schedules_are_values():
+    assert NoiseSchedule.reference() == NoiseSchedule.reference() != NoiseSchedule.paper()
+    assert NoiseSchedule.fixed(1, 2) == NoiseSchedule.fixed(1, 2) != NoiseSchedule.fixed(1, 3)
+
+
 def test_fixed_scales_ignore_the_target():
     assert NoiseSchedule.fixed(3, 0.5)(0.9, channels=2, dim=3) == (3, 0.5)
 

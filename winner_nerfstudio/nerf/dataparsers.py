@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -19,10 +19,10 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 if TYPE_CHECKING:
     from ..signals.signal import Signal
 
-VIEWPOINT = (1.6, -2.2, 1.2)
-"""Where the default camera stands, unit-cube coordinates: the whole cube is in its view."""
-FIELD_OF_VIEW = 50.0
-"""Of the default camera, vertical, degrees."""
+VIEWPOINTS = {"y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
+"""Where the first view stands, unit-cube coordinates, by the axis that points up: the whole shape is in frame."""
+FIELD_OF_VIEW = 55.0
+"""Of that camera, vertical, degrees."""
 
 
 @dataclass
@@ -36,6 +36,8 @@ class ShapeDataParserConfig(DataParserConfig):
     """Part of the training points that lie on the surface."""
     near_fraction: float = 0.5
     """Part of the training points that lie near the surface; the rest fills the cube."""
+    up: Literal["y", "z"] = "y"
+    """Axis that points up in pictures and in the viewer; the data stays as it is."""
 
 
 class SignalDataParser(DataParser):
@@ -47,6 +49,10 @@ class SignalDataParser(DataParser):
         Raises:
             SignalError: it cannot be used.
         """
+        raise NotImplementedError
+
+    def first_view(self) -> Cameras:
+        """Where pictures are taken from and the viewer starts."""
         raise NotImplementedError
 
     def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Any) -> DataparserOutputs:
@@ -61,7 +67,7 @@ class SignalDataParser(DataParser):
         transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)
         return DataparserOutputs(
             image_filenames=[],
-            cameras=default_camera(),
+            cameras=self.first_view(),
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
             metadata={"signal": signal},
             dataparser_transform=transform,
@@ -73,6 +79,10 @@ class ShapeDataParser(SignalDataParser):
     """Loads a `Shape`."""
 
     config: ShapeDataParserConfig
+
+    def first_view(self) -> Cameras:
+        """A corner view with the chosen axis up."""
+        return corner_view(self.config.up)
 
     def load(self) -> "Signal":
         """See `load_shape`."""
@@ -100,11 +110,11 @@ def _load_shape(source: str, surface: float, near: float) -> "Signal":
     return load_shape(source, mix)
 
 
-def default_camera(width: int = 512, height: int = 512) -> Cameras:
-    """A camera at `VIEWPOINT` that looks at the origin, z up."""
-    position = torch.tensor(VIEWPOINT)
+def corner_view(up: str, width: int = 512, height: int = 512) -> Cameras:
+    """A camera at one of `VIEWPOINTS` that looks at the origin."""
+    position = torch.tensor(VIEWPOINTS[up])
     backward = position / position.norm()
-    right = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), backward)
+    right = torch.linalg.cross(torch.eye(3)["xyz".index(up)], backward)
     right = right / right.norm()
     pose = torch.stack([right, torch.linalg.cross(backward, right), backward, position], dim=-1)
     focal = height / 2 / torch.tan(torch.deg2rad(torch.tensor(FIELD_OF_VIEW / 2)))

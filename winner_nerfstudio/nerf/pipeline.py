@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
@@ -12,7 +14,6 @@ from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 
 from .datamanager import SignalDataManager
-from .dataparsers import VIEWPOINT
 from .model import SignalModel
 from .report import Reporter, figures_table, quiet_libraries, write_pictures
 
@@ -27,16 +28,27 @@ class SignalPipelineConfig(VanillaPipelineConfig):
     _target: type = field(default_factory=lambda: SignalPipeline)
 
 
-class WholeInFrame(ViewerControl):
-    """Starts each viewer client where the whole target is in frame; nerfstudio would start inside it."""
+class FirstView(ViewerControl):
+    """Starts each viewer client at a camera's place, looking at the origin; nerfstudio would start inside the shape.
+
+    Args:
+        camera: where to start; whichever axis is nearest to its up direction points up from then on.
+    """
+
+    def __init__(self, camera: Cameras) -> None:
+        super().__init__()
+        pose = camera.camera_to_worlds[0].cpu().numpy()
+        self.position, self.up = pose[:, 3], np.eye(3)[np.abs(pose[:, 1]).argmax()]
 
     def _setup(self, viewer: Any) -> None:
         super()._setup(viewer)
+        self.viser_server.scene.set_up_direction(tuple(self.up))
 
         @self.viser_server.on_client_connect
         def _(client: Any) -> None:
-            client.camera.position = tuple(VISER_SCALE * x for x in VIEWPOINT)
+            client.camera.position = tuple(VISER_SCALE * self.position)
             client.camera.look_at = (0.0, 0.0, 0.0)
+            client.camera.up_direction = tuple(self.up)
 
 
 class SignalPipeline(VanillaPipeline):
@@ -47,7 +59,7 @@ class SignalPipeline(VanillaPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
         super().__init__(*args, **kwargs)
-        self.first_view = WholeInFrame()
+        self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
 
     @property
     def signal_model(self) -> SignalModel:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SURFACE_COLOR = (0.80, 0.83, 0.88)
 BACKGROUND = 1.0
+LAMP = (0.48, 0.64, 0.6)
+"""Direction towards the lamp, of unit length."""
 
 
 @dataclass
@@ -28,8 +30,8 @@ class SDFModelConfig(SignalModelConfig):
     _target: type = field(default_factory=lambda: SDFModel)
     truncation: float = 0.1
     """Distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before depth."""
-    far_weight: float = 0.1
-    """Weight of the error without the clamp, which keeps the far field a distance."""
+    far_weight: float = 1.0
+    """Weight of the error without the clamp, beside 1 for that with it; it keeps the far field a distance."""
     eval_resolution: int = 128
     """Samples per axis of the surface that evaluation measures."""
 
@@ -51,7 +53,7 @@ class SDFModel(SignalModel):
     exports = "mesh", ".ply"
 
     def loss_terms(self, fitted: Float[Tensor, "n 1"], truth: Float[Tensor, "n 1"]) -> dict[str, Tensor]:
-        """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4) and, lightly, of all."""
+        """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4), and of all."""
         limit = self.config.truncation
         return {
             "sdf_near": (fitted.clamp(-limit, limit) - truth.clamp(-limit, limit)).abs().mean(),
@@ -100,8 +102,9 @@ class SDFModel(SignalModel):
 def shade(
     normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], hit: Bool[Tensor, " n"]
 ) -> Float[Tensor, "n 3"]:
-    """Colours of a matt surface, lit from the camera and from above, over a plain background."""
+    """Colours of a matt surface, lit from the camera and by a lamp afar, over a plain background."""
     facing = (normals * directions).sum(-1, keepdim=True).abs()
-    light = 0.15 + 0.65 * facing + 0.2 * (normals[:, 2:].clamp(min=-1) + 1) / 2
+    lamp = (normals * torch.tensor(LAMP, device=normals.device)).sum(-1, keepdim=True)
+    light = 0.15 + 0.55 * facing + 0.15 * (lamp + 1)
     color = (light * torch.tensor(SURFACE_COLOR, device=normals.device)).clamp(0, 1)
     return torch.where(hit[:, None], color, BACKGROUND)

@@ -83,7 +83,7 @@ def winner_init_(
         layers: the first two Linear layers or their names in ``module.named_modules()``; only these are touched then.
         omega_0: frequency of the hidden sine layers; left out, the module's own ``omega_0``, or else 30.
         dim: spatial axes of the target; left out, the first layer's input size.
-        channels: of the target; left out, the target's or else the last layer's output size (with `layers`: 1).
+        channels: of the target; left out, those of `target` or else the last layer's output size (with `layers`: 1).
         samples: of the target per axis, for schedules that use it; left out, those of `target`'s last spatial axis.
         seed: of this call's own generators; left out, it is drawn from torch's global one.
         reinitialize: False adds the noise to the weights as they are.

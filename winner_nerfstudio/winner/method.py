@@ -5,6 +5,7 @@ Source: "Spectral Bottleneck in Deep Neural Networks: Noise is All You Need" (ar
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import exp, isfinite
 from typing import NamedTuple
 
@@ -16,13 +17,11 @@ from torch import Tensor
 def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) -> float:
     """Mean frequency of a regularly sampled signal, weighted by spectral magnitude: ``psi`` in [0, 1], 1 is Nyquist.
 
-    One line of samples has ``psi = 2 sum_k f_k |Y_k| / sum_k |Y_k|`` with ``Y = rfft(line)`` and ``f`` in cycles per
-    sample. As in the paper, lines run along the last spatial axis; the result is the mean over all lines and channels,
-    not divided by the number of channels (`NoiseSchedule` knows which rule divides). A line of silence counts as 0.
+    ``psi = 2 sum_k f_k |Y_k| / sum_k |Y_k|`` with ``Y = rfft(line)`` and ``f`` in cycles per sample, for lines along
+    the last spatial axis, as in the paper; the mean over all lines and channels. A line of silence counts as 0.
 
     Args:
-        signal: the samples, channels last: [n, c], [h, w, c] or [d, h, w, c]; without channels [n], or with `dim`
-            given any of [n], [h, w], [d, h, w].
+        signal: the samples, channels last: [n, c], [h, w, c], [d, h, w, c]; [n]; with `dim` also [h, w] and [d, h, w].
         dim: the number of spatial axes, 1 to 3. Left out, the last axis of anything but [n] holds channels.
 
     Raises:
@@ -50,28 +49,16 @@ def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) ->
 
     lines = samples.movedim(-2, -1).reshape(-1, samples.shape[-2])
     frequency = torch.fft.rfftfreq(lines.shape[-1], dtype=torch.float64, device=lines.device)
-    weighted, total = torch.zeros_like(lines[:, 0]), torch.zeros_like(lines[:, 0])
-    block = max(1, (1 << 22) // lines.shape[-1])  # lines per transform: bounds the spectrum's memory
-    for start in range(0, len(lines), block):
-        magnitude = torch.fft.rfft(lines[start : start + block]).abs()
-        weighted[start : start + block] = magnitude @ frequency
-        total[start : start + block] = magnitude.sum(-1)
-    return float(torch.where(total > 0, 2 * weighted / total, 0.0).mean())
-
-
-class NoiseScales(NamedTuple):
-    """Standard deviations, before the division by omega_0, of the noise on the first and the second layer's weights."""
-
-    s0: float
-    s1: float
-
-
-VOLUME_SCALES = NoiseScales(s0=2.5, s1=0.1)
-"""Safe scales for signed distances; the README's table has the measurement."""
+    summed = 0.0
+    for block in lines.split(max(1, (1 << 22) // lines.shape[-1])):  # bounds the spectrum's memory
+        magnitude = torch.fft.rfft(block).abs()
+        total = magnitude.sum(-1)
+        summed += float(torch.where(total > 0, 2 * (magnitude @ frequency) / total, 0.0).sum())
+    return summed / len(lines)
 
 
 class Target(NamedTuple):
-    """What a schedule may know of the target: ``psi``, channels, samples per axis (None: unknown), spatial axes."""
+    """What a rule may know of the target: ``psi``, channels, samples per axis (None: no grid), spatial axes."""
 
     centroid: float
     channels: int
@@ -79,26 +66,26 @@ class Target(NamedTuple):
     dim: int
 
 
+class NoiseScales(NamedTuple):
+    """Standard deviations, times omega_0, of the noise on the first and the second layer's weights."""
+
+    s0: float
+    s1: float
+
+
+VOLUME_SCALES = NoiseScales(s0=2.5, s1=0.1)
+"""Safe scales for signed distances, for which no rule is published; the README's table has the measurement."""
+
+
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """A rule from the target's centroid to the two noise scales. Immutable; make one with a class method.
-
-    Attributes:
-        name: what runs print and the command line takes.
-        rule: maps a `Target` to its `NoiseScales`.
-    """
+    """A named rule from the target's centroid to the two noise scales: an immutable value, made by a class method."""
 
     name: str
     rule: Callable[[Target], NoiseScales]
 
     def __call__(self, centroid: float, *, channels: int = 1, samples: int | None = None, dim: int = 1) -> NoiseScales:
-        """The noise scales for a target.
-
-        Args:
-            centroid: ``psi`` in [0, 1], see `spectral_centroid`.
-            channels: of the target; the published rules divide by it.
-            samples: per axis, or None where there is no grid.
-            dim: the number of spatial axes.
+        """The noise scales for a target of that centroid, channels, samples per axis and spatial axes.
 
         Raises:
             ValueError: arguments out of range, or no rule for this `dim`.
@@ -110,6 +97,21 @@ class NoiseSchedule:
         return self.rule(Target(centroid, channels, samples, dim))
 
     @classmethod
+    def default(cls) -> "NoiseSchedule":
+        """Ours: `reference` without its divisions by the channels for sound and images, `VOLUME_SCALES` for volumes."""
+        return cls("default", _default)
+
+    @classmethod
+    def reference(cls) -> "NoiseSchedule":
+        """What the authors' code does, for sound and images: see `_reference`."""
+        return cls("reference", _reference)
+
+    @classmethod
+    def paper(cls) -> "NoiseSchedule":
+        """As `reference`, with the exponent that the paper's text has for sound: s0 = 3500 (1 - exp(-5 z))."""
+        return cls("paper", _paper)
+
+    @classmethod
     def fixed(cls, s0: float, s1: float) -> "NoiseSchedule":
         """Hand-given scales, whatever the target; ``fixed(0, 0)`` is SIREN.
 
@@ -119,42 +121,32 @@ class NoiseSchedule:
         scales = NoiseScales(float(s0), float(s1))
         if not all(isfinite(s) and s >= 0 for s in scales):
             raise ValueError(f"s0={s0} and s1={s1} must be finite and not negative")
-        return cls("fixed", lambda target: scales)
-
-    @classmethod
-    def default(cls) -> "NoiseSchedule":
-        """Ours: `reference` without its divisions by the channels for sound and images, and our own rule for volumes.
-
-        No rule is published for three dimensions; ours is `VOLUME_SCALES`, found by measurement on signed distances.
-        """
-        return cls("default", _default)
-
-    @classmethod
-    def reference(cls) -> "NoiseSchedule":
-        """What the authors' code does, exactly: s0 = 3500 (1 - exp(-7 z)) for sound and 50 (1 - exp(-5 z)) for images.
-
-        Their centroid is ``psi / channels`` and their rule divides by the channels once more: z = psi / channels^2.
-        There is no rule for three dimensions.
-        """
-        return cls("reference", lambda target: _published(target, audio_rate=7.0))
-
-    @classmethod
-    def paper(cls) -> "NoiseSchedule":
-        """As `reference`, with the exponent printed in the paper's text for sound: s0 = 3500 (1 - exp(-5 z))."""
-        return cls("paper", lambda target: _published(target, audio_rate=5.0))
+        return cls("fixed", _Always(scales))
 
 
-def _default(target: Target) -> NoiseScales:
-    return VOLUME_SCALES if target.dim >= 3 else _published(target._replace(channels=1), audio_rate=7.0)
+@dataclass(frozen=True)
+class _Always:
+    scales: NoiseScales
+
+    def __call__(self, target: Target) -> NoiseScales:
+        return self.scales
 
 
-def _published(target: Target, audio_rate: float) -> NoiseScales:
+def _reference(target: Target, audio_rate: float = 7.0) -> NoiseScales:
+    # The authors' centroid is already psi / channels, and their rule divides once more.
     z = target.centroid / target.channels**2
     if target.dim == 1:
         return NoiseScales(3500 * (1 - exp(-audio_rate * z)), 3 * z)
     if target.dim == 2:
         return NoiseScales(50 * (1 - exp(-5 * z)), 0.4 * z)
-    raise ValueError(f"no published schedule for dim={target.dim}; give s0 and s1, or the schedule 'shape'")
+    raise ValueError(f"no rule is published for dim={target.dim}; use the default schedule, or give s0 and s1")
+
+
+_paper = partial(_reference, audio_rate=5.0)
+
+
+def _default(target: Target) -> NoiseScales:
+    return VOLUME_SCALES if target.dim >= 3 else _reference(target._replace(channels=1))
 
 
 def perturb_(weight: Tensor, scale: float, omega_0: float, generator: torch.Generator) -> None:
