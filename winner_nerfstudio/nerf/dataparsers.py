@@ -16,8 +16,12 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
+from .quiet import quiet_imports
+
 if TYPE_CHECKING:
     from ..signals.signal import Signal
+
+quiet_imports()
 
 VIEWPOINTS = {"y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
 """Where the first view stands, unit-cube coordinates, by the axis that points up: the whole shape is in frame."""

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .datamanager import SignalDataManager
 from .model import SignalModel
-from .report import Reporter, figures_table, quiet_libraries, write_pictures
+from .quiet import quiet_libraries
+from .report import Reporter, figures_table, write_pictures
 
 VISER_SCALE = 10.0
 """viser units per nerfstudio unit."""

@@ -2,7 +2,6 @@
 
 import json
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,12 +108,6 @@ class Reporter:
 
     def _loss(self) -> float:
         return float(self.model.last_loss)
-
-
-def quiet_libraries() -> None:
-    """Drop the warnings that torch and nerfstudio raise at each other: the user can do nothing about them."""
-    for category in (FutureWarning, UserWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", category=category, module=r"(torch|torchvision|nerfstudio|viser)(\.|$)")
 
 
 def figures_table(figures: dict[str, float]) -> Table:

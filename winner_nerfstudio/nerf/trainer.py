@@ -13,7 +13,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from ..fields.checkpoint import checkpoint_steps
 from .datamanager import SignalDataManagerConfig
 from .model import SignalModelConfig
-from .report import quiet_libraries
+from .quiet import quiet_libraries
 from .schedulers import CosineDecayConfig
 
 
