@@ -1,5 +1,6 @@
 """nerfstudio's pipeline with figures and pictures that need no camera images."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,9 @@ class SignalPipeline(VanillaPipeline):
         with CONSOLE.status("Measuring the fit..."):
             figures = model.evaluate(self.datamanager.signal)
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
-        return {**figures, "train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
+        figures |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
+        # A fit that has diverged has figures that JSON has no way to write.
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes

@@ -1,6 +1,7 @@
 """What a run tells its user: progress, figures, pictures, and what to do next."""
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class Reporter:
         """Start the clock; the first time, say what is about to happen."""
         if self.task is None:
             for line in self.pipeline.datamanager.signal.describe():
-                CONSOLE.print(line, markup=False)
+                CONSOLE.print(line, markup=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total = self.trainer.last_step
             self.task = self.progress.add_task("", total=self.total, completed=step, loss=float("nan"), rate=0.0)
@@ -91,14 +92,14 @@ class Reporter:
         figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         with replacing(folder / "metrics.json") as path:
             path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
-        config, name = folder / "config.yml", self.pipeline.datamanager.signal.name
+        config, name = shlex.quote(str(folder / "config.yml")), self.pipeline.datamanager.signal.name
         what, suffix = self.model.exports
         stem = Path(name.removeprefix("sample:")).stem
         CONSOLE.print("Next:")
         for purpose, command in [
             ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
             ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
-            ("take away", f"winner-export {what} --load-config {config} --output {stem}{suffix}"),
+            ("take away", f"winner-export {what} --load-config {config} --output {shlex.quote(stem + suffix)}"),
         ]:
             CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
 
