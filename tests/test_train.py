@@ -277,12 +277,14 @@ def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=20
     return (a & b).sum() / (a | b).sum(), *distances, fitted
 
 
-def fit_and_measure(path, folder, *flags):
+def fit_and_measure(path, folder, *flags, resolution=256):
     result = run("ns-train", "winner-sdf", "--data", path, *flags, cwd=folder, timeout=900)
     assert result.returncode == 0, result.output
     config = config_of(result, folder)
     output = folder / "fit.ply"
-    exported = run("winner-export", "mesh", "--load-config", config, "--output", output, cwd=folder)
+    exported = run(
+        "winner-export", "mesh", "--load-config", config, "--output", output, "--resolution", resolution, cwd=folder
+    )
     assert exported.returncode == 0, exported.output
     return (*measure_in_the_inputs_coordinates(output, path), figures_of(config), result)
 
@@ -296,7 +298,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
     iou, forth, back, fitted, figures, _ = fit_and_measure(
-        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "250"
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "250", resolution=160
     )
     assert iou >= 0.99
     assert forth <= 0.001

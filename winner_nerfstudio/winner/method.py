@@ -73,7 +73,7 @@ class NoiseScales(NamedTuple):
     s1: float
 
 
-VOLUME_SCALES = NoiseScales(s0=1.0, s1=0.05)
+VOLUME_SCALES = NoiseScales(s0=2.5, s1=0.1)
 """Safe scales for signed distances, for which no rule is published; the README's table has the measurement."""
 
 
