@@ -6,11 +6,11 @@ bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 sample=${1:-knot}
 
-ns-train winner-sdf --data "sample:$sample" --output-dir demo --max-num-iterations 500
+ns-train winner-sdf --data "sample:$sample" --output-dir demo --max-num-iterations 400
 run=$(ls -td "demo/$sample/winner-sdf"/*/ | head -n 1)
 run=${run%/}
 ns-eval --load-config "$run/config.yml" --output-path "$run/eval.json"
-winner-export mesh --load-config "$run/config.yml" --output "demo/$sample.ply" --resolution 192
+winner-export mesh --load-config "$run/config.yml" --output "demo/$sample.ply" --resolution 160
 cp "$run/target-fit.png" "demo/$sample.png"
 
 echo
