@@ -1,6 +1,6 @@
 """Run an experiment file: every target, seed and variant by ns-train; print and write a table of means.
 
-Finished runs are found again by their metrics.json, so an experiment that was interrupted goes on where it was.
+Finished runs of the same command are found again, so an experiment that was interrupted goes on where it was.
 """
 
 import json
@@ -36,13 +36,15 @@ def run(target: str, seed: int, flags: list[str], folder: Path) -> dict[str, flo
     """The figures of one run, made if it isn't there yet."""
     stem = Path(target.removeprefix("sample:")).stem
     metrics = folder / stem / "winner-sdf" / f"seed-{seed}" / "metrics.json"
-    if not metrics.is_file():
+    made_by = metrics.with_name("command.txt")
+    command = ["ns-train", "winner-sdf", "--data", target, "--machine.seed", str(seed)]
+    command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
+    if not made_by.is_file() or made_by.read_text() != shlex.join(command):
         shutil.rmtree(metrics.parent, ignore_errors=True)
-        command = ["ns-train", "winner-sdf", "--data", target, "--machine.seed", str(seed)]
-        command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             sys.exit(f"error: {shlex.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        made_by.write_text(shlex.join(command))
     return json.loads(metrics.read_text())
 
 

@@ -115,6 +115,32 @@ def test_a_cavity_is_outside():
     np.testing.assert_array_equal(inside, [False, True, False])
 
 
+def test_a_body_that_looks_inwards_beside_another_is_turned_and_that_is_told():
+    second = sphere(0.8, center=(3, 0, 0))
+    second.invert()
+    shape = Shape.from_mesh(trimesh.util.concatenate([sphere(1.0), second]))
+    assert shape.inside(shape.normalization.to_unit(np.array([[0.0, 0, 0], [3.0, 0, 0]]))).all()
+    assert "repaired: 1 of the bodies looked inwards and lay in no other; turned them outwards" in shape.describe()
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [trimesh.creation.box((1, 1, 0.02)), trimesh.creation.cylinder(0.015, 1.0), trimesh.creation.box((1, 1, 1e-4))],
+    ids=["plate", "rod", "foil"],
+)
+def test_thin_bodies_have_an_inside(mesh):
+    assert Shape.from_mesh(mesh).closed
+
+
+def test_vertices_apart_by_rounding_are_welded():
+    mesh = sphere(subdivisions=3)
+    soup = mesh.vertices[mesh.faces].reshape(-1, 3)
+    soup = soup + np.random.default_rng(0).uniform(-1e-9, 1e-9, soup.shape)
+    shape = Shape.from_mesh(trimesh.Trimesh(soup, np.arange(len(soup)).reshape(-1, 3), process=False))
+    assert shape.closed
+    assert len(shape.mesh.vertices) == len(mesh.vertices)
+
+
 def test_overlapping_bodies_are_one():
     shape = Shape.from_mesh(trimesh.util.concatenate([sphere(1.0), sphere(1.0, center=(1, 0, 0))]))
     assert shape.inside(shape.normalization.to_unit(np.array([[0.5, 0, 0], [0, 0, 0], [1, 0, 0]]))).all()

@@ -57,6 +57,11 @@ def test_no_surface_is_an_error_that_names_the_fields_range(function, level, wor
         extract_surface(function, resolution=17, level=level)
 
 
+def test_a_level_that_leaves_the_cube_is_refused_with_the_largest_that_fits():
+    with pytest.raises(EmptySurfaceError, match=r"leaves the cube .* at most 0\.1 stays inside"):
+        extract_surface(ball(0.9), resolution=33, level=0.3)
+
+
 def test_the_field_is_evaluated_in_slabs():
     sizes = []
 

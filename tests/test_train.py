@@ -180,6 +180,28 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
     first, second = (checkpoint(config_of(result, tmp_path)) for result in (resumed, whole))
     assert first["step"] == second["step"] == 1199
     assert_same_bits(first, second)
+    evaluated = run("ns-eval", "--load-config", config_of(resumed, tmp_path), "--output-path", "e.json", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.output
+    figures = json.loads((tmp_path / "e.json").read_text())["results"]
+    assert figures["iou"] == pytest.approx(figures_of(config_of(whole, tmp_path))["iou"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "target, flags, words",
+    [
+        ("other.ply", [], "fitted to a target of another size or place"),
+        ("ball.ply", ["--pipeline.model.num-layers", "3"], "does not fit this run"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_in_one_line(trained, tmp_path, target, flags, words):
+    sphere(20.0, center=(100, 0, -50)).export(tmp_path / "ball.ply")
+    sphere(5.0).export(tmp_path / "other.ply")
+    models = trained.config.parent / "nerfstudio_models"
+    result = run("ns-train", "winner-sdf", "--data", target, *SMALL, *flags, "--load-dir", models, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert words in line
 
 
 def test_a_finished_run_resumed_trains_no_further(trained):
@@ -223,6 +245,10 @@ def make_config(**changes):
         ({"machine__num_devices": 2}, "a run uses one device"),
         ({"max_num_iterations": 0}, "at least 1"),
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
+        ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),
+        ({"pipeline__model__noise__schedule": "paper"}, "no rule for shapes"),
+        ({"pipeline__model__init": "siren", "pipeline__model__noise__s0": 1.0}, "siren has no noise"),
+        ({"pipeline__model__omega_0": float("inf")}, "must be positive and finite"),
         ({"pipeline__datamanager__passes": 0}, "passes=0"),
         ({"pipeline__model__num_layers": 1}, "num_layers=1 must be at least 2"),
         ({"pipeline__model__eval_resolution": 1}, "eval_resolution=1"),
@@ -236,7 +262,7 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
     from pathlib import Path
 
     changes = {"pipeline__datamanager__data": "sample:urchin", **changes} if changes else {}
-    for name in ("load_dir", "pipeline__datamanager__data"):
+    for name in ("load_dir", "load_checkpoint", "pipeline__datamanager__data"):
         if name in changes:
             changes[name] = Path(changes[name])
     with pytest.raises(SystemExit) as caught:

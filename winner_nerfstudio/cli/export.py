@@ -38,7 +38,7 @@ class Mesh:
         from rich.console import Console
         from rich.progress import Progress
 
-        from ..export.mesh import export_mesh
+        from ..export.mesh import export_mesh, loses_detail
         from ..fields.checkpoint import load_run
 
         field = load_run(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -49,6 +49,12 @@ class Mesh:
                 progress.update(task, completed=part)
 
             mesh = export_mesh(field, self.output, self.resolution, self.level, self.normalized, update)
+        if loses_detail(mesh, self.output):
+            print(
+                f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj keeps"
+                " every digit",
+                file=sys.stderr,
+            )
         closed, pieces = "closed" if mesh.is_watertight else "not closed", mesh.body_count
         return (
             f"{self.output}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {closed}, in {pieces}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import trimesh
 
 from ..fields import Field
@@ -36,7 +37,7 @@ def export_mesh(
         progress: called with the part done, 0 to 1.
 
     Returns:
-        The mesh as written.
+        The mesh that was written; see `loses_detail`.
 
     Raises:
         ExportError: another kind of field, an unknown suffix or a resolution below 3.
@@ -58,3 +59,9 @@ def export_mesh(
     with replacing(output) as path:
         mesh.export(path)
     return mesh
+
+
+def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:
+    """Whether a file's single precision is coarse beside the mesh's edges: .ply, .stl and .glb far from the origin."""
+    spacing = np.spacing(np.float32(np.abs(mesh.vertices).max()))
+    return output.suffix.lower() != ".obj" and spacing > 0.05 * np.median(mesh.edges_unique_length)

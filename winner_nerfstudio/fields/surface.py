@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class EmptySurfaceError(ValueError):
-    """The field crosses the level nowhere in the cube; the message names the range that it does have."""
+    """The field has no whole surface at the level; the message names the range that it does have."""
 
 
 def extract_surface(
@@ -33,7 +33,8 @@ def extract_surface(
         progress: called with the part done, 0 to 1.
 
     Raises:
-        EmptySurfaceError: no sample lies on the other side of the level, or the values are not finite.
+        EmptySurfaceError: no sample lies on the other side of the level, one above 0 is met at the cube's walls, or
+            the values are not finite.
         ValueError: a resolution below 3.
     """
     if resolution < 3:
@@ -51,6 +52,12 @@ def extract_surface(
     if not low < level < high:
         raise EmptySurfaceError(
             f"there is no surface at level {level:.4g}: the field lies between {low:.4g} and {high:.4g} (unit cube)"
+        )
+    wall = min(float(np.moveaxis(values, axis, 0)[side].min()) for axis in range(3) for side in (0, -1))
+    if level > 0 and wall <= level:
+        raise EmptySurfaceError(
+            f"the surface at level {level:.4g} leaves the cube [-1, 1]^3 that the field is known in; at most {wall:.4g}"
+            " stays inside (unit cube)"
         )
     values -= level
     _close_at_walls(values, 2 / (resolution - 1))

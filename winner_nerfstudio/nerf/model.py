@@ -77,8 +77,10 @@ class SignalModelConfig(ModelConfig):
         """What is wrong with the model's options, in one line, or None."""
         if self.num_layers < 2 or self.hidden_dim < 1:
             return f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
-        if not (self.omega_0 > 0 and self.first_omega_0 > 0):
-            return f"omega_0={self.omega_0} and first_omega_0={self.first_omega_0} must be positive"
+        if not (0 < self.omega_0 < float("inf") and 0 < self.first_omega_0 < float("inf")):
+            return f"omega_0={self.omega_0} and first_omega_0={self.first_omega_0} must be positive and finite"
+        if self.init == "siren" and self.noise != NoiseConfig():
+            return "--pipeline.model.init siren has no noise; leave --pipeline.model.noise out, or use init winner"
         return self.noise.problem()
 
 

@@ -70,6 +70,20 @@ class SignalPipeline(VanillaPipeline):
         assert isinstance(model, SignalModel)
         return model
 
+    def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
+        """Load a checkpoint; one of another network, or fitted to another target, ends the program with one line."""
+        try:
+            super().load_pipeline(loaded_state, step)
+        except (ValueError, RuntimeError) as error:
+            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+        signal = self.datamanager.signal
+        stored, own = self.signal_model.field.normalization, signal.normalization
+        if not np.allclose([*stored.center, stored.scale], [*own.center, own.scale], rtol=1e-9, atol=0):
+            raise SystemExit(
+                f"error: {signal.name}: the checkpoint was fitted to a target of another size or place; use the data"
+                " that it was fitted to, or train anew"
+            )
+
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
         """The losses on a batch that training never sees; without a graph, unlike upstream."""

@@ -1,5 +1,6 @@
 """What a run tells its user: progress, figures, pictures, and what to do next."""
 
+import atexit
 import json
 import shlex
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
@@ -68,10 +70,14 @@ class Reporter:
             self.task = self.progress.add_task("", total=self.total, completed=step, loss=float("nan"), rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
+                atexit.register(self.progress.stop)  # an interrupted run must give the cursor back
         self.step_started = time.perf_counter()
 
     def after_step(self, step: int) -> None:
         """Count the step, and now and then show where the run stands."""
+        if self.model.device.type == "cuda" and step % self.trainer.config.logging.steps_per_log == 0:
+            # The writer waits for the device at these steps anyway; here the wait counts as training, which it is.
+            torch.cuda.synchronize(self.model.device)
         now, state = time.perf_counter(), self.model.progress
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()

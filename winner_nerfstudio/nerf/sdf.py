@@ -42,6 +42,11 @@ class SDFModelConfig(SignalModelConfig):
                 f"truncation={self.truncation} must be positive, far_weight={self.far_weight} not negative and"
                 f" eval_resolution={self.eval_resolution} at least 3"
             )
+        if self.noise.schedule in ("paper", "reference"):
+            return (
+                f"--pipeline.model.noise.schedule {self.noise.schedule} has no rule for shapes; use default, or fixed"
+                " with s0 and s1"
+            )
         return super().problem()
 
 

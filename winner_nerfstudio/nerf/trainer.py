@@ -38,6 +38,11 @@ class SignalTrainerConfig(TrainerConfig):
         problem = self.problem()
         if problem:
             raise SystemExit(f"error: {problem}")
+        if self.load_dir is not None:
+            # As one file: nerfstudio stumbles over any other in the folder, and a load_step that is saved in config.yml
+            # makes ns-eval look for that step in the new run.
+            step = checkpoint_steps(self.load_dir)[-1] if self.load_step is None else self.load_step
+            self.load_checkpoint, self.load_dir, self.load_step = self.load_dir / f"step-{step:09d}.ckpt", None, None
         for group in self.optimizers.values():
             if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
                 group["scheduler"].max_steps = self.max_num_iterations
@@ -52,12 +57,14 @@ class SignalTrainerConfig(TrainerConfig):
             return "--machine.device-type cuda, but torch finds no CUDA device here; use cpu"
         if self.max_num_iterations < 1:
             return f"--max-num-iterations {self.max_num_iterations} must be at least 1"
-        if self.load_dir is not None and self.load_step is None:
+        if self.load_dir is not None:
             steps = checkpoint_steps(self.load_dir)
             if not steps:
                 return f"{self.load_dir}: no checkpoint step-*.ckpt there; --load-dir takes a run's nerfstudio_models"
-            # Found here, because nerfstudio stumbles over any other file in the folder.
-            self.load_step = steps[-1]
+            if self.load_step is not None and self.load_step not in steps:
+                return f"{self.load_dir}: no checkpoint of step {self.load_step}; it has {', '.join(map(str, steps))}"
+        if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
+            return f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt"
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
         return self._data().problem() or model.problem()

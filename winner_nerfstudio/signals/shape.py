@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from .errors import SignalError
 from .normalization import Normalization
@@ -99,7 +100,7 @@ class Shape:
             raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
         repairs += _orient(unit)
         shape = cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())
-        if not shape.volume_fraction > 0:
+        if not shape._has_inside():
             raise SignalError(
                 f"{name}: the surface encloses no volume, so it has no inside; a closed mesh, or one with small holes,"
                 " is needed"
@@ -115,13 +116,6 @@ class Shape:
     def diagonal(self) -> float:
         """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
         return float(np.linalg.norm(self.mesh.extents))
-
-    @cached_property
-    def volume_fraction(self) -> float:
-        """Part of [-1, 1]^3 that lies inside, estimated from 32,768 evenly spread points."""
-        return float(
-            self.inside(np.stack(np.meshgrid(*[_cell_centers(32)] * 3, indexing="ij"), -1).reshape(-1, 3)).mean()
-        )
 
     @cached_property
     def centroid(self) -> float:
@@ -207,6 +201,11 @@ class Shape:
         values = np.concatenate([np.zeros(on), self.signed_distance(off_surface)])
         order = rng.permutation(count)
         return {"coords": coords[order].astype(np.float32), "values": values[order, None].astype(np.float32)}
+
+    def _has_inside(self) -> bool:
+        # Just beneath the surface, which finds thin walls as well; an open sheet has one half there, give or take.
+        points, normals = self.sample_surface(np.random.default_rng(0), 2048)
+        return any(bool((self.winding_number(points - depth * normals) > 0.6).any()) for depth in (1e-3, 1e-5))
 
     @cached_property
     def _vertices(self) -> Float[ndarray, "v 3"]:
@@ -296,7 +295,14 @@ def _weld(vertices: ndarray, faces: ndarray) -> tuple[trimesh.Trimesh, list[str]
     Slivers with three corners stay, for without them the surface would have slits; so do two faces back to back, which
     cancel each other in the winding number.
     """
-    _, keep, merged = np.unique(np.round(vertices / WELD_TOLERANCE), axis=0, return_index=True, return_inverse=True)
+    # Equal ones first, so that few pairs are left to the tree.
+    _, keep, merged = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    pairs = cKDTree(vertices[keep]).query_pairs(WELD_TOLERANCE, output_type="ndarray")
+    if len(pairs):
+        graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(keep), len(keep)))
+        group = connected_components(graph, directed=False)[1]
+        _, first_of_group = np.unique(group, return_index=True)
+        keep, merged = keep[first_of_group], group[merged.reshape(-1)]
     welded = merged.reshape(-1)[faces]
     welded = welded[(welded != np.roll(welded, 1, axis=-1)).all(-1)]
     # Each face turned so that its least corner leads: alike if and only if wound alike.
@@ -322,15 +328,37 @@ def _orient(mesh: trimesh.Trimesh) -> list[str]:
         repairs.append("repaired: faces were wound both ways; wound them alike")
         if not mesh.is_winding_consistent:
             repairs.append("warning: the faces cannot all be wound alike; the sign may be wrong in places")
-    first, second, third = mesh.triangles.transpose(1, 0, 2)
-    if (first * np.cross(second, third)).sum() < 0:  # six times the signed volume
+    if _signed_volumes(mesh).sum() < 0:
         mesh.invert()
         repairs.append("repaired: the faces looked inwards; turned them outwards")
+    turned = _turn_bodies(mesh)
+    if turned:
+        repairs.append(f"repaired: {turned} of the bodies looked inwards and lay in no other; turned them outwards")
     return repairs
 
 
-def _cell_centers(count: int) -> ndarray:
-    return (np.arange(count) + 0.5) / count * 2 - 1
+def _turn_bodies(mesh: trimesh.Trimesh) -> int:
+    """Turn the closed bodies that look inwards without being a cavity of another, in place; returns how many."""
+    body = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    volume = np.bincount(body, _signed_volumes(mesh))
+    shared = np.bincount(body[mesh.face_adjacency[:, 0]], minlength=len(volume))
+    inwards = (volume < 0) & (2 * shared == 3 * np.bincount(body))
+    if not inwards.any():
+        return 0
+    outwards = mesh.faces[(volume > 0)[body]]
+    vertices = np.ascontiguousarray(mesh.vertices, np.float64)
+    some_face = np.unique(body, return_index=True)[1][inwards]
+    corner = vertices[mesh.faces[some_face, 0]]
+    inside = igl.fast_winding_number(vertices, np.ascontiguousarray(outwards, np.int64), corner) > 0.5
+    stray = np.isin(body, np.flatnonzero(inwards)[~inside])
+    mesh.faces = np.where(stray[:, None], mesh.faces[:, ::-1], mesh.faces)
+    return int((~inside).sum())
+
+
+def _signed_volumes(mesh: trimesh.Trimesh) -> ndarray:
+    """Six times the signed volume of the tetrahedron from the origin to each face, [f]."""
+    first, second, third = mesh.triangles.transpose(1, 0, 2)
+    return (first * np.cross(second, third)).sum(-1)
 
 
 def _blocks(points: ndarray) -> list[ndarray]:
