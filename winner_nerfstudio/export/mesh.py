@@ -55,10 +55,20 @@ def export_mesh(
     mesh = extract_surface(field.evaluate, resolution, level if normalized else level * way.scale, progress)
     if not normalized:
         mesh.vertices = way.to_world(mesh.vertices)
+    if suffix != ".obj":
+        _to_single_precision(mesh)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         mesh.export(path)
     return mesh
+
+
+def _to_single_precision(mesh: trimesh.Trimesh) -> None:
+    """Round as the file will, and drop the triangles whose corners fall together then: the file stays closed."""
+    mesh.vertices = mesh.vertices.astype(np.float32).astype(np.float64)
+    mesh.merge_vertices()
+    mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
+    mesh.remove_unreferenced_vertices()
 
 
 def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:

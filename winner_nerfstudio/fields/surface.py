@@ -10,6 +10,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+CLEARANCE = 1e-3
+"""Least distance of a vertex from a grid sample, in cells: what keeps vertices apart, also in single precision."""
+
 
 class EmptySurfaceError(ValueError):
     """The field has no whole surface at the level; the message names the range that it does have."""
@@ -60,11 +63,14 @@ def extract_surface(
             " stays inside (unit cube)"
         )
     values -= level
-    _close_at_walls(values, 2 / (resolution - 1))
+    spacing = 2 / (resolution - 1)
+    _close_at_walls(values, spacing)
     if not values.min() < 0:
         raise EmptySurfaceError(f"there is no surface at level {level:.4g} away from the cube's walls")
+    _clear_of_samples(values, spacing)
     vertices, faces = mcubes.marching_cubes(values, 0.0)
-    return _without_slivers(vertices * (2 / (resolution - 1)) - 1, faces)
+    # PyMCubes winds its faces towards lower values, which are the inside here.
+    return trimesh.Trimesh(vertices * spacing - 1, faces[:, ::-1], process=False)
 
 
 def _close_at_walls(values: ndarray, spacing: float) -> None:
@@ -74,11 +80,7 @@ def _close_at_walls(values: ndarray, spacing: float) -> None:
             np.maximum(wall, spacing, out=wall)
 
 
-def _without_slivers(vertices: ndarray, faces: ndarray) -> trimesh.Trimesh:
-    """Merge the vertices that fell into one grid sample, and with them the triangles that became lines."""
-    # PyMCubes winds its faces towards lower values, which are the inside here.
-    mesh = trimesh.Trimesh(vertices, faces[:, ::-1], process=False)
-    mesh.merge_vertices()
-    mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
-    mesh.remove_unreferenced_vertices()
-    return mesh
+def _clear_of_samples(values: ndarray, spacing: float) -> None:
+    """Move the surface off the grid's samples, where its vertices would fall together, by `CLEARANCE` of a cell."""
+    least = np.float32(CLEARANCE * spacing)
+    np.copyto(values, np.where(values < 0, -least, least), where=np.abs(values) < least)
