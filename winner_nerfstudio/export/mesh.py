@@ -40,15 +40,14 @@ def export_mesh(
         The mesh that was written; see `loses_detail`.
 
     Raises:
-        ExportError: another kind of field, an unknown suffix or a resolution below 3.
+        ExportError: another kind of field, or an unknown suffix.
+        ValueError: a resolution below 3.
         EmptySurfaceError: the field has no surface at this level.
         OSError: the file cannot be written.
     """
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
-    if resolution < 3:
-        raise ExportError(f"resolution {resolution} must be at least 3 samples per axis")
     if field.kind != "sdf":
         raise ExportError(f"a field of kind {field.kind!r} has no surface; only that of winner-sdf has")
     way = field.normalization

@@ -48,6 +48,11 @@ class SignalDataManagerConfig(DataManagerConfig):
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
+    @property
+    def steps_per_pass(self) -> int:
+        """Steps that one pass over a chunk serves."""
+        return -(-self.steps_per_chunk // self.passes)
+
     def problem(self) -> str | None:
         """What is wrong with the options, in one line, or None."""
         if min(self.batch_size, self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
@@ -129,8 +134,7 @@ class SignalDataManager(DataManager):
         """The batch of a step: coordinates [batch_size, d], and the same with ``values`` [batch_size, c]."""
         config = self.config
         index, place = divmod(step, config.steps_per_chunk)
-        steps_per_pass = -(-config.steps_per_chunk // config.passes)
-        number, row = divmod(place, steps_per_pass)
+        number, row = divmod(place, config.steps_per_pass)
         shuffled = self._shuffled(index, number)
         rows = slice(row * config.batch_size, (row + 1) * config.batch_size)
         batch = {key: value[rows] for key, value in shuffled.items()}
@@ -182,8 +186,7 @@ class SignalDataManager(DataManager):
         return self._chunk[1]
 
     def _submit(self, index: int) -> "Future[Batch]":
-        count = self.config.batch_size * -(-self.config.steps_per_chunk // self.config.passes)
-        return self._worker.submit(self._draw, index, count)
+        return self._worker.submit(self._draw, index, self.config.batch_size * self.config.steps_per_pass)
 
     def _draw(self, index: int, count: int) -> Batch:
         samples = self.signal.draw(np.random.default_rng([self.seed, index]), count)

@@ -259,9 +259,13 @@ def count_holes(mesh: trimesh.Trimesh) -> int:
     if len(boundary) == 0:
         return 0
     ids, compact = np.unique(boundary, return_inverse=True)
-    start, end = compact.reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(boundary)), (start, end)), shape=(len(ids), len(ids)))
-    return int(connected_components(graph, directed=False)[0])
+    return int(_groups(compact.reshape(-1, 2), len(ids)).max()) + 1
+
+
+def _groups(pairs: ndarray, count: int) -> ndarray:
+    """For each of `count` things the number, from 0, of the group that `pairs` [n, 2] connect it to, [count]."""
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def _read_mesh(path: Path) -> trimesh.Trimesh:
@@ -299,8 +303,7 @@ def _weld(vertices: ndarray, faces: ndarray) -> tuple[trimesh.Trimesh, list[str]
     _, keep, merged = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
     pairs = cKDTree(vertices[keep]).query_pairs(WELD_TOLERANCE, output_type="ndarray")
     if len(pairs):
-        graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(keep), len(keep)))
-        group = connected_components(graph, directed=False)[1]
+        group = _groups(pairs, len(keep))
         _, first_of_group = np.unique(group, return_index=True)
         keep, merged = keep[first_of_group], group[merged.reshape(-1)]
     welded = merged.reshape(-1)[faces]
