@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 BIN = Path(sys.executable).parent
 SMALL = [
@@ -58,6 +60,40 @@ def config_of(result, cwd):
 
 def figures_of(config):
     return json.loads((config.parent / "metrics.json").read_text())
+
+
+def make_config(method, **changes):
+    """A method's config as from the command line, with ``part__of__it=value`` set."""
+    from nerfstudio.configs.method_configs import all_methods
+
+    config = yaml.load(yaml.dump(all_methods[method]), Loader=yaml.Loader)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        holder = config
+        for parent in parents:
+            holder = getattr(holder, parent)
+        setattr(holder, last, value)
+    return config
+
+
+def fit(method, data, folder, steps=20, **changes):
+    """Run a method in this process, as ``ns-train`` does; returns the path of its config.yml."""
+    from nerfstudio.scripts.train import main
+    from nerfstudio.utils import writer
+
+    small = {"pipeline__model__hidden_dim": 24, "pipeline__model__num_layers": 2}
+    changes = {**small, **changes, "max_num_iterations": steps, "output_dir": Path(folder)}
+    config = make_config(method, pipeline__datamanager__data=Path(data), **changes)
+    writer.EVENT_WRITERS.clear()
+    main(config)
+    return config.get_base_dir() / "config.yml"
+
+
+def weights_of(config):
+    """The tensors of a run's last checkpoint."""
+    path = max((config.parent / "nerfstudio_models").glob("step-*.ckpt"))
+    state = torch.load(path, map_location="cpu", weights_only=True)["pipeline"]
+    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 @dataclass

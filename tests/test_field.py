@@ -8,7 +8,7 @@ SIREN = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 16, "num_laye
 
 
 def make_field():
-    return Field("sdf", SIREN, Normalization((1.0, -2.0, 1e6), 0.125))
+    return Field("sdf", SIREN, Normalization((1.0, -2.0, 1e6), 0.125), {"mode": "L", "palette": [[1, 2, 3]]})
 
 
 def test_a_field_is_rebuilt_from_a_checkpoint_alone(tmp_path):
@@ -18,11 +18,11 @@ def test_a_field_is_rebuilt_from_a_checkpoint_alone(tmp_path):
     again = Field.from_state_dict(state, "_model.field.")
     x = torch.rand(100, 3)
     assert torch.equal(again(x), field(x))
-    assert again.kind == "sdf"
+    assert (again.kind, again.record) == ("sdf", {"mode": "L", "palette": [[1, 2, 3]]})
     assert again.normalization == Normalization((1.0, -2.0, 1e6), 0.125)
 
 
-@pytest.mark.parametrize("change", [{}, {"kind": "image"}, {"network": {**SIREN, "omega_0": 20.0}}])
+@pytest.mark.parametrize("change", [{}, {"kind": "image"}, {"network": {**SIREN, "omega_0": 20.0}}, {"record": {}}])
 def test_weights_of_another_field_are_refused(change):
     state = make_field().state_dict()
     state["_extra_state"] = {**state["_extra_state"], **change}

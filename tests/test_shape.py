@@ -7,7 +7,7 @@ import trimesh
 from PIL import Image
 
 from winner_nerfstudio.signals.errors import SignalError
-from winner_nerfstudio.signals.samples import SAMPLES
+from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import NEAR_SIGMAS, Mix, Shape, count_holes, load_shape
 
 from .meshes import sphere, sphere_with_holes, torn_box
@@ -202,7 +202,7 @@ def test_draws_are_fresh_and_repeatable():
     assert not np.isin(again[0], again[2]).any()
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.parametrize("name", sorted(SHAPES))
 def test_built_in_shapes_are_closed_and_in_one_piece(name):
     shape = load_shape(f"sample:{name}")
     assert shape.closed

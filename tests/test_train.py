@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-import yaml
 
-from .conftest import BIN, SMALL, config_of, figures_of, run
+from .conftest import BIN, SMALL, config_of, figures_of, make_config, run
 from .meshes import sphere
 from .test_shape import HOSTILE, SHARED, needs_shared
 
@@ -224,19 +223,6 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
     assert not (tmp_path / "outputs").exists()
 
 
-def make_config(**changes):
-    from nerfstudio.configs.method_configs import all_methods
-
-    config = yaml.load(yaml.dump(all_methods["winner-sdf"]), Loader=yaml.Loader)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        holder = config
-        for parent in parents:
-            holder = getattr(holder, parent)
-        setattr(holder, last, value)
-    return config
-
-
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -247,9 +233,14 @@ def make_config(**changes):
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
         ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),
         ({"pipeline__model__noise__schedule": "paper"}, "no rule for shapes"),
-        ({"pipeline__model__init": "siren", "pipeline__model__noise__s0": 1.0}, "siren has no noise"),
+        ({"pipeline__model__init": "siren", "pipeline__model__noise__s0": 1.0}, "has no noise"),
         ({"pipeline__model__omega_0": float("inf")}, "must be positive and finite"),
+        ({"pipeline__model__network": "relu-pe", "pipeline__model__omega_0": 3.0}, "relu-pe has no omega_0; it takes"),
+        ({"pipeline__model__network_args": {"levels": 3}}, "siren has no levels; it takes omega_0, first_omega_0"),
+        ({"pipeline__model__network": "wire", "pipeline__model__init": "winner"}, "wire has its own"),
+        ({"pipeline__model__network": "gauss", "pipeline__model__noise__s0": 1.0}, "has no noise"),
         ({"pipeline__datamanager__passes": 0}, "passes=0"),
+        ({"pipeline__datamanager__batch_size": 0}, "batch_size=0"),
         ({"pipeline__model__num_layers": 1}, "num_layers=1 must be at least 2"),
         ({"pipeline__model__eval_resolution": 1}, "eval_resolution=1"),
         ({"pipeline__model__noise__s0": 3.0}, "go together"),
@@ -266,7 +257,7 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
         if name in changes:
             changes[name] = Path(changes[name])
     with pytest.raises(SystemExit) as caught:
-        make_config(**changes).set_timestamp()
+        make_config("winner-sdf", **changes).set_timestamp()
     message = str(caught.value)
     assert message.startswith("error: ")
     assert words in message
@@ -275,9 +266,9 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_refused_and_the_default_is_the_cpu():
-    assert make_config().machine.device_type == "cpu"
+    assert make_config("winner-sdf").machine.device_type == "cpu"
     with pytest.raises(SystemExit, match="no CUDA device"):
-        make_config(machine__device_type="cuda").set_timestamp()
+        make_config("winner-sdf", machine__device_type="cuda").set_timestamp()
 
 
 def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=200_000):

@@ -1,25 +1,57 @@
 """Take a fitted result away as a file of an ordinary kind."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
+if TYPE_CHECKING:
+    from ..fields import Field
+
 
 @dataclass
-class Mesh:
-    """Write the surface of a fitted shape as a mesh, in the input's units, position and orientation.
-
-    The original mesh is not needed. Evaluates resolution^3 points, slab by slab.
-    """
+class Export:
+    """What all exports ask for."""
 
     load_config: Path
     """The run's config.yml. Only the checkpoint beside it is read."""
     output: Path
-    """File to write: .ply, .obj, .stl or .glb."""
+    """File to write; its suffix says the format."""
+
+    def field(self) -> "Field":
+        """The run's field, on the GPU if there is one.
+
+        Raises:
+            ValueError: no such run, in one line.
+        """
+        import torch
+
+        from ..fields.checkpoint import load_run
+
+        return load_run(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[float], None]]:
+        """A bar on the terminal; takes the part done."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("evaluating the field", total=1.0)
+            yield lambda part: bar.update(task, completed=part)
+
+
+@dataclass
+class Mesh(Export):
+    """Write the surface of a fitted shape as a mesh, in the input's units, position and orientation.
+
+    The original mesh is not needed. Evaluates resolution^3 points, slab by slab. Writes .ply, .obj, .stl or .glb.
+    """
+
     resolution: int = 256
     """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
     level: float = 0.0
@@ -34,21 +66,10 @@ class Mesh:
             ValueError: options, run or surface that won't do, said in one line.
             OSError: the output cannot be written.
         """
-        import torch
-        from rich.console import Console
-        from rich.progress import Progress
-
         from ..export.mesh import export_mesh, loses_detail
-        from ..fields.checkpoint import load_run
 
-        field = load_run(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
-        with Progress(transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("evaluating the field", total=1.0)
-
-            def update(part: float) -> None:
-                progress.update(task, completed=part)
-
-            mesh = export_mesh(field, self.output, self.resolution, self.level, self.normalized, update)
+        with self.progress() as progress:
+            mesh = export_mesh(self.field(), self.output, self.resolution, self.level, self.normalized, progress)
         if loses_detail(mesh, self.output):
             print(
                 f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj keeps"
@@ -62,7 +83,53 @@ class Mesh:
         )
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh}
+@dataclass
+class Image(Export):
+    """Write a fitted picture in the input's size, mode and bit depth, or at any other size.
+
+    The original picture is not needed. Writes .png, .jpg, .tif, .webp, .npy or .npz.
+    """
+
+    scale: float = 1.0
+    """Pixels of the output per pixel of the input, along each side."""
+
+    def run(self) -> str:
+        """Export; returns what to tell the user.
+
+        Raises:
+            ValueError: options or run that won't do, said in one line.
+            OSError: the output cannot be written.
+        """
+        from ..export.grid import export_image
+
+        with self.progress() as progress:
+            return f"{self.output}: {export_image(self.field(), self.output, self.scale, progress)}"
+
+
+@dataclass
+class Audio(Export):
+    """Write a fitted sound at the input's sample rate and amplitude, or at any other rate.
+
+    The original sound is not needed. Writes .wav, .flac, .ogg, .mp3, .aiff and what else libsndfile does, or .npy.
+    """
+
+    sample_rate: float | None = None
+    """Samples per second; the input's if left out."""
+
+    def run(self) -> str:
+        """Export; returns what to tell the user.
+
+        Raises:
+            ValueError: options or run that won't do, said in one line.
+            OSError: the output cannot be written.
+        """
+        from ..export.grid import export_audio
+
+        with self.progress() as progress:
+            return f"{self.output}: {export_audio(self.field(), self.output, self.sample_rate, progress)}"
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh, "image": Image, "audio": Audio}
 """What can be exported, by the name of the subcommand."""
 
 

@@ -9,13 +9,10 @@ import trimesh
 from ..fields import Field
 from ..fields.surface import extract_surface
 from ..files import replacing
+from .errors import ExportError, require_kind
 
 SUFFIXES = (".ply", ".obj", ".stl", ".glb")
 """Mesh formats that can be written."""
-
-
-class ExportError(ValueError):
-    """A request that cannot be met; the message is one line for the user."""
 
 
 def export_mesh(
@@ -48,8 +45,7 @@ def export_mesh(
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
-    if field.kind != "sdf":
-        raise ExportError(f"a field of kind {field.kind!r} has no surface; only that of winner-sdf has")
+    require_kind(field, "sdf", "surface")
     way = field.normalization
     mesh = extract_surface(field.evaluate, resolution, level if normalized else level * way.scale, progress)
     if not normalized:

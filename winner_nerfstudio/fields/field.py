@@ -1,5 +1,6 @@
 """A fitted network together with the way from the user's coordinates to its own."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,17 +21,21 @@ class Field(nn.Module):
     Everything needed to rebuild it travels in its ``state_dict``: weights, network specification, normalisation.
 
     Args:
-        kind: what its values mean, "sdf" for signed distances.
+        kind: what its values mean: "sdf" for signed distances, "image", "audio".
         network: the registered name and the keyword arguments of the network, see `build_network`.
         normalization: from the world to [-1, 1]^d.
+        record: what writing a result back needs, see `Signal.record`.
     """
 
     center: Float[Tensor, " d"]
     scale: Float[Tensor, ""]
 
-    def __init__(self, kind: str, network: dict[str, Any], normalization: Normalization) -> None:
+    def __init__(
+        self, kind: str, network: dict[str, Any], normalization: Normalization, record: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.record = kind, dict(record or {})
+        json.dumps(self.record)  # a TypeError now, not when a checkpoint with more than plain values is to be loaded
         self.spec = dict(network)
         self.network = build_network(**network)
         self.register_buffer("center", torch.tensor(normalization.center, dtype=torch.float64))
@@ -47,7 +52,7 @@ class Field(nn.Module):
         try:
             extra = own["_extra_state"]
             normalization = Normalization(tuple(own["center"].tolist()), float(own["scale"]))
-            field = cls(extra["kind"], extra["network"], normalization)
+            field = cls(extra["kind"], extra["network"], normalization, extra["record"])
             field.load_state_dict(own)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"holds no field that this version can rebuild ({error})") from error
@@ -81,9 +86,12 @@ class Field(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a rebuild needs besides tensors: plain strings and numbers, so that safe loading accepts them."""
-        return {"kind": self.kind, "network": self.spec}
+        return {"kind": self.kind, "network": self.spec, "record": self.record}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Refuse weights of another kind of field or network."""
-        if state != self.get_extra_state():
-            raise ValueError(f"these weights belong to {state}, not to {self.get_extra_state()}")
+        """Refuse weights of another kind of field, network or target."""
+        own = self.get_extra_state()
+        differing = [key for key in own if state.get(key) != own[key]]
+        if differing:
+            theirs, ours = ({key: each.get(key) for key in differing} for each in (state, own))
+            raise ValueError(f"these weights belong to {str(theirs)[:300]}, not to {str(ours)[:300]}")

@@ -1,11 +1,9 @@
-"""Batches of coordinates and values for any `Signal`, drawn ahead in a thread of their own."""
+"""A signal's batches as nerfstudio asks for them."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from nerfstudio.cameras.cameras import Cameras
@@ -16,58 +14,88 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..signals.signal import Signal
-from .dataparsers import DATAPARSERS, ShapeDataParserConfig
+from .sampling import Batch, Drawn, Resident, Sampler
 
-Batch = dict[str, Tensor]
 
-if TYPE_CHECKING:
-    AnyDataParser: TypeAlias = DataParserConfig
-else:
-    AnyDataParser = tyro.conf.OmitSubcommandPrefixes[
-        tyro.extras.subcommand_type_from_defaults(
-            {name: config() for name, config in DATAPARSERS.items()}, prefix_names=False
-        )
-    ]
-
-_EVAL_STREAM = 1 << 40  # no run gets as far as a chunk of this number
+def subcommand(name: str, config: type[DataParserConfig]) -> Any:
+    """The annotation of a data parser's config that is also a subcommand `name` with short flags."""
+    # Annotated with its one choice, tyro makes a subcommand of it; "prefix_names" would lengthen the name.
+    one: Any = tyro.extras.subcommand_type_from_defaults({name: config()}, prefix_names=False)
+    return Annotated[one, tyro.conf.OmitSubcommandPrefixes]
 
 
 @dataclass
 class SignalDataManagerConfig(DataManagerConfig):
-    """Batches drawn from one signal."""
+    """Batches of one signal.
+
+    A kind of signal narrows the two fields of its data parser, and says how its points are served by deriving from
+    `DrawnDataManagerConfig` or `ResidentDataManagerConfig`.
+    """
 
     _target: type = field(default_factory=lambda: SignalDataManager)
-    dataparser: AnyDataParser = field(default_factory=ShapeDataParserConfig)
-    """Where the signal comes from."""
+    dataparser: DataParserConfig = field(default_factory=DataParserConfig)
+    """Where the signal comes from; its options by their long names."""
+    short: DataParserConfig = field(default_factory=DataParserConfig)
+    """The same options by short names, behind the data parser's own; what is set here counts."""
     batch_size: int = 8192
     """Points per training step."""
-    steps_per_chunk: int = 64
-    """Steps that are served from one draw of points; the next is drawn meanwhile."""
-    passes: int = 2
-    """Times that each point is used before it is dropped, in a new order each time."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
-    @property
-    def steps_per_pass(self) -> int:
-        """Steps that one pass over a chunk serves."""
-        return -(-self.steps_per_chunk // self.passes)
-
     def problem(self) -> str | None:
         """What is wrong with the options, in one line, or None."""
-        if min(self.batch_size, self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
-            return (
-                f"batch_size={self.batch_size}, steps_per_chunk={self.steps_per_chunk} and passes={self.passes} must be"
-                " at least 1, and passes no more than steps_per_chunk"
-            )
-        return None
+        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
+        """What serves this signal's batches."""
+        raise NotImplementedError
 
     def load_outputs(self) -> DataparserOutputs:
-        """The data parser's outputs for what ``--data`` names, here or at the data parser's own place."""
+        """The data parser's outputs for what ``--data`` names, wherever on the command line that stands."""
+        default = type(self.short)()
+        for option in fields(self.short):
+            value = getattr(self.short, option.name)
+            if option.name != "_target" and value != getattr(default, option.name):
+                setattr(self.dataparser, option.name, value)
         if self.data is not None:
             self.dataparser.data = Path(self.data)
         self.data = self.dataparser.data
         return self.dataparser.setup().get_dataparser_outputs()
+
+
+@dataclass
+class DrawnDataManagerConfig(SignalDataManagerConfig):
+    """Batches of a signal that is sampled anew for ever."""
+
+    steps_per_chunk: int = 64
+    """Steps that are served from one draw of points; the next is drawn meanwhile."""
+    passes: int = 2
+    """Times that each point is used before it is dropped, in a new order each time."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if min(self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
+            return (
+                f"steps_per_chunk={self.steps_per_chunk} and passes={self.passes} must be at least 1, and passes no"
+                " more than steps_per_chunk"
+            )
+        return super().problem()
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
+        """A `Drawn`."""
+        return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)
+
+
+@dataclass
+class ResidentDataManagerConfig(SignalDataManagerConfig):
+    """Batches of a signal whose samples are all there."""
+
+    batch_size: int = 16384
+    """Most samples per training step; one that holds them all makes every step use all of them."""
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
+        """A `Resident`."""
+        return Resident(signal, device, seed, self.batch_size)
 
 
 class SignalDataset:
@@ -88,12 +116,8 @@ class SignalDataset:
 class SignalDataManager(DataManager):
     """Serves batches of a signal; knows nothing of its kind.
 
-    Points are drawn in chunks. A chunk depends on the run's seed and its own number only, and a batch on its step, so
-    a run that is resumed gets the batches that it would have got. Memory: two chunks of
-    ``batch_size * steps_per_chunk / passes`` points, whatever the signal's size.
-
     Args:
-        config: how much to draw.
+        config: how points are served.
         device: where batches are put.
         test_mode: "val" while training; otherwise nothing is drawn or measured until asked for.
     """
@@ -115,35 +139,25 @@ class SignalDataManager(DataManager):
             self.train_dataparser_outputs, {"signal": self.signal, "initialize": test_mode == "val"}
         )
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
-        self.seed = torch.initial_seed()
-        self._drawing: tuple[int, Future[Batch]] | None = None
-        self._chunk: tuple[int, Batch] | None = None
-        self._order: tuple[int, Batch] | None = None
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draw")
+        self.sampler = config.sampler(self.signal, self.device, torch.initial_seed())
         super().__init__()
 
     def setup_train(self) -> None:
-        """Start to draw, while the model is being built; a run that is only looked at draws nothing."""
+        """Get the first batch ready while the model is being built, unless the run is only looked at."""
         if self.test_mode == "val":
-            self._drawing = (0, self._submit(0))
+            self.sampler.start()
 
     def setup_eval(self) -> None:
         """Nothing: evaluation samples are drawn when asked for."""
 
     def next_train(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
-        """The batch of a step: coordinates [batch_size, d], and the same with ``values`` [batch_size, c]."""
-        config = self.config
-        index, place = divmod(step, config.steps_per_chunk)
-        number, row = divmod(place, config.steps_per_pass)
-        shuffled = self._shuffled(index, number)
-        rows = slice(row * config.batch_size, (row + 1) * config.batch_size)
-        batch = {key: value[rows] for key, value in shuffled.items()}
+        """The batch of a step: coordinates [n, d], and the same with ``values`` [n, c]."""
+        batch = self.sampler.batch(step)
         return batch["coords"], batch
 
     def next_eval(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
-        """A batch that training never sees, the same at every step."""
-        batch = self._draw(_EVAL_STREAM, self.config.batch_size)
-        batch = {key: value.to(self.device) for key, value in batch.items()}
+        """A batch for the losses of an evaluation, the same at every step."""
+        batch = self.sampler.evaluation()
         return batch["coords"], batch
 
     def next_eval_image(self, step: int) -> tuple[Cameras, dict]:
@@ -152,11 +166,11 @@ class SignalDataManager(DataManager):
 
     def get_train_rays_per_batch(self) -> int:
         """Points per training step."""
-        return self.config.batch_size
+        return self.sampler.batch_size
 
     def get_eval_rays_per_batch(self) -> int:
         """Points per evaluation batch."""
-        return self.config.batch_size
+        return self.sampler.batch_size
 
     def get_datapath(self) -> Path:
         """The target's file; the viewer keeps camera paths beside it."""
@@ -165,30 +179,3 @@ class SignalDataManager(DataManager):
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """None: nothing here is learnt."""
         return {}
-
-    def _shuffled(self, index: int, number: int) -> Batch:
-        """The chunk of that index in the order of its pass `number`, on the device."""
-        key = index * self.config.passes + number
-        if self._order is None or self._order[0] != key:
-            chunk = self._get_chunk(index)
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + key) % 2**63)
-            order = torch.randperm(len(chunk["coords"]), generator=generator).to(self.device)
-            self._order = (key, {name: values[order] for name, values in chunk.items()})
-        return self._order[1]
-
-    def _get_chunk(self, index: int) -> Batch:
-        if self._chunk is None or self._chunk[0] != index:
-            if self._drawing is None or self._drawing[0] != index:
-                self._drawing = (index, self._submit(index))
-            chunk = self._drawing[1].result()
-            self._chunk = (index, {name: values.to(self.device, non_blocking=True) for name, values in chunk.items()})
-            self._drawing = (index + 1, self._submit(index + 1))
-        return self._chunk[1]
-
-    def _submit(self, index: int) -> "Future[Batch]":
-        return self._worker.submit(self._draw, index, self.config.batch_size * self.config.steps_per_pass)
-
-    def _draw(self, index: int, count: int) -> Batch:
-        samples = self.signal.draw(np.random.default_rng([self.seed, index]), count)
-        batch = {name: torch.from_numpy(values) for name, values in samples.items()}
-        return {name: values.pin_memory() for name, values in batch.items()} if self.device.type == "cuda" else batch

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -19,14 +19,82 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from .quiet import quiet_imports
 
 if TYPE_CHECKING:
+    from ..signals.grid import Experiment
     from ..signals.signal import Signal
 
 quiet_imports()
 
 VIEWPOINTS = {"y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
-"""Where the first view stands, unit-cube coordinates, by the axis that points up: the whole shape is in frame."""
+"""Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
+FRONT = (0.0, 0.0, 2.4)
+"""Where the first view of something flat stands, which fills [-1, 1] x [-1, 1] or less of the plane z = 0."""
 FIELD_OF_VIEW = 55.0
-"""Of that camera, vertical, degrees."""
+"""Of those cameras, vertical, degrees."""
+
+
+class SignalDataParser(DataParser):
+    """Loads a signal and hands it over in nerfstudio's outputs: ``metadata["signal"]``, transform and scale."""
+
+    formats = ""
+    """Suffixes of the files that will do, for the error that asks for one."""
+
+    def load(self) -> "Signal":
+        """The signal that the config names.
+
+        Raises:
+            SignalError: it cannot be used.
+        """
+        raise NotImplementedError
+
+    def samples(self) -> list[str]:
+        """Names of the built-in samples of this kind."""
+        return []
+
+    def first_view(self) -> Cameras:
+        """Where pictures are taken from and the viewer starts: in front."""
+        return look_at_origin(FRONT, "y")
+
+    def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Any) -> DataparserOutputs:
+        """The outputs; a user's mistake ends the program with its one line and exit status 1."""
+        from ..signals.errors import SignalError
+
+        try:
+            if self.config.data == Path():
+                choices = " or one of " + ", ".join(f"--data sample:{name}" for name in sorted(self.samples()))
+                raise SignalError(f"no target given; name one with --data FILE ({self.formats}){choices}")
+            signal = self.load()
+        except SignalError as error:
+            raise SystemExit(f"error: {error}") from None
+        except MemoryError:
+            raise SystemExit(f"error: {self.config.data}: does not fit into memory; fit a part of it") from None
+        # nerfstudio's world has three axes; a signal with fewer lies along the first ones.
+        transform = torch.eye(4)[:3]
+        transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)
+        return DataparserOutputs(
+            image_filenames=[],
+            cameras=self.first_view(),
+            scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
+            metadata={"signal": signal},
+            dataparser_transform=transform,
+            dataparser_scale=signal.normalization.scale,
+        )
+
+
+Loaded = TypeVar("Loaded")
+
+
+def load_once(load: Callable[..., Loaded], source: Path, *arguments: Any) -> Loaded:
+    """The result of ``load(str(source), *arguments)``, kept while the file stays as it is.
+
+    A run loads its target twice: to check it before anything is written, and to train.
+    """
+    state = source.stat() if source.is_file() else None
+    return _load_once(load, str(source), state and (state.st_mtime_ns, state.st_size), *arguments)
+
+
+@lru_cache(maxsize=1)
+def _load_once(load: Callable[..., Loaded], source: str, state: object, *arguments: Any) -> Loaded:
+    return load(source, *arguments)
 
 
 @dataclass
@@ -44,79 +112,146 @@ class ShapeDataParserConfig(DataParserConfig):
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
 
 
-class SignalDataParser(DataParser):
-    """Loads a signal and hands it over in nerfstudio's outputs: ``metadata["signal"]``, transform and scale."""
-
-    def load(self) -> "Signal":
-        """The signal that the config names.
-
-        Raises:
-            SignalError: it cannot be used.
-        """
-        raise NotImplementedError
-
-    def first_view(self) -> Cameras:
-        """Where pictures are taken from and the viewer starts."""
-        raise NotImplementedError
-
-    def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Any) -> DataparserOutputs:
-        """The outputs; a user's mistake ends the program with its one line and exit status 1."""
-        from ..signals.errors import SignalError
-
-        try:
-            signal = self.load()
-        except SignalError as error:
-            raise SystemExit(f"error: {error}") from None
-        transform = torch.eye(4)[:3]
-        transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)
-        return DataparserOutputs(
-            image_filenames=[],
-            cameras=self.first_view(),
-            scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
-            metadata={"signal": signal},
-            dataparser_transform=transform,
-            dataparser_scale=signal.normalization.scale,
-        )
-
-
 class ShapeDataParser(SignalDataParser):
     """Loads a `Shape`."""
 
     config: ShapeDataParserConfig
+    formats = ".obj .ply .stl .off .glb"
+
+    def samples(self) -> list[str]:
+        """Names of the built-in shapes."""
+        from ..signals.samples import SHAPES
+
+        return list(SHAPES)
 
     def first_view(self) -> Cameras:
         """A corner view with the chosen axis up."""
-        return corner_view(self.config.up)
+        return look_at_origin(VIEWPOINTS[self.config.up], self.config.up)
 
     def load(self) -> "Signal":
         """See `load_shape`."""
         from ..signals.errors import SignalError
-        from ..signals.samples import SAMPLES
+        from ..signals.shape import Mix, load_shape
 
-        if self.config.data == Path():
-            raise SignalError(
-                "no target given; name one with --data FILE (.obj .ply .stl .off .glb) or one of "
-                + ", ".join(f"--data sample:{name}" for name in sorted(SAMPLES))
-            )
-        return _load_shape(str(self.config.data), self.config.surface_fraction, self.config.near_fraction)
-
-
-@lru_cache(maxsize=1)
-def _load_shape(source: str, surface: float, near: float) -> "Signal":
-    # Kept, because a run loads its target twice: to check it before anything is written, and to train.
-    from ..signals.errors import SignalError
-    from ..signals.shape import Mix, load_shape
-
-    try:
-        mix = Mix(surface, near)
-    except ValueError as error:
-        raise SignalError(f"shape-data: {error}") from None
-    return load_shape(source, mix)
+        try:
+            mix = Mix(self.config.surface_fraction, self.config.near_fraction)
+        except ValueError as error:
+            raise SignalError(f"shape-data: {error}") from None
+        return load_once(load_shape, self.config.data, mix)
 
 
-def corner_view(up: str, width: int = 512, height: int = 512) -> Cameras:
-    """A camera at one of `VIEWPOINTS` that looks at the origin."""
-    position = torch.tensor(VIEWPOINTS[up])
+@dataclass
+class GridDataParserConfig(DataParserConfig):
+    """What can be done to any regularly sampled signal in order to measure something."""
+
+    data: Path = Path()
+    """The target's file, or sample:NAME."""
+    noise_std: float = 0.0
+    """Standard deviation of Gaussian noise that is added to the target, which spans [-1, 1]; figures are against the
+    clean target."""
+    reference: Path | None = None
+    """The clean signal's file, if the target is noisy; figures are against it."""
+    train_fraction: float = 1.0
+    """Part of the samples that is fitted, chosen at random; figures tell the others apart."""
+    seed: int = 0
+    """Of the noise and of that choice; the run's own seed changes neither."""
+
+    def experiment(self) -> "Experiment":
+        """These options.
+
+        Raises:
+            SignalError: they won't do.
+        """
+        from ..signals.errors import SignalError
+        from ..signals.grid import Experiment
+
+        reference = None if self.reference is None else str(self.reference)
+        experiment = Experiment(self.noise_std, reference, self.train_fraction, self.seed)
+        if problem := experiment.problem():
+            raise SignalError(problem)
+        return experiment
+
+
+@dataclass
+class ImageDataParserConfig(GridDataParserConfig):
+    """A picture: a file, an array, or sample:NAME for a built-in one."""
+
+    _target: type = field(default_factory=lambda: ImageDataParser)
+    data: Path = Path()
+    """Picture (.png .jpg .tif .webp), array (.npy .npz; height, width, channels) or sample:NAME."""
+    max_pixels: int = 200_000_000
+    """Larger pictures are refused before they are decoded."""
+    max_side: int | None = None
+    """Reduce the picture, by averaging, until its longer side has no more pixels than this."""
+
+
+class ImageDataParser(SignalDataParser):
+    """Loads an `Image`."""
+
+    config: ImageDataParserConfig
+    formats = ".png .jpg .tif .webp .npy"
+
+    def samples(self) -> list[str]:
+        """Names of the built-in pictures."""
+        from ..signals.samples import IMAGES
+
+        return list(IMAGES)
+
+    def load(self) -> "Signal":
+        """See `load_image`."""
+        from ..signals.errors import SignalError
+        from ..signals.image import load_image
+
+        config = self.config
+        if config.max_pixels < 1 or (config.max_side is not None and config.max_side < 1):
+            raise SignalError(f"max_pixels={config.max_pixels} and max_side={config.max_side} must be at least 1")
+        return load_once(load_image, config.data, config.max_pixels, config.max_side, config.experiment())
+
+
+@dataclass
+class AudioDataParserConfig(GridDataParserConfig):
+    """A sound: a file, a series, or sample:NAME for a built-in one."""
+
+    _target: type = field(default_factory=lambda: AudioDataParser)
+    data: Path = Path()
+    """Sound (.wav .flac .ogg .mp3 .aiff), series (.npy; samples, channels) or sample:NAME."""
+    start: float = 0.0
+    """Seconds to skip."""
+    duration: float | None = None
+    """Seconds to fit; all that follow if left out."""
+    max_samples: int | None = None
+    """Fit no more samples than this."""
+    sample_rate: float | None = None
+    """Samples per second of a series, which doesn't say so itself; 1 if left out."""
+
+
+class AudioDataParser(SignalDataParser):
+    """Loads an `Audio`."""
+
+    config: AudioDataParserConfig
+    formats = ".wav .flac .ogg .mp3 .npy"
+
+    def samples(self) -> list[str]:
+        """Names of the built-in sounds."""
+        from ..signals.samples import SOUNDS
+
+        return list(SOUNDS)
+
+    def load(self) -> "Signal":
+        """See `load_audio`."""
+        from ..signals.audio import Excerpt, load_audio
+        from ..signals.errors import SignalError
+
+        config = self.config
+        excerpt = Excerpt(config.start, config.duration, config.max_samples)
+        if problem := excerpt.problem():
+            raise SignalError(problem)
+        return load_once(load_audio, config.data, excerpt, config.sample_rate, config.experiment())
+
+
+def look_at_origin(place: tuple[float, float, float], up: str, width: int = 512, height: int = 512) -> Cameras:
+    """A camera at `place` that looks at the origin, the axis `up` pointing up."""
+    position = torch.tensor(place)
     backward = position / position.norm()
     right = torch.linalg.cross(torch.eye(3)["xyz".index(up)], backward)
     right = right / right.norm()
@@ -125,7 +260,6 @@ def corner_view(up: str, width: int = 512, height: int = 512) -> Cameras:
     return Cameras(pose[None], focal, focal, width / 2, height / 2, width, height)
 
 
-DATAPARSERS: dict[str, Callable[[], DataParserConfig]] = {"shape-data": ShapeDataParserConfig}
-"""The data parsers by their name on the command line."""
-
 shape_data = DataParserSpecification(ShapeDataParserConfig(), "A surface from a mesh file or a built-in sample.")
+image_data = DataParserSpecification(ImageDataParserConfig(), "A picture from a file, an array or a built-in sample.")
+audio_data = DataParserSpecification(AudioDataParserConfig(), "A sound from a file, a series or a built-in sample.")

@@ -7,30 +7,62 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Vie
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
+from .audio import AudioDataManagerConfig, AudioModelConfig
 from .datamanager import SignalDataManagerConfig
-from .dataparsers import ShapeDataParserConfig
+from .image import ImageDataManagerConfig, ImageModelConfig
+from .model import SignalModelConfig
 from .pipeline import SignalPipelineConfig
 from .schedulers import CosineDecayConfig
-from .sdf import SDFModelConfig
+from .sdf import SDFModelConfig, ShapeDataManagerConfig
 from .trainer import SignalTrainerConfig
 
-winner_sdf = MethodSpecification(
-    config=SignalTrainerConfig(
-        method_name="winner-sdf",
-        max_num_iterations=1000,
-        steps_per_save=200,
-        steps_per_eval_batch=100,
-        steps_per_eval_image=500,
-        pipeline=SignalPipelineConfig(
-            datamanager=SignalDataManagerConfig(dataparser=ShapeDataParserConfig()),
-            model=SDFModelConfig(),
+
+def method(
+    name: str,
+    data: SignalDataManagerConfig,
+    model: SignalModelConfig,
+    description: str,
+    steps: int = 1000,
+    learning_rate: float = 5e-4,
+) -> MethodSpecification:
+    """What ``ns-train NAME`` does: the same for all kinds of signals but for what is given here."""
+    return MethodSpecification(
+        config=SignalTrainerConfig(
+            method_name=name,
+            max_num_iterations=steps,
+            steps_per_save=200,
+            steps_per_eval_batch=100,
+            steps_per_eval_image=500,
+            pipeline=SignalPipelineConfig(datamanager=data, model=model),
+            optimizers={
+                "fields": {
+                    "optimizer": AdamOptimizerConfig(lr=learning_rate, eps=1e-8),
+                    "scheduler": CosineDecayConfig(),
+                },
+            },
+            logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
+            viewer=ViewerConfig(websocket_host="127.0.0.1"),
+            vis="tensorboard",
         ),
-        optimizers={
-            "fields": {"optimizer": AdamOptimizerConfig(lr=5e-4, eps=1e-8), "scheduler": CosineDecayConfig()},
-        },
-        logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
-        viewer=ViewerConfig(websocket_host="127.0.0.1"),
-        vis="tensorboard",
-    ),
-    description="Fit a sine network with WINNER's initialisation to a shape's signed distance.",
+        description=description,
+    )
+
+
+winner_sdf = method(
+    "winner-sdf",
+    ShapeDataManagerConfig(),
+    SDFModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a shape's signed distance.",
+)
+winner_image = method(
+    "winner-image",
+    ImageDataManagerConfig(),
+    ImageModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a picture.",
+)
+winner_audio = method(
+    "winner-audio",
+    AudioDataManagerConfig(),
+    AudioModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a sound.",
 )

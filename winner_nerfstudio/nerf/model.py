@@ -1,8 +1,8 @@
 """What the models of all kinds of signals share: field, initialisation, bookkeeping."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 import tyro
@@ -14,22 +14,26 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..fields import Field
+from ..networks import NETWORKS, build_network
 from ..signals.signal import Signal
-from ..winner import NoiseSchedule, siren_init_, winner_init_
+from ..winner import SCHEDULES, siren_init_, winner_init_
 
-SCHEDULES: dict[str, Callable[[], NoiseSchedule]] = {
-    "default": NoiseSchedule.default,
-    "paper": NoiseSchedule.paper,
-    "reference": NoiseSchedule.reference,
-}
-"""Schedules by their name on the command line; "fixed" takes s0 and s1 besides."""
+if TYPE_CHECKING:
+    ScheduleName: TypeAlias = str
+    NetworkName: TypeAlias = str
+else:
+    ScheduleName = Literal[(*SCHEDULES, "fixed")]
+    NetworkName = Literal[tuple(NETWORKS)]
+
+SINE_NETWORKS = ("siren", "siren-rff")
+"""Networks that WINNER's noise is made for."""
 
 
 @dataclass
 class NoiseConfig:
     """WINNER's noise."""
 
-    schedule: Literal["default", "paper", "reference", "fixed"] = "default"
+    schedule: ScheduleName = "default"
     """Rule from the target's spectral centroid to the two noise scales; "fixed" takes s0 and s1 as given."""
     s0: float | None = None
     """Noise scale of the first layer; with s1, overrides the schedule."""
@@ -51,19 +55,24 @@ class NoiseConfig:
 
 @dataclass
 class SignalModelConfig(ModelConfig):
-    """A sine network and its initialisation."""
+    """A network and its initialisation."""
 
     _target: type = field(default_factory=lambda: SignalModel)
+    network: NetworkName = "siren"
+    """Kind of network; those other than siren are there to be compared with."""
     num_layers: int = 4
-    """Number of sine layers."""
+    """Number of hidden layers."""
     hidden_dim: int = 256
-    """Width of each sine layer."""
-    omega_0: float = 30.0
-    """Frequency of the sine layers from the second on."""
-    first_omega_0: float = 30.0
-    """Frequency of the first sine layer."""
-    init: Literal["winner", "siren"] = "winner"
-    """Initialisation: SIREN's with WINNER's noise, or SIREN's alone."""
+    """Width of each hidden layer."""
+    omega_0: float | None = None
+    """Frequency of the layers from the second on; the network's own default if left out, 30 for siren."""
+    first_omega_0: float | None = None
+    """Frequency of the first layer; the network's own default if left out, 30 for siren."""
+    network_args: dict[str, float] = field(default_factory=dict)
+    """More arguments of the network by name, such as "scale 5" for gauss."""
+    init: Literal["auto", "winner", "siren"] = "auto"
+    """Initialisation: SIREN's with WINNER's noise, or SIREN's alone; auto is WINNER's for siren, and the network's own
+    for any other."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """WINNER's noise."""
     eval_num_rays_per_chunk: int = 1 << 15
@@ -77,17 +86,58 @@ class SignalModelConfig(ModelConfig):
         """What is wrong with the model's options, in one line, or None."""
         if self.num_layers < 2 or self.hidden_dim < 1:
             return f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
-        if not (0 < self.omega_0 < float("inf") and 0 < self.first_omega_0 < float("inf")):
-            return f"omega_0={self.omega_0} and first_omega_0={self.first_omega_0} must be positive and finite"
-        if self.init == "siren" and self.noise != NoiseConfig():
-            return "--pipeline.model.init siren has no noise; leave --pipeline.model.noise out, or use init winner"
+        if self.network not in NETWORKS:
+            return f"network={self.network} is not one of: {', '.join(NETWORKS)}"
+        takes = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        for name in self.own_arguments():
+            if name not in takes:
+                return f"--pipeline.model.network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
+        try:
+            build_network(**self.specification(1, 1) | {"hidden_dim": 8})
+        except ValueError as error:
+            return str(error)
+        if self.init != "auto" and self.network not in SINE_NETWORKS:
+            return (
+                f"--pipeline.model.init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own,"
+                " so leave it out"
+            )
+        if not self.has_noise and self.noise != NoiseConfig():
+            return (
+                f"init {self.init} of {self.network} has no noise; leave --pipeline.model.noise out, or use init winner"
+            )
         return self.noise.problem()
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the initialisation is WINNER's."""
+        return self.init == "winner" or (self.init == "auto" and self.network == "siren")
+
+    def own_arguments(self) -> dict[str, float]:
+        """Arguments of the network that were given and that not all networks have."""
+        omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}
+        # A whole number stands for a count, which some arguments are.
+        given = {name: int(value) if value == int(value) else value for name, value in self.network_args.items()}
+        return given | {name: value for name, value in omegas.items() if value is not None}
+
+    def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:
+        """The arguments of `build_network`."""
+        return {
+            "name": self.network,
+            "in_dim": in_dim,
+            "out_dim": out_dim,
+            "hidden_dim": self.hidden_dim,
+            "num_layers": self.num_layers,
+            **self.own_arguments(),
+        }
+
+
+_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
 
 
 class SignalModel(Model):
     """A field that is fitted to samples of a signal.
 
-    A kind of signal sets the class attributes and overrides `loss_terms`, `render`, `evaluate` and `pictures`.
+    A kind of signal sets `exports` and overrides `loss_terms`, `render`, `evaluate` and `pictures`.
 
     Args:
         config: the network and its initialisation.
@@ -95,49 +145,51 @@ class SignalModel(Model):
     """
 
     config: SignalModelConfig
-    kind: str
-    """What the field's values mean."""
-    in_dim: int
-    out_dim: int
-    exports: tuple[str, str]
-    """The command of ``winner-export`` that takes the result away, and a suffix for its file."""
+    exports: str
+    """The command of ``winner-export`` that takes the result away."""
 
     def populate_modules(self) -> None:
         """Build the field and initialise it for the target."""
         super().populate_modules()
         signal: Signal = self.kwargs["metadata"]["signal"]
-        config = self.config
+        self.signal = signal
         self.last_loss: Tensor | float = float("nan")
-        self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none"}
-        specification = {
-            "name": "siren",
-            "in_dim": self.in_dim,
-            "out_dim": self.out_dim,
-            "hidden_dim": config.hidden_dim,
-            "num_layers": config.num_layers,
-            "omega_0": config.omega_0,
-            "first_omega_0": config.first_omega_0,
-        }
-        self.field = Field(self.kind, specification, signal.normalization)
+        self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}}
+        specification = self.config.specification(signal.dim, signal.channels)
+        seed = torch.initial_seed() % 2**62
+        # The network's own draws depend on the run's seed alone, not on what was drawn before.
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(seed)
+            self.field = Field(signal.kind, specification, signal.normalization, signal.record)
         if self.kwargs["metadata"]["initialize"]:
-            self.progress["init"] = self._initialize(signal)
+            self.progress["init"] = self._initialize(signal, seed)
 
-    def _initialize(self, signal: Signal) -> str:
-        """Initialise the network from the run's seed; returns what was chosen, for the user to read."""
-        config, seed = self.config, torch.initial_seed() % 2**62
-        if config.init == "siren":
-            siren_init_(self.field.network, seed=seed)
-            return "siren"
+    def _initialize(self, signal: Signal, seed: int) -> str:
+        """Initialise the network; returns what was chosen, for the user to read."""
+        config, network = self.config, self.field.network
+        if not config.has_noise:
+            if config.network in SINE_NETWORKS:
+                siren_init_(network, seed=seed)
+            return config.network
         if config.noise.s0 is not None:
-            return str(winner_init_(self.field.network, s0=config.noise.s0, s1=config.noise.s1, seed=seed))
+            return str(winner_init_(network, s0=config.noise.s0, s1=config.noise.s1, dim=signal.dim, seed=seed))
         try:
-            schedule = SCHEDULES[config.noise.schedule]()
-            return str(winner_init_(self.field.network, centroid=signal.centroid, schedule=schedule, seed=seed))
+            return str(
+                winner_init_(
+                    network,
+                    centroid=signal.centroid,
+                    schedule=SCHEDULES[config.noise.schedule](),
+                    dim=signal.dim,
+                    channels=signal.channels,
+                    samples=signal.samples,
+                    seed=seed,
+                )
+            )
         except ValueError as error:
             raise SystemExit(f"error: {error}") from None
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides weights: seconds and points trained, and the initialisation used."""
+        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures."""
         return dict(self.progress)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -182,6 +234,14 @@ class SignalModel(Model):
     def evaluate(self, signal: Signal) -> dict[str, float]:
         """Figures of the fit against the target."""
         raise NotImplementedError
+
+    def quick_points(self) -> int:
+        """How many points `quick_evaluate` looks at."""
+        return 0
+
+    def quick_evaluate(self) -> dict[str, float]:
+        """Figures that can be had in passing, the greater the better; the run keeps the best of each. None here."""
+        return {}
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
         """Pictures of target and fit that compare at a glance, [h, w, 3] in [0, 1], all of one size."""

@@ -91,11 +91,13 @@ class SignalPipeline(VanillaPipeline):
 
     @torch.no_grad()
     def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Pictures of target and fit; ``num_rays`` is what the trainer asks for."""
+        """Figures in passing and pictures of the fit; ``num_rays`` is what the trainer asks for."""
         self.eval()
         pictures = self._pictures()
+        pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures.values())
+        metrics = {"num_rays": pixels, **self.signal_model.quick_evaluate()}
         self.train()
-        return {"num_rays": sum(p.shape[0] * p.shape[1] for p in pictures.values())}, pictures
+        return metrics, pictures
 
     @torch.no_grad()
     def get_average_eval_image_metrics(

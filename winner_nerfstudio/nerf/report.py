@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UPDATE = 0.5
 """The loss is fetched from the device no oftener than this."""
+LEAST_STEPS_PER_LOOK = 10
+"""Steps, at least, between two looks at the figures that a model has in passing."""
 LINES_PER_RUN = 10
 """Progress lines of a run whose output is no terminal."""
 
@@ -42,12 +44,18 @@ class Reporter:
             TextColumn("training"),
             BarColumn(),
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("loss {task.fields[loss]:.3g}"),
+            TextColumn("{task.fields[standing]}"),
             TextColumn("{task.fields[rate]:,.0f} points/s"),
             TimeRemainingColumn(),
             console=CONSOLE,
         )
         self.task: TaskID | None = None
+        # So seldom that looking at the figures takes about a thirtieth of the time, a step being worth three looks.
+        self.steps_per_look = max(
+            LEAST_STEPS_PER_LOOK,
+            LEAST_STEPS_PER_LOOK * self.model.quick_points() // pipeline.datamanager.get_train_rays_per_batch(),
+        )
+        self.figures: dict[str, float] = {}
         self.step_started = self.last_update = 0.0
         self.steps_here = 0
 
@@ -67,7 +75,7 @@ class Reporter:
                 CONSOLE.print(line, markup=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total = self.trainer.last_step
-            self.task = self.progress.add_task("", total=self.total, completed=step, loss=float("nan"), rate=0.0)
+            self.task = self.progress.add_task("", total=self.total, completed=step, standing="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
                 atexit.register(self.progress.stop)  # an interrupted run must give the cursor back
@@ -82,14 +90,16 @@ class Reporter:
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
         done, every = step + 1, max(1, self.total // LINES_PER_RUN)
+        if done % self.steps_per_look == 0 or done == self.total:
+            self._look(done)
         if CONSOLE.is_terminal:
             if now - self.last_update > SECONDS_PER_UPDATE or done == self.total:
                 self.last_update = now
                 rate = state["points"] / state["seconds"]
-                self.progress.update(self._task(), completed=done, loss=self._loss(), rate=rate)
+                self.progress.update(self._task(), completed=done, standing=self._standing(), rate=rate)
         elif done % every == 0 or done == self.total:
             rate = state["points"] / state["seconds"]
-            CONSOLE.print(f"step {done}/{self.total}, loss {self._loss():.4g}, {rate:,.0f} points/s", markup=False)
+            CONSOLE.print(f"step {done}/{self.total}, {self._standing()}, {rate:,.0f} points/s", markup=False)
 
     def after_training(self, step: int) -> None:
         """Measure the fit, keep figures and pictures beside the checkpoint, and say what to do next."""
@@ -99,13 +109,14 @@ class Reporter:
         with replacing(folder / "metrics.json") as path:
             path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
         config, name = shlex.quote(str(folder / "config.yml")), self.pipeline.datamanager.signal.name
-        what, suffix = self.model.exports
-        stem = Path(name.removeprefix("sample:")).stem
+        suffix = self.model.signal.record["suffix"]
+        # Never the target's own name, which an export would overwrite.
+        output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         CONSOLE.print("Next:")
         for purpose, command in [
             ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
             ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
-            ("take away", f"winner-export {what} --load-config {config} --output {shlex.quote(stem + suffix)}"),
+            ("take away", f"winner-export {self.model.exports} --load-config {config} --output {shlex.quote(output)}"),
         ]:
             CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
 
@@ -113,8 +124,17 @@ class Reporter:
         assert self.task is not None, "the first step makes the task"
         return self.task
 
-    def _loss(self) -> float:
-        return float(self.model.last_loss)
+    def _look(self, done: int) -> None:
+        """Take the figures that can be had in passing, and keep the best of each with its step."""
+        self.figures, best = self.model.quick_evaluate(), self.model.progress["best"]
+        for name, value in self.figures.items():
+            if name not in best or value > best[name][0]:
+                best[name] = [value, done]
+
+    def _standing(self) -> str:
+        """The loss and the figures of the last look."""
+        figures = "".join(f", {name.replace('_', ' ')} {value:.1f}" for name, value in self.figures.items())
+        return f"loss {float(self.model.last_loss):.4g}{figures}"
 
 
 def figures_table(figures: dict[str, float]) -> Table:

@@ -12,6 +12,8 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from ..fields.sphere_tracing import cube_interval, sphere_trace
+from .datamanager import DrawnDataManagerConfig, subcommand
+from .dataparsers import ShapeDataParserConfig
 from .model import SignalModel, SignalModelConfig
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ SURFACE_COLOR = (0.80, 0.83, 0.88)
 BACKGROUND = 1.0
 LAMP = (0.48, 0.64, 0.6)
 """Direction towards the lamp, of unit length."""
+
+
+ShapeData = subcommand("shape-data", ShapeDataParserConfig)
+
+
+@dataclass
+class ShapeDataManagerConfig(DrawnDataManagerConfig):
+    """Points of a shape, near its surface for the most part."""
+
+    dataparser: ShapeDataParserConfig = field(default_factory=ShapeDataParserConfig)
+    short: ShapeData = field(default_factory=ShapeDataParserConfig)  # type: ignore[valid-type]
 
 
 @dataclass
@@ -54,8 +67,7 @@ class SDFModel(SignalModel):
     """Fits signed distances (negative inside) in the unit cube."""
 
     config: SDFModelConfig
-    kind, in_dim, out_dim = "sdf", 3, 1
-    exports = "mesh", ".ply"
+    exports = "mesh"
 
     def loss_terms(self, fitted: Float[Tensor, "n 1"], truth: Float[Tensor, "n 1"]) -> dict[str, Tensor]:
         """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4), and of all."""

@@ -1,12 +1,26 @@
 """Coordinate networks, by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
+from .finer import Finer, FinerPlusPlus
+from .gauss import Gauss
+from .relu_pe import ReluPe
 from .siren import Sine, Siren
+from .siren_rff import SirenRff
+from .wire import Wire
 
-NETWORKS: dict[str, type[nn.Module]] = {"siren": Siren}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "siren": Siren,
+    "finer": Finer,
+    "finer++": FinerPlusPlus,
+    "wire": Wire,
+    "gauss": Gauss,
+    "relu-pe": ReluPe,
+    "siren-rff": SirenRff,
+}
 """Networks that a field may be made of, by the name it is stored under."""
 
 
@@ -21,4 +35,15 @@ def build_network(name: str, **arguments: Any) -> nn.Module:
     return NETWORKS[name](**arguments)
 
 
-__all__ = ["NETWORKS", "Sine", "Siren", "build_network"]
+__all__ = [
+    "NETWORKS",
+    "Finer",
+    "FinerPlusPlus",
+    "Gauss",
+    "ReluPe",
+    "Sine",
+    "Siren",
+    "SirenRff",
+    "Wire",
+    "build_network",
+]

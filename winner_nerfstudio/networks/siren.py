@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..winner.init import siren_init_
+from .chain import chain, check_positive, check_sizes
 
 
 class Sine(nn.Module):
@@ -50,17 +51,9 @@ class Siren(nn.Sequential):
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
-        sizes = {"in_dim": in_dim, "out_dim": out_dim, "hidden_dim": hidden_dim, "num_layers": num_layers}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be at least 1")
-        for name, omega in {"omega_0": omega_0, "first_omega_0": first_omega_0}.items():
-            if not 0 < omega < float("inf"):
-                raise ValueError(f"{name}={omega} must be positive and finite")
-        layers: list[nn.Module] = []
-        for index in range(num_layers):
-            layers.append(nn.Linear(in_dim if index == 0 else hidden_dim, hidden_dim))
-            layers.append(Sine(first_omega_0 if index == 0 else omega_0))
-        super().__init__(*layers, nn.Linear(hidden_dim, out_dim))
+        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+        check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
+        sines = [Sine(omega_0 if index else first_omega_0) for index in range(num_layers)]
+        super().__init__(*chain(in_dim, out_dim, hidden_dim, sines))
         self.omega_0 = float(omega_0)
         siren_init_(self)

@@ -1,13 +1,20 @@
-"""Target shapes made by code: closed surfaces with fine detail, so that nothing need be downloaded to try a run."""
+"""Targets made by code, full of fine detail, so that nothing need be downloaded to try a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import trimesh
 from numpy import ndarray
 
+from .errors import SignalError
 
-def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int = 112) -> trimesh.Trimesh:
+if TYPE_CHECKING:
+    import trimesh
+
+Made = TypeVar("Made")
+
+
+def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int = 112) -> "trimesh.Trimesh":
     """A ball cut out of a thick gyroid sheet: one closed surface of high genus, thin walls and sharp rims.
 
     Args:
@@ -25,7 +32,7 @@ def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int =
     return _largest_component(_zero_surface(np.maximum(sheet, ball), axis))
 
 
-def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200) -> trimesh.Trimesh:
+def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200) -> "trimesh.Trimesh":
     """A trefoil tied in a twisted rope: one closed tube with helical grooves.
 
     Args:
@@ -52,7 +59,7 @@ def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200
     return _torus_grid(vertices)
 
 
-def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> trimesh.Trimesh:
+def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> "trimesh.Trimesh":
     """A sphere with evenly spread rounded spikes.
 
     Args:
@@ -60,6 +67,8 @@ def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> 
         height: of a spike, in sphere radii.
         sharpness: concentration of a spike about its axis (von Mises-Fisher).
     """
+    import trimesh
+
     index = np.arange(spikes) + 0.5
     polar, azimuth = np.arccos(1 - 2 * index / spikes), np.pi * (1 + 5**0.5) * index
     axes = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=-1)
@@ -68,23 +77,112 @@ def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> 
     return trimesh.Trimesh(sphere.vertices * (1 + height * bumps)[:, None], sphere.faces, process=False)
 
 
-SAMPLES: dict[str, Callable[[], trimesh.Trimesh]] = {"gyroid-ball": gyroid_ball, "knot": knot, "urchin": urchin}
+def mandala(size: int = 256) -> ndarray:
+    """A coloured rosette whose rings and petals grow finer outwards, uint8 [size, size, 3].
+
+    Args:
+        size: pixels per side.
+    """
+    axis = np.linspace(-1, 1, size)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    waves = [np.sin(2 * np.pi * (k * radius**2 * 7) + 3 * k * np.sin(petals * angle) * radius) for k, petals in _PETALS]
+    lace = np.sign(np.sin(24 * angle + 40 * radius)) * (np.abs(np.sin(90 * radius**1.5)) > 0.8)
+    color = np.stack([0.5 + 0.35 * wave + 0.25 * lace for wave in waves], -1)
+    color *= np.where(radius < 0.97, 1.0, 0.25)[..., None]
+    return (color.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+_PETALS = ((1.0, 6), (1.15, 12), (1.3, 18))
+
+
+def weave(size: int = 256, threads: int = 48) -> ndarray:
+    """A herringbone cloth of single threads, grey, uint8 [size, size, 1].
+
+    Args:
+        size: pixels per side.
+        threads: threads per side.
+    """
+    row, column = np.meshgrid(*[np.arange(size) * threads / size] * 2, indexing="ij")
+    thread_row, thread_column = np.floor(row), np.floor(column)
+    lean = np.where(np.floor(thread_column / 12) % 2 == 0, 1, -1)
+    over = (thread_row + lean * thread_column) % 4 < 2
+    across, along = np.where(over, column, row) % 1, np.where(over, row, column) % 1
+    light = np.sin(np.pi * across) ** 0.5 * (0.75 + 0.25 * np.cos(2 * np.pi * (along + 3 * across)))
+    shade = np.where(over, 0.95, 0.5) * light
+    return (shade.clip(0, 1) * 255 + 0.5).astype(np.uint8)[..., None]
+
+
+def bells(rate: int = 16_000, seconds: float = 1.5) -> tuple[ndarray, int]:
+    """Five struck bells by frequency modulation, one after the other: float64 [n, 1] and the sample rate.
+
+    Args:
+        rate: samples per second.
+        seconds: length.
+    """
+    time = np.arange(round(rate * seconds)) / rate
+    sound = np.zeros_like(time)
+    for start, pitch in zip(np.linspace(0, 0.6 * seconds, 5), (880, 1320, 1100, 1650, 990), strict=True):
+        since = np.maximum(time - start, 0)
+        struck = (time >= start) * np.minimum(since / 0.002, 1)
+        index = 4 * np.exp(-5 * since)
+        sound += struck * np.exp(-4 * since) * np.sin(2 * np.pi * pitch * since + index * np.sin(7.0 * pitch * since))
+    return (0.8 * sound / np.abs(sound).max())[:, None], rate
+
+
+def crickets(rate: int = 22_050, seconds: float = 1.2) -> tuple[ndarray, int]:
+    """Two crickets, left and right: trains of short high chirps, float64 [n, 2] and the sample rate.
+
+    Args:
+        rate: samples per second.
+        seconds: length.
+    """
+    time = np.arange(round(rate * seconds)) / rate
+    voices = []
+    for pitch, pulses, phase in ((4300.0, 27.0, 0.0), (5100.0, 33.0, 0.4)):
+        pulse = np.maximum(np.sin(2 * np.pi * pulses * time + phase), 0) ** 2
+        song = 0.5 * (1 + np.sign(np.sin(2 * np.pi * 3.2 * time + 2 * phase)))
+        voices.append(pulse * (0.15 + 0.85 * song) * np.sin(2 * np.pi * (pitch * time + 60 * time**2)))
+    left, right = voices
+    return 0.7 * np.stack([0.8 * left + 0.3 * right, 0.25 * left + 0.8 * right], -1), rate
+
+
+def sample(table: Mapping[str, Callable[[], Made]], source: str, what: str) -> Made:
+    """The sample that ``sample:NAME`` names.
+
+    Raises:
+        SignalError: there is none of that name.
+    """
+    name = source.removeprefix("sample:")
+    if name not in table:
+        raise SignalError(f"sample:{name}: no such built-in {what}; there are: {', '.join(sorted(table))}")
+    return table[name]()
+
+
+SHAPES: dict[str, Callable[[], "trimesh.Trimesh"]] = {"gyroid-ball": gyroid_ball, "knot": knot, "urchin": urchin}
 """The built-in shapes by the name that follows ``sample:`` on the command line."""
+IMAGES: dict[str, Callable[[], ndarray]] = {"mandala": mandala, "weave": weave}
+"""The built-in pictures."""
+SOUNDS: dict[str, Callable[[], tuple[ndarray, int]]] = {"bells": bells, "crickets": crickets}
+"""The built-in sounds."""
 
 
-def _zero_surface(values: ndarray, axis: ndarray) -> trimesh.Trimesh:
+def _zero_surface(values: ndarray, axis: ndarray) -> "trimesh.Trimesh":
     import mcubes
+    import trimesh
 
     vertices, faces = mcubes.marching_cubes(values, 0.0)
     # PyMCubes winds its faces towards the lower values: towards the inside of a distance.
     return trimesh.Trimesh(axis[0] + vertices * (axis[1] - axis[0]), faces[:, ::-1], process=True)
 
 
-def _largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+def _largest_component(mesh: "trimesh.Trimesh") -> "trimesh.Trimesh":
     return max(mesh.split(only_watertight=False), key=lambda part: len(part.faces))
 
 
-def _torus_grid(vertices: ndarray) -> trimesh.Trimesh:
+def _torus_grid(vertices: ndarray) -> "trimesh.Trimesh":
+    import trimesh
+
     rows, columns, _ = vertices.shape
     i, j = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     a, b = i * columns + j, (i + 1) % rows * columns + j

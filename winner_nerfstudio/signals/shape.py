@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import igl
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from .errors import SignalError
 from .normalization import Normalization
-from .samples import SAMPLES
+from .samples import SHAPES, sample
 
 MARGIN = 0.1
 """Part of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
@@ -64,6 +65,11 @@ class Shape:
         mix: where training samples are drawn.
     """
 
+    kind: ClassVar[str] = "sdf"
+    dim: ClassVar[int] = 3
+    channels: ClassVar[int] = 1
+    samples: ClassVar[None] = None
+
     name: str
     mesh: trimesh.Trimesh
     normalization: Normalization
@@ -106,6 +112,11 @@ class Shape:
                 " is needed"
             )
         return shape
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """No more than a suffix: a mesh is written from the field and its normalisation alone."""
+        return {"suffix": ".ply"}
 
     @property
     def closed(self) -> bool:
@@ -237,17 +248,14 @@ def load_shape(source: str | Path, mix: Mix | None = None) -> Shape:
     """A shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
 
     Args:
-        source: a path, or ``sample:NAME`` with a name from `SAMPLES`.
+        source: a path, or ``sample:NAME`` with a name from `SHAPES`.
         mix: where training samples are drawn.
 
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
-    kind, _, name = str(source).partition(":")
-    if kind == "sample":
-        if name not in SAMPLES:
-            raise SignalError(f"sample:{name}: no such built-in shape; there are: {', '.join(sorted(SAMPLES))}")
-        return Shape.from_mesh(SAMPLES[name](), str(source), mix)
+    if str(source).startswith("sample:"):
+        return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix)
     return Shape.from_mesh(_read_mesh(Path(source)), str(source), mix)
 
 
@@ -271,7 +279,7 @@ def _groups(pairs: ndarray, count: int) -> ndarray:
 def _read_mesh(path: Path) -> trimesh.Trimesh:
     if not path.is_file():
         what = "is a folder, not a mesh file" if path.is_dir() else "no such file"
-        raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SAMPLES))}")
+        raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}")
     readable = trimesh.available_formats()
     if path.suffix.lower().lstrip(".") not in readable:
         raise SignalError(f"{path}: not a mesh format that can be read; use .obj, .ply, .stl, .off or .glb")

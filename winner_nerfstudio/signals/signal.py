@@ -1,6 +1,6 @@
 """What the pipeline asks of a target, whatever its kind."""
 
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -11,14 +11,40 @@ from .normalization import Normalization
 class Signal(Protocol):
     """A target to fit: loaded, checked and normalised to [-1, 1]^d."""
 
+    kind: ClassVar[str]
+    """What its values mean: "sdf", "image", "audio"."""
+
     @property
     def name(self) -> str:
         """What messages call it."""
         ...
 
     @property
+    def dim(self) -> int:
+        """Coordinates per point."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Values per point."""
+        ...
+
+    @property
+    def samples(self) -> int | None:
+        """Samples along the last axis; None if it isn't sampled regularly."""
+        ...
+
+    @property
     def normalization(self) -> Normalization:
         """The way from the input's coordinates to [-1, 1]^d."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it takes to write a fit back as the input was: strings, numbers, lists and dicts, nothing else.
+
+        ``suffix`` is that of a file that will do.
+        """
         ...
 
     @property
@@ -29,6 +55,10 @@ class Signal(Protocol):
     def describe(self) -> list[str]:
         """What the user should know of the input, a line each."""
         ...
+
+
+class Drawable(Signal, Protocol):
+    """A signal that is sampled anew for ever."""
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[np.ndarray, "n k"]]:
         """Training samples in random order: ``coords`` [n, d], ``values`` [n, c], float32; called from a thread."""

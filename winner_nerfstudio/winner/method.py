@@ -29,8 +29,12 @@ def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) ->
     """
     if signal.dtype.is_complex if isinstance(signal, Tensor) else np.iscomplexobj(signal):
         raise ValueError("the signal is complex; a centroid is defined here for real samples")
-    # Float64, because the sums run over up to millions of bins; a copy takes arrays of any strides and byte order.
-    samples = signal.detach().double() if isinstance(signal, Tensor) else torch.from_numpy(np.array(signal, np.float64))
+    if isinstance(signal, Tensor):
+        samples = signal.detach()
+    else:
+        # As torch takes arrays: native byte order, no negative strides, writable; float64 for the types that it lacks.
+        dtype = np.float32 if signal.dtype == np.float32 else np.float64
+        samples = torch.from_numpy(np.require(signal, dtype, ["C", "W"]))
     spatial = max(samples.ndim - 1, 1) if dim is None else dim
     if spatial not in (1, 2, 3) or samples.ndim not in (spatial, spatial + 1) or samples.numel() == 0:
         raise ValueError(
@@ -51,7 +55,7 @@ def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) ->
     frequency = torch.fft.rfftfreq(lines.shape[-1], dtype=torch.float64, device=lines.device)
     summed = 0.0
     for block in lines.split(max(1, (1 << 22) // lines.shape[-1])):  # bounds the spectrum's memory
-        magnitude = torch.fft.rfft(block).abs()
+        magnitude = torch.fft.rfft(block.double()).abs()  # float64: sums run over up to millions of bins
         total = magnitude.sum(-1)
         summed += float(torch.where(total > 0, 2 * (magnitude @ frequency) / total, 0.0).sum())
     return summed / len(lines)
@@ -157,3 +161,11 @@ def perturb_(weight: Tensor, scale: float, omega_0: float, generator: torch.Gene
     noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32) * (scale / omega_0)
     with torch.no_grad():
         weight += noise.to(weight)
+
+
+SCHEDULES: dict[str, Callable[[], NoiseSchedule]] = {
+    "default": NoiseSchedule.default,
+    "paper": NoiseSchedule.paper,
+    "reference": NoiseSchedule.reference,
+}
+"""The rules by name: one that is added here can be chosen wherever a rule can."""

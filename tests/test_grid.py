@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.grid import Experiment, Grid, Units, to_dtype
+from winner_nerfstudio.signals.lattice import Lattice
+from winner_nerfstudio.winner import spectral_centroid
+
+
+def make_grid(shape=(60, 50), channels=2, seed=0):
+    values = np.random.default_rng(seed).uniform(-1, 1, (*shape, channels)).astype(np.float32)
+    return Grid("noise.png", values, Lattice(shape).normalization(), Units(0.0, 1.0))
+
+
+def test_added_noise_has_the_deviation_asked_for_and_the_clean_signal_is_kept():
+    grid = make_grid()
+    noisy = grid.under(Experiment(noise_std=0.25, seed=3))
+    noise = noisy.values - grid.values
+    assert noise.std() == pytest.approx(0.25, rel=0.03)
+    assert abs(noise.mean()) < 0.02
+    assert np.array_equal(noisy.truth, grid.values)
+    again, other = (grid.under(Experiment(noise_std=0.25, seed=seed)) for seed in (3, 4))
+    assert np.array_equal(noisy.values, again.values)
+    assert not np.allclose(noisy.values, other.values)
+    assert "figures are measured against the clean signal" in noisy.describe()[-1]
+
+
+def test_a_reference_is_brought_into_the_targets_units():
+    target, clean = make_grid(seed=1), make_grid(seed=2)
+    from dataclasses import replace
+
+    louder = replace(clean, values=clean.values / 4, units=Units(3.0, 4.0))  # the same own values, less 3
+    result = target.under(Experiment(reference="clean.png"), louder)
+    np.testing.assert_allclose(result.truth, clean.values + 3, rtol=1e-5)
+    assert np.array_equal(result.values, target.values)
+    with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
+        target.under(Experiment(reference="clean.png"), make_grid(channels=1))
+
+
+def test_samples_are_fitted_or_held_out_and_the_choice_is_seeded():
+    parted = make_grid().under(Experiment(train_fraction=0.75, seed=1))
+    assert len(parted.fitted) == 2250
+    assert np.array_equal(np.sort(np.concatenate([parted.fitted, parted.held_out])), np.arange(3000))
+    assert np.array_equal(parted.fitted, make_grid().under(Experiment(train_fraction=0.75, seed=1)).fitted)
+    assert not np.array_equal(parted.fitted, make_grid().under(Experiment(train_fraction=0.75, seed=2)).fitted)
+    # All over the place, not a corner of it.
+    assert abs(np.mean(parted.held_out) / 1500 - 1) < 0.1
+    with pytest.raises(SignalError, match="leaves nothing to fit or nothing held out"):
+        make_grid((1, 1)).under(Experiment(train_fraction=0.5))
+
+
+def test_the_centroid_is_that_of_what_is_fitted():
+    smooth = make_grid((64,), 1)
+    smooth.values[:] = np.linspace(-1, 1, 64)[:, None]
+    noisy = smooth.under(Experiment(noise_std=1.0))
+    assert noisy.centroid == spectral_centroid(noisy.values, dim=1) > smooth.centroid
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"noise_std": -1.0}, "noise_std=-1.0 must be finite and not negative"),
+        ({"noise_std": float("nan")}, "noise_std=nan"),
+        ({"train_fraction": 0.0}, "train_fraction=0.0 must lie above 0"),
+        ({"train_fraction": 1.5}, "train_fraction=1.5"),
+        ({"noise_std": 0.1, "reference": "a"}, "give one"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_an_experiment_that_wont_do_says_why(options, words):
+    assert Experiment().problem() is None
+    assert words in Experiment(**options).problem()
+
+
+@pytest.mark.parametrize("low, high", [(0, 255), (-3.5, 1e-3), (1e300, 1.5e300), (-1e308, 1e308), (7, 7)])
+def test_units_map_the_range_to_minus_one_and_one_and_back(low, high):
+    units, values = Units.spanning(low, high), np.array([low, high], np.float64)
+    unit = units.to_unit(values)
+    np.testing.assert_allclose(unit, [0, 0] if low == high else [-1, 1], atol=1e-6)
+    np.testing.assert_allclose(units.to_own(unit), values, rtol=1e-6)
+    assert values[0] == low, "the input was changed"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<u2", ">i2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?"])
+def test_whole_numbers_are_rounded_and_kept_in_range(dtype):
+    kind = np.dtype(dtype)
+    values = np.array([-1e30, 0.4, 0.6, 1e30])
+    result = to_dtype(values, dtype)
+    assert result.dtype == kind
+    if kind.kind in "iu":
+        assert result[0] == np.iinfo(kind).min
+        assert result[3] >= np.iinfo(kind).max * (1 - 1e-9)
+        assert list(result[1:3]) == [0, 1]
+    elif kind.kind == "b":
+        assert list(result) == [False, False, True, True]
+    else:
+        np.testing.assert_allclose(result[1:3].astype(float), [0.4, 0.6], rtol=1e-3)
+
+
+def test_more_samples_than_single_precision_tells_apart_are_warned_about(monkeypatch):
+    monkeypatch.setattr("winner_nerfstudio.signals.grid.SINGLE_PRECISION_AXIS", 50)
+    assert "warning: 60 samples along an axis lie closer together" in make_grid().describe()[-1]

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+import torch
+
+from winner_nerfstudio.metrics import audio as audio_metrics
+from winner_nerfstudio.metrics import grid as grid_metrics
+from winner_nerfstudio.metrics import image as image_metrics
+from winner_nerfstudio.metrics.audio import audio_figures, log_spectral_distance
+from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_figures, quick_figures, quick_samples
+from winner_nerfstudio.metrics.image import ssim
+from winner_nerfstudio.signals.grid import Experiment, Grid, Units
+from winner_nerfstudio.signals.lattice import Lattice
+
+
+def wave(coords):
+    """A smooth function of one or two coordinates with two channels, in [-1, 1]."""
+    phase = coords @ torch.tensor([[9.0], [4.0]], dtype=coords.dtype)[: coords.shape[1]]
+    return torch.cat([torch.sin(phase), torch.cos(phase) * 0.8], -1)
+
+
+def grid_of(function, shape):
+    lattice = Lattice(shape)
+    values = function(lattice.coords(torch.arange(lattice.count))).numpy().reshape(*shape, -1)
+    return Grid("a", values.astype(np.float32), lattice.normalization(), Units(0.0, 1.0))
+
+
+def off(function, error):
+    return lambda coords: function(coords) + error
+
+
+@pytest.mark.parametrize("shape", [(64,), (40, 56)])
+def test_psnr_in_its_three_conventions(shape):
+    signal = grid_of(wave, shape)
+    function = off(wave, 0.01)
+    figures = grid_figures(function, signal, evaluate_grid(function, signal.lattice))
+    span = float(signal.values.max() - signal.values.min())
+    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.01), abs=1e-3)
+    assert figures["psnr_peak_to_peak"] == pytest.approx(20 * np.log10(span / 0.01), abs=1e-3)
+    assert figures["psnr_paper"] == pytest.approx(40, abs=1e-3)
+    assert set(figures) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between"}
+
+
+def test_evaluation_block_by_block_runs_in_numpys_order(monkeypatch):
+    signal = grid_of(wave, (40, 56))
+    monkeypatch.setattr(grid_metrics, "BLOCK", 100)
+    np.testing.assert_allclose(evaluate_grid(wave, signal.lattice), signal.values, atol=1e-6)
+    np.testing.assert_allclose(
+        evaluate_grid(wave, signal.lattice, np.array([5, 999])), signal.values.reshape(-1, 2)[[5, 999]], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(64,), (40, 56), (1, 64), (64, 1)])
+def test_between_samples_a_fit_that_is_right_everywhere_has_hardly_an_error(shape):
+    assert between_error(wave, grid_of(wave, shape)) < 0.01
+
+
+def test_between_samples_what_agrees_on_the_samples_alone_is_found_out():
+    signal = grid_of(wave, (64,))
+
+    def rough(coords):  # zero at every sample, one half-way
+        return wave(coords) + torch.sin(np.pi * (coords + 1) / 2 * 63)
+
+    assert grid_figures(rough, signal, evaluate_grid(rough, signal.lattice))["psnr"] > 80
+    # The sine is 1 or -1 there, in both channels.
+    assert between_error(rough, signal) == pytest.approx(1, rel=0.02)
+
+
+def test_between_a_single_sample_there_is_nothing():
+    assert between_error(wave, grid_of(wave, (1,))) == 0
+
+
+def test_held_out_samples_have_figures_of_their_own():
+    signal = grid_of(wave, (40, 56)).under(Experiment(train_fraction=0.5))
+    fitted = evaluate_grid(wave, signal.lattice)
+    fitted.reshape(-1, 2)[signal.fitted] += 0.001
+    fitted.reshape(-1, 2)[signal.held_out] += 0.1
+    figures = grid_figures(wave, signal, fitted)
+    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.001), abs=0.01)
+    assert figures["psnr_held_out"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.01)
+
+
+def test_figures_of_a_noisy_target_are_against_the_clean_one():
+    signal = grid_of(wave, (200, 200)).under(Experiment(noise_std=0.1))
+    figures = grid_figures(off(wave, 0.02), signal, evaluate_grid(off(wave, 0.02), signal.lattice))
+    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.02), abs=0.01)
+    assert figures["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.1)
+
+
+def test_figures_in_passing_are_those_of_all_samples_where_there_are_few_and_close_where_there_are_many():
+    signal = grid_of(wave, (100, 100)).under(Experiment(train_fraction=0.6))
+    rng = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(10_000, 2, generator=rng)
+
+    def function(coords):
+        return wave(coords) + noise[signal.lattice.nearest(coords)]
+
+    whole = grid_figures(function, signal, evaluate_grid(function, signal.lattice))
+    exact = quick_figures(function, signal, quick_samples(signal, 6000))
+    assert exact == pytest.approx({name: whole[name] for name in ("psnr", "psnr_held_out")}, abs=1e-6)
+    close = quick_figures(function, signal, quick_samples(signal, 2000))
+    assert close != exact
+    assert close == pytest.approx(exact, abs=0.5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("rows", [3, 16, 69, 1000])
+def test_ssim_is_that_of_torchmetrics_whatever_the_band(monkeypatch, channels, rows):
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    monkeypatch.setattr(image_metrics, "ROWS", rows)
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-1, 1, (70, 50, channels)).astype(np.float32)
+    truth[20:60] = np.linspace(-1, 1, 50)[:, None]
+    fitted = (truth + rng.normal(0, 0.2, truth.shape)).astype(np.float32)
+    a, b = (torch.from_numpy((x + 1) / 2).movedim(-1, 0)[None].double() for x in (fitted, truth))
+    expected = float(structural_similarity_index_measure(a, b, data_range=1.0))
+    assert ssim(fitted, truth) == pytest.approx(expected, abs=1e-5)
+    assert ssim(truth, truth) == pytest.approx(1, abs=1e-6)
+
+
+def test_ssim_is_about_that_of_another_library_which_leaves_out_the_borders():
+    from skimage.metrics import structural_similarity
+
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-1, 1, (1000, 1000)).astype(np.float32)
+    fitted = (truth + rng.normal(0, 0.2, truth.shape)).astype(np.float32)
+    a, b = (x / 2 + 0.5 for x in (fitted, truth))
+    expected = structural_similarity(
+        a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert ssim(fitted[..., None], truth[..., None]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_picture_smaller_than_a_window_reaches_has_no_ssim():
+    assert ssim(np.zeros((5, 40, 1), np.float32), np.zeros((5, 40, 1), np.float32)) is None
+    assert ssim(np.zeros((6, 40, 1), np.float32), np.zeros((6, 40, 1), np.float32)) == pytest.approx(1)
+
+
+def noisy_sound(channels=2, count=30_000):
+    rng = np.random.default_rng(0)
+    truth = np.sin(np.arange(count)[:, None] * np.linspace(0.05, 0.3, channels)).astype(np.float32) * 0.7
+    return truth, (0.9 * truth + 0.01 * rng.standard_normal(truth.shape) + 0.05).astype(np.float32)
+
+
+def test_signal_to_noise_ratios_by_their_formulas():
+    truth, fitted = noisy_sound()
+    snr, si_snr = [], []
+    for t, f in zip(truth.T.astype(float), fitted.T.astype(float), strict=True):
+        snr.append(10 * np.log10((t**2).sum() / ((t - f) ** 2).sum()))
+        t, f = t - t.mean(), f - f.mean()
+        part = (f @ t) / (t @ t) * t
+        si_snr.append(10 * np.log10((part**2).sum() / ((f - part) ** 2).sum()))
+    figures = audio_figures(fitted, truth)
+    assert figures["snr"] == pytest.approx(np.mean(snr), abs=1e-3)
+    assert figures["si_snr"] == pytest.approx(np.mean(si_snr), abs=1e-2)
+
+
+@pytest.mark.parametrize("frames", [3, 1000])
+def test_log_spectral_distance_by_its_formula(monkeypatch, frames):
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
+    monkeypatch.setattr(audio_metrics, "FRAMES", frames)
+    truth, fitted = (x[:, 0] for x in noisy_sound(1))
+    transform = ShortTimeFFT(hann(2048, sym=False), 512, 1.0)
+    # Only frames that lie within the sound.
+    whole = range(-(-1024 // 512), -(-1024 // 512) + 1 + (len(truth) - 2048) // 512)
+    p, q = (
+        np.stack([np.abs(transform.stft(x.astype(float), p0=k, p1=k + 1)[:, 0]) ** 2 for k in whole])
+        for x in (truth, fitted)
+    )
+    floor = 1e-10 * p.max()
+    expected = np.sqrt(((10 * np.log10(q.clip(floor) / p.clip(floor))) ** 2).mean(-1)).mean()
+    got = log_spectral_distance(torch.from_numpy(fitted), torch.from_numpy(truth))
+    assert got == pytest.approx(expected, rel=1e-3)
+    assert log_spectral_distance(torch.from_numpy(10 * truth), torch.from_numpy(truth)) <= 20.01
+
+
+def test_silence_and_short_sounds_have_the_figures_that_make_sense():
+    assert audio_figures(np.zeros((100, 2), np.float32), np.zeros((100, 2), np.float32)) == {}
+    assert set(audio_figures(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))) == {"snr"}
+    one_silent = np.concatenate([noisy_sound(1)[0], np.zeros((30_000, 1), np.float32)], -1)
+    figures = audio_figures(one_silent * 0.9, one_silent)
+    assert figures["snr"] == pytest.approx(20, abs=0.01)  # of the other channel alone

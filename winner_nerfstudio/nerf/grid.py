@@ -1,0 +1,100 @@
+"""What the models of regularly sampled signals share: the loss, the figures, and a plane to look at."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.rays import RayBundle
+from torch import Tensor
+
+from ..metrics.grid import Quick, evaluate_grid, grid_figures, quick_figures, quick_samples
+from ..signals.grid import Grid
+from .model import SignalModel, SignalModelConfig
+
+QUICK_SAMPLES = 1 << 16
+"""Most samples that the figures in passing are taken from."""
+BACKGROUND = 1.0
+QUIETEST = 80.0
+"""Decibels below the data range at which an error is shown black."""
+
+
+@dataclass
+class GridModelConfig(SignalModelConfig):
+    """A regularly sampled signal."""
+
+    _target: type = field(default_factory=lambda: GridModel)
+
+
+class GridModel(SignalModel):
+    """Fits the values of a `Grid`, and shows them on the plane z = 0.
+
+    A kind of signal overrides `own_figures`, `half_size`, `paint` and `pictures`.
+    """
+
+    config: GridModelConfig
+    signal: Grid
+
+    def loss_terms(self, fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> dict[str, Tensor]:
+        """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
+        return {"mse": torch.nn.functional.mse_loss(fitted, truth)}
+
+    def evaluate(self, signal: Grid) -> dict[str, float]:  # type: ignore[override]
+        """The figures of any grid and those of its kind, over all samples, and the best of those had in passing."""
+        fitted = evaluate_grid(self.field.evaluate, signal.lattice)
+        figures = grid_figures(self.field.evaluate, signal, fitted) | self.own_figures(signal, fitted)
+        for name, (value, step) in self.progress["best"].items():
+            figures |= {f"best_{name}": value, f"best_{name}_step": step}
+        return figures
+
+    @cached_property
+    def _quick(self) -> Quick:
+        return quick_samples(self.signal, QUICK_SAMPLES)
+
+    def quick_points(self) -> int:
+        """How many points `quick_evaluate` looks at."""
+        return len(self._quick.fitted) + len(self._quick.held_out)
+
+    def quick_evaluate(self) -> dict[str, float]:
+        """``psnr``, and ``psnr_held_out`` if there are such samples, at no more than `QUICK_SAMPLES` of each."""
+        return quick_figures(self.field.evaluate, self.signal, self._quick)
+
+    @torch.no_grad()
+    def render(self, rays: RayBundle) -> dict[str, Tensor]:
+        """The plane along rays: what `paint` says, depth and accumulation."""
+        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
+        along = -origins[:, 2] / torch.where(directions[:, 2].abs() < 1e-12, 1e-12, directions[:, 2])
+        place = origins[:, :2] + along[:, None] * directions[:, :2]
+        half = torch.tensor(self.half_size(), device=place.device)
+        hit = (along > 0) & (place.abs() <= half).all(-1)
+        outputs = {name: _over_background(color, hit) for name, color in self.paint(place[hit]).items()}
+        depth = torch.where(hit, along, 0.0)
+        return outputs | {"depth": depth[:, None], "accumulation": hit[:, None].to(origins.dtype)}
+
+    def own_figures(self, signal: Grid, fitted: Float[np.ndarray, "*axes c"]) -> dict[str, float]:
+        """The figures of this kind of signal."""
+        return {}
+
+    def half_size(self) -> tuple[float, float]:
+        """Half the width and height of what is shown."""
+        raise NotImplementedError
+
+    def paint(self, place: Float[Tensor, "n 2"]) -> dict[str, Float[Tensor, "n 3"]]:
+        """Colours at places of the plane, x to the right and y up; ``rgb`` and others by name."""
+        raise NotImplementedError
+
+
+def _over_background(color: Float[Tensor, "m 3"], hit: Bool[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+    picture = color.new_full((len(hit), 3), BACKGROUND)
+    picture[hit] = color
+    return picture
+
+
+def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
+    """The root mean square error over channels on a logarithmic scale: black at `QUIETEST`, bright at full range."""
+    from nerfstudio.utils.colormaps import apply_float_colormap
+
+    error = (fitted - truth).square().mean(-1, keepdim=True).sqrt() / 2
+    decibels = 20 * torch.log10(error.clamp(min=10 ** (-QUIETEST / 20)))
+    return apply_float_colormap((1 + decibels / QUIETEST).clamp(0, 1), "inferno")

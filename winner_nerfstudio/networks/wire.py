@@ -1,0 +1,71 @@
+"""WIRE, the complex Gabor wavelet network (Saragadam et al., CVPR 2023, arXiv 2301.05187)."""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Complex, Float, Inexact
+from torch import Tensor, nn
+
+from .chain import check_positive, check_sizes
+
+
+class Gabor(nn.Module):
+    """``exp(j omega_0 x - |s_0 x|^2)``, elementwise, of real or complex numbers; complex."""
+
+    def __init__(self, omega_0: float = 20.0, s_0: float = 10.0) -> None:
+        super().__init__()
+        self.omega_0 = float(omega_0)
+        self.s_0 = float(s_0)
+
+    def forward(self, x: Inexact[Tensor, "*n"]) -> Complex[Tensor, "*n"]:
+        """The wavelet's value for every element, same shape."""
+        return torch.exp(1j * self.omega_0 * x - (self.s_0 * x).abs().square())
+
+    def extra_repr(self) -> str:
+        """What ``print(network)`` shows in the brackets."""
+        return f"omega_0={self.omega_0:g}, s_0={self.s_0:g}"
+
+
+class Wire(nn.Module):
+    """Layers of complex Gabor wavelets, the real part of the last linear one is the value (arXiv 2301.05187).
+
+    Maps coordinates [..., in_dim] in [-1, 1] to real values [..., out_dim]. From the second layer on, weights and
+    biases are complex, so layers are ``hidden_dim / sqrt(2)`` wide, rounded down: about as many real numbers as in a
+    real network of that width. Weights and biases start as torch's, ``U(-1/sqrt(fan_in), +)``, real and imaginary
+    parts alike, as in the authors' code.
+
+    Args:
+        in_dim: coordinates per point.
+        out_dim: values per point.
+        hidden_dim: width that a real network of this size would have.
+        num_layers: number of wavelet layers.
+        omega_0: frequency of the wavelets from the second layer on.
+        first_omega_0: frequency of the first layer's wavelets.
+        s_0: inverse width of all wavelets' envelopes.
+
+    Raises:
+        ValueError: a size below 1, or a frequency or inverse width that is not positive.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 4,
+        omega_0: float = 20.0,
+        first_omega_0: float = 20.0,
+        s_0: float = 10.0,
+    ) -> None:
+        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+        check_positive(omega_0=omega_0, first_omega_0=first_omega_0, s_0=s_0)
+        super().__init__()
+        width = max(1, int(hidden_dim / sqrt(2)))
+        layers: list[nn.Module] = [nn.Linear(in_dim, width), Gabor(first_omega_0, s_0)]
+        for _ in range(num_layers - 1):
+            layers += [nn.Linear(width, width, dtype=torch.cfloat), Gabor(omega_0, s_0)]
+        self.net = nn.Sequential(*layers, nn.Linear(width, out_dim, dtype=torch.cfloat))
+
+    def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
+        """Values at coordinates in [-1, 1]^d."""
+        return self.net(coords).real

@@ -1,0 +1,240 @@
+"""Sounds and other series as targets: read as they are, fitted in [-1, 1], written back as they were."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import soundfile
+from numpy import ndarray
+
+from .errors import SignalError
+from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype
+from .lattice import Lattice
+from .samples import SOUNDS, sample
+
+ARRAYS = (".npy",)
+INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+"""Subtypes of whole numbers; these are rounded here, for libsndfile would scale by 32767 what it has read by 32768."""
+MAX_CHANNELS = 16
+
+
+class Audio(Grid):
+    """A sound: values [samples, channels]; in the world a sample's coordinate is its time in seconds.
+
+    The first and the last sample lie at -1 and 1. Values: divided by the greatest magnitude of all channels; those of
+    an array are shifted besides, so that its range is [-1, 1].
+    """
+
+    kind: ClassVar[str] = "audio"
+
+    @property
+    def sample_rate(self) -> float:
+        """Samples per second."""
+        return float(self.record["sample_rate"])
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What part of a recording is fitted.
+
+    Attributes:
+        start: seconds that are skipped.
+        duration: seconds that are taken; None for all that follow.
+        max_samples: at most so many samples.
+    """
+
+    start: float = 0.0
+    duration: float | None = None
+    max_samples: int | None = None
+
+    def problem(self) -> str | None:
+        """What is wrong, in one line, or None."""
+        if not 0 <= self.start < float("inf"):
+            return f"start={self.start} must be finite and not negative (seconds)"
+        if self.duration is not None and not self.duration > 0:
+            return f"duration={self.duration} must be positive (seconds)"
+        if self.max_samples is not None and self.max_samples < 1:
+            return f"max_samples={self.max_samples} must be at least 1"
+        return None
+
+    def of(self, name: str, total: int, rate: float) -> tuple[int, int]:
+        """The first sample and the number of them.
+
+        Raises:
+            SignalError: nothing is left.
+        """
+        first = round(self.start * rate)
+        count = total - first
+        if self.duration is not None:
+            count = min(count, round(self.duration * rate))
+        if self.max_samples is not None:
+            count = min(count, self.max_samples)
+        if count < 1:
+            raise SignalError(
+                f"{name}: has {total:,} samples ({total / rate:.6g} s), of which the excerpt leaves none; check start"
+                " and duration"
+            )
+        return first, count
+
+
+def load_audio(
+    source: str | Path,
+    excerpt: Excerpt | None = None,
+    sample_rate: float | None = None,
+    experiment: Experiment | None = None,
+) -> Audio:
+    """A sound from a file that libsndfile reads (.wav .flac .ogg .mp3 .aiff ...), a .npy series, or a sample.
+
+    Args:
+        source: a path; a series in .npy is [samples] or [samples, channels] of any real type; ``sample:NAME`` with a
+            name from `SOUNDS`.
+        excerpt: the part to fit.
+        sample_rate: samples per second of a series; 1 if left out, so that seconds count samples.
+        experiment: what to do to it.
+
+    Raises:
+        SignalError: a missing or unreadable file, nothing in it, or samples that cannot be fitted.
+    """
+    experiment, excerpt = experiment or Experiment(), excerpt or Excerpt()
+    audio = _load(source, excerpt, sample_rate)
+    clean = None if experiment.reference is None else _load(experiment.reference, excerpt, sample_rate)
+    result = audio.under(experiment, clean)
+    assert isinstance(result, Audio)
+    return result
+
+
+def _load(source: str | Path, excerpt: Excerpt, sample_rate: float | None) -> Audio:
+    name = str(source)
+    if sample_rate is not None and not 0 < sample_rate < float("inf"):
+        raise SignalError(f"{name}: sample_rate={sample_rate} must be positive and finite")
+    if name.startswith("sample:"):
+        whole, rate = sample(SOUNDS, name, "sound")
+        first, count = excerpt.of(name, len(whole), rate)
+        values = whole[first : first + count].astype(np.float32)
+        record: dict[str, Any] = {"format": "WAV", "subtype": "PCM_16", "sample_rate": rate}
+    else:
+        path = Path(source)
+        if not path.is_file():
+            what = "is a folder, not a sound" if path.is_dir() else "no such file"
+            raise SignalError(f"{name}: {what}; give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}")
+        read = _read_series if path.suffix.lower() in ARRAYS else _read_sound
+        values, first, record = read(path, excerpt, sample_rate)
+    check_values(name, values)
+    low, high = float(values.min()), float(values.max())
+    peak = max(abs(low), abs(high))
+    units = Units.spanning(low, high) if record["format"] == "array" else Units(0.0, peak or 1.0)
+    rate, (count, channels) = record["sample_rate"], values.shape
+    how = record["dtype"] if record["format"] == "array" else f"{record['format']}, {record['subtype']}"
+    what = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+    notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {what} ({how})"]
+    if peak == 0:
+        notes.append("warning: every sample is 0; there is nothing to learn but silence")
+    lattice = Lattice((count,))
+    record |= {"shape": [count], "offset": units.offset, "amplitude": units.amplitude}
+    homes = (Path(name).suffix.lower(), ".wav", ".npy")
+    record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), rate, record))
+    normalization = lattice.normalization(1 / rate, first / rate)
+    return Audio(name, units.to_unit(values), normalization, units, record, tuple(notes))
+
+
+def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
+    try:
+        with soundfile.SoundFile(path) as sound:
+            if sample_rate is not None and sample_rate != sound.samplerate:
+                raise SignalError(
+                    f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
+                )
+            first, count = excerpt.of(str(path), sound.frames, sound.samplerate)
+            sound.seek(first)
+            values = sound.read(count, dtype="float32", always_2d=True)
+            record = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
+        raise SignalError(
+            f"{path}: cannot be read as a sound ({reason}); use .wav .flac .ogg .mp3 .aiff, or .npy"
+        ) from error
+    if len(values) == 0:
+        raise SignalError(f"{path}: holds no samples")
+    return values, first, record
+
+
+def _read_series(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
+    array = read_array(path, str(path))
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[-1] > MAX_CHANNELS):
+        raise SignalError(
+            f"{path}: an array of shape {array.shape} is no series; [samples] or [samples, channels] with at most"
+            f" {MAX_CHANNELS} channels is needed"
+        )
+    rate = 1.0 if sample_rate is None else float(sample_rate)
+    first, count = excerpt.of(str(path), len(array), rate)
+    record = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
+    part = array[first : first + count].reshape(count, -1)
+    check_values(str(path), part)
+    return part, first, record
+
+
+def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str, Any]) -> str:
+    """Write a sound with the subtype of its `record`, or the format's usual one where it has no such subtype.
+
+    Args:
+        path: the file; its suffix says the format: what libsndfile writes, or .npy.
+        values: in the sound's own units, [n, c]; full scale is 1 unless it was an array.
+        sample_rate: samples per second; a whole number, but for .npy.
+        record: as `load_audio` has made it.
+
+    Returns:
+        The subtype or data type that was written.
+
+    Raises:
+        SignalError: the format cannot hold it.
+    """
+    problem = cannot_save(path, sample_rate, record)
+    if problem:
+        raise SignalError(f"{path.name}: {problem}")
+    array = record["format"] == "array"
+    if path.suffix.lower() in ARRAYS:
+        written = to_dtype(values, record["dtype"] if array else "f4")
+        np.save(path, written[:, 0] if record.get("ndim", 2) == 1 else written)
+        return str(written.dtype)
+    if array and np.dtype(record["dtype"]).kind in "iu":
+        limits = np.iinfo(record["dtype"])
+        values = (values - (limits.min + limits.max + 1) / 2) / ((limits.max - limits.min + 1) / 2)
+    form, subtype = _format(path), _subtype(path, record)
+    samples: ndarray = values.astype(np.float32)
+    if subtype in INTEGER_BITS:
+        bits = INTEGER_BITS[subtype]
+        whole = np.rint(values * 2.0 ** (bits - 1)).clip(-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+        samples = whole.astype(np.int32) << (32 - bits)
+    soundfile.write(path, samples, round(sample_rate), subtype=subtype, format=form)
+    return subtype
+
+
+def cannot_save(path: Path, sample_rate: float, record: dict[str, Any]) -> str | None:
+    """Why a sound of that record cannot be written to a file of that name, in one line, or None."""
+    if path.suffix.lower() in ARRAYS:
+        return None
+    if _format(path) not in soundfile.available_formats() or _format(path) == "RAW":
+        return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .mp3 .aiff .npy"
+    if sample_rate != round(sample_rate) or sample_rate < 1:
+        return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
+    if not soundfile.check_format(_format(path), _subtype(path, record)):
+        return f"{_format(path)} cannot hold {_subtype(path, record)}"
+    return None
+
+
+def _format(path: Path) -> str:
+    suffix = path.suffix.lower().lstrip(".")
+    return {"aif": "AIFF", "oga": "OGG", "opus": "OGG"}.get(suffix, suffix.upper())
+
+
+def _subtype(path: Path, record: dict[str, Any]) -> str:
+    """The record's own where the format of the file has it, else the format's usual one."""
+    if record["format"] == "array":
+        own = {"u1": "PCM_16", "i1": "PCM_16", "i2": "PCM_16", "u2": "PCM_16", "i4": "PCM_32"}.get(
+            record["dtype"].lstrip("<>|="), "FLOAT"
+        )
+    else:
+        own = record["subtype"]
+    form = _format(path)
+    return own if own in soundfile.available_subtypes(form) else str(soundfile.default_subtype(form))

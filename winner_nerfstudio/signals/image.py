@@ -1,0 +1,318 @@
+"""Pictures as targets: read as they are, fitted in [-1, 1], written back in the same mode and bit depth."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy import ndarray
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from .errors import SignalError
+from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype
+from .lattice import Lattice
+from .samples import IMAGES, sample
+
+ARRAYS = (".npy", ".npz")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+"""What can be written besides arrays; Pillow reads more."""
+MAX_PIXELS = 200_000_000
+MAX_CHANNELS = 16
+"""An array with more in its last axis is no picture: most likely a volume or a stack."""
+MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "P": 4, "I;16": 1, "I": 1, "F": 1}
+"""Pillow's modes that are fitted, and their channels; "P" is fitted as RGBA or RGB."""
+DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "LA": "RGBA;16"}
+"""What 16-bit colour is called here, by the mode that Pillow would flatten it to."""
+
+
+class Image(Grid):
+    """A picture: values [height, width, channels], row 0 at the top; coordinates are (row, column).
+
+    The pixel centres of the longer side span [-1, 1]; pixels are square. In the world a pixel's centre is its index.
+    Values: the data type's whole range, such as 0 to 255, is [-1, 1]; of floats and 32-bit numbers it is theirs.
+    """
+
+    kind: ClassVar[str] = "image"
+
+
+def load_image(
+    source: str | Path,
+    max_pixels: int = MAX_PIXELS,
+    max_side: int | None = None,
+    experiment: Experiment | None = None,
+) -> Image:
+    """A picture from a file (.png .jpg .tif .webp and whatever else Pillow reads), an array, or a built-in sample.
+
+    Args:
+        source: a path; an array in .npy or .npz is [height, width] or [height, width, channels] of any real type;
+            ``sample:NAME`` with a name from `IMAGES`.
+        max_pixels: a larger picture is refused before it is decoded.
+        max_side: reduce the picture, by averaging, until its longer side has no more pixels than this.
+        experiment: what to do to it.
+
+    Raises:
+        SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
+    """
+    experiment = experiment or Experiment()
+    image = _load(source, max_pixels, max_side)
+    clean = None if experiment.reference is None else _load(experiment.reference, max_pixels, max_side)
+    result = image.under(experiment, clean)
+    assert isinstance(result, Image)
+    return result
+
+
+def _load(source: str | Path, max_pixels: int, max_side: int | None) -> Image:
+    name = str(source)
+    if name.startswith("sample:"):
+        pixels: ndarray = sample(IMAGES, name, "image")
+        record: dict[str, Any] = {"mode": {1: "L", 3: "RGB"}[pixels.shape[-1]]}
+        notes: list[str] = []
+    else:
+        path = Path(source)
+        if not path.is_file():
+            what = "is a folder, not a picture" if path.is_dir() else "no such file"
+            raise SignalError(f"{name}: {what}; give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
+        read = _read_array if path.suffix.lower() in ARRAYS else _read_picture
+        pixels, record, notes = read(path, max_pixels)
+    pixels = _reduce(pixels, max_side)
+    height, width, channels = pixels.shape
+    depth = pixels.dtype if record["mode"] == "array" else record["mode"].replace(";16", ", 16 bits a channel")
+    notes.insert(0, f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({depth})")
+    units = _units(pixels)
+    lattice = Lattice((height, width))
+    record |= {"shape": [height, width], "offset": units.offset, "amplitude": units.amplitude}
+    homes = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
+    record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), record))
+    return Image(name, units.to_unit(pixels), lattice.normalization(), units, record, tuple(notes))
+
+
+def _units(pixels: ndarray) -> Units:
+    """The data type's range where it has one that pictures use, else that of the values."""
+    high = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}.get(pixels.dtype.newbyteorder("="))
+    if high is not None:
+        return Units.spanning(0, high)
+    return Units.spanning(float(pixels.min()), float(pixels.max()))
+
+
+def _reduce(pixels: ndarray, max_side: int | None) -> ndarray:
+    height, width = pixels.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return pixels
+    import cv2
+
+    scale = max_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    wide = pixels.astype(np.float64)
+    # cv2 takes at most four channels at once.
+    planes = [cv2.resize(wide[..., c], size, interpolation=cv2.INTER_AREA) for c in range(pixels.shape[-1])]
+    return to_dtype(np.stack(planes, -1), pixels.dtype.str)
+
+
+def _read_array(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
+    array = read_array(path, str(path))
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] > MAX_CHANNELS):
+        raise SignalError(
+            f"{path}: an array of shape {array.shape} is no picture; [height, width] or [height, width, channels] with"
+            f" at most {MAX_CHANNELS} channels is needed"
+        )
+    check_values(str(path), array)
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise SignalError(_too_large(path, array.shape[1], array.shape[0], max_pixels))
+    record = {"mode": "array", "dtype": array.dtype.str, "ndim": array.ndim}
+    return array.reshape(*array.shape[:2], -1), record, []
+
+
+def _read_picture(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
+    # Pillow's own limit warns and then raises; ours is told in our words and checked on the header alone.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+        try:
+            with Pillow.open(path) as picture:
+                width, height = picture.size
+                if width * height > max_pixels:
+                    raise SignalError(_too_large(path, width, height, max_pixels))
+                return _decode(path, picture)
+        except UnidentifiedImageError:
+            raise SignalError(f"{path}: not a picture that can be read; use .png .jpg .tif .webp or .npy") from None
+        except SignalError:
+            raise
+        except Exception as error:  # decoders fail in their own many ways
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise SignalError(f"{path}: cannot be read as a picture ({reason}); is the file whole?") from error
+        finally:
+            Pillow.MAX_IMAGE_PIXELS = limit
+
+
+def _too_large(path: Path, width: int, height: int, max_pixels: int) -> str:
+    return (
+        f"{path}: {width} x {height} = {width * height:,} pixels are more than --max-pixels {max_pixels:,};"
+        " raise it if the file is to be trusted and the memory is there"
+    )
+
+
+def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any], list[str]]:
+    notes = []
+    if getattr(picture, "n_frames", 1) > 1:
+        notes.append(f"the first of {getattr(picture, 'n_frames', 1)} frames is fitted")
+    deep = _is_deep(picture)
+    orientation = picture.getexif().get(0x0112, 1)
+    mode = "I;16" if picture.mode.startswith("I;16") else picture.mode
+    if mode not in MODES:
+        raise SignalError(f"{path}: pictures of mode {mode} are not fitted; convert it to RGB")
+    record: dict[str, Any] = {}
+    if "icc_profile" in picture.info:
+        record["icc_profile"] = picture.info["icc_profile"].decode("latin-1")
+    if deep:
+        record["mode"] = DEEP[mode]
+        if mode == "LA":
+            notes.append("grey with alpha of 16 bits is fitted and written as RGBA of 16 bits")
+        pixels = _read_deep(path, transpose=orientation)
+    else:
+        picture = ImageOps.exif_transpose(picture)
+        record["mode"] = mode
+        pixels, more = _pixels(picture, mode)
+        record |= more
+    if orientation != 1:
+        notes.append("turned upright as its EXIF orientation says")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    check_values(str(path), pixels)
+    return pixels, record, notes
+
+
+def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
+    """Values [h, w] or [h, w, c], and what a palette needs besides."""
+    if mode != "P":
+        pixels = np.asarray(picture)
+        if mode == "I;16":
+            return pixels.astype(np.uint16), {}
+        return (pixels.astype(np.uint8) * 255 if mode == "1" else pixels), {}
+    seen = "RGBA" if "transparency" in picture.info else "RGB"
+    entries = Pillow.new("P", (256, 1))
+    entries.putdata(range(256))
+    colors = picture.getpalette("RGB") or []
+    entries.putpalette(colors)
+    if "transparency" in picture.info:
+        entries.info["transparency"] = picture.info["transparency"]
+    table = np.asarray(entries.convert(seen))[0][: len(colors) // 3]
+    return np.asarray(picture.convert(seen)), {"palette": table.tolist()}
+
+
+def _is_deep(picture: Pillow.Image) -> bool:
+    """Whether the file has 16-bit colour, of which Pillow keeps eight."""
+    bits = getattr(picture, "tag_v2", {}).get(258, (8,))
+    raw = [str(part) for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
+    return picture.mode in DEEP and (max(np.atleast_1d(bits)) > 8 or any(";16" in part for part in raw))
+
+
+def _read_deep(path: Path, transpose: int) -> ndarray:
+    import cv2
+
+    # From memory, because cv2 cannot open every path that Python can.
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise SignalError(f"{path}: 16-bit colour of this make cannot be read; save it as PNG or plain TIFF")
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
+    return _upright(pixels, transpose)
+
+
+def _upright(pixels: ndarray, orientation: int) -> ndarray:
+    """Turned as EXIF's orientation tag 1 to 8 says (Exif 2.3, section 4.6.4)."""
+    turned = pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
+    """Write a picture in the mode and bit depth of its `record`.
+
+    Args:
+        path: the file; its suffix says the format, one of `PICTURES` and `ARRAYS`.
+        values: in the picture's own units, [h, w, c].
+        record: as `load_image` has made it.
+
+    Raises:
+        SignalError: the format doesn't hold such a picture.
+    """
+    suffix, mode = path.suffix.lower(), record["mode"]
+    if suffix in ARRAYS:
+        array = to_dtype(values, _dtype(record))
+        array = array[..., 0] if record.get("ndim", 2 if array.shape[-1] == 1 else 3) == 2 else array
+        save: Callable[..., None] = np.save if suffix == ".npy" else np.savez_compressed
+        save(path, array)
+        return
+    problem = cannot_save(path, record)
+    if problem:
+        raise SignalError(f"{path.name}: {problem}")
+    if mode in DEEP.values():
+        import cv2
+
+        pixels = to_dtype(values, "u2")
+        code = cv2.COLOR_RGB2BGR if pixels.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, code))
+        if not done:
+            raise SignalError(f"{path.name}: cannot be encoded")
+        encoded.tofile(path)
+        return
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
+    options |= {"lossless": True} if suffix == ".webp" else {}
+    options |= {"icc_profile": record["icc_profile"].encode("latin-1")} if "icc_profile" in record else {}
+    _as_picture(values, record).save(path, **options)
+
+
+def cannot_save(path: Path, record: dict[str, Any]) -> str | None:
+    """Why a picture of that record cannot be written to a file of that name, in one line, or None."""
+    suffix, mode = path.suffix.lower(), record["mode"]
+    if suffix in ARRAYS:
+        return None
+    if suffix not in PICTURES:
+        return f"unknown picture format {suffix!r}; use one of {' '.join((*PICTURES, *ARRAYS))}"
+    if mode == "array":
+        return "an array is written back as .npy or .npz"
+    tiff, jpeg = (".tif", ".tiff"), (".jpg", ".jpeg")
+    homes: dict[str, tuple[str, ...]] = {
+        "L": (".png", *jpeg, *tiff),
+        "RGB": (".png", *jpeg, *tiff, ".webp"),
+        "RGBA": (".png", *tiff, ".webp"),
+        "CMYK": (*jpeg, *tiff),
+        "I": tiff,
+        "F": tiff,
+    }
+    allowed = homes.get(mode, (".png", *tiff))
+    if mode == "P" and len(record["palette"][0]) == 4:
+        allowed = (".png",)
+    if suffix not in allowed:
+        return f"{suffix} cannot hold a picture of mode {mode}; use one of {' '.join(allowed)} or .npy"
+    return None
+
+
+def _dtype(record: dict[str, Any]) -> str:
+    mode = record["mode"]
+    if mode == "array":
+        return record["dtype"]
+    return {"I": "i4", "F": "f4"}.get(mode, "u2" if ";16" in mode else "u1")
+
+
+def _as_picture(values: ndarray, record: dict[str, Any]) -> Pillow.Image:
+    mode = record["mode"]
+    if mode == "P":
+        from scipy.spatial import cKDTree
+
+        table = np.array(record["palette"], np.uint8)
+        _, number = cKDTree(table.astype(np.float64)).query(values, workers=-1)
+        picture = Pillow.fromarray(number.astype(np.uint8))
+        picture.putpalette(table[:, :3].tobytes())
+        if table.shape[-1] == 4:
+            picture.info["transparency"] = table[:, 3].tobytes()
+        return picture
+    pixels = to_dtype(values, _dtype(record))
+    if mode == "1":
+        return Pillow.fromarray(pixels[..., 0] > 127)
+    if MODES[mode] == 1:
+        return Pillow.fromarray(pixels[..., 0])
+    return Pillow.frombytes(mode, (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
