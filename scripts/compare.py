@@ -23,7 +23,9 @@ class Arguments:
     experiment: tyro.conf.Positional[Path]
     """The experiment: a YAML file, see configs/."""
     targets: tuple[str, ...] = ()
-    """Targets instead of those of the file: mesh files or sample:NAME."""
+    """Targets instead of those of the file: files or sample:NAME."""
+    folder: Path = Path()
+    """Where the files are that the experiment names."""
     flags: str = ""
     """More flags for every run."""
     runs: Path = Path("outputs/compare")
@@ -32,12 +34,12 @@ class Arguments:
     """File for the table (Markdown)."""
 
 
-def run(target: str, seed: int, flags: list[str], folder: Path) -> dict[str, float]:
+def run(method: str, target: str, seed: int, flags: list[str], folder: Path) -> dict[str, float]:
     """The figures of one run, made if it isn't there yet."""
     stem = Path(target.removeprefix("sample:")).stem
-    metrics = folder / stem / "winner-sdf" / f"seed-{seed}" / "metrics.json"
+    metrics = folder / stem / method / f"seed-{seed}" / "metrics.json"
     made_by = metrics.with_name("command.txt")
-    command = ["ns-train", "winner-sdf", "--data", target, "--machine.seed", str(seed)]
+    command = ["ns-train", method, "--data", target, "--machine.seed", str(seed)]
     command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
     if not made_by.is_file() or made_by.read_text() != shlex.join(command):
         shutil.rmtree(metrics.parent, ignore_errors=True)
@@ -52,23 +54,24 @@ def main() -> None:
     """Run, then tabulate."""
     arguments = tyro.cli(Arguments, description=__doc__)
     experiment = yaml.safe_load(arguments.experiment.read_text())
-    targets, seeds = arguments.targets or experiment["targets"], experiment["seeds"]
-    lines = [
-        f"| target | variant | {' | '.join(experiment['figures'])} |",
-        "|---" * (len(experiment["figures"]) + 2) + "|",
-    ]
+    seeds, figures, digits = experiment["seeds"], experiment["figures"], experiment["digits"]
+    files = [name if name.startswith("sample:") else str(arguments.folder / name) for name in experiment["targets"]]
+    targets = arguments.targets or files
+    lines = [f"| target | variant | {' | '.join(figures)} |", "|---" * (len(figures) + 2) + "|"]
     for target in targets:
         for variant, own in experiment["variants"].items():
             flags = shlex.split(f"{experiment['flags']} {own} {arguments.flags}")
             results = []
             for seed in seeds:
-                results.append(run(target, seed, flags, arguments.runs / arguments.experiment.stem / variant))
-                print(f"{target}, {variant}, seed {seed}: iou {results[-1]['iou']:.5f}", flush=True)
+                folder = arguments.runs / arguments.experiment.stem / variant
+                results.append(run(experiment["method"], target, seed, flags, folder))
+                value = results[-1][figures[0]]
+                print(f"{target}, {variant}, seed {seed}: {figures[0]} {value:.{digits}f}", flush=True)
             cells = []
-            for figure in experiment["figures"]:
+            for figure in figures:
                 values = [result[figure] for result in results]
                 spread = f" ± {stdev(values):.1g}" if len(values) > 1 else ""
-                cells.append(f"{mean(values):.5f}{spread}")
+                cells.append(f"{mean(values):.{digits}f}{spread}")
             lines.append(f"| {Path(target).name} | {variant} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     print(table)

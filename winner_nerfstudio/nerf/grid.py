@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
@@ -68,7 +68,9 @@ class GridModel(SignalModel):
         place = origins[:, :2] + along[:, None] * directions[:, :2]
         half = torch.tensor(self.half_size(), device=place.device)
         hit = (along > 0) & (place.abs() <= half).all(-1)
-        outputs = {name: _over_background(color, hit) for name, color in self.paint(place[hit]).items()}
+        # Painted where nothing is hit as well, for not every colour map takes an empty list.
+        colors = self.paint(torch.where(hit[:, None], place, 0.0))
+        outputs = {name: torch.where(hit[:, None], color, BACKGROUND) for name, color in colors.items()}
         depth = torch.where(hit, along, 0.0)
         return outputs | {"depth": depth[:, None], "accumulation": hit[:, None].to(origins.dtype)}
 
@@ -83,12 +85,6 @@ class GridModel(SignalModel):
     def paint(self, place: Float[Tensor, "n 2"]) -> dict[str, Float[Tensor, "n 3"]]:
         """Colours at places of the plane, x to the right and y up; ``rgb`` and others by name."""
         raise NotImplementedError
-
-
-def _over_background(color: Float[Tensor, "m 3"], hit: Bool[Tensor, " n"]) -> Float[Tensor, "n 3"]:
-    picture = color.new_full((len(hit), 3), BACKGROUND)
-    picture[hit] = color
-    return picture
 
 
 def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
