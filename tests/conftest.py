@@ -30,6 +30,11 @@ SMALL = [
 """Flags of a run of a few seconds, smooth enough to fit a ball in one piece."""
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first: where several run at a time, none is left over at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @dataclass
 class Result:
     returncode: int

@@ -1,5 +1,6 @@
 """Figures that sounds are compared by."""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -30,17 +31,18 @@ def audio_figures(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
     """
     from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio, signal_noise_ratio
 
-    figures: dict[str, float] = {}
-    loud = [c for c in range(truth.shape[1]) if truth[:, c].any()]
-    got, wanted = (torch.from_numpy(x[:, loud]).T.contiguous() for x in (fitted, truth))
-    if loud:
-        figures["snr"] = float(signal_noise_ratio(got, wanted).mean())
-        if truth.shape[0] > 1:
-            figures["si_snr"] = float(scale_invariant_signal_noise_ratio(got, wanted).mean())
-        if truth.shape[0] >= SHORTEST:
-            distances = [log_spectral_distance(a, b) for a, b in zip(got, wanted, strict=True)]
-            figures["log_spectral_distance"] = sum(distances) / len(distances)
-    return figures
+    figures: dict[str, list[float]] = {}
+    for channel in range(truth.shape[1]):
+        if not truth[:, channel].any():
+            continue
+        # One channel at a time: the measures make several copies of what they are given.
+        got, wanted = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
+        figures.setdefault("snr", []).append(float(signal_noise_ratio(got, wanted)))
+        if len(wanted) > 1:
+            figures.setdefault("si_snr", []).append(float(scale_invariant_signal_noise_ratio(got, wanted)))
+        if len(wanted) >= SHORTEST:
+            figures.setdefault("log_spectral_distance", []).append(log_spectral_distance(got, wanted))
+    return {name: sum(values) / len(values) for name, values in figures.items()}
 
 
 def log_spectral_distance(fitted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:

@@ -34,12 +34,17 @@ def evaluate_grid(function: Function, lattice: Lattice, index: Int[ndarray, " n"
         lattice: where the samples lie.
         index: numbers of the samples.
     """
-    count, blocks = lattice.count if index is None else len(index), []
+    count = lattice.count if index is None else len(index)
+    values: ndarray | None = None
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
         numbers = torch.arange(start, stop) if index is None else torch.from_numpy(index[start:stop]).long()
-        blocks.append(function(lattice.coords(numbers)).cpu().numpy())
-    values = np.concatenate(blocks)
+        block = function(lattice.coords(numbers)).cpu().numpy()
+        if values is None:
+            values = np.empty((count, block.shape[-1]), np.float32)
+        values[start:stop] = block
+    if values is None:
+        raise ValueError("no samples to evaluate")
     return values.reshape(*lattice.shape, -1) if index is None else values
 
 

@@ -90,7 +90,7 @@ class DrawnDataManagerConfig(SignalDataManagerConfig):
 class ResidentDataManagerConfig(SignalDataManagerConfig):
     """Batches of a signal whose samples are all there."""
 
-    batch_size: int = 16384
+    batch_size: int = 4096
     """Most samples per training step; one that holds them all makes every step use all of them."""
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:

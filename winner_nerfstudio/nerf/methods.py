@@ -30,7 +30,7 @@ def method(
         config=SignalTrainerConfig(
             method_name=name,
             max_num_iterations=steps,
-            steps_per_save=200,
+            steps_per_save=steps // 5,
             steps_per_eval_batch=100,
             steps_per_eval_image=500,
             pipeline=SignalPipelineConfig(datamanager=data, model=model),
@@ -59,10 +59,12 @@ winner_image = method(
     ImageDataManagerConfig(),
     ImageModelConfig(),
     "Fit a sine network with WINNER's initialisation to a picture.",
+    steps=3000,
 )
 winner_audio = method(
     "winner-audio",
     AudioDataManagerConfig(),
     AudioModelConfig(),
     "Fit a sine network with WINNER's initialisation to a sound.",
+    steps=3000,
 )

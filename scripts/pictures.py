@@ -1,0 +1,97 @@
+"""The README's pictures of an image and a sound: target, SIREN's fit and WINNER's at equal steps, all else alike.
+
+Trains on built-in samples, so that anyone can make them again; takes some minutes on two cores.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import tyro
+from matplotlib.figure import Figure
+from PIL import Image
+
+INITS = {"SIREN": "siren", "WINNER": "winner"}
+
+
+@dataclass
+class Arguments:
+    """What to make."""
+
+    steps: int = 500
+    """Training steps of each run."""
+    runs: Path = Path("outputs/pictures")
+    """Where the runs are kept."""
+    output: Path = Path("docs")
+    """Folder for image.png and audio.png."""
+
+
+def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, float]]:
+    """The exported fit and its PSNR, by initialisation."""
+    results = {}
+    for name, init in INITS.items():
+        folder = arguments.runs / init
+        run = folder / sample / f"winner-{kind}" / "picture"
+        output = folder / f"{sample}{'.png' if kind == 'image' else '.wav'}"
+        train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", "--pipeline.model.init", init]
+        train += ["--max-num-iterations", str(arguments.steps), "--output-dir", str(folder), "--timestamp", "picture"]
+        export = ["winner-export", kind, "--load-config", str(run / "config.yml"), "--output", str(output)]
+        for command in (train, export):
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+            if done.returncode:
+                sys.exit(f"error: {' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        results[name] = output, json.loads((run / "metrics.json").read_text())["psnr"]
+        print(f"sample:{sample}, {name}: {results[name][1]:.1f} dB", flush=True)
+    return results
+
+
+def draw_image(sample: str, arguments: Arguments) -> None:
+    """Three pictures side by side, pixel for pixel."""
+    from winner_nerfstudio.signals.samples import IMAGES
+
+    shown = {"target": IMAGES[sample]()}
+    for name, (path, psnr) in fit("image", sample, arguments).items():
+        shown[f"{name}, {psnr:.1f} dB"] = np.asarray(Image.open(path))
+    figure = Figure(figsize=(10.5, 3.8), dpi=100, layout="constrained")
+    for axes, (title, picture) in zip(figure.subplots(1, 3), shown.items(), strict=True):
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(title)
+        axes.axis("off")
+    figure.savefig(arguments.output / "image.png")
+
+
+def draw_audio(sample: str, arguments: Arguments) -> None:
+    """Three spectrograms side by side, with the waveform's beginning below."""
+    from winner_nerfstudio.signals.samples import SOUNDS
+
+    sound, rate = SOUNDS[sample]()
+    shown = {"target": sound[:, 0]}
+    for name, (path, psnr) in fit("audio", sample, arguments).items():
+        shown[f"{name}, {psnr:.1f} dB"] = soundfile.read(path)[0]
+    figure = Figure(figsize=(10.5, 4.6), dpi=100, layout="constrained")
+    spectra, waves = figure.subplots(2, 3, sharey="row", height_ratios=[2, 1])
+    part = slice(round(0.1 * rate), round(0.115 * rate))
+    for spectrum, wave, (title, samples) in zip(spectra, waves, shown.items(), strict=True):
+        spectrum.specgram(samples, NFFT=512, Fs=rate / 1000, noverlap=384, cmap="magma", vmin=-110, vmax=-20)
+        spectrum.set(title=title, xticks=[])
+        wave.plot(np.arange(len(sound))[part] / rate * 1000, shown["target"][part], color="0.7", lw=3)
+        wave.plot(np.arange(len(sound))[part] / rate * 1000, samples[part], color="C0", lw=1)
+        wave.set(xlabel="ms", ylim=(-1, 1))
+    spectra[0].set(ylabel="kHz")
+    figure.savefig(arguments.output / "audio.png")
+
+
+def main() -> None:
+    """Train, export, draw."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    draw_image("mandala", arguments)
+    draw_audio("bells", arguments)
+
+
+if __name__ == "__main__":
+    main()

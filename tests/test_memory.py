@@ -1,0 +1,60 @@
+"""What large targets take, in a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from .conftest import BIN
+
+LIMIT = 8e9
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+enough = pytest.mark.skipif(
+    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 2 * LIMIT, reason="takes up to 8 GB of memory, of 16"
+)
+
+
+def peak_of(method, target, folder):
+    """Peak bytes of a run of a few steps that trains, measures and draws; its network is small, which saves time."""
+    command = ["ns-train", method, "--data", target, "--max-num-iterations", "3"]
+    command += ["--pipeline.model.hidden-dim", "8", "--pipeline.model.num-layers", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, BIN / command[0], *command[1:]],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "step 3/3" in done.stdout
+    assert "psnr" in done.stdout
+    (kilobytes,) = re.findall(r"^peak (\d+)$", done.stdout, re.MULTILINE)
+    return int(kilobytes) * 1024
+
+
+@enough
+@pytest.mark.slow
+def test_sixty_megapixels_stay_under_eight_gigabytes(tmp_path):
+    row, column = np.ogrid[:6000, :10_000]
+    pixels = np.stack([(row * (c + 1) + column * (c + 2)) % 251 for c in range(3)], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "large.png", compress_level=1)
+    del pixels
+    assert peak_of("winner-image", "large.png", tmp_path) < LIMIT
+
+
+@enough
+@pytest.mark.slow
+def test_thirty_minutes_of_stereo_stay_under_eight_gigabytes(tmp_path):
+    time = np.arange(44_100 * 60) / 44_100
+    minute = np.stack([0.5 * np.sin(2000 * time), 0.3 * np.cos(3000 * time)], -1)
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 44_100, 2, "PCM_16") as file:
+        for _ in range(30):
+            file.write(minute)
+    assert peak_of("winner-audio", "long.wav", tmp_path) < LIMIT
