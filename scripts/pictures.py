@@ -50,17 +50,21 @@ def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, f
 
 
 def draw_image(sample: str, arguments: Arguments) -> None:
-    """Three pictures side by side, pixel for pixel."""
+    """Three pictures side by side, pixel for pixel, and their middles below, enlarged."""
     from winner_nerfstudio.signals.samples import IMAGES
 
     shown = {"target": IMAGES[sample]()}
     for name, (path, psnr) in fit("image", sample, arguments).items():
         shown[f"{name}, {psnr:.1f} dB"] = np.asarray(Image.open(path))
-    figure = Figure(figsize=(10.5, 3.8), dpi=100, layout="constrained")
-    for axes, (title, picture) in zip(figure.subplots(1, 3), shown.items(), strict=True):
-        axes.imshow(picture, interpolation="nearest")
-        axes.set_title(title)
-        axes.axis("off")
+    figure = Figure(figsize=(10.5, 7.3), dpi=100, layout="constrained")
+    axes = figure.subplots(2, 3)
+    for (whole, detail), (title, picture) in zip(axes.T, shown.items(), strict=True):
+        middle = slice(len(picture) * 3 // 8, len(picture) * 5 // 8)
+        whole.imshow(picture, interpolation="nearest")
+        detail.imshow(picture[middle, middle], interpolation="nearest")
+        whole.set_title(title)
+        whole.axis("off")
+        detail.axis("off")
     figure.savefig(arguments.output / "image.png")
 
 

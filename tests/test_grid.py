@@ -33,6 +33,9 @@ def test_a_reference_is_brought_into_the_targets_units():
     result = target.under(Experiment(reference="clean.png"), louder)
     np.testing.assert_allclose(result.truth, clean.values + 3, rtol=1e-5)
     assert np.array_equal(result.values, target.values)
+    deeper = replace(clean, record={"measure": "uint16"})
+    with pytest.raises(SignalError, match="the reference's values are uint16, the target's None"):
+        target.under(Experiment(reference="clean.png"), deeper)
     with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
         target.under(Experiment(reference="clean.png"), make_grid(channels=1))
 

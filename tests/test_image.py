@@ -185,6 +185,10 @@ HOSTILE = {
     ),
     "bomb.png": (bomb, "100000 x 100000 = 10,000,000,000 pixels are more than --max-pixels 200,000,000"),
     "big.npy": (lambda path: np.save(path, np.zeros((20_000, 10_001), bool)), "pixels are more than --max-pixels"),
+    "big.npz": (
+        lambda path: np.savez_compressed(path, np.zeros((20_000, 10_001), bool)),
+        "10001 x 20000 = 200,020,000 pixels are more than --max-pixels",
+    ),
     "nan.npy": (with_nan, "1 of 16 samples are NaN or infinite"),
     "volume.npy": (lambda path: np.save(path, np.zeros((4, 4, 4, 4))), "shape (4, 4, 4, 4) is no picture"),
     "stack.npy": (lambda path: np.save(path, np.zeros((4, 4, 40))), "shape (4, 4, 40) is no picture"),

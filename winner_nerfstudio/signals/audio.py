@@ -132,6 +132,7 @@ def _load(source: str | Path, excerpt: Excerpt, sample_rate: float | None) -> Au
         notes.append("warning: every sample is 0; there is nothing to learn but silence")
     lattice = Lattice((count,))
     record |= {"shape": [count], "offset": units.offset, "amplitude": units.amplitude}
+    record["measure"] = f"an array of {values.dtype}" if record["format"] == "array" else "parts of full scale"
     homes = (Path(name).suffix.lower(), ".wav", ".npy")
     record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), rate, record))
     normalization = lattice.normalization(1 / rate, first / rate)
@@ -160,12 +161,14 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
 
 
 def _read_series(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
-    array = read_array(path, str(path))
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[-1] > MAX_CHANNELS):
-        raise SignalError(
-            f"{path}: an array of shape {array.shape} is no series; [samples] or [samples, channels] with at most"
-            f" {MAX_CHANNELS} channels is needed"
-        )
+    def check(shape: tuple[int, ...]) -> None:
+        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
+            raise SignalError(
+                f"{path}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
+                f" {MAX_CHANNELS} channels is needed"
+            )
+
+    array = read_array(path, check)
     rate = 1.0 if sample_rate is None else float(sample_rate)
     first, count = excerpt.of(str(path), len(array), rate)
     record = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}

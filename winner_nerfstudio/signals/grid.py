@@ -1,7 +1,10 @@
 """Regularly sampled signals: what images, sounds and other series have in common."""
 
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,7 +84,7 @@ class Grid:
         values: what is fitted, float32, channels last, [*axes, c].
         normalization: from the input's coordinates to the cube's.
         units: from the input's values to the network's.
-        record: what writing back needs.
+        record: what writing back needs; ``measure`` says what its values are, in a word or two.
         notes: lines for the user about the input.
         clean: what figures are measured against, [*axes, c]; None if that is `values`.
         fitted: numbers of the samples that are fitted, ascending; None means all.
@@ -161,7 +164,7 @@ class Grid:
             clean: the signal that `experiment` names as reference, loaded.
 
         Raises:
-            SignalError: the clean signal has another size.
+            SignalError: the clean signal has another size, or values of another measure.
         """
         values, truth, fitted = self.values, None, None
         rng = np.random.default_rng([experiment.seed, 0])
@@ -170,6 +173,11 @@ class Grid:
                 raise SignalError(
                     f"{clean.name}: the reference has shape {clean.values.shape}, the target {values.shape}; they must"
                     " be of one size and number of channels"
+                )
+            theirs, ours = clean.record.get("measure"), self.record.get("measure")
+            if theirs != ours:
+                raise SignalError(
+                    f"{clean.name}: the reference's values are {theirs}, the target's {ours}; convert one of them"
                 )
             truth = self.units.to_unit(clean.units.to_own(clean.values))
         elif experiment.noise_std > 0:
@@ -218,22 +226,32 @@ def to_dtype(values: ndarray, dtype: str) -> ndarray:
     return np.rint(values).clip(limits.min, high).astype(kind)
 
 
-def read_array(path: Any, name: str) -> ndarray:
+def read_array(path: Path, check: Callable[[tuple[int, ...]], None]) -> ndarray:
     """The array of a .npy file, or the only one of an .npz file; pickled objects are refused.
+
+    Args:
+        path: the file.
+        check: called with the array's shape before it is read; may raise.
 
     Raises:
         SignalError: it cannot be read, or there are several arrays.
     """
+    name = str(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                if len(loaded.files) != 1:
-                    raise SignalError(
-                        f"{name}: holds {len(loaded.files)} arrays ({', '.join(loaded.files)[:80]}); one is needed"
-                    )
-                return loaded[loaded.files[0]]
-        return loaded
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            check(loaded.shape)
+            return np.asarray(loaded)
+        with loaded, zipfile.ZipFile(path) as archive:
+            if len(loaded.files) != 1:
+                raise SignalError(
+                    f"{name}: holds {len(loaded.files)} arrays ({', '.join(loaded.files)[:80]}); one is needed"
+                )
+            with archive.open(archive.namelist()[0]) as header:
+                first = np.lib.format.read_magic(header) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                check(read(header)[0])
+            return loaded[loaded.files[0]]
     except SignalError:
         raise
     except Exception as error:  # numpy fails in its own many ways

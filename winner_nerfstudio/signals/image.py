@@ -83,6 +83,7 @@ def _load(source: str | Path, max_pixels: int, max_side: int | None) -> Image:
     units = _units(pixels)
     lattice = Lattice((height, width))
     record |= {"shape": [height, width], "offset": units.offset, "amplitude": units.amplitude}
+    record["measure"] = str(pixels.dtype)
     homes = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
     record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), record))
     return Image(name, units.to_unit(pixels), lattice.normalization(), units, record, tuple(notes))
@@ -111,15 +112,17 @@ def _reduce(pixels: ndarray, max_side: int | None) -> ndarray:
 
 
 def _read_array(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
-    array = read_array(path, str(path))
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] > MAX_CHANNELS):
-        raise SignalError(
-            f"{path}: an array of shape {array.shape} is no picture; [height, width] or [height, width, channels] with"
-            f" at most {MAX_CHANNELS} channels is needed"
-        )
+    def check(shape: tuple[int, ...]) -> None:
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] > MAX_CHANNELS):
+            raise SignalError(
+                f"{path}: an array of shape {shape} is no picture; [height, width] or [height, width, channels] with at"
+                f" most {MAX_CHANNELS} channels is needed"
+            )
+        if shape[0] * shape[1] > max_pixels:
+            raise SignalError(_too_large(path, shape[1], shape[0], max_pixels))
+
+    array = read_array(path, check)
     check_values(str(path), array)
-    if array.shape[0] * array.shape[1] > max_pixels:
-        raise SignalError(_too_large(path, array.shape[1], array.shape[0], max_pixels))
     record = {"mode": "array", "dtype": array.dtype.str, "ndim": array.ndim}
     return array.reshape(*array.shape[:2], -1), record, []
 
