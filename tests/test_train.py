@@ -238,6 +238,10 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"pipeline__model__omega_0": float("inf")}, "must be positive and finite"),
         ({"pipeline__model__network": "relu-pe", "pipeline__model__omega_0": 3.0}, "relu-pe has no omega_0; it takes"),
         ({"pipeline__model__network_args": {"levels": 3}}, "siren has no levels; it takes omega_0, first_omega_0"),
+        (
+            {"pipeline__model__network": "relu-pe", "pipeline__model__network_args": {"num_frequencies": 2.5}},
+            "relu-pe:",
+        ),
         ({"pipeline__model__network": "wire", "pipeline__model__init": "winner"}, "wire has its own"),
         ({"pipeline__model__network": "gauss", "pipeline__model__noise__s0": 1.0}, "has no noise"),
         ({"pipeline__datamanager__passes": 0}, "passes=0"),

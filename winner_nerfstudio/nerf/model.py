@@ -94,8 +94,8 @@ class SignalModelConfig(ModelConfig):
                 return f"--pipeline.model.network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
         try:
             build_network(**self.specification(1, 1) | {"hidden_dim": 8})
-        except ValueError as error:
-            return str(error)
+        except (ValueError, TypeError) as error:
+            return f"--pipeline.model.network {self.network}: {' '.join(str(error).split())[:200]}"
         if self.init != "auto" and self.network not in SINE_NETWORKS:
             return (
                 f"--pipeline.model.init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own,"
