@@ -15,7 +15,12 @@ import tyro
 from matplotlib.figure import Figure
 from PIL import Image
 
-INITS = {"SIREN": "siren", "WINNER": "winner"}
+SIREN, FREQUENCY = ["--pipeline.model.init", "siren"], "--pipeline.model.first-omega-0"
+VARIANTS = {
+    "image": {"SIREN": SIREN, "WINNER": []},
+    # For sound SIREN's authors raise the first layer's frequency to 3000.
+    "audio": {"SIREN": SIREN, "SIREN, first 3000": [*SIREN, FREQUENCY, "3000"], "WINNER": []},
+}
 
 
 @dataclass
@@ -31,13 +36,13 @@ class Arguments:
 
 
 def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, float]]:
-    """The exported fit and its PSNR, by initialisation."""
+    """The exported fit and its PSNR, by variant."""
     results = {}
-    for name, init in INITS.items():
-        folder = arguments.runs / init
+    for name, flags in VARIANTS[kind].items():
+        folder = arguments.runs / name.replace(", ", "-").replace(" ", "-")
         run = folder / sample / f"winner-{kind}" / "picture"
         output = folder / f"{sample}{'.png' if kind == 'image' else '.wav'}"
-        train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", "--pipeline.model.init", init]
+        train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", *flags]
         train += ["--max-num-iterations", str(arguments.steps), "--output-dir", str(folder), "--timestamp", "picture"]
         export = ["winner-export", kind, "--load-config", str(run / "config.yml"), "--output", str(output)]
         for command in (train, export):
@@ -69,15 +74,15 @@ def draw_image(sample: str, arguments: Arguments) -> None:
 
 
 def draw_audio(sample: str, arguments: Arguments) -> None:
-    """Three spectrograms side by side, with the waveform's beginning below."""
+    """Spectrograms side by side, with a part of the waveform below."""
     from winner_nerfstudio.signals.samples import SOUNDS
 
     sound, rate = SOUNDS[sample]()
     shown = {"target": sound[:, 0]}
     for name, (path, psnr) in fit("audio", sample, arguments).items():
         shown[f"{name}, {psnr:.1f} dB"] = soundfile.read(path)[0]
-    figure = Figure(figsize=(10.5, 4.6), dpi=100, layout="constrained")
-    spectra, waves = figure.subplots(2, 3, sharey="row", height_ratios=[2, 1])
+    figure = Figure(figsize=(10.5, 4.2), dpi=100, layout="constrained")
+    spectra, waves = figure.subplots(2, len(shown), sharey="row", height_ratios=[2, 1])
     part = slice(round(0.1 * rate), round(0.115 * rate))
     for spectrum, wave, (title, samples) in zip(spectra, waves, shown.items(), strict=True):
         spectrum.specgram(samples, NFFT=512, Fs=rate / 1000, noverlap=384, cmap="magma", vmin=-110, vmax=-20)

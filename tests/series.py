@@ -40,8 +40,7 @@ class SeriesDataParser(SignalDataParser):
         table = np.loadtxt(self.config.data, delimiter=",")[:: self.config.every]
         units = Units.spanning(table.min(), table.max())
         lattice = Lattice((len(table),))
-        record = {"suffix": ".csv", "shape": [len(table)], "offset": units.offset, "amplitude": units.amplitude}
-        return Series("readings", units.to_unit(table), lattice.normalization(), units, record, (f"{len(table)} rows",))
+        return Series("readings", units.to_unit(table), lattice.normalization(), units, notes=(f"{len(table)} rows",))
 
 
 SeriesData = subcommand("series-data", SeriesDataParserConfig)

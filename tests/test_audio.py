@@ -57,6 +57,53 @@ def test_a_fit_that_overshoots_is_clipped_not_wrapped(tmp_path):
     assert soundfile.read(tmp_path / "b.wav", dtype="int16")[0].tolist() == [32767, -32768, 32767, -32768]
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+def test_a_loud_fit_in_single_precision_stays_loud(tmp_path, subtype):
+    record = {"format": "WAV", "subtype": subtype}
+    loud = np.repeat(np.float32([0.2, 1.0, 1.0001, 3.0, -3.0]), 400)[:, None]
+    save_audio(tmp_path / "b.wav", loud, RATE, record)
+    back = soundfile.read(tmp_path / "b.wav")[0][: len(loud)].reshape(5, 400)[:, 200:300].mean(-1)
+    np.testing.assert_allclose(back, [0.2, 1, 1, 1, -1], atol=0.05)
+
+
+def test_a_long_sound_can_be_written_as_ogg(tmp_path):
+    long = np.sin(np.arange(3_000_000, dtype=np.float32) / 30)[:, None]
+    save_audio(tmp_path / "a.ogg", long, 44_100, {"format": "WAV", "subtype": "PCM_16"})
+    assert soundfile.info(tmp_path / "a.ogg").frames == len(long)
+
+
+def test_a_lossy_recording_becomes_a_plain_one(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", sound(seconds=0.5), 16_000)
+    audio = load_audio(tmp_path / "a.mp3")
+    assert save_audio(tmp_path / "b.wav", audio.units.to_own(audio.values), 16_000, audio.record) == "PCM_16"
+    assert save_audio(tmp_path / "b.mp3", audio.units.to_own(audio.values), 16_000, audio.record) == "MPEG_LAYER_III"
+
+
+def test_a_format_without_seeking_is_read_all_the_same(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sound(seconds=1.0), 8000, subtype="GSM610")
+    whole, part = load_audio(tmp_path / "a.wav"), load_audio(tmp_path / "a.wav", Excerpt(start=0.25))
+    own = whole.units.to_own(whole.values)[2000:]
+    np.testing.assert_allclose(part.units.to_own(part.values), own, atol=1e-6)
+
+
+def test_an_endless_excerpt_is_all_that_there_is(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sound(), RATE)
+    assert len(load_audio(tmp_path / "a.wav", Excerpt(duration=float("inf"))).values) == round(0.2 * RATE)
+    with pytest.raises(SignalError, match="leaves none"):
+        load_audio(tmp_path / "a.wav", Excerpt(start=1e308))
+
+
+def test_a_series_beyond_full_scale_is_not_cut_off_without_a_word(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([20.0, 25.0, 31.0] * 20))
+    audio = load_audio(tmp_path / "a.npy", sample_rate=8000)
+    own = audio.units.to_own(audio.values)
+    with pytest.raises(SignalError, match="values reach 31, PCM_16 holds -1 to 1"):
+        save_audio(tmp_path / "a.flac", own, 8000, audio.record)
+    assert not (tmp_path / "a.flac").exists()
+    assert save_audio(tmp_path / "a.wav", own, 8000, audio.record) == "FLOAT"
+    np.testing.assert_allclose(soundfile.read(tmp_path / "a.wav")[0][:3], [20, 25, 31])
+
+
 def test_another_format_takes_its_usual_subtype_where_it_must_and_says_so(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(), RATE, subtype="FLOAT")
     audio = load_audio(tmp_path / "a.wav")
@@ -168,11 +215,13 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ("a.raw", 8000, "unknown sound format"),
         ("a.wav", 8000.5, "whole number of samples per second, not 8000.5"),
         ("a.wav", 0.25, "whole number of samples per second"),
+        ("a.wav", 1e16, "whole number of samples per second"),
+        ("a.mp3", 96_000, "MP3 cannot hold MPEG_LAYER_III of 1 channels at 96000 Hz"),
     ],
 )
 def test_a_format_that_cannot_hold_the_sound_says_so(tmp_path, name, rate, words):
     record = {"format": "WAV", "subtype": "PCM_16"}
-    assert words in cannot_save(tmp_path / name, rate, record)
+    assert words in cannot_save(tmp_path / name, rate, 1, record)
     with pytest.raises(SignalError, match=name):
         save_audio(tmp_path / name, np.zeros((4, 1)), rate, record)
     assert not (tmp_path / name).exists()

@@ -31,10 +31,12 @@ def test_a_reference_is_brought_into_the_targets_units():
 
     louder = replace(clean, values=clean.values / 4, units=Units(3.0, 4.0))  # the same own values, less 3
     result = target.under(Experiment(reference="clean.png"), louder)
-    np.testing.assert_allclose(result.truth, clean.values + 3, rtol=1e-5)
-    assert np.array_equal(result.values, target.values)
-    deeper = replace(clean, record={"measure": "uint16"})
-    with pytest.raises(SignalError, match="the reference's values are uint16, the target's None"):
+    np.testing.assert_allclose(result.units.to_own(result.truth), clean.values + 3, rtol=1e-5)
+    np.testing.assert_allclose(result.units.to_own(result.values), target.values, atol=1e-6)
+    # Figures refer to the clean signal's range.
+    assert np.array_equal(result.truth, louder.values)
+    deeper = replace(clean, measure="uint16")
+    with pytest.raises(SignalError, match="the reference's values are uint16, the target's "):
         target.under(Experiment(reference="clean.png"), deeper)
     with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
         target.under(Experiment(reference="clean.png"), make_grid(channels=1))
@@ -103,3 +105,16 @@ def test_whole_numbers_are_rounded_and_kept_in_range(dtype):
 def test_more_samples_than_single_precision_tells_apart_are_warned_about(monkeypatch):
     monkeypatch.setattr("winner_nerfstudio.signals.grid.SINGLE_PRECISION_AXIS", 50)
     assert "warning: 60 samples along an axis lie closer together" in make_grid().describe()[-1]
+
+
+def test_the_record_tells_one_target_and_experiment_from_another():
+    grid = make_grid()
+    assert grid.record == make_grid().record
+    assert grid.record["shape"] == [60, 50]
+    others = [
+        make_grid(seed=1),
+        grid.under(Experiment(noise_std=0.1)),
+        grid.under(Experiment(train_fraction=0.5)),
+        grid.under(Experiment(train_fraction=0.5, seed=1)),
+    ]
+    assert len({other.record["digest"] for other in [grid, *others]}) == 5

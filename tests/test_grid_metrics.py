@@ -176,9 +176,32 @@ def test_log_spectral_distance_by_its_formula(monkeypatch, frames):
     assert log_spectral_distance(torch.from_numpy(10 * truth), torch.from_numpy(truth)) <= 20.01
 
 
+def test_signal_to_noise_ratios_of_a_very_good_fit_are_not_capped():
+    truth = noisy_sound(1, 8000)[0]
+    error = 1e-6 * np.random.default_rng(1).standard_normal(truth.shape)
+    fitted = (truth + error).astype(np.float32)
+    t, f = truth.astype(float), fitted.astype(float)
+    snr = 10 * np.log10((t**2).sum() / ((t - f) ** 2).sum())
+    assert snr > 110
+    figures = audio_figures(fitted, truth)
+    assert figures["snr"] == pytest.approx(snr, abs=0.01)
+    assert figures["si_snr"] == pytest.approx(snr, abs=1)
+
+
+def test_a_diverged_fit_has_no_psnr():
+    assert np.isnan(grid_metrics.psnr(float("nan")))
+    assert grid_metrics.psnr(0.0) == float("inf")
+
+
 def test_silence_and_short_sounds_have_the_figures_that_make_sense():
     assert audio_figures(np.zeros((100, 2), np.float32), np.zeros((100, 2), np.float32)) == {}
     assert set(audio_figures(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))) == {"snr"}
-    one_silent = np.concatenate([noisy_sound(1)[0], np.zeros((30_000, 1), np.float32)], -1)
+    assert set(audio_figures(np.full((99, 1), 0.9, np.float32), np.ones((99, 1), np.float32))) == {
+        "snr",
+        "log_spectral_distance",
+    }
+    click = np.eye(3000, 1, dtype=np.float32)
+    assert audio_figures(click, click)["log_spectral_distance"] == 0
+    one_silent = np.concatenate([noisy_sound(1)[0], np.full((30_000, 1), 1e-6, np.float32)], -1)
     figures = audio_figures(one_silent * 0.9, one_silent)
     assert figures["snr"] == pytest.approx(20, abs=0.01)  # of the other channel alone

@@ -3,6 +3,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Pillow
 from PIL import ImageOps
 
@@ -134,9 +135,49 @@ def test_exif_orientation_is_applied(tmp_path, orientation, deep):
     assert any("EXIF" in note for note in image.notes) == (orientation != 1)
 
 
-def test_the_color_profile_travels(tmp_path):
-    Pillow.fromarray(pixels(3)).save(tmp_path / "a.png", icc_profile=b"\x00profile\xff")
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype, channels", [("u1", 1), ("u2", 1), ("u1", 3), ("u2", 3), ("f4", 1)])
+def test_tiffs_are_turned_upright_once(tmp_path, orientation, compression, dtype, channels):
+    array = pixels(channels, dtype, (7, 11))
+    tifffile.imwrite(
+        tmp_path / "a.tif", array, photometric="rgb" if channels == 3 else "minisblack", compression=compression,
+        extratags=[(274, "H", 1, orientation, True)],
+    )  # fmt: skip
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    numbers = Pillow.fromarray(np.arange(77, dtype=np.uint8).reshape(7, 11))
+    numbers.save(tmp_path / "numbers.png", exif=exif)
+    order = np.asarray(ImageOps.exif_transpose(Pillow.open(tmp_path / "numbers.png")))
+    upright = array.reshape(77, channels)[order]
+    image = load_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(
+        image.units.to_own(image.values), upright, rtol=1e-5, atol=0.01 if dtype != "f4" else 1e-6
+    )
+
+
+@pytest.mark.parametrize("mode, more", [("L", {"transparency": 7}), ("RGB", {"transparency": (1, 2, 3)})])
+def test_a_transparent_colour_becomes_alpha(tmp_path, mode, more):
+    array = pixels(len(mode))
+    array[2, 3] = 7 if mode == "L" else (1, 2, 3)
+    Pillow.fromarray(array).save(tmp_path / "a.png", **more)
     image = load_image(tmp_path / "a.png")
+    assert image.record["mode"] == {"L": "LA", "RGB": "RGBA"}[mode]
+    assert image.values[2, 3, -1] == -1
+    assert image.values[0, 0, -1] == 1
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_color_profile_travels(tmp_path, deep):
+    Pillow.fromarray(pixels(3)).save(tmp_path / "a.png", icc_profile=b"\x00profile\xff")
+    if deep:
+        WRITE["color16.png"](tmp_path / "deep.png")
+        source, whole = (tmp_path / "a.png").read_bytes(), (tmp_path / "deep.png").read_bytes()
+        at = source.index(b"iCCP") - 4
+        chunk = source[at : at + 12 + int.from_bytes(source[at : at + 4], "big")]
+        (tmp_path / "a.png").write_bytes(whole[:33] + chunk + whole[33:])
+    image = load_image(tmp_path / "a.png")
+    assert ("16" in image.record["mode"]) == deep
     save_image(tmp_path / "b.png", image.units.to_own(image.values), image.record)
     assert Pillow.open(tmp_path / "b.png").info["icc_profile"] == b"\x00profile\xff"
 
@@ -197,6 +238,21 @@ HOSTILE = {
     "none.npy": (lambda path: np.save(path, np.zeros((0, 4))), "holds no samples"),
     "object.npy": (lambda path: np.save(path, np.array([[None]]), allow_pickle=True), "cannot be read as an array"),
     "two.npz": (lambda path: np.savez(path, a=np.zeros((2, 2)), b=np.zeros((2, 2))), "holds 2 arrays (a, b)"),
+    "planes.tif": (
+        lambda path: tifffile.imwrite(path, pixels(3, "u2").transpose(2, 0, 1), photometric="rgb", planarconfig=2),
+        "16-bit colour in planes",
+    ),
+    "uint32.tif": (lambda path: tifffile.imwrite(path, pixels(1, "u4")), "unsigned values of 32 bits"),
+    "int8.tif": (lambda path: tifffile.imwrite(path, pixels(1, "i1")), "signed values of 8 bits"),
+    "int16.tif": (lambda path: tifffile.imwrite(path, pixels(1, "i2")), "signed values of 16 bits"),
+    "cmyk16.tif": (
+        lambda path: tifffile.imwrite(path, pixels(4, "u2"), photometric="separated"),
+        "unsigned values of 16 bits",
+    ),
+    "deep.ppm": (
+        lambda path: path.write_bytes(b"P6 2 1 65535\n" + bytes(12)),
+        "16 bits in this format are not kept",
+    ),
     "lab.tif": (lambda path: Pillow.new("LAB", (4, 4)).save(path), "mode LAB are not fitted; convert it to RGB"),
 }
 
@@ -225,12 +281,13 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
 )
 def test_a_format_that_cannot_hold_the_picture_says_which_can(tmp_path, name, target, words):
     WRITE[name](tmp_path / name)
-    record = load_image(tmp_path / name).record
+    image = load_image(tmp_path / name)
+    record = image.record
     assert words in cannot_save(tmp_path / target, record)
     with pytest.raises(SignalError, match="a\\."):
         save_image(tmp_path / target, np.zeros((2, 2, 4)), record)
     assert not (tmp_path / target).exists()
-    assert cannot_save(tmp_path / f"a{record['suffix']}", record) is None
+    assert cannot_save(tmp_path / f"a{image.suffix}", record) is None
 
 
 @pytest.mark.parametrize("name, shape", [("sample:mandala", (256, 256, 3)), ("sample:weave", (256, 256, 1))])

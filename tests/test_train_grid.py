@@ -123,7 +123,8 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     for command, words in [
         (Image(config, tmp_path / "a.png"), "kind 'audio' has no picture"),
         (Audio(config, tmp_path / "a.xyz"), "unknown sound format '.xyz'"),
-        (Audio(config, tmp_path / "a.wav", sample_rate=-5), "--sample-rate -5 leaves no sample"),
+        (Audio(config, tmp_path / "a.npy", sample_rate=1e16), "at most 1,073,741,824"),
+        (Audio(config, tmp_path / "a.wav", sample_rate=-5), "--sample-rate -5 of 0.3 s must leave at least one sample"),
     ]:
         with pytest.raises(ValueError, match=words):
             command.run()
@@ -195,9 +196,19 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, ba
 
 def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     first = fit("winner-image", picture(tmp_path / "a.png"), tmp_path / "a")
-    larger = picture(tmp_path / "b.png", (41, 60))
-    with pytest.raises(SystemExit, match="the checkpoint does not fit this run"):
-        fit("winner-image", larger, tmp_path / "b", 30, load_dir=first.parent / "nerfstudio_models")
+    models = first.parent / "nerfstudio_models"
+    alike = Pillow.open(tmp_path / "a.png").transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
+    alike.save(tmp_path / "alike.png")
+    for other, changes in (
+        (picture(tmp_path / "b.png", (41, 60)), {}),
+        (tmp_path / "alike.png", {}),
+        (tmp_path / "a.png", {"pipeline__datamanager__dataparser__train_fraction": 0.5}),
+    ):
+        with pytest.raises(SystemExit, match="the checkpoint does not fit this run"):
+            fit("winner-image", other, tmp_path / "b", 30, load_dir=models, **changes)
+    # The same picture by another name is the same.
+    Pillow.open(tmp_path / "a.png").save(tmp_path / "copy.tif")
+    fit("winner-image", tmp_path / "copy.tif", tmp_path / "c", 30, load_dir=models)
 
 
 def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_path):

@@ -140,6 +140,8 @@ def main() -> None:
         print(command.run())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except MemoryError:
+        sys.exit(f"error: {command.output}: the result does not fit into memory; export fewer points")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from .errors import ExportError, require_kind
 Progress = Callable[[float], None]
 BLOCK = 1 << 18
 """Points that are evaluated at a time."""
+MOST_POINTS = 1 << 30
+"""Points that an export may have."""
 
 
 def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -32,7 +34,7 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
         What was written, for the user to read.
 
     Raises:
-        ExportError: another kind of field, or a scale that leaves no pixel.
+        ExportError: another kind of field, or a scale that leaves no pixel or too many.
         SignalError: the format doesn't hold such a picture.
         OSError: the file cannot be written.
     """
@@ -44,8 +46,10 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
         raise SignalError(f"{output}: {problem}")
     shape = tuple(field.record["shape"])
     size = tuple(round(n * scale) for n in shape) if 0 < scale < float("inf") else (0,)
-    if min(size) < 1:
-        raise ExportError(f"--scale {scale:g} leaves no pixel of {shape[1]} x {shape[0]}; it must be larger")
+    if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
+        raise ExportError(
+            f"--scale {scale:g} of {shape[1]} x {shape[0]} pixels must leave at least one and at most {MOST_POINTS:,}"
+        )
     # Pixels are areas when a picture is resized: the outer edges coincide, not the outer centres.
     places = [(np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, shape, strict=True)]
     values = resample(field, places, progress)
@@ -71,7 +75,7 @@ def export_audio(
         What was written, for the user to read.
 
     Raises:
-        ExportError: another kind of field, or a rate that leaves no sample.
+        ExportError: another kind of field, or a rate that leaves no sample or too many.
         SignalError: the format doesn't hold such a sound.
         OSError: the file cannot be written.
     """
@@ -83,9 +87,11 @@ def export_audio(
     rate = own if sample_rate is None else sample_rate
     (shape,) = field.record["shape"]
     count = round(shape * rate / own) if 0 < rate < float("inf") else 0
-    if count < 1:
-        raise ExportError(f"--sample-rate {rate:g} leaves no sample of {shape / own:.4g} s; it must be higher")
-    if problem := cannot_save(output, rate, field.record):
+    if not 1 <= count <= MOST_POINTS:
+        raise ExportError(
+            f"--sample-rate {rate:g} of {shape / own:.4g} s must leave at least one sample and at most {MOST_POINTS:,}"
+        )
+    if problem := cannot_save(output, rate, int(field.spec["out_dim"]), field.record):
         raise SignalError(f"{output}: {problem}")
     values = resample(field, [np.arange(count) * (own / rate)], progress)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Figures that sounds are compared by."""
 
+from math import log10
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -13,36 +15,54 @@ SHORTEST = 16
 """Samples below which a sound has no spectrum to speak of."""
 FLOOR = 1e-10
 """Least power of a bin, as a part of the truth's greatest: 100 dB below it is silence."""
+SILENCE = 1e-5
+"""Root mean square, relative to that of the loudest channel, below which a channel counts as silent."""
+BLOCK = 1 << 20
 FRAMES = 1024
 """Spectral frames at a time; what bounds the memory."""
 
 
 def audio_figures(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> dict[str, float]:
-    """Figures of a sound, each the mean over its channels.
+    """Figures of a sound, each the mean over its channels; those `SILENCE` below the loudest are left out.
 
     Args:
         fitted: the fit, in the network's units.
         truth: what was to be fitted.
 
     Returns:
-        ``snr`` and ``si_snr`` in dB: signal to noise ratio, and the same after the best scaling and without means (Le
-        Roux et al. 2019), both by torchmetrics and left out for channels of silence; ``log_spectral_distance`` in dB,
-        see `log_spectral_distance`.
+        In dB: ``snr``, the truth's power over that of the error; ``si_snr``, the same without means and after the
+        truth's best scaling (Le Roux et al. 2019, arXiv 1811.02508), where the truth is no constant;
+        ``log_spectral_distance``, see there, of sounds of at least `SHORTEST` samples.
     """
-    from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio, signal_noise_ratio
-
     figures: dict[str, list[float]] = {}
-    for channel in range(truth.shape[1]):
-        if not truth[:, channel].any():
+    power = [_mean_product(truth[:, c], truth[:, c]) for c in range(truth.shape[1])]
+    for channel, own in enumerate(power):
+        if own <= SILENCE**2 * max(power):
             continue
-        # One channel at a time: the measures make several copies of what they are given.
-        got, wanted = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
-        figures.setdefault("snr", []).append(float(signal_noise_ratio(got, wanted)))
-        if len(wanted) > 1:
-            figures.setdefault("si_snr", []).append(float(scale_invariant_signal_noise_ratio(got, wanted)))
+        got, wanted = fitted[:, channel], truth[:, channel]
+        figures.setdefault("snr", []).append(_ratio(own, _mean_product(got - wanted, got - wanted)))
+        # In single precision, as the samples are: a long sound would take gigabytes otherwise.
+        got, centred = (x - np.float32(x.mean(dtype=np.float64)) for x in (got, wanted))
+        varying = _mean_product(centred, centred)
+        if varying > SILENCE**2 * own:
+            part = _mean_product(got, centred) / varying
+            residue = got - np.float32(part) * centred
+            si_snr = _ratio(part**2 * varying, _mean_product(residue, residue))
+            figures.setdefault("si_snr", []).append(si_snr)
         if len(wanted) >= SHORTEST:
-            figures.setdefault("log_spectral_distance", []).append(log_spectral_distance(got, wanted))
+            pair = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
+            figures.setdefault("log_spectral_distance", []).append(log_spectral_distance(*pair))
     return {name: sum(values) / len(values) for name, values in figures.items()}
+
+
+def _mean_product(first: Float[ndarray, " n"], second: Float[ndarray, " n"]) -> float:
+    """The mean of the products, summed in float64 block by block."""
+    blocks = range(0, len(first), BLOCK)
+    return sum(float(first[i : i + BLOCK].astype(np.float64) @ second[i : i + BLOCK]) for i in blocks) / len(first)
+
+
+def _ratio(signal: float, noise: float) -> float:
+    return 10 * log10(signal / noise) if signal > 0 and noise > 0 else float("-inf" if noise > 0 else "inf")
 
 
 def log_spectral_distance(fitted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:
@@ -62,7 +82,8 @@ def log_spectral_distance(fitted: Float[Tensor, " n"], truth: Float[Tensor, " n"
         return torch.fft.rfft(piece * window).abs().square()
 
     starts = range(0, frames, FRAMES)
-    floor = FLOOR * max(float(power(truth, start).max()) for start in starts)
+    # A click on the very edge of the window has no power at all.
+    floor = max(FLOOR * max(float(power(truth, start).max()) for start in starts), 1e-30)
     summed = 0.0
     for start in starts:
         ratio = 10 * torch.log10(power(fitted, start).clamp(min=floor) / power(truth, start).clamp(min=floor))

@@ -1,7 +1,7 @@
 """How well a fitted field matches a regularly sampled signal: figures that any number of axes has."""
 
 from collections.abc import Callable
-from math import log10, sqrt
+from math import isnan, log10, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +58,9 @@ def root_mean_square(first: ndarray, second: ndarray) -> float:
 
 
 def psnr(error: float, peak: float = RANGE) -> float:
-    """``20 log10(peak / error)`` in dB for a root mean square `error`; infinite if there is none."""
+    """``20 log10(peak / error)`` in dB for a root mean square `error`: infinite for 0, NaN for NaN."""
+    if isnan(error):
+        return error
     return 20 * log10(peak / error) if error > 0 and peak > 0 else float("inf")
 
 

@@ -94,7 +94,7 @@ class SignalModelConfig(ModelConfig):
                 return f"--pipeline.model.network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
         try:
             build_network(**self.specification(1, 1) | {"hidden_dim": 8})
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             return f"--pipeline.model.network {self.network}: {' '.join(str(error).split())[:200]}"
         if self.init != "auto" and self.network not in SINE_NETWORKS:
             return (
@@ -116,7 +116,7 @@ class SignalModelConfig(ModelConfig):
         """Arguments of the network that were given and that not all networks have."""
         omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}
         # A whole number stands for a count, which some arguments are.
-        given = {name: int(value) if value == int(value) else value for name, value in self.network_args.items()}
+        given = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
         return given | {name: value for name, value in omegas.items() if value is not None}
 
     def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import shlex
 import time
 from pathlib import Path
@@ -57,7 +58,6 @@ class Reporter:
         )
         self.figures: dict[str, float] = {}
         self.step_started = self.last_update = 0.0
-        self.steps_here = 0
 
     def callbacks(self) -> list[TrainingCallback]:
         """The callbacks that keep this informed."""
@@ -83,15 +83,17 @@ class Reporter:
 
     def after_step(self, step: int) -> None:
         """Count the step, and now and then show where the run stands."""
-        if self.model.device.type == "cuda" and step % self.trainer.config.logging.steps_per_log == 0:
-            # The writer waits for the device at these steps anyway; here the wait counts as training, which it is.
+        done = step + 1
+        look = done % self.steps_per_look == 0 or done == self.total
+        if self.model.device.type == "cuda" and (look or step % self.trainer.config.logging.steps_per_log == 0):
+            # The writer and a look wait for the device anyway; here the wait counts as training, which it is.
             torch.cuda.synchronize(self.model.device)
         now, state = time.perf_counter(), self.model.progress
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
-        done, every = step + 1, max(1, self.total // LINES_PER_RUN)
-        if done % self.steps_per_look == 0 or done == self.total:
+        if look:
             self._look(done)
+        every = max(1, self.total // LINES_PER_RUN)
         if CONSOLE.is_terminal:
             if now - self.last_update > SECONDS_PER_UPDATE or done == self.total:
                 self.last_update = now
@@ -104,12 +106,14 @@ class Reporter:
     def after_training(self, step: int) -> None:
         """Measure the fit, keep figures and pictures beside the checkpoint, and say what to do next."""
         self.progress.stop()
+        if self.task is not None and not math.isfinite(float(self.model.last_loss)):
+            CONSOLE.print("warning: the fit has diverged; a lower learning rate or less noise may help", style="yellow")
         folder = self.trainer.base_dir
         figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         with replacing(folder / "metrics.json") as path:
             path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
         config, name = shlex.quote(str(folder / "config.yml")), self.pipeline.datamanager.signal.name
-        suffix = self.model.signal.record["suffix"]
+        suffix = self.model.signal.suffix
         # Never the target's own name, which an export would overwrite.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         CONSOLE.print("Next:")
@@ -128,7 +132,7 @@ class Reporter:
         """Take the figures that can be had in passing, and keep the best of each with its step."""
         self.figures, best = self.model.quick_evaluate(), self.model.progress["best"]
         for name, value in self.figures.items():
-            if name not in best or value > best[name][0]:
+            if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]
 
     def _standing(self) -> str:

@@ -15,7 +15,8 @@ class VariableSine(nn.Module):
 
     Args:
         omega_0: frequency around x = 0.
-        scale_grad: differentiate the factor ``|x| + 1`` too; the authors hold it constant.
+        scale_grad: differentiate the factor ``|x| + 1`` in training too, where the authors hold it constant; in
+            evaluation it always is, so that derivatives are the network's.
     """
 
     def __init__(self, omega_0: float = 30.0, scale_grad: bool = False) -> None:
@@ -26,7 +27,8 @@ class VariableSine(nn.Module):
     def forward(self, x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """The sine of every element, same shape."""
         scale = x.abs() + 1
-        return torch.sin(self.omega_0 * (scale if self.scale_grad else scale.detach()) * x)
+        constant = self.training and not self.scale_grad
+        return torch.sin(self.omega_0 * (scale.detach() if constant else scale) * x)
 
     def extra_repr(self) -> str:
         """What ``print(network)`` shows in the brackets."""
@@ -49,8 +51,8 @@ class Finer(nn.Sequential):
         first_omega_0: frequency of the first sine layer.
         bias_range: ``k``. Left out, ``1 / sqrt(in_dim)``, which the authors' code takes for images (k = 0.71); it
             takes 1 for shapes.
-        scale_grad: whether derivatives see the factor ``|x| + 1``. False trains as the authors do, but then what
-            autograd gives by the coordinates is not the network's slope.
+        scale_grad: whether derivatives see the factor ``|x| + 1`` in training. False trains as the authors do, but
+            then what autograd gives by the coordinates is the network's slope in evaluation mode only.
 
     Raises:
         ValueError: a size below 1, or a frequency or range that is not positive.

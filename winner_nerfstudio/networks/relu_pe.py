@@ -34,6 +34,7 @@ class ReluPe(nn.Sequential):
         include_input: bool = True,
     ) -> None:
         check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+        include_input = bool(include_input)
         encoding = PositionalEncoding(num_frequencies, include_input)
         relus = [nn.ReLU() for _ in range(num_layers)]
         super().__init__(encoding, *chain((2 * num_frequencies + include_input) * in_dim, out_dim, hidden_dim, relus))

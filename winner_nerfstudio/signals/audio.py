@@ -1,6 +1,7 @@
 """Sounds and other series as targets: read as they are, fitted in [-1, 1], written back as they were."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,14 @@ from .samples import SOUNDS, sample
 ARRAYS = (".npy",)
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 """Subtypes of whole numbers; these are rounded here, for libsndfile would scale by 32767 what it has read by 32768."""
+FLOATING = ("FLOAT", "DOUBLE")
+"""Subtypes that hold more than full scale."""
+COMMON = (*INTEGER_BITS, *FLOATING)
+"""Subtypes that mean the same in any format; others are kept within their own."""
+BLOCK = 1 << 16
+"""Samples that are written at a time: libsndfile's Vorbis encoder fails on millions at once."""
+UNKNOWN_FRAMES = 1 << 60
+"""A length from here on says that the file doesn't know it."""
 MAX_CHANNELS = 16
 
 
@@ -64,10 +73,10 @@ class Excerpt:
         Raises:
             SignalError: nothing is left.
         """
-        first = round(self.start * rate)
+        first = round(min(self.start * rate, total))
         count = total - first
         if self.duration is not None:
-            count = min(count, round(self.duration * rate))
+            count = round(min(self.duration * rate, count))
         if self.max_samples is not None:
             count = min(count, self.max_samples)
         if count < 1:
@@ -131,12 +140,11 @@ def _load(source: str | Path, excerpt: Excerpt, sample_rate: float | None) -> Au
     if peak == 0:
         notes.append("warning: every sample is 0; there is nothing to learn but silence")
     lattice = Lattice((count,))
-    record |= {"shape": [count], "offset": units.offset, "amplitude": units.amplitude}
-    record["measure"] = f"an array of {values.dtype}" if record["format"] == "array" else "parts of full scale"
     homes = (Path(name).suffix.lower(), ".wav", ".npy")
-    record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), rate, record))
+    suffix = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), rate, channels, record))
+    measure = f"{values.dtype if record['format'] == 'array' else 'parts of full scale'} at {rate:g} Hz"
     normalization = lattice.normalization(1 / rate, first / rate)
-    return Audio(name, units.to_unit(values), normalization, units, record, tuple(notes))
+    return Audio(name, units.to_unit(values), normalization, units, record, suffix, measure, tuple(notes))
 
 
 def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
@@ -146,9 +154,17 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
                 )
-            first, count = excerpt.of(str(path), sound.frames, sound.samplerate)
-            sound.seek(first)
-            values = sound.read(count, dtype="float32", always_2d=True)
+            if sound.frames < UNKNOWN_FRAMES:
+                first, count = excerpt.of(str(path), sound.frames, sound.samplerate)
+                if first and sound.seekable():
+                    sound.seek(first)
+                elif first:
+                    _read_blocks(sound, first)
+                values = sound.read(count, dtype="float32", always_2d=True)
+            else:  # written as a stream, without its length
+                values = _read_blocks(sound, UNKNOWN_FRAMES)
+                first, count = excerpt.of(str(path), len(values), sound.samplerate)
+                values = values[first : first + count]
             record = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
@@ -158,6 +174,15 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
     if len(values) == 0:
         raise SignalError(f"{path}: holds no samples")
     return values, first, record
+
+
+def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
+    """The next `most` samples or as many as there are, [n, c]; for files that don't know their length."""
+    blocks = [np.empty((0, sound.channels), np.float32)]
+    while most > 0 and len(block := sound.read(min(BLOCK, most), dtype="float32", always_2d=True)):
+        blocks.append(block)
+        most -= len(block)
+    return np.concatenate(blocks)
 
 
 def _read_series(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
@@ -192,7 +217,7 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str
     Raises:
         SignalError: the format cannot hold it.
     """
-    problem = cannot_save(path, sample_rate, record)
+    problem = cannot_save(path, sample_rate, values.shape[1], record)
     if problem:
         raise SignalError(f"{path.name}: {problem}")
     array = record["format"] == "array"
@@ -200,30 +225,56 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str
         written = to_dtype(values, record["dtype"] if array else "f4")
         np.save(path, written[:, 0] if record.get("ndim", 2) == 1 else written)
         return str(written.dtype)
+    form, subtype = _format(path), _subtype(path, record)
+    scale, shift = 1.0, 0.0
     if array and np.dtype(record["dtype"]).kind in "iu":
         limits = np.iinfo(record["dtype"])
-        values = (values - (limits.min + limits.max + 1) / 2) / ((limits.max - limits.min + 1) / 2)
-    form, subtype = _format(path), _subtype(path, record)
-    samples: ndarray = values.astype(np.float32)
-    if subtype in INTEGER_BITS:
-        bits = INTEGER_BITS[subtype]
-        whole = np.rint(values * 2.0 ** (bits - 1)).clip(-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
-        samples = whole.astype(np.int32) << (32 - bits)
-    soundfile.write(path, samples, round(sample_rate), subtype=subtype, format=form)
+        scale, shift = 2 / (int(limits.max) - int(limits.min) + 1), (int(limits.min) + int(limits.max) + 1) / 2
+    elif array and subtype not in FLOATING and float(np.abs(values).max()) > 1:
+        raise SignalError(
+            f"{path.name}: values reach {float(np.abs(values).max()):.4g}, {subtype} holds -1 to 1; use .wav or .npy"
+        )
+    try:
+        with soundfile.SoundFile(path, "w", round(sample_rate), values.shape[1], subtype, format=form) as sound:
+            for start in range(0, len(values), BLOCK):
+                # Float64, for 2^31 - 1 is no float32.
+                sound.write(_coded((values[start : start + BLOCK].astype(np.float64) - shift) * scale, subtype))
+    except (soundfile.SoundFileError, OverflowError) as error:
+        reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
+        raise SignalError(f"{path.name}: cannot be written ({reason})") from error
     return subtype
 
 
-def cannot_save(path: Path, sample_rate: float, record: dict[str, Any]) -> str | None:
+def _coded(values: ndarray, subtype: str) -> ndarray:
+    """Samples of full scale 1 as libsndfile is to get them: kept in range unless the subtype has more, and rounded."""
+    if subtype in FLOATING:
+        return values
+    if subtype not in INTEGER_BITS:
+        return values.clip(-1, 1)
+    bits = INTEGER_BITS[subtype]
+    whole = np.rint(values * 2.0 ** (bits - 1)).clip(-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+    return whole.astype(np.int32) << (32 - bits)
+
+
+def cannot_save(path: Path, sample_rate: float, channels: int, record: dict[str, Any]) -> str | None:
     """Why a sound of that record cannot be written to a file of that name, in one line, or None."""
     if path.suffix.lower() in ARRAYS:
         return None
     if _format(path) not in soundfile.available_formats() or _format(path) == "RAW":
         return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .mp3 .aiff .npy"
-    if sample_rate != round(sample_rate) or sample_rate < 1:
+    if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
-    if not soundfile.check_format(_format(path), _subtype(path, record)):
-        return f"{_format(path)} cannot hold {_subtype(path, record)}"
-    return None
+    try:
+        # Into memory, for only libsndfile knows which rates and channels a format takes.
+        with soundfile.SoundFile(
+            BytesIO(), "w", round(sample_rate), channels, _subtype(path, record), format=_format(path)
+        ):
+            return None
+    except (soundfile.SoundFileError, ValueError):
+        return (
+            f"{_format(path)} cannot hold {_subtype(path, record)} of {channels} channels at {sample_rate:g} Hz; use"
+            " .wav or another --sample-rate"
+        )
 
 
 def _format(path: Path) -> str:
@@ -240,4 +291,5 @@ def _subtype(path: Path, record: dict[str, Any]) -> str:
     else:
         own = record["subtype"]
     form = _format(path)
-    return own if own in soundfile.available_subtypes(form) else str(soundfile.default_subtype(form))
+    kept = own in soundfile.available_subtypes(form) and (own in COMMON or form == record["format"])
+    return own if kept else str(soundfile.default_subtype(form))

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,7 +85,9 @@ class Grid:
         values: what is fitted, float32, channels last, [*axes, c].
         normalization: from the input's coordinates to the cube's.
         units: from the input's values to the network's.
-        record: what writing back needs; ``measure`` says what its values are, in a word or two.
+        details: what writing back needs besides size and units: strings, numbers, lists and dicts.
+        suffix: of a file that a fit can be written back to.
+        measure: what the values are, so that those of two files can be told to be alike.
         notes: lines for the user about the input.
         clean: what figures are measured against, [*axes, c]; None if that is `values`.
         fitted: numbers of the samples that are fitted, ascending; None means all.
@@ -96,7 +99,9 @@ class Grid:
     values: Float[ndarray, "*axes c"]
     normalization: Normalization
     units: Units
-    record: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    suffix: str = ".npy"
+    measure: str = ""
     notes: tuple[str, ...] = ()
     clean: Float[ndarray, "*axes c"] | None = None
     fitted: Int[ndarray, " m"] | None = None
@@ -120,6 +125,21 @@ class Grid:
     def samples(self) -> int:
         """Samples along the last axis."""
         return self.values.shape[-2]
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """`details`, the samples per axis, the units, and a digest that tells this target from any other."""
+        parts = [self.values, self.truth, np.empty(0) if self.fitted is None else self.fitted]
+        digest = blake2b(digest_size=16)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).data)
+        return {
+            **self.details,
+            "shape": list(self.lattice.shape),
+            "offset": self.units.offset,
+            "amplitude": self.units.amplitude,
+            "digest": digest.hexdigest(),
+        }
 
     @property
     def truth(self) -> Float[ndarray, "*axes c"]:
@@ -166,7 +186,7 @@ class Grid:
         Raises:
             SignalError: the clean signal has another size, or values of another measure.
         """
-        values, truth, fitted = self.values, None, None
+        values, truth, fitted, units = self.values, None, None, self.units
         rng = np.random.default_rng([experiment.seed, 0])
         if clean is not None:
             if clean.values.shape != values.shape:
@@ -174,12 +194,14 @@ class Grid:
                     f"{clean.name}: the reference has shape {clean.values.shape}, the target {values.shape}; they must"
                     " be of one size and number of channels"
                 )
-            theirs, ours = clean.record.get("measure"), self.record.get("measure")
-            if theirs != ours:
+            if clean.measure != self.measure:
                 raise SignalError(
-                    f"{clean.name}: the reference's values are {theirs}, the target's {ours}; convert one of them"
+                    f"{clean.name}: the reference's values are {clean.measure}, the target's {self.measure}; convert"
+                    " one of them"
                 )
-            truth = self.units.to_unit(clean.units.to_own(clean.values))
+            # In the clean signal's units, as if the noise had been added here: its range is what figures refer to.
+            truth, units = clean.values, clean.units
+            values = units.to_unit(self.units.to_own(self.values))
         elif experiment.noise_std > 0:
             truth = values
             noise = rng.standard_normal(values.shape, dtype=np.float32)
@@ -195,7 +217,7 @@ class Grid:
                 )
             chosen = np.random.default_rng([experiment.seed, 1]).permutation(self.lattice.count)[:count]
             fitted = np.sort(chosen)
-        return replace(self, values=values, clean=truth, fitted=fitted)
+        return replace(self, values=values, clean=truth, fitted=fitted, units=units)
 
 
 def check_values(name: str, values: ndarray) -> None:

@@ -1,6 +1,7 @@
 """Pictures as targets: read as they are, fitted in [-1, 1], written back in the same mode and bit depth."""
 
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,11 +83,10 @@ def _load(source: str | Path, max_pixels: int, max_side: int | None) -> Image:
     notes.insert(0, f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({depth})")
     units = _units(pixels)
     lattice = Lattice((height, width))
-    record |= {"shape": [height, width], "offset": units.offset, "amplitude": units.amplitude}
-    record["measure"] = str(pixels.dtype)
     homes = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
-    record["suffix"] = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), record))
-    return Image(name, units.to_unit(pixels), lattice.normalization(), units, record, tuple(notes))
+    suffix = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), record))
+    measure = str(pixels.dtype)
+    return Image(name, units.to_unit(pixels), lattice.normalization(), units, record, suffix, measure, tuple(notes))
 
 
 def _units(pixels: ndarray) -> Units:
@@ -133,7 +133,8 @@ def _read_picture(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any],
         warnings.simplefilter("ignore")
         limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
         try:
-            with Pillow.open(path) as picture:
+            # As a stream: Pillow would map some TIFFs into memory, and turn what it has mapped into noise.
+            with path.open("rb") as stream, Pillow.open(stream) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise SignalError(_too_large(path, width, height, max_pixels))
@@ -161,20 +162,27 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
     if getattr(picture, "n_frames", 1) > 1:
         notes.append(f"the first of {getattr(picture, 'n_frames', 1)} frames is fitted")
     deep = _is_deep(picture)
+    if problem := _flattened(picture, deep):
+        raise SignalError(f"{path}: {problem}")
     orientation = picture.getexif().get(0x0112, 1)
     mode = "I;16" if picture.mode.startswith("I;16") else picture.mode
     if mode not in MODES:
         raise SignalError(f"{path}: pictures of mode {mode} are not fitted; convert it to RGB")
     record: dict[str, Any] = {}
-    if "icc_profile" in picture.info:
-        record["icc_profile"] = picture.info["icc_profile"].decode("latin-1")
+    if profile := picture.info.get("icc_profile"):
+        record["icc_profile"] = profile.decode("latin-1")
     if deep:
         record["mode"] = DEEP[mode]
         if mode == "LA":
             notes.append("grey with alpha of 16 bits is fitted and written as RGBA of 16 bits")
-        pixels = _read_deep(path, transpose=orientation)
+        # cv2 turns a TIFF upright itself.
+        pixels = _read_deep(path, 1 if picture.format == "TIFF" else orientation)
     else:
         picture = ImageOps.exif_transpose(picture)
+        if mode in ("L", "RGB") and "transparency" in picture.info:
+            mode = {"L": "LA", "RGB": "RGBA"}[mode]
+            picture = picture.convert(mode)
+            notes.append(f"its transparent colour is fitted and written as alpha ({mode})")
         record["mode"] = mode
         pixels, more = _pixels(picture, mode)
         record |= more
@@ -196,6 +204,8 @@ def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
     entries = Pillow.new("P", (256, 1))
     entries.putdata(range(256))
     colors = picture.getpalette("RGB") or []
+    if not colors:
+        raise ValueError("its palette is missing")
     entries.putpalette(colors)
     if "transparency" in picture.info:
         entries.info["transparency"] = picture.info["transparency"]
@@ -208,6 +218,27 @@ def _is_deep(picture: Pillow.Image) -> bool:
     bits = getattr(picture, "tag_v2", {}).get(258, (8,))
     raw = [str(part) for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
     return picture.mode in DEEP and (max(np.atleast_1d(bits)) > 8 or any(";16" in part for part in raw))
+
+
+def _flattened(picture: Pillow.Image, deep: bool) -> str | None:
+    """What of the file's values would be lost on the way, in one line, or None."""
+    if picture.format == "PPM":
+        raw = [part for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
+        if picture.mode == "I" or any(isinstance(part, int) and part > 255 for part in raw):
+            return "16 bits in this format are not kept; save it as PNG or TIFF"
+    if picture.format != "TIFF":
+        return None
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits, kind = (int(np.max(np.atleast_1d(tags.get(tag, 1)))) for tag in (258, 339))
+    if deep and (tags.get(284, 1) == 2 or 1 in np.atleast_1d(tags.get(338, 0))):
+        return "16-bit colour in planes, or premultiplied by alpha, is not read; save it interleaved, with plain alpha"
+    kept = {"1": (1, 1), "I;16": (16, 1), "I": (32, 2), "F": (32, 3)}.get(picture.mode[:4], (16 if deep else 8, 1))
+    if bits > kept[0] or (bits > 1 and kind != kept[1]) or (picture.mode in ("I", "F") and bits < 32):
+        what = {1: "unsigned", 2: "signed", 3: "floating point"}.get(kind, "unknown")
+        return (
+            f"{what} values of {bits} bits as {picture.mode} are not kept; save it as .npy, or as 8 or 16 bits unsigned"
+        )
+    return None
 
 
 def _read_deep(path: Path, transpose: int) -> ndarray:
@@ -260,12 +291,22 @@ def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
         done, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, code))
         if not done:
             raise SignalError(f"{path.name}: cannot be encoded")
-        encoded.tofile(path)
+        path.write_bytes(_with_profile(encoded.tobytes(), suffix, record))
         return
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
-    options |= {"lossless": True} if suffix == ".webp" else {}
+    options |= {"lossless": True, "exact": True} if suffix == ".webp" else {}
     options |= {"icc_profile": record["icc_profile"].encode("latin-1")} if "icc_profile" in record else {}
     _as_picture(values, record).save(path, **options)
+
+
+def _with_profile(encoded: bytes, suffix: str, record: dict[str, Any]) -> bytes:
+    """An encoded picture with its record's ICC profile, which cv2 does not write; a TIFF stays without."""
+    if suffix != ".png" or "icc_profile" not in record:
+        return encoded
+    body = b"iCCP" + b"profile\0\0" + zlib.compress(record["icc_profile"].encode("latin-1"))
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    end_of_header = 8 + 25
+    return encoded[:end_of_header] + chunk + encoded[end_of_header:]
 
 
 def cannot_save(path: Path, record: dict[str, Any]) -> str | None:

@@ -69,6 +69,7 @@ class Shape:
     dim: ClassVar[int] = 3
     channels: ClassVar[int] = 1
     samples: ClassVar[None] = None
+    suffix: ClassVar[str] = ".ply"
 
     name: str
     mesh: trimesh.Trimesh
@@ -115,8 +116,8 @@ class Shape:
 
     @property
     def record(self) -> dict[str, Any]:
-        """No more than a suffix: a mesh is written from the field and its normalisation alone."""
-        return {"suffix": ".ply"}
+        """Nothing: a mesh is written from the field and its normalisation alone."""
+        return {}
 
     @property
     def closed(self) -> bool:

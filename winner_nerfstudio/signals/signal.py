@@ -43,8 +43,13 @@ class Signal(Protocol):
     def record(self) -> dict[str, Any]:
         """What it takes to write a fit back as the input was: strings, numbers, lists and dicts, nothing else.
 
-        ``suffix`` is that of a file that will do.
+        A checkpoint whose record is another belongs to another target.
         """
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Of a file that a fit can be written to."""
         ...
 
     @property
