@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from ..metrics.audio import audio_figures
 from ..metrics.grid import evaluate_grid
-from ..signals.audio import Audio
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import AudioDataParserConfig
 from .grid import GridModel, GridModelConfig
 from .panel import HEIGHT, WIDTH, draw_panel, frames_of
+
+if TYPE_CHECKING:
+    from ..signals.audio import Audio
 
 AudioData = subcommand("audio-data", AudioDataParserConfig)
 
@@ -38,7 +41,7 @@ class AudioModel(GridModel):
     """Fits a sound, which is looked at as a panel of its waveform and spectrogram in the plane z = 0."""
 
     config: AudioModelConfig
-    signal: Audio
+    signal: "Audio"
     exports = "audio"
 
     def populate_modules(self) -> None:
@@ -48,7 +51,7 @@ class AudioModel(GridModel):
         # The viewer traces each line of its own thread, and interrupts it on any; drawing suffers neither.
         self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panel")
 
-    def own_figures(self, signal: Audio, fitted: Float[np.ndarray, "n c"]) -> dict[str, float]:  # type: ignore[override]
+    def own_figures(self, signal: "Audio", fitted: Float[np.ndarray, "n c"]) -> dict[str, float]:  # type: ignore[override]
         """``snr``, ``si_snr`` and ``log_spectral_distance``."""
         return audio_figures(fitted, signal.truth)
 
@@ -66,11 +69,11 @@ class AudioModel(GridModel):
         row = ((1 - place[:, 1] * WIDTH / HEIGHT) / 2 * HEIGHT).long().clamp(0, HEIGHT - 1).cpu()
         return {"rgb": panel[row, column].to(place)}
 
-    def pictures(self, signal: Audio, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
+    def pictures(self, signal: "Audio", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
         """The panel."""
         return {"fit-over-target": self._draw(signal)}
 
-    def _draw(self, signal: Audio) -> Float[Tensor, "h w 3"]:
+    def _draw(self, signal: "Audio") -> Float[Tensor, "h w 3"]:
         numbers = frames_of(len(signal.values))
         shown, place = np.unique(numbers, return_inverse=True)
         fitted = evaluate_grid(self.field.evaluate, signal.lattice, shown)[place.reshape(numbers.shape)]

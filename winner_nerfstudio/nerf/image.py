@@ -1,6 +1,7 @@
 """The model of a picture."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from ..metrics.image import ssim
-from ..signals.image import Image
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import ImageDataParserConfig
 from .grid import GridModel, GridModelConfig, error_colors
+
+if TYPE_CHECKING:
+    from ..signals.image import Image
 
 LARGEST_PICTURE = 1024
 SMALLEST_PICTURE = 256
@@ -40,10 +43,10 @@ class ImageModel(GridModel):
     """Fits a picture, which hangs in the plane z = 0, upright and in front of the first view."""
 
     config: ImageModelConfig
-    signal: Image
+    signal: "Image"
     exports = "image"
 
-    def own_figures(self, signal: Image, fitted: Float[np.ndarray, "h w c"]) -> dict[str, float]:  # type: ignore[override]
+    def own_figures(self, signal: "Image", fitted: Float[np.ndarray, "h w c"]) -> dict[str, float]:  # type: ignore[override]
         """``ssim``."""
         similarity = ssim(fitted, signal.truth)
         return {} if similarity is None else {"ssim": similarity}
@@ -58,7 +61,7 @@ class ImageModel(GridModel):
         coords = torch.stack([-place[:, 1], place[:, 0]], -1)
         return {name: color.to(place) for name, color in self._colors(coords).items()}
 
-    def pictures(self, signal: Image, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
+    def pictures(self, signal: "Image", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
         """Target, fit and error, pixel by pixel; a large picture every so many pixels, a small one enlarged."""
         shape = signal.lattice.shape
         factor = min(LARGEST_PICTURE / max(shape), 1.0)
