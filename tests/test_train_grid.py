@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
         (tmp_path / "alike.png", {}),
         (tmp_path / "a.png", {"pipeline__datamanager__dataparser__train_fraction": 0.5}),
     ):
-        with pytest.raises(SystemExit, match="the checkpoint does not fit this run"):
+        with pytest.raises(SystemExit, match="does not fit this run: these weights belong to another target"):
             fit("winner-image", other, tmp_path / "b", 30, load_dir=models, **changes)
     # The same picture by another name is the same.
     Pillow.open(tmp_path / "a.png").save(tmp_path / "copy.tif")

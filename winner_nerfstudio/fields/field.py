@@ -92,6 +92,10 @@ class Field(nn.Module):
         """Refuse weights of another kind of field, network or target."""
         own = self.get_extra_state()
         differing = [key for key in own if state.get(key) != own[key]]
+        if differing == ["record"]:
+            raise ValueError(
+                "these weights belong to another target, or to this one with other noise or held-out samples"
+            )
         if differing:
             theirs, ours = ({key: each.get(key) for key in differing} for each in (state, own))
             raise ValueError(f"these weights belong to {str(theirs)[:300]}, not to {str(ours)[:300]}")
