@@ -93,7 +93,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
 def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     source = sound(tmp_path / "tones.wav")
     before, _ = soundfile.read(source)
-    flags = ["--max-num-iterations", "150", "--pipeline.model.hidden-dim", "64"]
+    flags = ["--max-num-iterations", "300", "--pipeline.model.hidden-dim", "64"]
     flags += ["--pipeline.model.noise.s0", "300", "--pipeline.model.noise.s1", "0.02"]
     result = run("ns-train", "winner-audio", *flags, "audio-data", "--data", "tones.wav", cwd=tmp_path)
     assert result.returncode == 0, result.output
