@@ -34,6 +34,13 @@ class Arguments:
     """File for the table (Markdown)."""
 
 
+def call(command: list[str]) -> None:
+    """Run a command; one that fails ends the program with the last of what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        sys.exit(f"error: {shlex.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 def run(method: str, target: str, seed: int, flags: list[str], folder: Path) -> dict[str, float]:
     """The figures of one run, made if it isn't there yet."""
     stem = Path(target.removeprefix("sample:")).stem
@@ -43,9 +50,7 @@ def run(method: str, target: str, seed: int, flags: list[str], folder: Path) -> 
     command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
     if not made_by.is_file() or made_by.read_text() != shlex.join(command):
         shutil.rmtree(metrics.parent, ignore_errors=True)
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            sys.exit(f"error: {shlex.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        call(command)
         made_by.write_text(shlex.join(command))
     return json.loads(metrics.read_text())
 

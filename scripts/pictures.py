@@ -4,14 +4,13 @@ Trains on built-in samples, so that anyone can make them again; takes some minut
 """
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import tyro
+from compare import call
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -45,10 +44,8 @@ def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, f
         train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", *flags]
         train += ["--max-num-iterations", str(arguments.steps), "--output-dir", str(folder), "--timestamp", "picture"]
         export = ["winner-export", kind, "--load-config", str(run / "config.yml"), "--output", str(output)]
-        for command in (train, export):
-            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-            if done.returncode:
-                sys.exit(f"error: {' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        call(train)
+        call(export)
         results[name] = output, json.loads((run / "metrics.json").read_text())["psnr"]
         print(f"sample:{sample}, {name}: {results[name][1]:.1f} dB", flush=True)
     return results

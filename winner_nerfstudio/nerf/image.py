@@ -65,9 +65,8 @@ class ImageModel(GridModel):
         """Target, fit and error, pixel by pixel; a large picture every so many pixels, a small one enlarged."""
         shape = signal.lattice.shape
         factor = min(LARGEST_PICTURE / max(shape), 1.0)
-        rows, columns = (
-            np.floor((np.arange(max(1, round(n * factor))) + 0.5) * n / max(1, round(n * factor))) for n in shape
-        )
+        sizes = [max(1, round(n * factor)) for n in shape]
+        rows, columns = (np.floor((np.arange(size) + 0.5) * n / size) for size, n in zip(sizes, shape, strict=True))
         places = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
         colors = self._colors(signal.lattice.at(torch.from_numpy(places.reshape(-1, 2))))
         enlarged = max(1, SMALLEST_PICTURE // max(places.shape[:2]))

@@ -69,7 +69,7 @@ class SignalModelConfig(ModelConfig):
     first_omega_0: float | None = None
     """Frequency of the first layer; the network's own default if left out, 30 for siren."""
     network_args: dict[str, float] = field(default_factory=dict)
-    """More arguments of the network by name, such as "scale 5" for gauss."""
+    """More arguments of the network by name, such as "a 0.1" for gauss."""
     init: Literal["auto", "winner", "siren"] = "auto"
     """Initialisation: SIREN's with WINNER's noise, or SIREN's alone; auto is WINNER's for siren, and the network's own
     for any other."""

@@ -1,6 +1,7 @@
 """The two ways to batches: points drawn anew for ever, and samples that are all there and on the device."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -122,16 +123,20 @@ class Resident:
         self.count = signal.lattice.count if signal.fitted is None else len(signal.fitted)
         self.steps_per_pass = -(-self.count // batch_size)
         self.batch_size = -(-self.count // self.steps_per_pass)
-        self._values: Tensor | None = None
-        self._fitted: Tensor | None = None
         self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
 
     def start(self) -> None:
         """Put the values on the device."""
-        self._values = torch.from_numpy(self._signal.values.reshape(-1, self._signal.channels)).to(self.device)
-        if self._signal.fitted is not None:
-            self._fitted = torch.from_numpy(self._signal.fitted).to(self.device)
+        _ = self._values, self._fitted
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return torch.from_numpy(self._signal.values.reshape(-1, self._signal.channels)).to(self.device)
+
+    @cached_property
+    def _fitted(self) -> Tensor | None:
+        return None if self._signal.fitted is None else torch.from_numpy(self._signal.fitted).to(self.device)
 
     def batch(self, step: int) -> Batch:
         """The samples of a step."""
@@ -155,14 +160,9 @@ class Resident:
 
     def _gather(self, place: Tensor) -> Batch:
         """Samples by their place among those that are fitted."""
-        if self._values is None:
-            self.start()
         return self._samples(place if self._fitted is None else self._fitted[place])
 
     def _samples(self, number: Tensor) -> Batch:
-        if self._values is None:
-            self.start()
-        assert self._values is not None
         return {"coords": self.lattice.coords(number), "values": self._values[number]}
 
 

@@ -216,15 +216,20 @@ def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
 def _is_deep(picture: Pillow.Image) -> bool:
     """Whether the file has 16-bit colour, of which Pillow keeps eight."""
     bits = getattr(picture, "tag_v2", {}).get(258, (8,))
-    raw = [str(part) for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
-    return picture.mode in DEEP and (max(np.atleast_1d(bits)) > 8 or any(";16" in part for part in raw))
+    raw = any(";16" in str(part) for part in _decoder_arguments(picture))
+    return picture.mode in DEEP and (max(np.atleast_1d(bits)) > 8 or raw)
+
+
+def _decoder_arguments(picture: Pillow.Image) -> list[Any]:
+    """What Pillow tells its decoders of the raw values: their layout, or the greatest of them."""
+    return [part for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
 
 
 def _flattened(picture: Pillow.Image, deep: bool) -> str | None:
     """What of the file's values would be lost on the way, in one line, or None."""
     if picture.format == "PPM":
-        raw = [part for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
-        if picture.mode == "I" or any(isinstance(part, int) and part > 255 for part in raw):
+        greatest = max((part for part in _decoder_arguments(picture) if isinstance(part, int)), default=0)
+        if picture.mode == "I" or greatest > 255:
             return "16 bits in this format are not kept; save it as PNG or TIFF"
     if picture.format != "TIFF":
         return None

@@ -45,11 +45,7 @@ class Lattice:
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Coordinates of samples by their number, row by row: float32, on the numbers' device."""
-        axes = []
-        for size in reversed(self.shape):
-            axes.append(index % size)
-            index = torch.div(index, size, rounding_mode="floor")
-        return self.at(torch.stack(axes[::-1], dim=-1))
+        return self.at(torch.stack(torch.unravel_index(index, self.shape), dim=-1))
 
     def at(self, positions: Float[Tensor, "n d"] | Int[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Coordinates of positions counted in samples along each axis, 0 being the first: float32."""
