@@ -11,10 +11,10 @@ run=$(ls -td "demo/$sample/winner-sdf"/*/ | head -n 1)
 run=${run%/}
 ns-eval --load-config "$run/config.yml" --output-path "$run/eval.json"
 winner-export mesh --load-config "$run/config.yml" --output "demo/$sample.ply" --resolution 160
-cp "$run/target-fit.png" "demo/$sample.png"
+cp "$run/target-fit-error.png" "demo/$sample.png"
 
 echo
 echo "the fitted mesh:             demo/$sample.ply"
-echo "target and fit, rendered:    demo/$sample.png"
+echo "target, fit, error:           demo/$sample.png"
 echo "the figures:                 $run/eval.json"
 echo "look at it in a browser:     .venv/bin/ns-viewer --load-config $run/config.yml --viewer.websocket-host 127.0.0.1"

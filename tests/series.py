@@ -63,8 +63,8 @@ class SeriesModel(GridModel):
     def half_size(self):
         return 1.0, 0.5
 
-    def paint(self, place):
-        return {"rgb": self.field(place[:, :1])[:, :1].expand(-1, 3)}
+    def paint(self, layer, place):
+        return self.field(place[:, :1])[:, :1].expand(-1, 3)
 
     def own_figures(self, signal, fitted):
         return {"largest_error": float(np.abs(fitted - signal.truth).max())}

@@ -17,7 +17,7 @@ BELOW = {
     "fields": {"fields", "networks", "signals", "winner"},
     "metrics": {"metrics", "fields", "signals"},
     "export": {"export", "fields", "signals", "files"},
-    "nerf": {"nerf", "fields", "metrics", "networks", "signals", "winner", "files"},
+    "nerf": {"nerf", "export", "fields", "metrics", "networks", "signals", "winner", "files"},
     "cli": {"cli", "export", "fields", "signals"},
 }
 

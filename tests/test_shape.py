@@ -8,7 +8,7 @@ from PIL import Image
 
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
-from winner_nerfstudio.signals.shape import NEAR_SIGMAS, Mix, Shape, count_holes, load_shape
+from winner_nerfstudio.signals.shape import MARGIN, NEAR_SIGMAS, Mix, Shape, count_holes, load_shape
 
 from .meshes import sphere, sphere_with_holes, torn_box
 
@@ -218,8 +218,9 @@ def test_rays_meet_the_surface():
     shape = Shape.from_mesh(sphere(subdivisions=5))
     origins = np.array([[0.0, 0, -3], [0.95, 0, -3], [0, 0, 3]])
     directions = np.array([[0.0, 0, 1], [0, 0, 1], [0, 0, 1]])
-    normals, hit = shape.cast_rays(origins, directions)
+    along, hit, normals = shape.cast_rays(origins, directions)
     assert hit.tolist() == [True, False, False]
+    np.testing.assert_allclose(along, [3 - (1 - MARGIN), 0, 0], atol=1e-3)
     np.testing.assert_allclose(normals[0], [0, 0, -1], atol=0.05)
 
 

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 import torch
-import trimesh
 
-from winner_nerfstudio.fields.sphere_tracing import cube_interval, sphere_trace
 from winner_nerfstudio.fields.surface import EmptySurfaceError, extract_surface
 
 
@@ -72,45 +70,3 @@ def test_the_field_is_evaluated_in_slabs():
     extract_surface(counted, resolution=40)
     assert max(sizes) == 40 * 40
     assert sum(sizes) == 40**3
-
-
-def trace(function, origins, directions):
-    directions = torch.nn.functional.normalize(torch.tensor(directions), dim=-1)
-    origins = torch.tensor(origins)
-    return sphere_trace(lambda x: function(x)[:, 0], origins, directions, *cube_interval(origins, directions))
-
-
-# Slope 1 is a distance; the others are what fitted fields do: too steep, and too flat.
-@pytest.mark.parametrize("slope", [0.3, 1.0, 1.2])
-def test_rays_stop_at_a_ball_whatever_the_fields_slope(slope):
-    hits = trace(ball(0.5, slope), [[0.0, 0, -3], [0.3, 0, -3], [0.9, 0, -3]], [[0.0, 0, 1]] * 3)
-    assert hits.hit.tolist() == [True, True, False]
-    np.testing.assert_allclose(hits.depth[:2], [2.5, 3 - 0.4], atol=1e-4)
-
-
-def test_a_thin_wall_in_a_field_that_overestimates_is_not_jumped():
-    def wall(x):
-        return 1.2 * (x[:, 2:].abs() - 0.005)
-
-    hits = trace(wall, [[0.1, 0.2, -3.0]], [[0.0, 0, 1]])
-    assert hits.hit.all()
-    assert hits.depth[0] == pytest.approx(3 - 0.005, abs=1e-3)
-
-
-def test_rays_that_miss_the_cube_have_depth_zero_and_others_reach_its_far_side():
-    hits = trace(ball(0.1), [[5.0, 5, -3], [0.9, 0.9, -3]], [[0.0, 0, 1]] * 2)
-    assert not hits.hit.any()
-    np.testing.assert_allclose(hits.depth, [0, 4], atol=1e-5)
-
-
-def test_a_ray_along_a_plane_just_above_it_goes_through():
-    hits = trace(lambda x: x[:, 2:] + 0.5, [[-3.0, 0, -0.4999]], [[1.0, 0, 0]])
-    assert not hits.hit.any()
-
-
-def test_extraction_and_tracing_agree():
-    mesh = extract_surface(ball(0.6, center=(0.1, 0, 0)), resolution=96)
-    hits = trace(ball(0.6, center=(0.1, 0, 0)), [[0.2, 0.1, -2.0]], [[0.0, 0, 1]])
-    point = np.array([[0.2, 0.1, -2.0 + float(hits.depth[0])]])
-    _, distance, _ = trimesh.proximity.closest_point_naive(mesh, point)
-    assert distance[0] < 1e-3

@@ -1,157 +1,145 @@
-"""The viewer as a person sees it, in a headless browser."""
+"""A shape in the viewer as a person sees it, in a headless browser."""
 
-import io
+import json
 import re
-import shutil
-import socket
-import subprocess
 import time
-from contextlib import contextmanager
 
 import numpy as np
-import pytest
-from PIL import Image
+import trimesh
 
-from .conftest import BIN, fit
+from winner_nerfstudio.nerf.dataparsers import FIELD_OF_VIEW, VIEWPOINTS
+from winner_nerfstudio.signals.shape import MARGIN
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from .browser import choose, is_shown, needs_browser, scene_of, type_value, viewed, wait_for
+from .conftest import SMALL, fit
+from .meshes import SNOWMAN, snowman
+
+PIXEL_BY_PIXEL = 512, 512
+"""Size of a scene that the viewer renders without enlarging it."""
+HEIGHT = 1.75
+"""Of a snowman of scale 1, its longest side."""
+SMOOTH = {"hidden_dim": 64, "num_layers": 3, "omega_0": 10.0, "first_omega_0": 10.0, "eval_resolution": 32}
 
 
-def needs_browser(test):
-    return pytest.mark.browser(pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")(test))
+def expected(scene, grown=0.0):
+    """Which pixels the snowman covers from the first view, by the geometry of its balls alone."""
+    height, width = scene.shape[:2]
+    lower = np.min([np.subtract(place, radius) for place, radius in SNOWMAN], axis=0)
+    upper = np.max([np.add(place, radius) for place, radius in SNOWMAN], axis=0)
+    scale = (1 - MARGIN) / ((upper - lower).max() / 2)
+    eye = np.array(VIEWPOINTS["y"])
+    backward = eye / np.linalg.norm(eye)
+    right = np.cross([0, 1, 0], backward)
+    right /= np.linalg.norm(right)
+    x = (np.arange(width) + 0.5 - width / 2) / (height / 2)
+    y = (height / 2 - np.arange(height) - 0.5) / (height / 2)
+    tangent = np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
+    rays = tangent * (x[None, :, None] * right + y[:, None, None] * np.cross(backward, right)) - backward
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    covered = np.zeros((height, width), bool)
+    for place, radius in SNOWMAN:
+        away = (np.array(place) - (lower + upper) / 2) * scale - eye
+        along = rays @ away
+        covered |= (away @ away - along**2) < (radius * scale + grown) ** 2
+    return covered
 
 
-HOST = ("--viewer.websocket-host", "127.0.0.1")
+def overlap(scene, grown=0.0):
+    """Intersection over union of what is shown and what is expected."""
+    shown, wanted = is_shown(scene), expected(scene, grown)
+    return (shown & wanted).sum() / (shown | wanted).sum()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def scene_of(page):
-    """The pixels of the scene, [h, w, 3]: left of the control panel, below the title bar."""
-    scene = np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)[60:, :700]
-    scene[-90:, :90] = 255  # the little axes
-    return scene
-
-
-def is_shown(scene):
-    """Which pixels show what was fitted: neither the white background nor the dark page."""
-    return (scene.max(-1) > 60) & (scene.min(-1) < 235)
-
-
-def wait_for(page, found, what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not found(scene := scene_of(page)):
-        assert time.monotonic() < deadline, f"{what} never appeared"
-        time.sleep(1)
-    return scene
-
-
-@contextmanager
-def viewed(config, folder, cwd=None):
-    """The page of ``ns-viewer`` on a run, once it has rendered a fine picture."""
-    from playwright.sync_api import sync_playwright
-
-    port, log = free_port(), folder / "log"
-    with log.open("w") as output:
-        viewer = subprocess.Popen(
-            [BIN / "ns-viewer", "--load-config", config, "--viewer.websocket-port", str(port), *HOST],
-            cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert viewer.poll() is None, log.read_text()
-                    assert time.monotonic() < deadline, "the viewer never listened"
-                    time.sleep(0.5)
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-                page = browser.new_page(viewport={"width": 1024, "height": 700})
-                page.goto(f"http://127.0.0.1:{port}")
-                # The first, coarse pictures are followed by a fine one when nothing moves.
-                page.get_by_text(re.compile(r"Resolution: \d{3,}x\d{3,}px")).wait_for(timeout=120_000)
-                wait_for(page, lambda scene: is_shown(scene).mean() > 0.05, "what was fitted")
-                yield page
-                page.screenshot(path=folder / "viewer.png")
-                browser.close()
-        finally:
-            viewer.terminate()
-            viewer.wait()
-    assert "Traceback" not in log.read_text()
+def compare_silhouettes(page):
+    """Hold the fit's outline on the page against the target's, and both against geometry; returns both scenes."""
+    choose(page, "target")
+    target = wait_for(page, lambda scene: overlap(scene) > 0.96, "the target")
+    choose(page, "rgb")
+    fit = wait_for(page, lambda scene: overlap(scene) > 0.96 and (scene != target).any(), "the fit")
+    assert (is_shown(fit) & is_shown(target)).sum() / (is_shown(fit) | is_shown(target)).sum() >= 0.97
+    return fit, target
 
 
 @needs_browser
-def test_a_shape_is_whole_in_frame_at_the_start(trained, tmp_path):
-    with viewed(trained.config, tmp_path, trained.folder) as page:
-        shape = is_shown(wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.3, "the background"))
-    rows, columns = np.nonzero(shape)
-    height = len(shape)
-    # A ball: round, near the middle, and clear of every edge.
-    assert rows.min() > 0.02 * height
-    assert rows.max() < 0.98 * height
-    assert abs((rows.max() - rows.min()) / (columns.max() - columns.min()) - 1) < 0.15
+def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
+    snowman(20, center=(100, 0, -50)).export(tmp_path / "snowman.ply")
+    train = ["ns-train", "winner-sdf", "--data", "snowman.ply", *SMALL, "--vis", "viewer"]
+    train += ["--max-num-iterations", "100000", "--timestamp", "run"]
+    with viewed(train, tmp_path / "page", tmp_path, PIXEL_BY_PIXEL) as page:
+
+        def step():
+            return int(re.search(r"Step: (\d+)", page.get_by_text(re.compile(r"Step: \d+")).inner_text())[1])
+
+        # While everything is busy the page itself lowers its resolution, so outlines are blurred.
+        wait_for(page, lambda scene: overlap(scene) > 0.9, "the snowman", 120)
+        before = step()
+        # The slider's unit is the mesh's: a twentieth of the cube outside.
+        unit = 0.1
+        type_value(page, "Iso level", unit * 20 * (HEIGHT / 2) / (1 - MARGIN))
+        wait_for(page, lambda scene: overlap(scene, unit) > 0.9 and overlap(scene) < 0.85, "a thicker snowman")
+        type_value(page, "Iso level", 0)
+        wait_for(page, lambda scene: overlap(scene) > 0.9, "the surface again")
+
+        type_value(page, "Mesh resolution", 96)
+        page.get_by_role("button", name="Export mesh now").click()
+        page.get_by_text(re.compile(r"Wrote .*\.ply")).wait_for(timeout=60_000)
+        (path,) = (tmp_path / "outputs/snowman/winner-sdf/run").glob("*.ply")
+        assert path.name in page.get_by_text(re.compile(r"Wrote .*\.ply")).inner_text()
+        assert re.fullmatch(r"snowman-step\d+-96\.ply", path.name)
+        mesh = trimesh.load(path)
+        assert mesh.is_watertight
+        np.testing.assert_allclose(mesh.bounds, snowman(20, center=(100, 0, -50)).bounds, atol=0.5)
+        deadline = time.monotonic() + 120
+        while step() <= before:
+            assert time.monotonic() < deadline, "training stopped"
+            time.sleep(0.5)
+
+        page.get_by_role("button", name="Pause Training").click()
+        compare_silhouettes(page)
 
 
 @needs_browser
-def test_a_picture_hangs_upright_and_whole_and_shows_its_error(tmp_path):
-    quarters = np.zeros((40, 60, 3), np.uint8)
-    colors = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (220, 220, 40)}
-    for number, color in enumerate(colors.values()):
-        row, column = divmod(number, 2)
-        quarters[20 * row : 20 * row + 20, 30 * column : 30 * column + 30] = color
-    Image.fromarray(quarters).save(tmp_path / "quarters.png")
-    config = fit("winner-image", tmp_path / "quarters.png", tmp_path, 300, pipeline__model__hidden_dim=64)
-    with viewed(config, tmp_path) as page:
-        scene = wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
-        rows, columns = np.nonzero(is_shown(scene))
-        top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
-        assert min(top, left) > 5
-        assert bottom < scene.shape[0] - 5
-        # Square pixels: three to two.
-        assert abs((right - left) / (bottom - top) / 1.5 - 1) < 0.08
-        for number, color in enumerate(colors.values()):
-            row, column = divmod(number, 2)
-            y, x = top + (bottom - top) * (1 + 2 * row) // 4, left + (right - left) * (1 + 2 * column) // 4
-            seen = scene[y - 20 : y + 20, x - 20 : x + 20].mean((0, 1))
-            assert np.abs(seen - color).max() < 30, (number, seen)
-        page.get_by_label("Output type").first.click()
-        for output in ("rgb", "target", "error", "depth", "accumulation"):
-            assert page.get_by_role("option", name=output, exact=True).count() == 1, output
-        page.get_by_role("option", name="error", exact=True).click()
-        # The same false colours everywhere, and none of them green.
-        middle = slice(top + 10, bottom - 10), slice(left + 10, right - 10)
-        wait_for(page, lambda scene: (scene[middle][..., 1] <= scene[middle][..., 0] + 5).mean() > 0.99, "the error")
+def test_a_fit_is_looked_at_from_all_its_outputs_without_the_internet(tmp_path):
+    snowman().export(tmp_path / "snowman.ply")
+    model = {f"pipeline__model__{name}": value for name, value in SMOOTH.items()}
+    config = fit("winner-sdf", tmp_path / "snowman.ply", tmp_path, 500, **model)
+    asked = []
+    viewer = ["ns-viewer", "--load-config", config]
+    with viewed(viewer, tmp_path / "page", tmp_path, PIXEL_BY_PIXEL, outside=asked.append) as page:
+        # Whoever asks for something outside waits for ever, and nobody notices.
+        assert {url.split("/")[2] for url in asked} <= {"www.googletagmanager.com"}
+        fitted, target = compare_silhouettes(page)
+        rows, _ = np.nonzero(is_shown(fitted))
+        assert 0.02 * len(fitted) < rows.min() < rows.max() < 0.98 * len(fitted)
+        inside = expected(fitted, -0.03)
+        assert np.abs(fitted - target)[inside].mean() < 12
 
+        choose(page, "error")
+        # Grey is no error; the legend in the corner is not the snowman.
+        wait_for(page, lambda scene: (np.ptp(scene, axis=-1)[inside] < 60).mean() > 0.9, "the error, near zero")
+        choose(page, "normals")
+        wait_for(page, lambda scene: (np.ptp(scene, axis=-1)[inside] > 60).mean() > 0.5, "normals in all colours")
 
-@needs_browser
-def test_a_sound_is_a_panel_of_waveform_and_spectrograms(tmp_path):
-    config = fit("winner-audio", "sample:bells", tmp_path, 20)
-    with viewed(config, tmp_path) as page:
-        scene = wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
-    # The panel's lower part: the target's spectrogram, in the colours of magma from black to yellow.
-    rows, columns = np.nonzero(is_shown(scene))
-    height, width = np.ptp(rows), np.ptp(columns)
-    assert abs(width / height / (4 / 3) - 1) < 0.25
-    lower = scene[
-        rows.max() - height // 4 : rows.max() - height // 10, columns.min() + width // 4 : columns.max() - width // 4
-    ]
-    assert (lower.max(-1) < 120).mean() > 0.2
-    assert ((lower[..., 0] > 150) & (lower[..., 2] < 140)).any()
+        choose(page, "sdf-slice")
+
+        def blue(scene):  # inside, from light to dark
+            return (scene[..., 2] - scene[..., 0] > 15).mean()
+
+        wait_for(page, lambda scene: blue(scene) > 0.02, "the inside of the snowman, cut in the middle")
+        middle = blue(scene_of(page))
+        type_value(page, "Slice position", 0.4)
+        wait_for(page, lambda scene: 0.3 * middle < blue(scene) < 0.9 * middle, "a cut further in front")
+        type_value(page, "Slice position", 0.95)
+        wait_for(page, lambda scene: blue(scene) < 0.1 * middle, "a cut beyond it")  # what is left is the legend
+        page.get_by_label("Slice axis").click()
+        page.get_by_role("option", name="x", exact=True).click()
+        type_value(page, "Slice position", 0.0)
+        wait_for(page, lambda scene: blue(scene) > 0.02, "a cut across")
+
+        choose(page, "rgb")
+        wait_for(page, lambda scene: overlap(scene) > 0.9, "the fit again")
+        assert np.ptp(scene_of(page)[inside], axis=-1).mean() > 3  # the sky is bluish
+        page.get_by_label("Shading").click()
+        page.get_by_role("option", name="stripes", exact=True).click()
+        wait_for(page, lambda scene: (scene.max(-1)[inside] < 90).mean() > 0.15, "dark stripes")
+    assert json.loads((config.parent / "metrics.json").read_text())["iou"] > 0.97

@@ -1,7 +1,6 @@
 """A fitted network together with the way from the user's coordinates to its own."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from ..networks import build_network
 from ..signals.normalization import Normalization
 
-BLOCK = 1 << 16
-"""Points per pass outside training; bounds the memory of an evaluation to about 70 MB per 256 units of width."""
+BLOCK = 1 << 13
+"""Points per pass outside training: what fits into the cache of a CPU, which makes it half as fast again as 2^16."""
 
 
 class Field(nn.Module):
@@ -75,14 +74,18 @@ class Field(nn.Module):
 
     def gradient(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Gradient of the first value by the coordinates, detached; an SDF's outward normal times its slope."""
-        return torch.cat(list(self._gradients(coords))) if len(coords) else torch.zeros_like(coords)
+        return self.value_and_gradient(coords)[1]
 
-    def _gradients(self, coords: Tensor) -> Iterator[Tensor]:
+    def value_and_gradient(self, coords: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
+        """The first value at the coordinates and its gradient by them, detached, in blocks of `BLOCK` points."""
+        values, gradients = [coords.new_zeros(0)], [coords[:0]]
         for block in coords.split(BLOCK):
             with torch.enable_grad():
                 x = block.detach().to(self.center.device).requires_grad_(True)
-                (gradient,) = torch.autograd.grad(self(x)[..., 0].sum(), x)
-            yield gradient
+                value = self(x)[..., 0]
+                gradients += torch.autograd.grad(value.sum(), x)
+            values.append(value.detach())
+        return torch.cat(values), torch.cat(gradients)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a rebuild needs besides tensors: plain strings and numbers, so that safe loading accepts them."""

@@ -1,17 +1,20 @@
 """How well a fitted signed distance matches its shape."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
 from ..signals.shape import Shape
 
 VOLUME_POINTS = 500_000
+QUICK_POINTS = 1 << 15
+"""Points at which insides are compared in passing."""
 DISTANCE_POINTS = 50_000
 """Points in the cube, and as many near the surface, at which distances are compared."""
 SURFACE_POINTS = 100_000
@@ -20,6 +23,35 @@ NEAR = 0.05
 F_SCORE_THRESHOLDS = (0.005, 0.01)
 """Distances, as parts of the bounding box's diagonal, within which a surface point counts as found."""
 _SEED = 20_250_909
+
+
+class Quick(NamedTuple):
+    """What the figures in passing are taken from.
+
+    Attributes:
+        points: in the shape's bounding box, [n, 3].
+        inside: whether they lie inside, [n].
+    """
+
+    points: Float[Tensor, "n 3"]
+    inside: Bool[ndarray, " n"]
+
+
+def quick_points(shape: Shape) -> Quick:
+    """`QUICK_POINTS` of them, the same every time."""
+    lower, upper = shape.mesh.bounds
+    points = np.random.default_rng(_SEED).uniform(lower, upper, (QUICK_POINTS, 3)).astype(np.float32)
+    return Quick(torch.from_numpy(points), shape.inside(points))
+
+
+def quick_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], quick: Quick) -> dict[str, float]:
+    """``iou`` of the insides over a few points; within half a percent of the true one, at 0.9 and above."""
+    return {"iou": intersection_over_union(function(quick.points)[:, 0].cpu().numpy() < 0, quick.inside)}
+
+
+def intersection_over_union(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> float:
+    """Of two sets, given by what belongs to them; 0 if both are empty."""
+    return float((a & b).sum() / max((a | b).sum(), 1))
 
 
 def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], shape: Shape) -> dict[str, float]:
@@ -42,7 +74,7 @@ def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1
     truth, fitted = shape.signed_distance(points), _values(function, points)
     error, near = np.abs(fitted - truth) / shape.diagonal, np.abs(truth) < NEAR
     return {
-        "iou": float((a & b).sum() / max((a | b).sum(), 1)),
+        "iou": intersection_over_union(a, b),
         "sdf_error_near": float(error[near].mean()),
         "sdf_error_far": float(error[~near].mean()) if (~near).any() else 0.0,
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.data.datamanagers.base_datamanager import DataManager, DataManagerConfig
+from nerfstudio.data.datamanagers.base_datamanager import DataManager, DataManagerConfig, VanillaDataManager
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
@@ -113,8 +113,21 @@ class SignalDataset:
         return True  # an empty dataset, yet there is something to evaluate
 
 
-class SignalDataManager(DataManager):
+class SignalViews:
+    """The cameras as ``ns-render spiral`` asks for them."""
+
+    def __init__(self, cameras: Cameras) -> None:
+        self.cameras = cameras
+
+    def get_camera(self, image_idx: int = 0) -> tuple[Cameras, dict]:
+        """One of them, and what comes with it, which is nothing."""
+        return self.cameras[image_idx : image_idx + 1], {}
+
+
+class SignalDataManager(VanillaDataManager):
     """Serves batches of a signal; knows nothing of its kind.
+
+    By descent nerfstudio's own, for ``ns-render spiral`` takes no other; nothing of it is used, it wants images.
 
     Args:
         config: how points are served.
@@ -122,7 +135,7 @@ class SignalDataManager(DataManager):
         test_mode: "val" while training; otherwise nothing is drawn or measured until asked for.
     """
 
-    config: SignalDataManagerConfig
+    config: SignalDataManagerConfig  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -135,42 +148,43 @@ class SignalDataManager(DataManager):
         self.config, self.device, self.test_mode = config, torch.device(device), test_mode
         self.train_dataparser_outputs: DataparserOutputs = config.load_outputs()
         self.signal: Signal = self.train_dataparser_outputs.metadata["signal"]
-        dataset = SignalDataset(
-            self.train_dataparser_outputs, {"signal": self.signal, "initialize": test_mode == "val"}
-        )
+        metadata = {"signal": self.signal, "initialize": test_mode == "val"}
+        metadata["cameras"] = self.train_dataparser_outputs.cameras
+        dataset = SignalDataset(self.train_dataparser_outputs, metadata)
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
-        self.sampler = config.sampler(self.signal, self.device, torch.initial_seed())
-        super().__init__()
+        self.batches = config.sampler(self.signal, self.device, torch.initial_seed())
+        self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)
+        DataManager.__init__(self)
 
     def setup_train(self) -> None:
         """Get the first batch ready while the model is being built, unless the run is only looked at."""
         if self.test_mode == "val":
-            self.sampler.start()
+            self.batches.start()
 
     def setup_eval(self) -> None:
         """Nothing: evaluation samples are drawn when asked for."""
 
     def next_train(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
         """The batch of a step: coordinates [n, d], and the same with ``values`` [n, c]."""
-        batch = self.sampler.batch(step)
+        batch = self.batches.batch(step)
         return batch["coords"], batch
 
     def next_eval(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
         """A batch for the losses of an evaluation, the same at every step."""
-        batch = self.sampler.evaluation()
+        batch = self.batches.evaluation()
         return batch["coords"], batch
 
     def next_eval_image(self, step: int) -> tuple[Cameras, dict]:
         """The camera that evaluation pictures are taken with."""
-        return self.train_dataparser_outputs.cameras, {}
+        return self.eval_dataloader.get_camera(0)
 
     def get_train_rays_per_batch(self) -> int:
         """Points per training step."""
-        return self.sampler.batch_size
+        return self.batches.batch_size
 
     def get_eval_rays_per_batch(self) -> int:
         """Points per evaluation batch."""
-        return self.sampler.batch_size
+        return self.batches.batch_size
 
     def get_datapath(self) -> Path:
         """The target's file; the viewer keeps camera paths beside it."""

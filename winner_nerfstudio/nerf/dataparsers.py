@@ -4,7 +4,7 @@ nerfstudio imports this module while it is itself half imported, and for every m
 few nerfstudio modules below, and no heavy library at the top.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
+from torch import Tensor
 
 from .quiet import quiet_imports
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 quiet_imports()
 
-VIEWPOINTS = {"y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
+VIEWPOINTS = {"x": (1.4, 1.9, 2.6), "y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
 """Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
-FRONT = (0.0, 0.0, 1.6)
-"""Where the first view of something flat stands, which fills [-1, 1] x [-1, 1] or less of the plane z = 0."""
+SIDES = 12
+"""Views of a shape, all around it."""
+FRONT, BESIDE = (0.0, 0.0, 2.3), ((0.9, 0.3, 2.1), (-0.9, 0.3, 2.1))
+"""Where the views of something flat stand, which fills [-1, 1] x [-1, 1] or less of the plane z = 0; first from where
+all of it is in frame."""
 FIELD_OF_VIEW = 55.0
 """Of those cameras, vertical, degrees."""
 
@@ -50,9 +54,9 @@ class SignalDataParser(DataParser):
         """Names of the built-in samples of this kind."""
         return []
 
-    def first_view(self) -> Cameras:
-        """Where pictures are taken from and the viewer starts: in front."""
-        return look_at_origin(FRONT, "y")
+    def views(self) -> Cameras:
+        """Cameras for ``ns-render``; from the first the viewer starts and pictures are taken. In front, and beside."""
+        return look_at_origin([FRONT, *BESIDE], "y")
 
     def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Any) -> DataparserOutputs:
         """The outputs; a user's mistake ends the program with its one line and exit status 1."""
@@ -72,7 +76,7 @@ class SignalDataParser(DataParser):
         transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)
         return DataparserOutputs(
             image_filenames=[],
-            cameras=self.first_view(),
+            cameras=self.views(),
             scene_box=SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])),
             metadata={"signal": signal},
             dataparser_transform=transform,
@@ -108,7 +112,7 @@ class ShapeDataParserConfig(DataParserConfig):
     """Part of the training points that lie on the surface."""
     near_fraction: float = 0.5
     """Part of the training points that lie near the surface; the rest fills the cube."""
-    up: Literal["y", "z"] = "y"
+    up: Literal["x", "y", "z"] = "y"
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
 
 
@@ -124,9 +128,9 @@ class ShapeDataParser(SignalDataParser):
 
         return list(SHAPES)
 
-    def first_view(self) -> Cameras:
-        """A corner view with the chosen axis up."""
-        return look_at_origin(VIEWPOINTS[self.config.up], self.config.up)
+    def views(self) -> Cameras:
+        """All around with the chosen axis up, from a corner on."""
+        return look_at_origin(orbit(self.config.up, SIDES), self.config.up)
 
     def load(self) -> "Signal":
         """See `load_shape`."""
@@ -249,15 +253,30 @@ class AudioDataParser(SignalDataParser):
         return load_once(load_audio, config.data, excerpt, config.sample_rate, config.experiment())
 
 
-def look_at_origin(place: tuple[float, float, float], up: str, width: int = 512, height: int = 512) -> Cameras:
-    """A camera at `place` that looks at the origin, the axis `up` pointing up."""
-    position = torch.tensor(place)
-    backward = position / position.norm()
-    right = torch.linalg.cross(torch.eye(3)["xyz".index(up)], backward)
-    right = right / right.norm()
-    pose = torch.stack([right, torch.linalg.cross(backward, right), backward, position], dim=-1)
+def orbit(up: str, count: int) -> Tensor:
+    """Places about a shape, all as high and as far as its first view, which they begin with, [count, 3].
+
+    The angle between neighbours is the same all around; seen from above, they go against the clock.
+    """
+    axis = "xyz".index(up)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    angles = torch.arange(count) * (2 * torch.pi / count)
+    start = torch.tensor(VIEWPOINTS[up])
+    places = start.repeat(count, 1)
+    places[:, first] = start[first] * angles.cos() - start[second] * angles.sin()
+    places[:, second] = start[first] * angles.sin() + start[second] * angles.cos()
+    return places
+
+
+def look_at_origin(places: Tensor | Sequence, up: str, width: int = 512, height: int = 512) -> Cameras:
+    """Cameras at `places`, [n, 3] or one of them, that look at the origin, the axis `up` pointing up."""
+    position = torch.atleast_2d(torch.as_tensor(places))
+    backward = position / position.norm(dim=-1, keepdim=True)
+    right = torch.linalg.cross(torch.eye(3)["xyz".index(up)].expand_as(backward), backward)
+    right = right / right.norm(dim=-1, keepdim=True)
+    poses = torch.stack([right, torch.linalg.cross(backward, right), backward, position], dim=-1)
     focal = height / 2 / torch.tan(torch.deg2rad(torch.tensor(FIELD_OF_VIEW / 2)))
-    return Cameras(pose[None], focal, focal, width / 2, height / 2, width, height)
+    return Cameras(poses, focal, focal, width / 2, height / 2, width, height)
 
 
 shape_data = DataParserSpecification(ShapeDataParserConfig(), "A surface from a mesh file or a built-in sample.")

@@ -1,17 +1,18 @@
 """What the models of regularly sampled signals share: the loss, the figures, and a plane to look at."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
 from ..metrics.grid import Quick, evaluate_grid, grid_figures, quick_figures, quick_samples
 from ..signals.grid import Grid
-from .model import SignalModel, SignalModelConfig
+from .model import Outputs, SignalModel, SignalModelConfig
 
 QUICK_SAMPLES = 1 << 16
 """Most samples that the figures in passing are taken from."""
@@ -35,6 +36,8 @@ class GridModel(SignalModel):
 
     config: GridModelConfig
     signal: Grid
+    layers: tuple[str, ...] = ("rgb",)
+    """Names of what the plane can show; ``rgb`` is the fit."""
 
     def loss_terms(self, fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> dict[str, Tensor]:
         """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
@@ -60,19 +63,23 @@ class GridModel(SignalModel):
         """``psnr``, and ``psnr_held_out`` if there are such samples, at no more than `QUICK_SAMPLES` of each."""
         return quick_figures(self.field.evaluate, self.signal, self._quick)
 
-    @torch.no_grad()
-    def render(self, rays: RayBundle) -> dict[str, Tensor]:
-        """The plane along rays: what `paint` says, depth and accumulation."""
-        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
+    def render(self, rays: RayBundle) -> Outputs:
+        """The plane along rays: its `layers`, depth and accumulation."""
+        origins, directions = rays.origins, rays.directions
         along = -origins[:, 2] / torch.where(directions[:, 2].abs() < 1e-12, 1e-12, directions[:, 2])
         place = origins[:, :2] + along[:, None] * directions[:, :2]
-        half = torch.tensor(self.half_size(), device=place.device)
-        hit = (along > 0) & (place.abs() <= half).all(-1)
-        # Painted where nothing is hit as well, for not every colour map takes an empty list.
-        colors = self.paint(torch.where(hit[:, None], place, 0.0))
-        outputs = {name: torch.where(hit[:, None], color, BACKGROUND) for name, color in colors.items()}
-        depth = torch.where(hit, along, 0.0)
-        return outputs | {"depth": depth[:, None], "accumulation": hit[:, None].to(origins.dtype)}
+        hit = (along > 0) & (place.abs() <= torch.tensor(self.half_size(), device=place.device)).all(-1)
+
+        def painted(layer: str) -> Tensor:
+            colors = torch.full_like(origins, BACKGROUND)
+            if hit.any():
+                colors[hit] = self.paint(layer, place[hit]).to(colors)
+            return colors
+
+        return Outputs(
+            {layer: partial(painted, layer) for layer in self.layers}
+            | {"depth": lambda: torch.where(hit, along, 0.0)[:, None], "accumulation": lambda: hit[:, None].to(along)}
+        )
 
     def own_figures(self, signal: Grid, fitted: Float[np.ndarray, "*axes c"]) -> dict[str, float]:
         """The figures of this kind of signal."""
@@ -82,9 +89,14 @@ class GridModel(SignalModel):
         """Half the width and height of what is shown."""
         raise NotImplementedError
 
-    def paint(self, place: Float[Tensor, "n 2"]) -> dict[str, Float[Tensor, "n 3"]]:
-        """Colours at places of the plane, x to the right and y up; ``rgb`` and others by name."""
+    def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+        """Colours of one of the `layers` at places of the plane, x to the right and y up."""
         raise NotImplementedError
+
+
+def within(slider: ViewerSlider) -> float:
+    """A slider's value; what is typed beside it may lie outside its range."""
+    return min(max(slider.value, slider.min), slider.max)
 
 
 def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:

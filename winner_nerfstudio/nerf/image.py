@@ -1,18 +1,20 @@
 """The model of a picture."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
 from ..metrics.image import ssim
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import ImageDataParserConfig
-from .grid import GridModel, GridModelConfig, error_colors
+from .grid import GridModel, GridModelConfig, error_colors, within
 
 if TYPE_CHECKING:
     from ..signals.image import Image
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 LARGEST_PICTURE = 1024
 SMALLEST_PICTURE = 256
 """Pixels of the longer side between which pictures of the fit are kept."""
+CLOSEST = 8
+"""Pixels of the longer side that are in frame at the greatest zoom, at most."""
 
 ImageData = subcommand("image-data", ImageDataParserConfig)
 
@@ -45,6 +49,26 @@ class ImageModel(GridModel):
     config: ImageModelConfig
     signal: "Image"
     exports = "image"
+    layers = ("rgb", "target", "error")
+
+    def populate_modules(self) -> None:
+        """Besides the field, what the viewer lets its user choose."""
+        super().populate_modules()
+        rows, columns = self.signal.lattice.shape
+        closest = max(1, math.ceil(math.log2(max(rows, columns) / CLOSEST)))
+        # They are shown in the order of their names here.
+        self.magnification = ViewerSlider(
+            "Zoom, doublings", 0.0, 0.0, float(closest), 0.1, hint="0 shows all of the picture, 3 magnifies 8 times."
+        )
+        self.middle_column = ViewerSlider(
+            "Centre, column", columns // 2, 0, max(1, columns - 1), 1, hint="The pixel in the middle, from the left."
+        )
+        self.middle_row = ViewerSlider(
+            "Centre, row", rows // 2, 0, max(1, rows - 1), 1, hint="The pixel in the middle, from the top."
+        )
+        self.smooth = ViewerCheckbox(
+            "Between pixels", False, hint="The fit at every place, not only at the pixels that it was fitted to."
+        )
 
     def own_figures(self, signal: "Image", fitted: Float[np.ndarray, "h w c"]) -> dict[str, float]:  # type: ignore[override]
         """``ssim``."""
@@ -56,35 +80,53 @@ class ImageModel(GridModel):
         height, width = self.signal.lattice.shape
         return width / 2 * self.signal.lattice.spacing, height / 2 * self.signal.lattice.spacing
 
-    def paint(self, place: Float[Tensor, "n 2"]) -> dict[str, Float[Tensor, "n 3"]]:
-        """``rgb`` of the fit, ``target``, and the ``error`` of the fit against the nearest pixel's truth."""
-        coords = torch.stack([-place[:, 1], place[:, 0]], -1)
-        return {name: color.to(place) for name, color in self._colors(coords).items()}
+    def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+        """``rgb`` of the fit, ``target``, or the ``error`` of the fit against the truth, pixels being squares."""
+        coords = self.signal.lattice.at(self._position(place))
+        if layer == "rgb" and self.smooth.value:
+            return _display(self.field.evaluate(coords).cpu(), self.signal.record["mode"])
+        number, where = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
+        return self._pixels(layer, number)[where]
 
     def pictures(self, signal: "Image", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
         """Target, fit and error, pixel by pixel; a large picture every so many pixels, a small one enlarged."""
         shape = signal.lattice.shape
         factor = min(LARGEST_PICTURE / max(shape), 1.0)
         sizes = [max(1, round(n * factor)) for n in shape]
-        rows, columns = (np.floor((np.arange(size) + 0.5) * n / size) for size, n in zip(sizes, shape, strict=True))
-        places = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
-        colors = self._colors(signal.lattice.at(torch.from_numpy(places.reshape(-1, 2))))
-        enlarged = max(1, SMALLEST_PICTURE // max(places.shape[:2]))
+        rows, columns = (
+            np.floor((np.arange(size) + 0.5) * n / size).astype(np.int64) for size, n in zip(sizes, shape, strict=True)
+        )
+        numbers = torch.from_numpy(rows[:, None] * shape[1] + columns)
+        enlarged = max(1, SMALLEST_PICTURE // max(sizes))
         pictures = {}
         for name, output in {"target": "target", "fit": "rgb", "error": "error"}.items():
-            picture = colors[output].reshape(*places.shape[:2], 3)
+            picture = self._pixels(output, numbers.flatten()).reshape(*sizes, 3)
             pictures[name] = picture.repeat_interleave(enlarged, 0).repeat_interleave(enlarged, 1)
         return pictures
 
-    def _colors(self, coords: Float[Tensor, "n 2"]) -> dict[str, Float[Tensor, "n 3"]]:
-        signal = self.signal
-        number = signal.lattice.nearest(coords).cpu().numpy()
-        target, truth = (
-            torch.from_numpy(each.reshape(-1, signal.channels)[number]) for each in (signal.values, signal.truth)
+    def _position(self, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Rows and columns that places of the plane show; what is in frame never leaves the picture."""
+        shape = np.array(self.signal.lattice.shape)
+        zoom = 2 ** within(self.magnification)
+        middle = np.clip(
+            [within(self.middle_row), within(self.middle_column)],
+            shape / zoom / 2 - 0.5,
+            shape - shape / zoom / 2 - 0.5,
         )
-        fit = self.field.evaluate(coords).cpu()
-        mode = signal.record["mode"]
-        return {"rgb": _display(fit, mode), "target": _display(target, mode), "error": error_colors(fit, truth)}
+        offset = torch.stack([-place[:, 1], place[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
+        return torch.from_numpy(middle).to(place.device) + offset
+
+    def _pixels(self, layer: str, number: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+        """Colours of one of the `layers` at pixels, counted row by row."""
+        signal, mode = self.signal, self.signal.record["mode"]
+
+        def at_pixels(values: Float[np.ndarray, "h w c"]) -> Float[Tensor, "n c"]:
+            return torch.from_numpy(values.reshape(-1, signal.channels)[number.numpy()])
+
+        if layer == "target":
+            return _display(at_pixels(signal.values), mode)
+        fitted = self.field.evaluate(signal.lattice.coords(number)).cpu()
+        return _display(fitted, mode) if layer == "rgb" else error_colors(fitted, at_pixels(signal.truth))
 
 
 def _display(values: Float[Tensor, "n c"], mode: str) -> Float[Tensor, "n 3"]:

@@ -1,6 +1,8 @@
 """What the models of all kinds of signals share: field, initialisation, bookkeeping."""
 
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,6 +19,7 @@ from ..fields import Field
 from ..networks import NETWORKS, build_network
 from ..signals.signal import Signal
 from ..winner import SCHEDULES, siren_init_, winner_init_
+from .viewer import Screen, upwards
 
 if TYPE_CHECKING:
     ScheduleName: TypeAlias = str
@@ -134,6 +137,39 @@ class SignalModelConfig(ModelConfig):
 _COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
 
 
+class Outputs(MutableMapping[str, Tensor]):
+    """What is seen along rays, by name; each is computed when it is first asked for, for most are never looked at.
+
+    Args:
+        makers: what computes each output, by name.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers, self._made = dict(makers), dict[str, Tensor]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._made:
+            with torch.no_grad():
+                self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __setitem__(self, name: str, output: Tensor) -> None:
+        self._makers[name], self._made[name] = (lambda: output), output
+
+    def __delitem__(self, name: str) -> None:
+        del self._makers[name]
+        self._made.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers  # the mixin's own would compute it
+
+
 class SignalModel(Model):
     """A field that is fitted to samples of a signal.
 
@@ -141,20 +177,25 @@ class SignalModel(Model):
 
     Args:
         config: the network and its initialisation.
-        metadata: ``signal``, and ``initialize``: whether to initialise for it or to await a checkpoint.
+        metadata: ``signal``; ``initialize``: whether to initialise for it or to await a checkpoint; ``cameras``: the
+            first of them takes the pictures.
     """
 
     config: SignalModelConfig
     exports: str
     """The command of ``winner-export`` that takes the result away."""
+    sides = 1
+    """From how many sides it is worth a look."""
+    up: Float[Tensor, " 3"]
 
     def populate_modules(self) -> None:
         """Build the field and initialise it for the target."""
         super().populate_modules()
         signal: Signal = self.kwargs["metadata"]["signal"]
-        self.signal = signal
+        self.signal, self.screen = signal, Screen()
+        self.register_buffer("up", upwards(self.kwargs["metadata"]["cameras"]), persistent=False)
         self.last_loss: Tensor | float = float("nan")
-        self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}}
+        self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         specification = self.config.specification(signal.dim, signal.channels)
         seed = torch.initial_seed() % 2**62
         # The network's own draws depend on the run's seed alone, not on what was drawn before.
@@ -189,24 +230,40 @@ class SignalModel(Model):
             raise SystemExit(f"error: {error}") from None
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures."""
+        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures.
+
+        And the history: of each look the step, the mean loss since the one before, and the figures.
+        """
         return dict(self.progress)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up the bookkeeping of a checkpoint."""
-        self.progress = dict(state)
+        self.progress = {"history": []} | state
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """One group, ``fields``."""
         return {"fields": list(self.field.network.parameters())}
 
-    def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> dict[str, Any]:
-        """``values`` [n, c] at coordinates [n, d] in training, or the picture along a bundle of rays."""
+    def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
+        """``values`` [n, c] at coordinates [n, d] in training, or what is seen along a flat bundle of rays."""
         if isinstance(ray_bundle, Tensor):
             return {"values": self.field(ray_bundle)}
         if isinstance(ray_bundle, RayBundle):
             return self.render(ray_bundle)
         raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
+
+    def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
+        """What is seen in a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
+        shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
+        outputs = self.render(camera_ray_bundle.flatten().to(self.device))
+
+        def frame(name: str) -> Tensor:
+            return self.annotate(name, outputs[name].reshape(*shape, -1)).to(device)
+
+        picture = Outputs({name: partial(frame, name) for name in outputs})
+        for name in self.screen.names() & set(picture):
+            picture[name]
+        return picture
 
     def get_loss_dict(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
@@ -227,9 +284,13 @@ class SignalModel(Model):
         """The weighted terms of the loss, by name."""
         raise NotImplementedError
 
-    def render(self, rays: RayBundle) -> dict[str, Tensor]:
-        """What the viewer shows along rays; must hold ``rgb`` [n, 3], ``depth`` [n, 1] and ``accumulation`` [n, 1]."""
+    def render(self, rays: RayBundle) -> Outputs:
+        """What is seen along a flat bundle of rays; must hold ``rgb`` [n, 3], ``depth`` and ``accumulation`` [n, 1]."""
         raise NotImplementedError
+
+    def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
+        """A picture of an output with its legend, if it has one."""
+        return picture
 
     def evaluate(self, signal: Signal) -> dict[str, float]:
         """Figures of the fit against the target."""

@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
-from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 
 from .datamanager import SignalDataManager
 from .model import SignalModel
 from .quiet import quiet_libraries
 from .report import Reporter, figures_table, write_pictures
-
-VISER_SCALE = 10.0
-"""viser units per nerfstudio unit."""
+from .viewer import FirstView
 
 
 @dataclass
@@ -28,29 +24,6 @@ class SignalPipelineConfig(VanillaPipelineConfig):
     """A signal's data and model."""
 
     _target: type = field(default_factory=lambda: SignalPipeline)
-
-
-class FirstView(ViewerControl):
-    """Starts each viewer client at a camera's place, looking at the origin; nerfstudio would start inside the shape.
-
-    Args:
-        camera: where to start; whichever axis is nearest to its up direction points up from then on.
-    """
-
-    def __init__(self, camera: Cameras) -> None:
-        super().__init__()
-        pose = camera.camera_to_worlds[0].cpu().numpy()
-        self.position, self.up = pose[:, 3], np.eye(3)[np.abs(pose[:, 1]).argmax()]
-
-    def _setup(self, viewer: Any) -> None:
-        super()._setup(viewer)
-        self.viser_server.scene.set_up_direction(tuple(self.up))
-
-        @self.viser_server.on_client_connect
-        def _(client: Any) -> None:
-            client.camera.position = tuple(VISER_SCALE * self.position)
-            client.camera.look_at = (0.0, 0.0, 0.0)
-            client.camera.up_direction = tuple(self.up)
 
 
 class SignalPipeline(VanillaPipeline):

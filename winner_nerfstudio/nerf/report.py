@@ -1,6 +1,7 @@
 """What a run tells its user: progress, figures, pictures, and what to do next."""
 
 import atexit
+import copy
 import json
 import math
 import shlex
@@ -18,6 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..files import replacing
+from .sheet import write_sheet
 
 if TYPE_CHECKING:
     from .pipeline import SignalPipeline
@@ -28,6 +30,8 @@ LEAST_STEPS_PER_LOOK = 10
 """Steps, at least, between two looks at the figures that a model has in passing."""
 LINES_PER_RUN = 10
 """Progress lines of a run whose output is no terminal."""
+SHEET_PIXELS = 320
+"""Height of each of the views of a sheet."""
 
 
 class Reporter:
@@ -57,6 +61,8 @@ class Reporter:
             LEAST_STEPS_PER_LOOK * self.model.quick_points() // pipeline.datamanager.get_train_rays_per_batch(),
         )
         self.figures: dict[str, float] = {}
+        self.losses: Tensor | float = 0.0
+        self.looked = 0
         self.step_started = self.last_update = 0.0
 
     def callbacks(self) -> list[TrainingCallback]:
@@ -74,7 +80,7 @@ class Reporter:
             for line in self.pipeline.datamanager.signal.describe():
                 CONSOLE.print(line, markup=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
-            self.total = self.trainer.last_step
+            self.total, self.looked = self.trainer.last_step, step
             self.task = self.progress.add_task("", total=self.total, completed=step, standing="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
@@ -91,6 +97,7 @@ class Reporter:
         now, state = time.perf_counter(), self.model.progress
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
+        self.losses += self.model.last_loss
         if look:
             self._look(done)
         every = max(1, self.total // LINES_PER_RUN)
@@ -112,6 +119,8 @@ class Reporter:
         figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         with replacing(folder / "metrics.json") as path:
             path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        sheet = write_sheet(self._views(), self.model.progress["history"], folder / "sheet.png")
+        CONSOLE.print(f"pictures: {sheet}", markup=False, soft_wrap=True)
         config, name = shlex.quote(str(folder / "config.yml")), self.pipeline.datamanager.signal.name
         suffix = self.model.signal.suffix
         # Never the target's own name, which an export would overwrite.
@@ -124,6 +133,15 @@ class Reporter:
         ]:
             CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
 
+    def _views(self) -> list[dict[str, Tensor]]:
+        """The model's pictures from as many sides as say something."""
+        cameras, sides = self.pipeline.datamanager.train_dataparser_outputs.cameras, self.model.sides
+        cameras = copy.deepcopy(cameras[:: len(cameras) // sides][:sides])
+        cameras.rescale_output_resolution(SHEET_PIXELS / int(cameras.height[0]))
+        signal = self.pipeline.datamanager.signal
+        with CONSOLE.status("Taking pictures..."):
+            return [self.model.pictures(signal, cameras[side : side + 1]) for side in range(sides)]
+
     def _task(self) -> TaskID:
         assert self.task is not None, "the first step makes the task"
         return self.task
@@ -131,13 +149,15 @@ class Reporter:
     def _look(self, done: int) -> None:
         """Take the figures that can be had in passing, and keep the best of each with its step."""
         self.figures, best = self.model.quick_evaluate(), self.model.progress["best"]
+        self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.figures])
+        self.losses, self.looked = 0.0, done
         for name, value in self.figures.items():
             if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]
 
     def _standing(self) -> str:
         """The loss and the figures of the last look."""
-        figures = "".join(f", {name.replace('_', ' ')} {value:.1f}" for name, value in self.figures.items())
+        figures = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.figures.items())
         return f"loss {float(self.model.last_loss):.4g}{figures}"
 
 

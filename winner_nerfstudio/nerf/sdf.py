@@ -2,27 +2,36 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.viewer.viewer_elements import ViewerDropdown, ViewerNumber, ViewerSlider
 from torch import Tensor
 
-from ..fields.sphere_tracing import cube_interval, sphere_trace
+from ..fields.distance_grid import DistanceGrid
+from ..fields.sphere_tracing import box_interval, sphere_trace
 from .datamanager import DrawnDataManagerConfig, subcommand
 from .dataparsers import ShapeDataParserConfig
-from .model import SignalModel, SignalModelConfig
+from .export_mesh import ExportMesh
+from .model import Outputs, SignalModel, SignalModelConfig
+from .shading import BACKGROUND, SHADINGS, Seen, diverging, round_length, shade, with_legend
 
 if TYPE_CHECKING:
+    from ..metrics.shape import Quick
     from ..signals.shape import Shape
 
-SURFACE_COLOR = (0.80, 0.83, 0.88)
-BACKGROUND = 1.0
-LAMP = (0.48, 0.64, 0.6)
-"""Direction towards the lamp, of unit length."""
+LARGEST_LEVEL = 0.1
+"""Of the iso levels that can be looked at, unit-cube lengths; what stays inside the cube all around."""
+ERROR_RANGE = 0.004
+"""Errors that take the strongest colour at first, as a part of the bounding box's diagonal."""
+ISO_LINES = 20
+"""Iso-lines, about, along that diagonal."""
+COARSE = 32
+"""Cells per axis of the target's grid, which serves only its light."""
 
 
 ShapeData = subcommand("shape-data", ShapeDataParserConfig)
@@ -67,7 +76,28 @@ class SDFModel(SignalModel):
     """Fits signed distances (negative inside) in the unit cube."""
 
     config: SDFModelConfig
+    signal: "Shape"
     exports = "mesh"
+    sides = 4
+
+    def populate_modules(self) -> None:
+        """Besides the field, the viewer's controls; lengths on them are in the input's units."""
+        super().populate_modules()
+        scale = self.signal.normalization.scale
+        most = float(f"{LARGEST_LEVEL / scale:.2g}")
+        self.iso_level = ViewerSlider(
+            "Iso level", 0.0, -most, most, most / 100, hint="Which distance from the surface to show, in its units"
+        )
+        self.shading = ViewerDropdown("Shading", SHADINGS[0], list(SHADINGS), hint="Light of rgb and target")
+        self.slice_axis = ViewerDropdown("Slice axis", "z", ["x", "y", "z"], hint="What the plane of sdf-slice cuts")
+        self.slice_position = ViewerSlider(
+            "Slice position", 0.0, -1.0, 1.0, 0.01, hint="Where it stands along that axis; the shape lies within 0.9"
+        )
+        self.error_range = ViewerNumber(
+            "Error range", round_length(ERROR_RANGE * self.signal.diagonal / scale), hint="What the strongest colour is"
+        )
+        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
+        self._grid: tuple[object, DistanceGrid] | None = None
 
     def loss_terms(self, fitted: Float[Tensor, "n 1"], truth: Float[Tensor, "n 1"]) -> dict[str, Tensor]:
         """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4), and of all."""
@@ -77,23 +107,57 @@ class SDFModel(SignalModel):
             "sdf_all": self.config.far_weight * (fitted - truth).abs().mean(),
         }
 
-    @torch.no_grad()
-    def render(self, rays: RayBundle) -> dict[str, Tensor]:
-        """Shaded surface, normals, depth and accumulation along rays; with a crop box, the cut surface."""
-        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
-        near, far = cube_interval(origins, directions)
-        if rays.nears is not None and rays.fars is not None:
-            near, far = torch.maximum(near, rays.nears.reshape(-1)), torch.minimum(far, rays.fars.reshape(-1))
-        hits = sphere_trace(lambda x: self.field(x)[:, 0], origins, directions, near, far)
-        normals = torch.zeros_like(origins)
-        points = origins[hits.hit] + hits.depth[hits.hit, None] * directions[hits.hit]
-        normals[hits.hit] = torch.nn.functional.normalize(self.field.gradient(points), dim=-1)
-        return {
-            "rgb": shade(normals, directions, hits.hit),
-            "normals": torch.where(hits.hit[:, None], (normals + 1) / 2, BACKGROUND),
-            "depth": hits.depth[:, None],
-            "accumulation": hits.hit[:, None].to(origins.dtype),
-        }
+    def render(self, rays: RayBundle) -> Outputs:
+        """The fitted surface along rays by sphere tracing, the target's by ray casting, and a slice of the distance."""
+        view = View(self, rays)
+        return Outputs(
+            {
+                "rgb": lambda: view.shaded(view.fit, self.distance_grid()),
+                "normals": lambda: torch.where(view.fit.hit[:, None], (view.fit.normals + 1) / 2, BACKGROUND),
+                "depth": lambda: view.fit.depth[:, None],
+                "accumulation": lambda: view.fit.hit[:, None].to(rays.origins),
+                "target": lambda: view.shaded(view.target, self._target_grid),
+                "error": view.error,
+                "sdf-slice": view.slice,
+            }
+        )
+
+    def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
+        """Legends, in the input's units, for the outputs that show numbers by colours."""
+        if name == "error":
+            return with_legend(picture, self.error_range.value, "distance from the target")
+        if name == "sdf-slice":
+            lines = f"distance; a line every {self.line_step:g}"
+            return with_legend(picture, self.line_step * ISO_LINES / 4, lines)
+        return picture
+
+    @property
+    def level(self) -> float:
+        """The iso level that is looked at, unit-cube lengths."""
+        return float(self.iso_level.value) * self.signal.normalization.scale
+
+    @property
+    def line_step(self) -> float:
+        """Between neighbouring iso-lines, in the input's units."""
+        return round_length(self.signal.diagonal / self.signal.normalization.scale / ISO_LINES)
+
+    def distance_grid(self) -> DistanceGrid:
+        """The grid of the field as it stands, less the iso level; kept until either changes."""
+        state = self.level, *(parameter._version for parameter in self.field.parameters())
+        if self._grid is None or self._grid[0] != state:
+            self._grid = state, DistanceGrid.of(self.above_level, self.device)
+        return self._grid[1]
+
+    def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The fitted distance at points of the unit cube, less the iso level."""
+        return self.field.evaluate(points)[:, 0] - self.level
+
+    @cached_property
+    def _target_grid(self) -> DistanceGrid:
+        def distance(points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+            return torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
+
+        return DistanceGrid.of(distance, self.device, COARSE)
 
     def evaluate(self, signal: "Shape") -> dict[str, float]:  # type: ignore[override]
         """Volume figures, and those of the surface extracted at `eval_resolution` where there is one."""
@@ -105,23 +169,101 @@ class SDFModel(SignalModel):
             figures |= surface_figures(extract_surface(self.field.evaluate, self.config.eval_resolution), signal)
         return figures
 
+    @cached_property
+    def _quick(self) -> "Quick":
+        from ..metrics.shape import quick_points
+
+        return quick_points(self.signal)
+
+    def quick_points(self) -> int:
+        """How many points `quick_evaluate` looks at."""
+        return len(self._quick.points)
+
+    def quick_evaluate(self) -> dict[str, float]:
+        """``iou`` over a few points."""
+        from ..metrics.shape import quick_figures
+
+        return quick_figures(self.field.evaluate, self._quick)
+
     def pictures(self, signal: "Shape", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
-        """The target's and the fit's surface under the same light."""
-        camera = camera.to(self.device)
-        rays = camera.generate_rays(camera_indices=0)
-        directions = rays.directions.reshape(-1, 3).cpu()
-        normals, hit = signal.cast_rays(rays.origins.reshape(-1, 3).cpu().numpy(), directions.numpy())
-        target = shade(torch.from_numpy(normals.astype(np.float32)), directions, torch.from_numpy(hit))
-        fit = self.get_outputs_for_camera(camera)["rgb"].cpu()
-        return {"target": target.reshape(fit.shape), "fit": fit}
+        """The target's and the fit's surface under the same light, and the distance of one from the other."""
+        outputs = self.get_outputs_for_camera(camera.to(self.device))
+        names = {"target": "target", "fit": "rgb", "error": "error"}
+        return {name: outputs[output].cpu() for name, output in names.items()}
 
 
-def shade(
-    normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], hit: Bool[Tensor, " n"]
-) -> Float[Tensor, "n 3"]:
-    """Colours of a matt surface, lit from the camera and by a lamp afar, over a plain background."""
-    facing = (normals * directions).sum(-1, keepdim=True).abs()
-    lamp = (normals * torch.tensor(LAMP, device=normals.device)).sum(-1, keepdim=True)
-    light = 0.15 + 0.55 * facing + 0.15 * (lamp + 1)
-    color = (light * torch.tensor(SURFACE_COLOR, device=normals.device)).clamp(0, 1)
-    return torch.where(hit[:, None], color, BACKGROUND)
+class View:
+    """One look at the fit and at its target; what has been found along the rays serves all outputs.
+
+    Args:
+        model: what is looked at.
+        rays: a flat bundle; its `nears` and `fars`, if it has any, cut the fit open.
+    """
+
+    def __init__(self, model: SDFModel, rays: RayBundle) -> None:
+        self.model, self.rays, self.signal = model, rays, model.signal
+        self.origins, self.directions = rays.origins, rays.directions
+
+    @cached_property
+    def fit(self) -> Seen:
+        """The fitted surface at the iso level."""
+        model, rays = self.model, self.rays
+        grid = model.distance_grid()
+
+        def gradient(points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+            value, slopes = model.field.value_and_gradient(points)
+            return value - model.level, slopes
+
+        near, far = box_interval(self.origins, self.directions, *grid.box)
+        if rays.nears is not None and rays.fars is not None:
+            near, far = torch.maximum(near, rays.nears.reshape(-1)), torch.minimum(far, rays.fars.reshape(-1))
+        # Half a pixel, where the shape is; the first ray stands for all.
+        detail = float(rays.pixel_area[0, 0].sqrt() * self.origins[0].norm()) / 2
+        hits = sphere_trace(model.above_level, gradient, grid, self.origins, self.directions, near, far, detail)
+        normals = hits.gradient
+        normals[hits.hit] = torch.nn.functional.normalize(normals[hits.hit], dim=-1)
+        return Seen(hits.depth, hits.hit, normals)
+
+    @cached_property
+    def target(self) -> Seen:
+        """The target's surface."""
+        cast = self.signal.cast_rays(self.origins.cpu().numpy(), self.directions.cpu().numpy())
+        depth, hit, normals = (torch.from_numpy(found).to(self.origins.device) for found in cast)
+        return Seen(depth.to(self.origins), hit, normals.to(self.origins))
+
+    def shaded(self, seen: Seen, grid: DistanceGrid) -> Float[Tensor, "n 3"]:
+        """A surface in the light that was chosen."""
+        return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value)
+
+    def error(self) -> Float[Tensor, "n 3"]:
+        """The fitted surface, coloured by its signed distance from the target."""
+        seen = self.fit
+        colors = torch.full_like(self.origins, BACKGROUND)
+        points = (self.origins + seen.depth[:, None] * self.directions)[seen.hit]
+        distance = torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
+        facing = (seen.normals * self.directions)[seen.hit].sum(-1, keepdim=True).abs()
+        reach = max(self.model.error_range.value * self.signal.normalization.scale, 1e-12)
+        colors[seen.hit] = diverging(distance / reach) * (0.8 + 0.2 * facing)
+        return colors
+
+    def slice(self) -> Float[Tensor, "n 3"]:
+        """The plane through the cube, coloured by the fitted distance, black where it is the iso level."""
+        model = self.model
+        axis = "xyz".index(model.slice_axis.value)
+        across = self.directions[:, axis]
+        along = (model.slice_position.value - self.origins[:, axis]) / torch.where(across.abs() < 1e-9, 1e-9, across)
+        points = self.origins + along[:, None] * self.directions
+        points[:, axis] = model.slice_position.value
+        hit = (along > 0) & (points.abs() <= 1).all(-1)
+        colors = torch.full_like(self.origins, BACKGROUND)
+        value, points = model.field.evaluate(points[hit])[:, 0], points[hit]
+        step = model.line_step * self.signal.normalization.scale
+        pixel = along[hit] * self.rays.pixel_area[hit, 0].sqrt()
+        shade = diverging(value / (step * ISO_LINES / 4))
+
+        def line(distance: Tensor, width: float) -> Float[Tensor, "m 1"]:
+            return (0.5 + width / 2 - distance.abs() / pixel).clamp(0, 1)[:, None]
+
+        shade = shade * (1 - 0.35 * line(value - step * (value / step).round(), 1.0))
+        colors[hit] = shade * (1 - line(value - model.level, 3.0))
+        return colors

@@ -188,15 +188,18 @@ class Shape:
 
     def cast_rays(
         self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]
-    ) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, " n"]]:
-        """Unit normals where rays first meet the surface, [n, 3] (zero where they miss it), and whether they do."""
-        face, _, _ = self._tree.intersect_ray_first(
+    ) -> tuple[Float[ndarray, " n"], Bool[ndarray, " n"], Float[ndarray, "n 3"]]:
+        """Where rays first meet the surface: how far along, [n], whether at all, [n], and the unit normal, [n, 3].
+
+        The first and the last are zero for rays that miss it.
+        """
+        face, along, _ = self._tree.intersect_ray_first(
             self._vertices, self._faces, np.asarray(origins, np.float64), np.asarray(directions, np.float64)
         )
         hit = face >= 0
         normals = np.zeros_like(origins, dtype=np.float64)
         normals[hit] = self.face_normals[face[hit]]
-        return normals, hit
+        return np.where(hit, along, 0.0), hit, normals
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[ndarray, "n k"]]:
         """Fresh training samples in random order: ``coords`` [n, 3] and their signed distance ``values`` [n, 1].

@@ -1,0 +1,78 @@
+"""The viewer's pictures in docs/: a shape, an image and a sound as a headless browser shows them.
+
+Trains on built-in samples, which takes some minutes on two cores; needs Chromium and the development packages. Run from
+the root of the repository: ``python -m scripts.screenshots``.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from tests.browser import choose, control, type_value, viewed
+from tests.conftest import run
+
+SIZE = 1000, 640
+"""Of the scene, pixels."""
+
+
+@dataclass
+class Arguments:
+    """What to make."""
+
+    runs: Path = Path("outputs/screenshots")
+    """Where the runs are kept; a run that is there is not trained again."""
+    output: Path = Path("docs")
+    """Folder for viewer-shape.png, viewer-image.png and viewer-audio.png."""
+
+
+def shape(page: Any) -> None:
+    """Fit on the left, its error on the right."""
+    control(page, "Enable").first.get_by_role("checkbox").check()
+    page.get_by_label("Output render split").click()
+    page.get_by_role("option", name="error", exact=True).click()
+
+
+def image(page: Any) -> None:
+    """Magnified until pixels show, target on the left and fit on the right."""
+    type_value(page, "Zoom, doublings", 3)
+    choose(page, "target")
+    control(page, "Enable").first.get_by_role("checkbox").check()
+    page.get_by_label("Output render split").click()
+    page.get_by_role("option", name="rgb", exact=True).click()
+
+
+def audio(page: Any) -> None:
+    """A twentieth of a second."""
+    type_value(page, "Length, seconds", 0.05)
+    type_value(page, "From, seconds", 0.1)
+
+
+SHOTS = {"shape": ("winner-sdf", "knot", 600, shape), "image": ("winner-image", "mandala", 600, image)}
+SHOTS["audio"] = ("winner-audio", "bells", 600, audio)
+
+
+def main() -> None:
+    """Train, look, photograph."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    for name, (method, sample, steps, arrange) in SHOTS.items():
+        config = arguments.runs.resolve() / sample / method / "run/config.yml"
+        if not config.is_file():
+            train = ["ns-train", method, "--data", f"sample:{sample}", "--max-num-iterations", steps]
+            train += ["--output-dir", arguments.runs.resolve(), "--timestamp", "run"]
+            done = run(*train, cwd=".", timeout=3600)
+            if done.returncode:
+                raise SystemExit(done.output)
+        with viewed(["ns-viewer", "--load-config", config], arguments.runs / name, ".", SIZE) as page:
+            page.get_by_label("Max res").first.fill("1012")
+            page.get_by_label("Max res").first.press("Enter")
+            arrange(page)
+            time.sleep(20)  # until the finest picture is there
+            page.screenshot(path=arguments.output / f"viewer-{name}.png")
+        print(arguments.output / f"viewer-{name}.png", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A headless browser that looks at the viewer."""
+
+import io
+import re
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import BIN
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def needs_browser(test):
+    return pytest.mark.browser(pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")(test))
+
+
+FINE = re.compile(r"Resolution: (512x\d+|\d+x512)px")
+"""What the page says once it shows more than a coarse first look."""
+
+
+PANEL = 320
+"""Width of the control panel, pixels."""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scene_of(page):
+    """The pixels of the scene, [h, w, 3]: all that is left of the control panel."""
+    scene = np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)[:, :-PANEL]
+    scene[-90:, :90] = scene[:, -10:] = 255  # the little axes, and the shadow of the panel
+    return scene
+
+
+def is_shown(scene):
+    """Which pixels show what was fitted: neither the white background nor the dark page."""
+    return (scene.max(-1) > 60) & (scene.min(-1) < 235)
+
+
+def control(page, name):
+    """The row of the control panel with that name."""
+    return page.get_by_text(name, exact=True).locator("xpath=ancestor::*[contains(@class, 'Flex-root')][1]")
+
+
+def choose(page, output):
+    """Pick what is shown."""
+    page.get_by_label("Output type").first.click()
+    page.get_by_role("option", name=output, exact=True).click()
+
+
+def type_value(page, name, value):
+    """Type a number beside a slider."""
+    box = control(page, name).get_by_role("textbox")
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def drag_to_end(page, name):
+    """Drag a slider all the way to the right."""
+    slider = control(page, name).get_by_role("slider")
+    slider.scroll_into_view_if_needed()
+    place = slider.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 200, y, steps=8)
+    page.mouse.up()
+
+
+def wait_for(page, found, what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not found(scene := scene_of(page)):
+        assert time.monotonic() < deadline, f"{what} never appeared"
+        time.sleep(1)
+    return scene
+
+
+@contextmanager
+def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
+    """The page of a command that serves the viewer, once it has rendered a fine picture.
+
+    `size` is that of the scene, left of the control panel; `outside` hears of every address that the page asks for
+    elsewhere, none of which ever answers.
+    """
+    from playwright.sync_api import sync_playwright
+
+    port, log = free_port(), folder / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    program, *arguments = map(str, command)
+    with log.open("w") as output:
+        viewer = subprocess.Popen(
+            [BIN / program, *arguments, "--viewer.websocket-port", str(port), "--viewer.websocket-host", "127.0.0.1"],
+            cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    assert viewer.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, "the viewer never listened"
+                    time.sleep(0.5)
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                page = browser.new_page(viewport={"width": size[0] + PANEL, "height": size[1]})
+                own = f"http://127.0.0.1:{port}"
+                page.route(
+                    lambda url: not url.startswith((own, "data:", "blob:")), lambda route: outside(route.request.url)
+                )
+                page.goto(own, wait_until="domcontentloaded")
+                # Coarse pictures are followed by a fine one when nothing moves, which the camera does at the start.
+                page.get_by_text(FINE).wait_for(timeout=120_000)
+                wait_for(page, lambda scene: is_shown(scene).mean() > 0.05, "what was fitted")
+                page.wait_for_timeout(2000)
+                page.get_by_text(FINE).wait_for()
+                try:
+                    yield page
+                finally:
+                    page.screenshot(path=folder / "viewer.png")
+                    browser.close()
+        finally:
+            viewer.terminate()
+            viewer.wait()
+    assert "Traceback" not in log.read_text()

@@ -1,0 +1,351 @@
+"""What a camera sees of a shape, in pictures, on the sheet of a run, and in films."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from nerfstudio.scripts.render import RenderCameraPath, RenderInterpolated, SpiralRender
+from PIL import Image
+
+from winner_nerfstudio.nerf.dataparsers import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
+from winner_nerfstudio.nerf.model import Outputs
+from winner_nerfstudio.nerf.shading import diverging, round_length, with_legend
+from winner_nerfstudio.nerf.sheet import write_sheet
+from winner_nerfstudio.nerf.turntable import camera_path
+from winner_nerfstudio.signals.shape import MARGIN
+
+from .conftest import BIN, fit, make_config
+from .meshes import snowman, sphere
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg found")
+RADIUS = 1 - MARGIN
+
+
+class TrueBall(torch.nn.Module):
+    """In place of a fitted network: the distance to a ball that fills the cube but for its margin."""
+
+    weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.weight * (x.norm(dim=-1, keepdim=True) - RADIUS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of a ball of radius 20 that fits it exactly."""
+    folder = tmp_path_factory.mktemp("ball")
+    sphere(20.0, 5, (100, 0, -50)).export(folder / "ball.ply")
+    config = make_config("winner-sdf", pipeline__datamanager__data=folder / "ball.ply")
+    model = config.pipeline.setup(device="cpu", test_mode="test").model
+    model.field.network = TrueBall()
+    return model
+
+
+@pytest.fixture
+def view(model):
+    """Renders the model from in front, 3 away, and puts its controls back."""
+    defaults = {name: getattr(model, name).value for name in ("iso_level", "shading", "slice_axis", "slice_position")}
+    yield lambda size=128, up="y": model.get_outputs_for_camera(look_at_origin((0.0, 0.0, 3.0), up, size, size))
+    for name, value in defaults.items():
+        getattr(model, name).value = value
+
+
+def angles(size):
+    """Of each pixel's ray to the direction of view, radians."""
+    place = (np.arange(size) + 0.5 - size / 2) / (size / 2) * np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
+    return np.arctan(np.hypot(place[:, None], place[None]))
+
+
+def ball_depth(size, radius=RADIUS):
+    """Distance of the ball from 3 away along each ray; NaN where it is missed."""
+    angle = angles(size)
+    with np.errstate(invalid="ignore"):
+        return 3 * np.cos(angle) - np.sqrt(radius**2 - (3 * np.sin(angle)) ** 2)
+
+
+def test_a_ball_is_seen_where_it_is(view):
+    outputs, depth = view(), ball_depth(128)
+    covered = np.isfinite(depth)
+    seen = outputs["accumulation"][..., 0].numpy() > 0
+    # But for single pixels on the rim.
+    assert (seen != covered).mean() < 2e-3
+    both = seen & covered
+    np.testing.assert_allclose(outputs["depth"][..., 0].numpy()[both], depth[both], atol=2e-3)
+    normals = outputs["normals"].numpy()[64, 64] * 2 - 1
+    np.testing.assert_allclose(normals, [0, 0, 1], atol=0.05)
+    for name in ("rgb", "normals", "target", "error"):
+        rest = outputs[name].numpy()[:80][~seen[:80]]  # above the legend
+        np.testing.assert_array_equal(rest, 1.0)
+
+
+def test_fit_and_target_are_shown_in_the_same_light(view):
+    outputs = view(256)
+    both = (outputs["rgb"] < 1).any(-1) & (outputs["target"] < 1).any(-1)
+    difference = (outputs["rgb"] - outputs["target"])[both].abs()
+    # The mesh is made of flat triangles; the field is round.
+    assert difference.mean() < 0.01
+    sky, ground = outputs["rgb"][80, 128], outputs["rgb"][176, 128]
+    assert sky.sum() > ground.sum() + 0.3
+    assert sky[2] - sky[0] > ground[2] - ground[0] + 0.05  # the sky is bluer
+
+
+def test_shadings_differ(view, model):
+    pictures = {}
+    for name in ("soft", "headlight", "stripes"):
+        model.shading.value = name
+        pictures[name] = view()["rgb"]
+    facing = pictures["headlight"][64, 64, 0]
+    rim = pictures["headlight"][64, 32:40, 0].min()
+    assert facing > 0.8 > 0.6 > rim
+    column = pictures["stripes"][40:88, 64, 0] > 0.5
+    assert 2 <= (column[1:] != column[:-1]).sum() <= 12
+    assert (pictures["soft"] - pictures["headlight"]).abs().max() > 0.2
+
+
+def test_the_iso_level_is_in_the_inputs_units(view, model):
+    model.iso_level.value = 1.0  # a twentieth of the radius
+    grown = view()["depth"][64, 64, 0]
+    assert grown == pytest.approx(3 - RADIUS * 1.05, abs=2e-3)
+    model.iso_level.value = -1.0
+    assert view()["depth"][64, 64, 0] == pytest.approx(3 - RADIUS * 0.95, abs=2e-3)
+
+
+def test_errors_are_coloured_by_their_sign_in_the_inputs_units(view, model):
+    model.error_range.value = 0.4
+    exact = view()["error"][64, 64]
+    assert np.ptp(exact.numpy()) < 0.06  # grey
+    model.iso_level.value = 0.4  # the surface lies outside by as much as the strongest colour
+    red = view()["error"][64, 64]
+    np.testing.assert_allclose(red, diverging(torch.ones(1))[0], atol=0.03)
+    model.iso_level.value = -0.4
+    blue = view()["error"][64, 64]
+    assert blue[2] - blue[0] > 0.3
+
+
+def test_a_slice_has_its_lines_where_the_distance_says(view, model):
+    size = 512
+    model.slice_position.value = 0.2
+    picture = view(size)["sdf-slice"][size // 2].numpy()
+    x = (np.arange(size) + 0.5 - size / 2) / (size / 2) * np.tan(np.deg2rad(FIELD_OF_VIEW / 2)) * (3 - 0.2)
+    dark = np.flatnonzero(picture.max(-1) < 0.2)
+    radius = np.sqrt(RADIUS**2 - 0.2**2)
+    np.testing.assert_allclose(
+        [x[dark[dark < size // 2]].mean(), x[dark[dark > size // 2]].mean()], [-radius, radius], atol=0.01
+    )
+    inside, outside = np.abs(x) < radius - 0.05, (np.abs(x) > radius + 0.03) & (np.abs(x) < 0.98)
+    assert (picture[inside][:, 2] >= picture[inside][:, 0]).all()
+    assert (picture[outside][:, 0] >= picture[outside][:, 2]).all()
+    assert (picture[np.abs(x) > 1.01] == 1).all()
+    # Thin lines, each a little darker than both its neighbours, as many as the distance has steps.
+    row = picture.mean(-1)[(x > 0) & (x < radius - 0.03)]
+    lines = ((row[1:-1] < row[:-2] - 0.02) & (row[1:-1] <= row[2:])).sum()
+    steps = (RADIUS - 0.2) * 20 / RADIUS / model.line_step
+    assert abs(lines - steps) <= 2
+    model.slice_axis.value, model.slice_position.value = "z", -2.0
+    assert model.get_outputs_for_camera(look_at_origin((0.0, 0, 3), "y", 64, 64))["sdf-slice"][:32].min() == 1
+
+
+def test_only_what_is_asked_for_is_computed(view, model):
+    outputs, asked = view(), []
+    model._grid = None
+    evaluate = model.field.evaluate
+    model.field.evaluate = lambda x: asked.append(len(x)) or evaluate(x)
+    try:
+        assert set(outputs) >= {"rgb", "normals", "depth", "accumulation", "target", "error", "sdf-slice"}
+        outputs["target"]
+        assert asked == []
+        outputs["rgb"]
+        once = sum(asked)
+        assert once > 0
+        outputs["depth"], outputs["normals"], outputs["rgb"]
+        assert sum(asked) == once
+    finally:
+        del model.field.evaluate
+
+
+def test_what_a_viewer_shows_is_computed_under_its_lock(view, model, monkeypatch):
+    monkeypatch.setattr(model.screen, "names", lambda: {"normals", "no such output"})
+    assert set(view()._made) == {"normals"}
+
+
+def test_the_grid_follows_the_weights(view, model):
+    before = float(view()["depth"][64, 64, 0])
+    with torch.no_grad():
+        model.field.network.weight.mul_(2)
+    try:
+        assert view()["depth"][64, 64, 0] == pytest.approx(before, abs=2e-3)
+        kept = model.distance_grid()
+        assert model.distance_grid() is kept
+        with torch.no_grad():
+            model.field.network.weight.add_(0.5)
+        assert model.distance_grid() is not kept
+    finally:
+        with torch.no_grad():
+            model.field.network.weight.fill_(1)
+
+
+def test_outputs_are_a_mapping_that_takes_additions():
+    outputs = Outputs({"a": lambda: torch.ones(2), "b": lambda: pytest.fail("nobody asked")})
+    outputs["c"] = torch.zeros(1)
+    assert list(outputs) == ["a", "b", "c"]
+    assert "b" in outputs
+    assert outputs["a"].sum() == 2
+    assert outputs["c"] == 0
+    del outputs["b"]
+    assert {name: len(value) for name, value in outputs.items()} == {"a": 2, "c": 1}
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z"])
+@pytest.mark.parametrize("stretch", [(1, 1, 1), (1e-3, 2e-3, 1), (5e5, 1e4, 1e5)])
+def test_the_first_views_have_all_of_the_shape_and_its_up_is_up(up, stretch, tmp_path):
+    mesh = snowman()
+    mesh.apply_scale(stretch)
+    mesh.apply_translation(np.array([3.0, -7, 2]) * mesh.scale)
+    mesh.export(tmp_path / "snowman.ply")
+    data = make_config("winner-sdf").pipeline.datamanager.dataparser
+    data.data, data.up = tmp_path / "snowman.ply", up
+    outputs = data.setup().get_dataparser_outputs()
+    vertices = torch.from_numpy(outputs.metadata["signal"].mesh.vertices).float()
+    assert len(outputs.cameras) == SIDES
+    tangent = np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
+    for pose in outputs.cameras.camera_to_worlds:
+        seen = (vertices - pose[:, 3]) @ pose[:, :3]
+        assert (seen[:, :2].abs() < 0.97 * tangent * -seen[:, 2:]).all()
+        axis = "xyz".index(up)
+        assert pose[axis, 1] > 0.8
+        assert pose[axis, 0] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_orbit_goes_around_at_one_height_and_distance():
+    for axis, up in enumerate("xyz"):
+        places = orbit(up, 12)
+        torch.testing.assert_close(places.norm(dim=-1), places[:1].norm(dim=-1).expand(12))
+        torch.testing.assert_close(places[:, axis], places[:1, axis].expand(12))
+        steps = (places - places.roll(1, 0)).norm(dim=-1)
+        torch.testing.assert_close(steps, steps[:1].expand(12))
+
+
+def test_lengths_are_rounded_down_to_one_two_or_five():
+    assert [round_length(x) for x in (1, 1.99, 2, 4.9, 7, 0.03, 2.5e-7)] == pytest.approx([1, 1, 2, 2, 5, 0.02, 2e-7])
+
+
+def test_a_legend_spans_its_colours_and_leaves_the_rest_alone():
+    picture = torch.full((320, 400, 3), 0.6)
+    marked = with_legend(picture, 0.02, "distance")
+    assert torch.equal(marked[:200], picture[:200])
+    row = marked[320 - 5 * 10 + 5]
+    blue, red = (row[:, 2] - row[:, 0]).argmax(), (row[:, 0] - row[:, 2]).argmax()
+    assert 100 < red - blue < 130
+    assert torch.equal(with_legend(picture[:64, :64], 1.0, "distance"), picture[:64, :64])
+
+
+def test_a_sheet_has_every_side_and_the_course_of_the_run(tmp_path):
+    colors = [(1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0), (1.0, 1.0, 0)]
+    views = [{"target": torch.tensor(color).expand(64, 64, 3), "fit": torch.zeros(64, 64, 3)} for color in colors]
+    history = [[40, 0.1, {"iou": 0.5}], [80, 0.01, {"iou": 0.9}]]
+    path = write_sheet(views, history, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    upper = sheet[: sheet.shape[0] // 3]
+    places = [np.nonzero((np.abs(upper - np.multiply(color, 255)) < 5).all(-1))[1].mean() for color in colors]
+    assert places == sorted(places)
+    course = sheet[-260:]
+    for line in ((31, 119, 180), (255, 127, 14)):  # matplotlib's first two colours
+        rows, columns = np.nonzero((np.abs(course - line) < 8).all(-1))
+        assert np.ptp(columns) > 0.6 * sheet.shape[1]
+        assert np.ptp(rows) > 60
+    write_sheet([{"target": torch.rand(20, 30, 3)}], [], tmp_path / "one.png")  # nothing was looked at
+    assert Image.open(tmp_path / "one.png").width > 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "sheet.png"]
+
+
+def test_a_run_ends_with_its_sheet_and_says_where(trained):
+    (path,) = re.findall(r"pictures: (\S+/sheet\.png)", trained.result.output)
+    sheet = np.asarray(Image.open(trained.folder / path).convert("RGB")).astype(int)
+    height, width = sheet.shape[:2]
+    pictures = sheet[: height - 260]
+    for number in range(3):  # target, fit, error
+        row = pictures[len(pictures) * number // 3 : len(pictures) * (number + 1) // 3]
+        for side in range(4):
+            cell = row[:, width * side // 4 : width * (side + 1) // 4]
+            assert 0.1 < (cell.max(-1) < 245).mean() < 0.6, (number, side)
+    state = torch.load(next((trained.config.parent / "nerfstudio_models").glob("*.ckpt")), weights_only=True)[
+        "pipeline"
+    ]
+    history = state["_model._extra_state"]["history"]
+    assert [step for step, _, _ in history] == sorted({step for step, _, _ in history})
+    assert history[-1][0] == 400
+    assert history[-1][1] < 0.5 * history[0][1]
+    figures = json.loads((trained.config.parent / "metrics.json").read_text())
+    assert history[-1][2]["iou"] == pytest.approx(figures["iou"], abs=0.01)
+
+
+def frames_of(path):
+    """All frames of a film, [n, h, w, 3]."""
+    film, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        more, frame = film.read()
+        if not more:
+            return np.array(frames)
+        frames.append(frame[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    """A run on a snowman, whose sides differ."""
+    folder = tmp_path_factory.mktemp("filmed")
+    snowman().export(folder / "snowman.ply")
+    smooth = {"hidden_dim": 48, "num_layers": 3, "omega_0": 10.0, "first_omega_0": 10.0, "eval_resolution": 32}
+    model = {f"pipeline__model__{name}": value for name, value in smooth.items()}
+    return fit("winner-sdf", folder / "snowman.ply", folder, 200, pipeline__datamanager__batch_size=1024, **model)
+
+
+@needs_ffmpeg
+def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
+    (tmp_path / "path.json").write_text(json.dumps(camera_path("y", 4, 1.0, 96)))
+    renders = {
+        "path": (RenderCameraPath(filmed, tmp_path / "path.mp4", camera_path_filename=tmp_path / "path.json"), 4),
+        "between": (
+            RenderInterpolated(filmed, tmp_path / "between.mp4", interpolation_steps=2, downscale_factor=4),
+            22,
+        ),
+        "spiral": (SpiralRender(filmed, tmp_path / "spiral.mp4", seconds=0.5, frame_rate=8, downscale_factor=4), 4),
+    }
+    renders["between"][0].rendered_output_names = ["rgb", "error"]
+    for name, (render, count) in renders.items():
+        render.main()
+        frames = frames_of(tmp_path / f"{name}.mp4")
+        assert len(frames) == count
+        assert all(0.03 < (frame.max(-1) < 235).mean() < 0.6 for frame in frames), name
+        assert (np.abs(np.diff(frames.astype(int), axis=0)).max((1, 2, 3)) > 30).sum() >= count // 2, name
+        assert frames.shape[2] == {"between": 256}.get(name, frames.shape[1])
+
+
+@needs_ffmpeg
+def test_a_turntable_goes_once_around(filmed, tmp_path):
+    script = ["bash", "scripts/turntable.sh", filmed, tmp_path / "films/turn.mp4"]
+    small = {"FRAMES": "8", "SIZE": "96", "SECONDS_LONG": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, **small}, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith(f"the video: {tmp_path}/films/turn.mp4")
+    frames = frames_of(tmp_path / "films/turn.mp4")
+    assert frames.shape == (8, 96, 96, 3)
+    # The arm is to the right of the body at first, and to the left half a turn later.
+    sides = []
+    for frame in (frames[0], frames[4]):
+        rows, columns = np.nonzero(frame.max(-1) < 235)
+        middle = np.abs(rows - 55) < 12
+        sides.append((columns[middle].max() + columns[middle].min()) / 2)
+    print(sides)
+    assert sides[0] - sides[1] > 4
+
+
+def test_a_turntable_says_what_it_needs(tmp_path):
+    done = subprocess.run(["bash", "scripts/turntable.sh", tmp_path / "no.yml"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/no.yml: not a file; usage:")

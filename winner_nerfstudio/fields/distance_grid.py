@@ -1,0 +1,123 @@
+"""A coarse picture of a field, finer about its surface: tells rays which parts of space are empty."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate, max_pool3d
+
+COARSEST, FINEST = 8, 64
+"""Cells per axis of the first and of the last grid; each has twice as many as the one before."""
+UNKNOWN = 4.0
+"""Doubt about the first grid, of which nothing can be measured: more than the cube's diagonal."""
+REACH = 0.25
+"""Farthest that a ray goes in one step: what lies within it is what a step's slope is measured over."""
+SAFETY = 1.0
+"""Part of the doubt that a refinement leaves: finer nodes interpolate a smooth field four times as well, and one with a
+kink twice as well."""
+
+
+@dataclass(frozen=True)
+class DistanceGrid:
+    """A field's values at the nodes of a grid over [-1, 1]^3, and how far off they may be in between.
+
+    Attributes:
+        values: at the nodes, x first, [n, n, n]; where the surface is far they come from a coarser grid.
+        doubt: how far interpolated values may be off about each node, [n, n, n].
+    """
+
+    values: Float[Tensor, "n n n"]
+    doubt: Float[Tensor, "n n n"]
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[[Float[Tensor, "m 3"]], Float[Tensor, " m"]],
+        device: torch.device | str = "cpu",
+        finest: int = FINEST,
+    ) -> "DistanceGrid":
+        """Measure a field from coarse to fine, evaluating anew only where its sign is in doubt, and next to that.
+
+        The doubt is measured, not assumed: how much a node's value differs from what the coarser grid led to expect. A
+        field that is rough, or has thin parts, is refined there as far as it goes and stays in doubt.
+
+        Args:
+            function: the field's values at points of the cube, [m, 3].
+            device: of those points.
+            finest: cells per axis of the result, 8 times a power of 2.
+        """
+        cells = COARSEST
+        values = function(_nodes(cells, device).reshape(-1, 3)).reshape((cells + 1,) * 3)
+        doubt = torch.full_like(values, UNKNOWN)
+        while cells < finest:
+            cells *= 2
+            expected, doubt = _between(values), _between(doubt)
+            wanted = expected.abs() <= doubt + 4 / cells
+            values = expected.clone()
+            values[wanted] = function(_nodes(cells, device)[wanted])
+            met = _greatest_within((values - expected).abs(), 1)
+            doubt = torch.where(wanted, SAFETY * met, doubt)
+        return cls(values, doubt)
+
+    def value(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+        """About what the field is at points of the cube, [m]."""
+        return _sample(self.values, points)
+
+    def clearance(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+        """How far points of the cube are from the surface at least, as far as the grid can tell; up to `REACH`, [m]."""
+        return _sample(self._clearance, points)
+
+    def slope(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+        """How steeply the field rises or falls at most close to points of the cube, at least 1, [m]."""
+        return _sample(self._slope, points)
+
+    @cached_property
+    def spacing(self) -> float:
+        """Between neighbouring nodes."""
+        return 2 / (len(self.values) - 1)
+
+    @cached_property
+    def _slope(self) -> Float[Tensor, "n n n"]:
+        slope = torch.stack(torch.gradient(self.values, spacing=self.spacing)).norm(dim=0)
+        return _greatest_within(slope.clamp(min=1), 1)
+
+    @cached_property
+    def _clearance(self) -> Float[Tensor, "n n n"]:
+        slope = _greatest_within(self._slope, round(REACH / self.spacing))
+        return ((self.values - self.doubt) / slope).clamp(max=REACH)
+
+    @cached_property
+    def box(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+        """Lower and upper corner of the box outside which the field is positive; empty if it is so everywhere."""
+        inside = (_greatest_within(-self._clearance, 1) >= 0).nonzero()
+        if len(inside) == 0:
+            return self.values.new_ones(3), -self.values.new_ones(3)
+        return inside.amin(0) * self.spacing - 1, inside.amax(0) * self.spacing - 1
+
+
+def _nodes(cells: int, device: torch.device | str) -> Float[Tensor, "n n n 3"]:
+    axis = torch.linspace(-1, 1, cells + 1, device=device)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+
+
+def _between(values: Tensor) -> Tensor:
+    """Values at the nodes of a grid with twice as many cells."""
+    size = (2 * len(values) - 1,) * 3
+    return interpolate(values[None, None], size=size, mode="trilinear", align_corners=True)[0, 0]
+
+
+def _sample(values: Tensor, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+    # grid_sample counts axes from the last.
+    grid = points.flip(-1).to(values)[None, None, None]
+    return grid_sample(values[None, None], grid, padding_mode="border", align_corners=True)[0, 0, 0, 0]
+
+
+def _greatest_within(values: Float[Tensor, "n n n"], cells: int) -> Float[Tensor, "n n n"]:
+    for axis in range(3):
+        window, padding = [1, 1, 1], [0, 0, 0]
+        window[axis], padding[axis] = 2 * cells + 1, cells
+        values = max_pool3d(values[None], window, 1, padding)[0]
+    return values
