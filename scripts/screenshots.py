@@ -4,6 +4,7 @@ Trains on built-in samples, which takes some minutes on two cores; needs Chromiu
 the root of the repository: ``python -m scripts.screenshots``.
 """
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import tyro
 from tests.browser import choose, control, type_value, viewed
 from tests.conftest import run
 
-SIZE = 1000, 640
+SIZE = 600, 512
 """Of the scene, pixels."""
 
 
@@ -50,7 +51,7 @@ def audio(page: Any) -> None:
     type_value(page, "From, seconds", 0.1)
 
 
-SHOTS = {"shape": ("winner-sdf", "knot", 600, shape), "image": ("winner-image", "mandala", 600, image)}
+SHOTS = {"shape": ("winner-sdf", "knot", 400, shape), "image": ("winner-image", "mandala", 600, image)}
 SHOTS["audio"] = ("winner-audio", "bells", 600, audio)
 
 
@@ -59,16 +60,17 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     for name, (method, sample, steps, arrange) in SHOTS.items():
         config = arguments.runs.resolve() / sample / method / "run/config.yml"
-        if not config.is_file():
+        if not (config.parent / "metrics.json").is_file():
+            shutil.rmtree(config.parent, ignore_errors=True)
             train = ["ns-train", method, "--data", f"sample:{sample}", "--max-num-iterations", steps]
             train += ["--output-dir", arguments.runs.resolve(), "--timestamp", "run"]
             done = run(*train, cwd=".", timeout=3600)
             if done.returncode:
                 raise SystemExit(done.output)
         with viewed(["ns-viewer", "--load-config", config], arguments.runs / name, ".", SIZE) as page:
-            page.get_by_label("Max res").first.fill("1012")
-            page.get_by_label("Max res").first.press("Enter")
+            type_value(page, "Max res", 664)
             arrange(page)
+            page.mouse.move(10, 10)
             time.sleep(20)  # until the finest picture is there
             page.screenshot(path=arguments.output / f"viewer-{name}.png")
         print(arguments.output / f"viewer-{name}.png", flush=True)

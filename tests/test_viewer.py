@@ -52,12 +52,16 @@ def overlap(scene, grown=0.0):
 
 def compare_silhouettes(page):
     """Hold the fit's outline on the page against the target's, and both against geometry; returns both scenes."""
+
+    def agrees(scene):
+        shown, wanted = is_shown(scene), is_shown(target)
+        return (shown & wanted).sum() / (shown | wanted).sum() >= 0.97 and (scene != target).any()
+
+    # On a busy machine the page lowers its own resolution, and blurs outlines by a pixel or two.
     choose(page, "target")
-    target = wait_for(page, lambda scene: overlap(scene) > 0.96, "the target")
+    target = wait_for(page, lambda scene: overlap(scene) > 0.9, "the target")
     choose(page, "rgb")
-    fit = wait_for(page, lambda scene: overlap(scene) > 0.96 and (scene != target).any(), "the fit")
-    assert (is_shown(fit) & is_shown(target)).sum() / (is_shown(fit) | is_shown(target)).sum() >= 0.97
-    return fit, target
+    return wait_for(page, lambda scene: overlap(scene) > 0.9 and agrees(scene), "the fit, like the target"), target
 
 
 @needs_browser
@@ -70,7 +74,6 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
         def step():
             return int(re.search(r"Step: (\d+)", page.get_by_text(re.compile(r"Step: \d+")).inner_text())[1])
 
-        # While everything is busy the page itself lowers its resolution, so outlines are blurred.
         wait_for(page, lambda scene: overlap(scene) > 0.9, "the snowman", 120)
         before = step()
         # The slider's unit is the mesh's: a twentieth of the cube outside.

@@ -15,9 +15,6 @@ UNKNOWN = 4.0
 """Doubt about the first grid, of which nothing can be measured: more than the cube's diagonal."""
 REACH = 0.25
 """Farthest that a ray goes in one step: what lies within it is what a step's slope is measured over."""
-SAFETY = 1.0
-"""Part of the doubt that a refinement leaves: finer nodes interpolate a smooth field four times as well, and one with a
-kink twice as well."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,9 @@ class DistanceGrid:
     ) -> "DistanceGrid":
         """Measure a field from coarse to fine, evaluating anew only where its sign is in doubt, and next to that.
 
-        The doubt is measured, not assumed: how much a node's value differs from what the coarser grid led to expect. A
-        field that is rough, or has thin parts, is refined there as far as it goes and stays in doubt.
+        The doubt is measured, not assumed: how much values close by differ from what the coarser grid led to expect. A
+        finer grid interpolates twice as well about a kink, and four times as well where the field is smooth, so that is
+        on the safe side. Where a field is rough, or has thin parts, it is refined and stays in doubt.
 
         Args:
             function: the field's values at points of the cube, [m, 3].
@@ -59,7 +57,7 @@ class DistanceGrid:
             values = expected.clone()
             values[wanted] = function(_nodes(cells, device)[wanted])
             met = _greatest_within((values - expected).abs(), 1)
-            doubt = torch.where(wanted, SAFETY * met, doubt)
+            doubt = torch.where(wanted, met, doubt)
         return cls(values, doubt)
 
     def value(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:

@@ -30,7 +30,7 @@ LEAST_STEPS_PER_LOOK = 10
 """Steps, at least, between two looks at the figures that a model has in passing."""
 LINES_PER_RUN = 10
 """Progress lines of a run whose output is no terminal."""
-SHEET_PIXELS = 320
+SHEET_PIXELS = 256
 """Height of each of the views of a sheet."""
 
 

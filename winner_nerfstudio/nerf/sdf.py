@@ -217,8 +217,8 @@ class View:
         near, far = box_interval(self.origins, self.directions, *grid.box)
         if rays.nears is not None and rays.fars is not None:
             near, far = torch.maximum(near, rays.nears.reshape(-1)), torch.minimum(far, rays.fars.reshape(-1))
-        # Half a pixel, where the shape is; the first ray stands for all.
-        detail = float(rays.pixel_area[0, 0].sqrt() * self.origins[0].norm()) / 2
+        # A pixel, where the shape is; the first ray stands for all.
+        detail = float(rays.pixel_area[0, 0].sqrt() * self.origins[0].norm())
         hits = sphere_trace(model.above_level, gradient, grid, self.origins, self.directions, near, far, detail)
         normals = hits.gradient
         normals[hits.hit] = torch.nn.functional.normalize(normals[hits.hit], dim=-1)
