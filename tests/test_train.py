@@ -62,7 +62,7 @@ def test_a_run_leaves_its_figures_and_a_picture(trained):
     figures = figures_of(trained.config)
     assert set(figures) == FIGURES
     assert figures["iou"] > 0.9
-    assert (trained.config.parent / "target-fit.png").stat().st_size > 1000
+    assert (trained.config.parent / "target-fit-error.png").stat().st_size > 1000
     assert trained.config.parts[-4:-2] == ("ball", "winner-sdf")
 
 
