@@ -8,7 +8,7 @@ from PIL import Image
 
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
-from winner_nerfstudio.signals.shape import MARGIN, NEAR_SIGMAS, Mix, Shape, count_holes, load_shape
+from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
 
 from .meshes import sphere, sphere_with_holes, torn_box
 
@@ -190,7 +190,7 @@ def test_a_batch_mixes_surface_near_and_volume_in_any_order():
     # The sphere is a fine polyhedron: its distance is the sphere's within the faces' sagitta.
     np.testing.assert_allclose(values, np.linalg.norm(coords, axis=-1) - 0.9, atol=1e-3)
     assert (values == 0).mean() == pytest.approx(0.3, abs=1e-3)
-    assert (np.abs(values) < 4 * NEAR_SIGMAS[0]).mean() > 0.8
+    assert (np.abs(values) < 4 * Mix().sigmas[0]).mean() > 0.8
     first, second = np.abs(values[:20_000]), np.abs(values[20_000:])
     assert first.mean() == pytest.approx(second.mean(), rel=0.1)
 

@@ -1,8 +1,11 @@
+import mcubes
 import numpy as np
 import pytest
 import torch
+import trimesh
+from scipy.spatial import cKDTree
 
-from winner_nerfstudio.fields.surface import EmptySurfaceError, extract_surface
+from winner_nerfstudio.fields.surface import CLEARANCE, EmptySurfaceError, extract_surface
 
 
 def ball(radius, slope=1.0, center=(0.0, 0.0, 0.0)):
@@ -60,13 +63,117 @@ def test_a_level_that_leaves_the_cube_is_refused_with_the_largest_that_fits():
         extract_surface(ball(0.9), resolution=33, level=0.3)
 
 
-def test_the_field_is_evaluated_in_slabs():
-    sizes = []
+def dense_surface(function, resolution, level=0.0):
+    """Marching cubes over all samples, by a library that the product does not use for it."""
+    axis = torch.from_numpy(np.linspace(-1, 1, resolution, dtype=np.float32))
+    slabs = [torch.stack(torch.meshgrid(x[None], axis, axis, indexing="ij"), -1).reshape(-1, 3) for x in axis]
+    values = np.stack([function(slab).float().reshape(resolution, resolution).numpy() for slab in slabs]) - level
+    outside = np.ones(values.shape, bool)
+    outside[1:-1, 1:-1, 1:-1] = False
+    values[outside] = values[outside].clip(min=2 / (resolution - 1))
+    # As in the product, the surface keeps off the samples.
+    least = np.float32(CLEARANCE * 2 / (resolution - 1))
+    values = np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
+    vertices, faces = mcubes.marching_cubes(values.astype(np.float64), 0.0)
+    return trimesh.Trimesh(vertices * 2 / (resolution - 1) - 1, faces[:, ::-1], process=False)
+
+
+def assert_same_surface(sparse, dense, tolerance=1e-5):
+    for one, other in ((sparse, dense), (dense, sparse)):
+        assert cKDTree(one.vertices).query(other.vertices)[0].max() < 2 * tolerance
+    assert sparse.is_watertight
+
+
+def balls(radius, count, seed=0):
+    """Small islands all over the cube, apart from each other by far more than their size."""
+    centers = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, 3))
+    tree = cKDTree(centers)
+    return lambda x: torch.from_numpy(tree.query(x.double().numpy())[0][:, None] - radius)
+
+
+def tilted(thickness):
+    """A round sheet, tilted to all axes and thinner than a cell of the coarsest grid."""
+    normal = torch.tensor([0.3, 0.5, 0.8124], dtype=torch.float64)
+
+    def distance(x):
+        x = x.double()
+        along = x @ normal / normal.norm()
+        across = (x.square().sum(-1) - along**2).clamp(min=0).sqrt() - 0.8
+        edge = torch.stack([along.abs() - thickness / 2, across], -1)
+        return (edge.clamp(min=0).norm(dim=-1) + edge.amax(-1).clamp(max=0))[:, None]
+
+    return distance
+
+
+def bumps(width, count=60):
+    """A ball in a field that dips elsewhere: islands whose surroundings know little of them."""
+    tree = cKDTree(np.random.default_rng(1).uniform(-0.9, 0.9, (count, 3)))
+
+    def dip(x):
+        distance = torch.from_numpy(tree.query(x.double().numpy())[0][:, None])
+        return 1.5 * torch.exp(-(distance**2) / (2 * width**2))
+
+    return lambda x: ball(0.3)(x) - dip(x)
+
+
+def rough(x):
+    """What a network with too much noise makes of a ball: waves as steep as the distance itself, many islands."""
+    rng = np.random.default_rng(2)
+    waves = torch.from_numpy(rng.normal(size=(60, 3)) * 25)
+    phases = torch.from_numpy(rng.uniform(0, 2 * np.pi, 60))
+    return ball(0.5)(x) + 0.03 * torch.sin(x.double() @ waves.T + phases).sum(-1, keepdim=True)
+
+
+THIN = {
+    "islands": (balls(0.012, 200), (1.0,)),
+    "larger islands": (balls(0.02, 50), (0.3, 4.0)),
+    "thin sheet": (tilted(0.01), (1.0,)),
+    "sheet": (tilted(0.02), (0.3, 4.0)),
+    "narrow dips": (bumps(0.03), (1.0,)),
+    "dips": (bumps(0.05), (0.3, 4.0)),
+    "rough": (rough, (1.0,)),
+}
+
+
+@pytest.mark.parametrize("name, slope", [(name, slope) for name in THIN for slope in THIN[name][1]])
+def test_nothing_is_lost_by_looking_only_where_the_surface_can_be(name, slope):
+    function, _ = THIN[name]
+    evaluated = [0]
 
     def counted(x):
-        sizes.append(len(x))
-        return ball(0.5)(x)
+        evaluated[0] += len(x)
+        return slope * function(x)
 
-    extract_surface(counted, resolution=40)
-    assert max(sizes) == 40 * 40
-    assert sum(sizes) == 40**3
+    sparse = extract_surface(counted, resolution=200)
+    assert_same_surface(sparse, dense_surface(lambda x: slope * function(x), 200))
+    # Not by looking everywhere, unless there is something everywhere.
+    assert name == "rough" or evaluated[0] < 200**3 / 3
+
+
+def test_a_surface_that_is_found_in_part_is_followed_to_its_end():
+    # Where the rod is thin, each cell of the coarsest grid takes it for farther away than it is.
+    def rod(x):
+        radius = 0.002 + 0.2 * (x[:, :1] < -0.5)
+        distance = (x[:, 1:] - 0.0123).norm(dim=-1, keepdim=True) - radius
+        return torch.maximum(distance, x[:, :1].abs() - 0.8).clamp(max=0.003)
+
+    sparse = extract_surface(rod, resolution=257)
+    assert_same_surface(sparse, dense_surface(rod, 257))
+
+
+def test_evaluations_grow_as_the_surface_does():
+    counts = []
+    for resolution in (128, 256, 512):
+        evaluated = []
+
+        def counted(x, evaluated=evaluated):
+            evaluated.append(len(x))
+            return ball(0.6)(x)
+
+        mesh = extract_surface(counted, resolution)
+        counts.append(sum(evaluated))
+        assert mesh.is_watertight
+        assert mesh.body_count == 1
+        assert max(evaluated) <= 1 << 15
+    assert counts[2] < 512**3 / 40
+    assert (counts[2] - counts[1]) / (counts[1] - counts[0]) == pytest.approx(4, rel=0.15)

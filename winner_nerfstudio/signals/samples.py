@@ -59,6 +59,31 @@ def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200
     return _torus_grid(vertices)
 
 
+def cog(teeth: int = 14, thickness: float = 0.5) -> "trimesh.Trimesh":
+    """A cog wheel with a splined hole: nothing but planes and sharp edges, convex and concave.
+
+    Args:
+        teeth: around the wheel, and as many slots around the hole.
+        thickness: of the wheel, in its radii.
+    """
+    import trimesh
+
+    corner = np.arange(4 * teeth)
+    angle, tooth = corner * np.pi / (2 * teeth), corner % 4 < 2
+    directions = np.stack([np.cos(angle), np.sin(angle)], -1)
+    rims = [np.where(tooth, 1.0, 0.8)[:, None] * directions, np.where(tooth, 0.4, 0.3)[:, None] * directions]
+    vertices = np.concatenate([np.c_[rim, np.full(len(rim), z)] for z in (-thickness / 2, thickness / 2) for rim in rims])
+    after = (corner + 1) % len(corner)
+    # Outer and inner rim below, outer and inner rim above.
+    below, inner_below, above, inner_above = (
+        (corner + ring * len(corner), after + ring * len(corner)) for ring in range(4)
+    )
+    faces = []
+    for (a, b), (c, d) in [(below, above), (above, inner_above), (inner_above, inner_below), (inner_below, below)]:
+        faces += [np.stack([a, b, d], -1), np.stack([a, d, c], -1)]
+    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+
+
 def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> "trimesh.Trimesh":
     """A sphere with evenly spread rounded spikes.
 
@@ -159,7 +184,12 @@ def sample(table: Mapping[str, Callable[[], Made]], source: str, what: str) -> M
     return table[name]()
 
 
-SHAPES: dict[str, Callable[[], "trimesh.Trimesh"]] = {"gyroid-ball": gyroid_ball, "knot": knot, "urchin": urchin}
+SHAPES: dict[str, Callable[[], "trimesh.Trimesh"]] = {
+    "cog": cog,
+    "gyroid-ball": gyroid_ball,
+    "knot": knot,
+    "urchin": urchin,
+}
 """The built-in shapes by the name that follows ``sample:`` on the command line."""
 IMAGES: dict[str, Callable[[], ndarray]] = {"mandala": mandala, "weave": weave}
 """The built-in pictures."""

@@ -23,8 +23,6 @@ MARGIN = 0.1
 """Part of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
 WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
-NEAR_SIGMAS = (0.05, 0.01)
-"""Standard deviations, in unit-cube lengths, of the offsets that make near-surface samples; half of them each."""
 CENTROID_GRID = 64
 """Samples per axis of the distance grid that the spectral centroid is measured on."""
 QUERY_BLOCK = 1 << 18
@@ -37,17 +35,21 @@ class Mix:
 
     Attributes:
         surface: on the surface, uniformly by area.
-        near: off the surface by Gaussian offsets of `NEAR_SIGMAS`.
+        near: off the surface by Gaussian offsets.
+        sigmas: their standard deviations, unit-cube lengths; as many points for each.
     """
 
     surface: float = 0.3
     near: float = 0.5
+    sigmas: tuple[float, ...] = (0.05, 0.01)
 
     def __post_init__(self) -> None:
         if not (self.surface >= 0 and self.near >= 0 and self.surface + self.near <= 1):
             raise ValueError(
                 f"surface={self.surface} and near={self.near} must be fractions of a batch: not negative, sum at most 1"
             )
+        if not self.sigmas or not all(0 < sigma < float("inf") for sigma in self.sigmas):
+            raise ValueError(f"sigmas={self.sigmas} must be positive lengths of the unit cube, at least one")
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,15 +209,18 @@ class Shape:
         Time and memory grow with `count`, not with the mesh. Float32.
         """
         on, near = round(count * self.mix.surface), round(count * self.mix.near)
-        surface, _ = self.sample_surface(rng, on + near)
-        sigma = np.resize(NEAR_SIGMAS, near)[:, None]
+        surface, surface_normals = self.sample_surface(rng, on + near)
+        sigma = np.resize(self.mix.sigmas, near)[:, None]
         offset = surface[on:] + rng.standard_normal((near, 3)) * sigma
         volume = rng.uniform(-1, 1, (count - on - near, 3))
         off_surface = np.concatenate([np.clip(offset, -1, 1), volume])
         coords = np.concatenate([surface[:on], off_surface])
         values = np.concatenate([np.zeros(on), self.signed_distance(off_surface)])
+        normals = np.zeros((count, 3))
+        normals[:on] = surface_normals[:on]
         order = rng.permutation(count)
-        return {"coords": coords[order].astype(np.float32), "values": values[order, None].astype(np.float32)}
+        samples = {"coords": coords, "values": values[:, None], "normals": normals}
+        return {name: drawn[order].astype(np.float32) for name, drawn in samples.items()}
 
     def _has_inside(self) -> bool:
         # Just beneath the surface, which finds thin walls as well; an open sheet has one half there, give or take.
