@@ -16,8 +16,8 @@ BELOW = {
     "signals": {"signals", "winner"},
     "fields": {"fields", "networks", "signals", "winner"},
     "metrics": {"metrics", "fields", "signals"},
-    "export": {"export", "fields", "signals", "files"},
-    "nerf": {"nerf", "export", "fields", "metrics", "networks", "signals", "winner", "files"},
+    "export": {"export", "fields", "signals", "files", "colors"},
+    "nerf": {"nerf", "export", "fields", "metrics", "networks", "signals", "winner", "files", "colors"},
     "cli": {"cli", "export", "fields", "signals"},
 }
 

@@ -1,11 +1,12 @@
 """Take a fitted result away as a file of an ordinary kind."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import tyro
 
@@ -49,7 +50,7 @@ class Export:
 class Mesh(Export):
     """Write the surface of a fitted shape as a mesh, in the input's units, position and orientation.
 
-    The original mesh is not needed. Evaluates resolution^3 points, slab by slab. Writes .ply, .obj, .stl or .glb.
+    The original mesh is not needed. Evaluates the field only where its surface can be. Writes .ply, .obj, .stl or .glb.
     """
 
     resolution: int = 256
@@ -58,6 +59,18 @@ class Mesh(Export):
     """Signed distance of the surface, in the units of the output; above 0 it lies outside the shape."""
     normalized: bool = False
     """Stay in the network's cube [-1, 1]^3."""
+    components: Literal["keep", "largest", "min-volume"] = "keep"
+    """Which pieces of the surface to keep: all, the largest, or those of some size beside the largest."""
+    min_volume: float = 1e-3
+    """With --components min-volume: the least that is kept, as a part of the largest piece's volume."""
+    simplify: int | None = None
+    """Faces, at most, to be left by quadric decimation."""
+    colors: Literal["none", "curvature", "error"] = "none"
+    """Colour the vertices by mean curvature, or by signed distance from --target."""
+    color_range: float | None = None
+    """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
+    target: Path | None = None
+    """With --colors error: the mesh to compare with, in the coordinates in which it was fitted."""
 
     def run(self) -> str:
         """Export; returns what to tell the user.
@@ -66,21 +79,39 @@ class Mesh(Export):
             ValueError: options, run or surface that won't do, said in one line.
             OSError: the output cannot be written.
         """
-        from ..export.mesh import export_mesh, loses_detail
+        from ..export.mesh import Finish, export_mesh, loses_detail
+        from ..signals.shape import load_shape
 
+        if (self.colors == "error") != (self.target is not None):
+            raise ValueError("--colors error and --target go together: give both or neither")
+        finish = Finish(
+            self.components,
+            self.min_volume,
+            self.simplify,
+            self.colors,
+            self.color_range,
+            None if self.target is None else load_shape(self.target),
+        )
         with self.progress() as progress:
-            mesh = export_mesh(self.field(), self.output, self.resolution, self.level, self.normalized, progress)
+            done = export_mesh(
+                self.field(), self.output, self.resolution, self.level, self.normalized, finish, progress
+            )
+        mesh = done.mesh
         if loses_detail(mesh, self.output):
             print(
                 f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj keeps"
                 " every digit",
                 file=sys.stderr,
             )
-        closed, pieces = "closed" if mesh.is_watertight else "not closed", mesh.body_count
-        return (
-            f"{self.output}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {closed}, in {pieces}"
-            f" piece{'s' * (pieces != 1)}"
+        closed = "closed" if mesh.is_watertight else "not closed"
+        dropped = f" of {done.found}" if done.found > done.pieces else ""
+        told = (
+            f"{self.output}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {closed}, in"
+            f" {done.pieces}{dropped} piece{'s' * (done.found != 1)}"
         )
+        if done.color_range is not None:
+            told += f"; blue to red is {self.colors} from {-done.color_range:.3g} to {done.color_range:.3g}"
+        return told
 
 
 @dataclass
@@ -133,8 +164,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh, "image": Image, "audio"
 """What can be exported, by the name of the subcommand."""
 
 
+def interrupt(signal_number: int, frame: object) -> NoReturn:
+    """Treat a request to end as Ctrl-C, so that what is being written is cleared away."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point of ``winner-export``; status 1 and one line where the user's request cannot be met."""
+    signal.signal(signal.SIGTERM, interrupt)
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="winner-export", description=__doc__)
     try:
         print(command.run())
@@ -142,6 +179,9 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except MemoryError:
         sys.exit(f"error: {command.output}: the result does not fit into memory; export fewer points")
+    except KeyboardInterrupt:
+        print(f"interrupted: {command.output} was not written", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

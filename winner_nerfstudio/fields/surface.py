@@ -21,7 +21,7 @@ SAFETY = 1.25
 CLEARANCE = 1e-3
 """Least distance of a vertex from a grid sample, in cells: what keeps vertices apart, also in single precision."""
 DOUBT = 2.0
-"""How much farther from what its corners lead to expect a field may be within a cell than it was within a coarser one."""
+"""How much farther from what its corners lead to expect a field may be within a cell than in that of twice the size."""
 NEWTON_STEPS = 3
 CLOSE_ENOUGH = 1e-6
 """To the level, unit-cube lengths: about what single precision resolves."""
@@ -56,10 +56,10 @@ def extract_surface(
     edges, one vertex per crossed edge, so that nothing need be welded). But they are evaluated from coarse to fine, and
     only in cells that the surface can cross. Two bounds say which those are, both measured. The field may rise between
     corners `SAFETY` times as steeply as it was found to do in the cell, in the coarser cells that hold it, and around
-    it on the coarsest grid. And it may be `DOUBT` times as far from what corners lead to expect as it was in the cell of
-    twice the size. What is found is followed: a cell that the surface leaves through one of its sides has a neighbour
-    there, whatever was thought of it. Time and memory grow with the area, as resolution^2, but for the coarsest grid of
-    about `COARSEST`^3 cells.
+    it on the coarsest grid. And it may be `DOUBT` times as far from what corners lead to expect as it was in the cell
+    of twice the size. What is found is followed: a cell that the surface leaves through one of its sides has a
+    neighbour there, whatever was thought of it. Time and memory grow with the area, as resolution^2, but for the
+    coarsest grid of about `COARSEST`^3 cells.
 
     The outermost samples count as outside: a surface that leaves the cube is closed at its walls.
 
@@ -107,7 +107,13 @@ def extract_surface(
     return samples.mesh(cells[_is_crossed(values)])
 
 
-def pull_onto_level(mesh: trimesh.Trimesh, field: Field, level: float, spacing: float) -> trimesh.Trimesh:
+def pull_onto_level(
+    mesh: trimesh.Trimesh,
+    field: Field,
+    level: float,
+    spacing: float,
+    progress: Callable[[float], None] = lambda part: None,
+) -> trimesh.Trimesh:
     """The mesh with its vertices on the level by Newton's method along the gradient, and with the field's normals.
 
     A step that brings a vertex no closer, or takes it farther than `MOST_MOVED` cells from where it was, is not taken.
@@ -118,22 +124,26 @@ def pull_onto_level(mesh: trimesh.Trimesh, field: Field, level: float, spacing: 
         field: what it is the surface of.
         level: the value to end at.
         spacing: a cell's width.
+        progress: called with the part done, 0 to 1.
 
     Returns:
         A mesh of the same faces, its vertex normals the field's unit gradients.
     """
     start = torch.from_numpy(np.asarray(mesh.vertices, np.float32))
     places, normals = start.clone(), torch.from_numpy(mesh.vertex_normals.astype(np.float32))
-    active = (start.abs() < 1 - 1.5 * spacing).all(-1).nonzero()[:, 0]
-    for _ in range(NEWTON_STEPS):
-        value, gradient = (found.cpu() for found in field.value_and_gradient(places[active]))
-        value -= level
-        normals[active] = torch.nn.functional.normalize(gradient, dim=-1)
-        tried = places[active] - (value / gradient.square().sum(-1).clamp(min=1e-12))[:, None] * gradient
-        off = field.evaluate(tried)[:, 0].cpu().sub_(level).abs()
-        better = (off < value.abs()) & ((tried - start[active]).norm(dim=-1) <= MOST_MOVED * spacing)
-        places[active[better]] = tried[better]
-        active = active[better & (off > CLOSE_ENOUGH)]
+    within = (start.abs() < 1 - 1.5 * spacing).all(-1).nonzero()[:, 0]
+    for active in within.split(8 * BLOCK):
+        progress(int(active[0]) / len(start))
+        for _ in range(NEWTON_STEPS):
+            value, gradient = (found.cpu() for found in field.value_and_gradient(places[active]))
+            value -= level
+            normals[active] = torch.nn.functional.normalize(gradient, dim=-1)
+            tried = places[active] - (value / gradient.square().sum(-1).clamp(min=1e-12))[:, None] * gradient
+            off = field.evaluate(tried)[:, 0].cpu().sub_(level).abs()
+            better = (off < value.abs()) & ((tried - start[active]).norm(dim=-1) <= MOST_MOVED * spacing)
+            places[active[better]] = tried[better]
+            active = active[better & (off > CLOSE_ENOUGH)]
+    progress(1.0)
     return trimesh.Trimesh(places.double().numpy(), mesh.faces, vertex_normals=normals.double().numpy(), process=False)
 
 

@@ -35,7 +35,7 @@ class ExportMesh(ViewerControl):
         super()._setup(viewer)
         gui = self.viser_server.gui
         with gui.add_folder("Export"):
-            hint = "Samples per axis; twice as many take eight times as long"
+            hint = "Samples per axis; twice as many take four times as long"
             self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
             self.button = gui.add_button("Export mesh now")
             self.bar = gui.add_progress_bar(0.0, visible=False)
@@ -68,7 +68,7 @@ class ExportMesh(ViewerControl):
                 self.note.content = f"{part:.0%} of {resolution}³ samples, {now - started:.0f} s"
 
         try:
-            mesh = export_mesh(field, output, resolution, level, progress=progress)
+            mesh = export_mesh(field, output, resolution, level, progress=progress).mesh
             self.note.content = f"Wrote `{output}`: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
         except (ValueError, OSError, MemoryError) as error:
             self.note.content = f"Not written: {error or 'out of memory'}"

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from .. import colors
 from ..fields.distance_grid import DistanceGrid
 
 BACKGROUND = 1.0
@@ -54,17 +55,17 @@ def shade(
         style: "soft" is light from the sky and a lamp, "headlight" from where one stands, "stripes" the reflection of a
             striped sky, which shows how smooth the surface is.
     """
-    colors = torch.full_like(origins, BACKGROUND)
+    shaded = torch.full_like(origins, BACKGROUND)
     if not seen.hit.any():
-        return colors
+        return shaded
     normals, directions = seen.normals[seen.hit], directions[seen.hit]
     facing = (normals * directions).sum(-1, keepdim=True)
     if style == "headlight":
-        colors[seen.hit] = facing.abs() * facing.new_tensor(CLAY)
+        shaded[seen.hit] = facing.abs() * facing.new_tensor(CLAY)
     elif style == "stripes":
         mirrored = directions - 2 * facing * normals
         height = torch.acos((mirrored @ up).clamp(-1, 1))[:, None] / math.pi
-        colors[seen.hit] = (0.55 + 0.4 * torch.tanh(4 * torch.sin(2 * math.pi * STRIPES * height))).expand(-1, 3)
+        shaded[seen.hit] = (0.55 + 0.4 * torch.tanh(4 * torch.sin(2 * math.pi * STRIPES * height))).expand(-1, 3)
     else:
         ahead = torch.nn.functional.normalize(directions.mean(0), dim=0)
         right = torch.nn.functional.normalize(torch.linalg.cross(ahead, up) + 1e-6, dim=0)
@@ -75,8 +76,8 @@ def shade(
         ambient = sky * sky.new_tensor(SKY) + (1 - sky) * sky.new_tensor(GROUND)
         direct = (normals @ (lamp / lamp.norm()))[:, None].clamp(min=0)
         light = 0.72 * openness(points, normals, grid)[:, None] * ambient + 0.5 * direct
-        colors[seen.hit] = (light * light.new_tensor(CLAY)).clamp(0, 1)
-    return colors
+        shaded[seen.hit] = (light * light.new_tensor(CLAY)).clamp(0, 1)
+    return shaded
 
 
 def openness(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], grid: DistanceGrid) -> Float[Tensor, " n"]:
@@ -90,10 +91,7 @@ def openness(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], grid: 
 
 def diverging(values: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
     """Colours of values in [-1, 1]: blue below, grey at zero, red above."""
-    import matplotlib
-
-    colors = matplotlib.colormaps["coolwarm"]((values.clamp(-1, 1).cpu().numpy() + 1) / 2)[..., :3]
-    return torch.from_numpy(colors.astype(np.float32)).to(values.device)
+    return torch.from_numpy(colors.diverging(values.cpu().numpy())).to(values.device)
 
 
 def round_length(length: float) -> float:
@@ -102,7 +100,7 @@ def round_length(length: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))
 
 
-def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str, unit: str = "") -> Float[Tensor, "h w 3"]:
+def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str) -> Float[Tensor, "h w 3"]:
     """A picture with a bar of the `diverging` colours for -`reach` to `reach` in its corner; a small one as it is."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -122,5 +120,5 @@ def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str, unit:
     draw.text((left + length / 2, top - size * 0.4), title, (60, 60, 60), font, anchor="ms")
     for part, label in ((0, f"{-reach:g}"), (0.5, "0"), (1, f"{reach:+g}")):
         place = (left + part * length, top + thickness + size * 1.4)
-        draw.text(place, label + unit, (60, 60, 60), font, anchor="ms")
+        draw.text(place, label, (60, 60, 60), font, anchor="ms")
     return torch.from_numpy(np.asarray(pixels).astype(np.float32) / 255).to(picture.device)

@@ -72,7 +72,9 @@ def cog(teeth: int = 14, thickness: float = 0.5) -> "trimesh.Trimesh":
     angle, tooth = corner * np.pi / (2 * teeth), corner % 4 < 2
     directions = np.stack([np.cos(angle), np.sin(angle)], -1)
     rims = [np.where(tooth, 1.0, 0.8)[:, None] * directions, np.where(tooth, 0.4, 0.3)[:, None] * directions]
-    vertices = np.concatenate([np.c_[rim, np.full(len(rim), z)] for z in (-thickness / 2, thickness / 2) for rim in rims])
+    vertices = np.concatenate(
+        [np.c_[rim, np.full(len(rim), z)] for z in (-thickness / 2, thickness / 2) for rim in rims]
+    )
     after = (corner + 1) % len(corner)
     # Outer and inner rim below, outer and inner rim above.
     below, inner_below, above, inner_above = (
