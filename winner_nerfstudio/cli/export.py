@@ -55,8 +55,9 @@ class Mesh(Export):
 
     resolution: int = 256
     """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
-    level: float = 0.0
-    """Signed distance of the surface, in the units of the output; above 0 it lies outside the shape."""
+    level: float | None = None
+    """Signed distance of the surface, in the units of the output; above 0 it lies outside the shape. If left out 0, or
+    half a shell's thickness where a distance without sign was fitted."""
     normalized: bool = False
     """Stay in the network's cube [-1, 1]^3."""
     components: Literal["keep", "largest", "min-volume"] = "keep"

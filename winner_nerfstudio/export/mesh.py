@@ -85,7 +85,7 @@ def export_mesh(
     field: Field,
     output: Path,
     resolution: int = 256,
-    level: float = 0.0,
+    level: float | None = None,
     normalized: bool = False,
     finish: Finish | None = None,
     progress: Callable[[float], None] = lambda part: None,
@@ -98,7 +98,8 @@ def export_mesh(
         field: of kind "sdf".
         output: the file, with a suffix of `SUFFIXES`; folders on its way are made.
         resolution: samples per axis of [-1, 1]^3.
-        level: signed distance of the surface, in the units of the output.
+        level: signed distance of the surface, in the units of the output; if None 0, or half a shell's thickness where
+            the distance has no sign.
         normalized: stay in [-1, 1]^3 instead of going back to the input's coordinates.
         finish: what is done to the mesh; nothing if None.
         progress: called with the part done, 0 to 1.
@@ -119,11 +120,12 @@ def export_mesh(
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
     way = field.normalization
     scale = 1.0 if normalized else way.scale
-    mesh = extract_surface(field.evaluate, resolution, level * scale, lambda part: progress(_EXTRACTING * part))
+    unit_level = field.record.get("level", 0.0) if level is None else level * scale
+    mesh = extract_surface(field.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
     mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
     spacing = 2 / (resolution - 1)
     mesh = pull_onto_level(
-        mesh, field, level * scale, spacing, lambda part: progress(_EXTRACTING + (1 - _EXTRACTING) * part)
+        mesh, field, unit_level, spacing, lambda part: progress(_EXTRACTING + (1 - _EXTRACTING) * part)
     )
     if finish.simplify is not None and finish.simplify < len(mesh.faces):
         mesh = simplified(mesh, finish.simplify, field)

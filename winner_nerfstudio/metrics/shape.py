@@ -31,22 +31,25 @@ class Quick(NamedTuple):
     Attributes:
         points: in the shape's bounding box, [n, 3].
         inside: whether they lie inside, [n].
+        level: the distance below which the fit is inside.
     """
 
     points: Float[Tensor, "n 3"]
     inside: Bool[ndarray, " n"]
+    level: float
 
 
 def quick_points(shape: Shape) -> Quick:
     """`QUICK_POINTS` of them, the same every time."""
     lower, upper = shape.mesh.bounds
     points = np.random.default_rng(_SEED).uniform(lower, upper, (QUICK_POINTS, 3)).astype(np.float32)
-    return Quick(torch.from_numpy(points), shape.inside(points))
+    return Quick(torch.from_numpy(points), shape.inside(points), shape.level)
 
 
 def quick_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], quick: Quick) -> dict[str, float]:
     """``iou`` of the insides over a few points; within half a percent of the true one, at 0.9 and above."""
-    return {"iou": intersection_over_union(function(quick.points)[:, 0].cpu().numpy() < 0, quick.inside)}
+    inside = function(quick.points)[:, 0].cpu().numpy() < quick.level
+    return {"iou": intersection_over_union(inside, quick.inside)}
 
 
 def intersection_over_union(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> float:
@@ -62,13 +65,13 @@ def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1
         shape: what was to be fitted.
 
     Returns:
-        ``iou``: intersection over union of the insides, against the true sign;
+        ``iou``: intersection over union of the insides, or of the shells where there is no sign;
         ``sdf_error_near`` and ``sdf_error_far``: mean absolute error, in parts of the diagonal, where the true distance
         is below or above `NEAR`.
     """
     rng = np.random.default_rng(_SEED)
     volume = rng.uniform(-1, 1, (VOLUME_POINTS, 3))
-    a, b = _values(function, volume) < 0, shape.inside(volume)
+    a, b = _values(function, volume) < shape.level, shape.inside(volume)
     surface, _ = shape.sample_surface(rng, DISTANCE_POINTS)
     points = np.concatenate([volume[:DISTANCE_POINTS], surface + rng.normal(0, NEAR / 2, surface.shape)]).clip(-1, 1)
     truth, fitted = shape.signed_distance(points), _values(function, points)
@@ -84,8 +87,8 @@ def surface_figures(fitted: trimesh.Trimesh, shape: Shape) -> dict[str, float]:
     """Figures of an extracted surface against the true one, from `SURFACE_POINTS` points on each, point to surface.
 
     Args:
-        fitted: a mesh in the unit cube.
-        shape: what was to be fitted.
+        fitted: a mesh in the unit cube, at the shape's level.
+        shape: what was to be fitted; if it has no sign, the surface is that of a shell about it.
 
     Returns:
         ``distance_to_target`` and ``distance_to_fit``: mean distance from the fitted surface to the true one and back;
@@ -119,7 +122,12 @@ def _values(function: Callable[[Tensor], Tensor], points: ndarray) -> ndarray:
 
 
 def _one_way(rng: np.random.Generator, source: Shape, target: Shape) -> tuple[ndarray, ndarray]:
-    """Distances and |cosines| of normals from points on `source` to the nearest points on `target`."""
+    """Distances and |cosines| of normals from points on `source` to the nearest points on `target`.
+
+    Of a shape without sign the surface is that of its shell, half of it to either side.
+    """
     points, normals = source.sample_surface(rng, SURFACE_POINTS)
+    if not source.signed:
+        points = points + source.level * rng.choice([-1, 1], len(points))[:, None] * normals
     squared, face, _ = target.closest(points)
-    return np.sqrt(squared), np.abs((normals * target.face_normals[face]).sum(-1))
+    return np.abs(np.sqrt(squared) - target.level), np.abs((normals * target.face_normals[face]).sum(-1))

@@ -112,6 +112,9 @@ class ShapeDataParserConfig(DataParserConfig):
     """Part of the training points that lie on the surface."""
     near_fraction: float = 0.5
     """Part of the training points that lie near the surface; the rest fills the cube."""
+    sign: Literal["auto", "watertight", "winding", "unsigned"] = "auto"
+    """How inside and outside are told apart: by a closed surface only, by the winding number, which closes holes, or
+    not at all, for open surfaces; auto takes the first that will do."""
     up: Literal["x", "y", "z"] = "y"
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
 
@@ -141,7 +144,7 @@ class ShapeDataParser(SignalDataParser):
             mix = Mix(self.config.surface_fraction, self.config.near_fraction)
         except ValueError as error:
             raise SignalError(f"shape-data: {error}") from None
-        return load_once(load_shape, self.config.data, mix)
+        return load_once(load_shape, self.config.data, mix, self.config.sign)
 
 
 @dataclass

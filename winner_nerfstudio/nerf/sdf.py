@@ -86,7 +86,12 @@ class SDFModel(SignalModel):
         scale = self.signal.normalization.scale
         most = float(f"{LARGEST_LEVEL / scale:.2g}")
         self.iso_level = ViewerSlider(
-            "Iso level", 0.0, -most, most, most / 100, hint="Which distance from the surface to show, in its units"
+            "Iso level",
+            self.signal.level / scale,
+            -most,
+            most,
+            most / 100,
+            hint="Which distance from the surface to show, in its units",
         )
         self.shading = ViewerDropdown("Shading", SHADINGS[0], list(SHADINGS), hint="Light of rgb and target")
         self.slice_axis = ViewerDropdown("Slice axis", "z", ["x", "y", "z"], hint="What the plane of sdf-slice cuts")
@@ -161,12 +166,14 @@ class SDFModel(SignalModel):
 
     def evaluate(self, signal: "Shape") -> dict[str, float]:  # type: ignore[override]
         """Volume figures, and those of the surface extracted at `eval_resolution` where there is one."""
-        from ..fields.surface import EmptySurfaceError, extract_surface
+        from ..fields.surface import EmptySurfaceError, extract_surface, pull_onto_level
         from ..metrics.shape import surface_figures, volume_figures
 
-        figures = volume_figures(self.field.evaluate, signal)
+        figures, resolution = volume_figures(self.field.evaluate, signal), self.config.eval_resolution
         with suppress(EmptySurfaceError):  # iou is 0 then, and there is no surface to measure
-            figures |= surface_figures(extract_surface(self.field.evaluate, self.config.eval_resolution), signal)
+            surface = extract_surface(self.field.evaluate, resolution, signal.level)
+            surface = pull_onto_level(surface, self.field, signal.level, 2 / (resolution - 1))
+            figures |= surface_figures(surface, signal)
         return figures
 
     @cached_property

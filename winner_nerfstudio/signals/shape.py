@@ -1,10 +1,10 @@
-"""A closed or nearly closed surface as a target: its signed distance, its samples and its way back."""
+"""A surface as a target: its distance, signed where it has an inside, its samples and its way back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import igl
 import numpy as np
@@ -25,8 +25,20 @@ WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
 CENTROID_GRID = 64
 """Samples per axis of the distance grid that the spectral centroid is measured on."""
+SHELL = 0.01
+"""Distance at which a surface without an inside is shown and written, unit-cube lengths: half a shell's thickness."""
+SIDE = 1e-4
+"""How far off a face it is asked whether that is inside, unit-cube lengths."""
+FINEST_CUT = 0.005
+"""Length, unit cube, down to which faces are cut that lie inside the shape in part."""
+PROBES = 1 << 12
+"""Places of a surface at which it is asked what it bounds."""
 QUERY_BLOCK = 1 << 18
 """Points per distance query: what bounds the memory of a query, about 50 MB."""
+
+
+Sign = Literal["auto", "watertight", "winding", "unsigned"]
+"""How inside and outside are told apart: see `Shape.from_mesh`."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +64,37 @@ class Mix:
             raise ValueError(f"sigmas={self.sigmas} must be positive lengths of the unit cube, at least one")
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """What a surface is.
+
+    Attributes:
+        has_inside: whether any of it has an inside.
+        is_body: whether it bounds a body for the most part: then its sides' winding numbers are 0 and 1, which in the
+            middle of a flat sheet are -1/2 and 1/2.
+        has_inner: whether some of it has the inside on both sides.
+    """
+
+    has_inside: bool
+    is_body: bool
+    has_inner: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A surface in the cube [-1, 1]^3 with a signed distance (negative inside) and a way back to the world.
+    """A surface in the cube [-1, 1]^3 with a distance (negative inside, if it has one) and a way back to the world.
 
     Build one with `load_shape` or `Shape.from_mesh`.
 
     Attributes:
         name: of the file or sample.
-        mesh: the welded surface in unit-cube coordinates, faces wound outwards.
+        mesh: the welded surface in unit-cube coordinates, faces wound outwards; what lies inside the shape is left out.
         normalization: the way from the input's coordinates to the cube's.
         holes: boundary loops of the welded surface; 0 means closed.
         repairs: what was changed on the way in, for the user to read.
         mix: where training samples are drawn.
+        signed: whether it has an inside; distances are positive on both sides if it has not.
+        solid: what winding numbers are taken from, if that is not `mesh`.
     """
 
     kind: ClassVar[str] = "sdf"
@@ -79,18 +109,25 @@ class Shape:
     holes: int
     repairs: tuple[str, ...] = ()
     mix: Mix = field(default_factory=Mix)
+    signed: bool = True
+    solid: trimesh.Trimesh | None = None
 
     @classmethod
-    def from_mesh(cls, mesh: trimesh.Trimesh, name: str = "mesh", mix: Mix | None = None) -> "Shape":
+    def from_mesh(
+        cls, mesh: trimesh.Trimesh, name: str = "mesh", mix: Mix | None = None, sign: Sign = "auto"
+    ) -> "Shape":
         """Check, normalise, weld and orient a mesh.
 
         Args:
             mesh: any triangle mesh, in its own units; it is not changed.
             name: what messages call it.
             mix: where training samples are drawn.
+            sign: "watertight" takes closed surfaces only, "winding" closes holes by the generalised winding number,
+                "unsigned" fits the distance from either side, as open surfaces want it; "auto" takes the first of
+                these that will do.
 
         Raises:
-            SignalError: no faces, vertices that are not finite, no area, or nothing enclosed.
+            SignalError: no faces, vertices that are not finite, no area, or a sign that cannot be told as asked for.
         """
         vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
         if len(faces) == 0:
@@ -107,19 +144,33 @@ class Shape:
         unit, repairs = _weld(normalization.to_unit(vertices), faces)
         if len(unit.faces) == 0 or not unit.area > 1e-12:
             raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
-        repairs += _orient(unit)
+        repairs += _single_precision(vertices)
+        if sign != "unsigned":
+            repairs += _orient(unit)
         shape = cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())
-        if not shape._has_inside():
+        if sign == "watertight" and not shape.closed:
             raise SignalError(
-                f"{name}: the surface encloses no volume, so it has no inside; a closed mesh, or one with small holes,"
-                " is needed"
+                f"{name}: {shape.holes} hole{'s' * (shape.holes != 1)}, so it is not watertight; close"
+                f" {'them' if shape.holes != 1 else 'it'}, or use --sign winding"
             )
-        return shape
+        if sign == "unsigned" or (sign == "auto" and not shape._probed.is_body):
+            return replace(shape, signed=False)
+        if not shape._probed.has_inside:
+            raise SignalError(
+                f"{name}: the surface encloses no volume, so it has no inside; use --sign unsigned, or a closed mesh or"
+                " one with small holes"
+            )
+        return shape._without_what_is_inside()
 
     @property
     def record(self) -> dict[str, Any]:
-        """Nothing: a mesh is written from the field and its normalisation alone."""
-        return {}
+        """What the surface is but for the zero level; a mesh is written from the field and its normalisation alone."""
+        return {} if self.signed else {"level": self.level}
+
+    @property
+    def level(self) -> float:
+        """The distance whose surface stands for the shape, unit-cube lengths: 0, or half a shell's thickness."""
+        return 0.0 if self.signed else SHELL
 
     @property
     def closed(self) -> bool:
@@ -142,22 +193,27 @@ class Shape:
 
     def describe(self) -> list[str]:
         """What the user should know of the input, a line each: size, holes, sign policy, repairs."""
-        policy = (
-            "closed surface; sign from the winding number"
-            if self.closed
-            else f"{self.holes} hole{'s' * (self.holes != 1)}; sign from the generalised winding number, which closes"
-            " them smoothly"
-        )
+        holes = f"{self.holes} hole{'s' * (self.holes != 1)}"
+        if not self.signed:
+            half = f"{SHELL / self.normalization.scale:.3g}"
+            policy = (
+                f"{holes if self.holes else 'nothing inside'}; distance without sign, from either side: what comes out"
+                f" is a shell, {half} to either side"
+            )
+        elif self.closed:
+            policy = "closed surface; sign from the winding number"
+        else:
+            policy = f"{holes}; sign from the generalised winding number, which closes them smoothly"
         size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
         return [f"{self.name}: {size}; {policy}", *self.repairs]
 
     def winding_number(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
         """Generalised winding number (Barill et al. 2018, libigl): 1 inside and 0 outside a closed surface."""
-        return _blocked(lambda q: igl.fast_winding_number(self._vertices, self._faces, q), points)
+        return _blocked(lambda q: igl.fast_winding_number(*self._solid, q), points)
 
     def inside(self, points: Float[ndarray, "n 3"]) -> Bool[ndarray, " n"]:
-        """Whether points (unit cube, [n, 3]) lie inside: a winding number above one half."""
-        return self.winding_number(points) > 0.5
+        """Whether points (unit cube, [n, 3]) lie inside: a winding number above one half, or less than `SHELL` away."""
+        return self.winding_number(points) > 0.5 if self.signed else self.distance(points) < SHELL
 
     def distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
         """Unsigned distance to the surface in unit-cube lengths, exact, [n]."""
@@ -172,7 +228,12 @@ class Shape:
         return squared, face, nearest
 
     def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
-        """Distance to the surface, negative inside, in unit-cube lengths, [n]. Memory grows with n alone."""
+        """Distance to the surface, negative inside, in unit-cube lengths, [n]. Memory grows with n alone.
+
+        Positive everywhere if the shape isn't `signed`.
+        """
+        if not self.signed:
+            return self.distance(points)
         return np.where(self.inside(points), -1.0, 1.0) * self.distance(points)
 
     def sample_surface(
@@ -222,10 +283,63 @@ class Shape:
         samples = {"coords": coords, "values": values[:, None], "normals": normals}
         return {name: drawn[order].astype(np.float32) for name, drawn in samples.items()}
 
-    def _has_inside(self) -> bool:
-        # Just beneath the surface, which finds thin walls as well; an open sheet has one half there, give or take.
-        points, normals = self.sample_surface(np.random.default_rng(0), 2048)
-        return any(bool((self.winding_number(points - depth * normals) > 0.6).any()) for depth in (1e-3, 1e-5))
+    @cached_property
+    def _probed(self) -> "_Probed":
+        """What the winding number on both sides of the surface says of it."""
+        points, normals = self.sample_surface(np.random.default_rng(0), PROBES)
+        # And one place of each body, lest a small one be missed.
+        body = trimesh.graph.connected_component_labels(self.mesh.face_adjacency, node_count=len(self._faces))
+        some = np.unique(body, return_index=True)[1][:PROBES]
+        places = np.concatenate([points, self.mesh.triangles_center[some]])
+        normals = np.concatenate([normals, self.face_normals[some]])
+        # Close by, which finds thin walls, and less close, where a sheet has less than one half; one query, for each
+        # builds its tree anew.
+        offsets = (-1e-3, -1e-5, 1e-5, -SIDE, SIDE)
+        winding = self.winding_number(np.concatenate([places + offset * normals for offset in offsets]))
+        deep, below, above, behind, ahead = winding.reshape(len(offsets), -1)
+        return _Probed(
+            has_inside=bool((np.maximum(deep, below) > 0.6).any()),
+            is_body=bool((below + above)[:PROBES].mean() / 2 > 0.25),
+            has_inner=bool((np.minimum(behind, ahead) > 0.5).any()),
+        )
+
+    def _without_what_is_inside(self) -> "Shape":
+        """Itself, or without those parts of the surface that have the inside on both sides, which bound nothing.
+
+        Inner shells wound outwards, partitions, and where bodies overlap. Faces that lie inside in part are cut.
+        """
+        if not self._probed.has_inner:
+            return self
+        corners, normals, kept = self.mesh.triangles, self.face_normals, []
+        while len(corners):
+            # Nine places of each face, well within it.
+            places = np.einsum("pc,fcx->fpx", _WITHIN, corners)
+            ahead, behind = (places + side * SIDE * normals[:, None] for side in (1, -1))
+            winding = self.winding_number(np.concatenate([ahead.reshape(-1, 3), behind.reshape(-1, 3)]))
+            inner = (winding > 0.5).reshape(2, len(corners), -1).all(0)
+            longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(-1)
+            cut = inner.any(-1) & ~inner.all(-1) & (longest > FINEST_CUT)
+            kept.append(corners[~cut & (inner.mean(-1) < 0.5)])
+            # Each into four, at the middles of its edges.
+            middle = (corners[cut] + np.roll(corners[cut], -1, axis=1)) / 2
+            parts = [np.stack([corners[cut][:, i], middle[:, i], middle[:, i - 1]], axis=1) for i in range(3)]
+            corners, normals = np.concatenate([*parts, middle]), np.tile(normals[cut], (4, 1))
+        skin = np.concatenate(kept)
+        mesh = trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False)
+        part = 1 - mesh.area / self.mesh.area
+        # A wall that ends on other faces turns by half what is close to it; without it the rest is closed.
+        even = _uses_of_edges(self.mesh)[1] % 2 == 0
+        return replace(
+            self,
+            mesh=mesh,
+            solid=self.mesh if even.all() else mesh,
+            repairs=(*self.repairs, f"repaired: left out {part:.1%} of the surface, which lies inside the shape"),
+        )
+
+    @cached_property
+    def _solid(self) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
+        solid = self.mesh if self.solid is None else self.solid
+        return np.ascontiguousarray(solid.vertices, np.float64), np.ascontiguousarray(solid.faces, np.int64)
 
     @cached_property
     def _vertices(self) -> Float[ndarray, "v 3"]:
@@ -253,30 +367,43 @@ class Shape:
         return tree
 
 
-def load_shape(source: str | Path, mix: Mix | None = None) -> Shape:
+# Weights of a face's corners: its centre, near its corners, and near the middles of its edges.
+_WITHIN = np.concatenate([[[1, 1, 1]], 1 + 24 * np.eye(3), 1 + 12 * (1 - np.eye(3)), 1 + 3 * (1 - np.eye(3))])
+_WITHIN /= _WITHIN.sum(-1, keepdims=True)
+
+
+def load_shape(source: str | Path, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
     """A shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
 
     Args:
         source: a path, or ``sample:NAME`` with a name from `SHAPES`.
         mix: where training samples are drawn.
+        sign: how inside and outside are told apart, see `Shape.from_mesh`.
 
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
     if str(source).startswith("sample:"):
-        return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix)
-    return Shape.from_mesh(_read_mesh(Path(source)), str(source), mix)
+        return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
+    return Shape.from_mesh(_read_mesh(Path(source)), str(source), mix, sign)
 
 
 def count_holes(mesh: trimesh.Trimesh) -> int:
     """Connected groups of edges that belong to one face only: the holes of a welded surface."""
-    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=-1)
-    unique, uses = np.unique(edges, axis=0, return_counts=True)
+    unique, uses = _uses_of_edges(mesh)
     boundary = unique[uses == 1]
     if len(boundary) == 0:
         return 0
     ids, compact = np.unique(boundary, return_inverse=True)
     return int(_groups(compact.reshape(-1, 2), len(ids)).max()) + 1
+
+
+def _uses_of_edges(mesh: trimesh.Trimesh) -> tuple[Int[ndarray, "e 2"], Int[ndarray, " e"]]:
+    """Each edge, its lower vertex first, and how many faces it belongs to."""
+    low, high = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=-1).T
+    count = len(mesh.vertices)
+    keys, uses = np.unique(low * count + high, return_counts=True)
+    return np.stack(np.divmod(keys, count), -1), uses
 
 
 def _groups(pairs: ndarray, count: int) -> ndarray:
@@ -337,6 +464,20 @@ def _weld(vertices: ndarray, faces: ndarray) -> tuple[trimesh.Trimesh, list[str]
             (len(faces) - len(first), f"dropped {len(faces) - len(first):,} empty or doubled faces"),
         ]
         if count
+    ]
+
+
+def _single_precision(vertices: ndarray) -> list[str]:
+    """A warning if the file's numbers are so far from the origin that single precision has left little of the shape."""
+    if not (vertices == vertices.astype(np.float32)).all():
+        return []
+    size = np.ptp(vertices, axis=0).max()
+    steps = size / np.spacing(np.float32(np.abs(vertices).max()))
+    if steps > 1e4:
+        return []
+    return [
+        f"warning: so far from the origin the file's single precision has only {steps:,.0f} steps across the shape;"
+        " move the mesh to the origin before it is written, or write .obj"
     ]
 
 
