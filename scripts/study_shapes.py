@@ -59,6 +59,7 @@ class Variant:
 
 BEFORE = Variant()
 SMALL = replace(BEFORE, batch=2048)
+FINE = replace(SMALL, hard=0.5, sigmas=(0.02, 0.004))
 VARIANTS = {
     "batch 8192 (before)": BEFORE,
     "batch 4096": replace(BEFORE, batch=4096),
@@ -72,6 +73,7 @@ VARIANTS = {
     "offsets .05 .01 .002": replace(SMALL, sigmas=(0.05, 0.01, 0.002)),
     "near .7, surface .2": replace(SMALL, near=0.7, surface=0.2),
     "the worse half of the points": replace(SMALL, hard=0.5),
+    "the worse quarter": replace(SMALL, hard=0.25),
     "L2": replace(SMALL, loss="l2"),
     "relative": replace(SMALL, loss="relative"),
     "far weight .1": replace(SMALL, far_weight=0.1),
@@ -82,6 +84,12 @@ VARIANTS = {
     "s0 5": replace(SMALL, s0=5.0),
     "s1 .2": replace(SMALL, s1=0.2),
     "used 4 times": replace(SMALL, passes=4),
+    "worse half, offsets .02 .004": FINE,
+    "worse half, offsets .02 .004, 4 x 128": replace(FINE, width=128),
+    "worse half, offsets .02 .004, 4096 points": replace(FINE, batch=4096),
+    "worse half, offsets .03 .006, near .6": replace(FINE, sigmas=(0.03, 0.006), near=0.6, surface=0.2),
+    "worse half, offsets .02 .004, s0 5": replace(FINE, s0=5.0),
+    "worse half, offsets .02 .004, no noise": replace(FINE, s0=0.0, s1=0.0),
 }
 
 
