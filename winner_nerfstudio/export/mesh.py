@@ -7,6 +7,7 @@ import numpy as np
 import trimesh
 
 from ..fields import Field
+from ..fields.level_set import volume_surface
 from ..fields.surface import extract_surface
 from ..files import replacing
 from .errors import ExportError, require_kind
@@ -19,17 +20,18 @@ def export_mesh(
     field: Field,
     output: Path,
     resolution: int = 256,
-    level: float = 0.0,
+    level: float | None = None,
     normalized: bool = False,
     progress: Callable[[float], None] = lambda part: None,
 ) -> trimesh.Trimesh:
-    """Write the surface of a fitted signed distance; a failure leaves what stood at `output` as it was.
+    """Write the surface of a fitted signed distance or volume; a failure leaves what stood at `output` as it was.
 
     Args:
-        field: of kind "sdf".
+        field: of kind "sdf" or "volume".
         output: the file, with a suffix of `SUFFIXES`; folders on its way are made.
         resolution: samples per axis of [-1, 1]^3.
-        level: signed distance of the surface, in the units of the output.
+        level: of a signed distance, in the units of the output, 0 if left out; of a volume, in its own values, that of
+            the run if left out.
         normalized: stay in [-1, 1]^3 instead of going back to the input's coordinates.
         progress: called with the part done, 0 to 1.
 
@@ -45,9 +47,15 @@ def export_mesh(
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
-    require_kind(field, "sdf", "surface")
+    require_kind(field, "surface", "sdf", "volume")
     way = field.normalization
-    mesh = extract_surface(field.evaluate, resolution, level if normalized else level * way.scale, progress)
+    if field.kind == "volume":
+        function, half = volume_surface(field, resolution, level)
+        mesh = extract_surface(function, resolution, 0.0, progress)
+        mesh.vertices *= half
+    else:
+        distance = (level or 0.0) * (1.0 if normalized else way.scale)
+        mesh = extract_surface(field.evaluate, resolution, distance, progress)
     if not normalized:
         mesh.vertices = way.to_world(mesh.vertices)
     if suffix != ".obj":

@@ -62,15 +62,15 @@ class DistanceGrid:
 
     def value(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """About what the field is at points of the cube, [m]."""
-        return _sample(self.values, points)
+        return interpolate_grid(self.values, points)
 
     def clearance(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """How far points of the cube are from the surface at least, as far as the grid can tell; up to `REACH`, [m]."""
-        return _sample(self._clearance, points)
+        return interpolate_grid(self._clearance, points)
 
     def slope(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """How steeply the field rises or falls at most close to points of the cube, at least 1, [m]."""
-        return _sample(self._slope, points)
+        return interpolate_grid(self._slope, points)
 
     @cached_property
     def spacing(self) -> float:
@@ -107,7 +107,8 @@ def _between(values: Tensor) -> Tensor:
     return interpolate(values[None, None], size=size, mode="trilinear", align_corners=True)[0, 0]
 
 
-def _sample(values: Tensor, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+def interpolate_grid(values: Float[Tensor, "a b c"], points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+    """Values at points by trilinear interpolation; the nodes span [-1, 1]^3, beyond which the nearest wall's hold."""
     # grid_sample counts axes from the last.
     grid = points.flip(-1).to(values)[None, None, None]
     return grid_sample(values[None, None], grid, padding_mode="border", align_corners=True)[0, 0, 0, 0]

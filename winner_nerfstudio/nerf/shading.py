@@ -102,8 +102,13 @@ def round_length(length: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))
 
 
-def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str, unit: str = "") -> Float[Tensor, "h w 3"]:
-    """A picture with a bar of the `diverging` colours for -`reach` to `reach` in its corner; a small one as it is."""
+def with_legend(
+    picture: Float[Tensor, "h w 3"], reach: float, title: str, unit: str = "", middle: float = 0.0
+) -> Float[Tensor, "h w 3"]:
+    """A picture with a bar of the `diverging` colours in its corner, `reach` to either side of `middle`.
+
+    A small picture stays as it is.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = picture.shape[:2]
@@ -120,7 +125,8 @@ def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str, unit:
     pixels.paste(Image.fromarray((np.tile(bar[None], (thickness, 1, 1)) * 255 + 0.5).astype(np.uint8)), (left, top))
     draw.rectangle((left - 1, top - 1, left + length, top + thickness), outline=(60, 60, 60))
     draw.text((left + length / 2, top - size * 0.4), title, (60, 60, 60), font, anchor="ms")
-    for part, label in ((0, f"{-reach:g}"), (0.5, "0"), (1, f"{reach:+g}")):
+    for part, label in ((0, middle - reach), (0.5, middle), (1, middle + reach)):
         place = (left + part * length, top + thickness + size * 1.4)
-        draw.text(place, label + unit, (60, 60, 60), font, anchor="ms")
+        sign = "+" if label > 0 > middle - reach else ""
+        draw.text(place, f"{label:{sign}g}{unit}", (60, 60, 60), font, anchor="ms")
     return torch.from_numpy(np.asarray(pixels).astype(np.float32) / 255).to(picture.device)

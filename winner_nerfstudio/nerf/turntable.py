@@ -1,4 +1,4 @@
-"""A camera path once around a shape, for ``ns-render camera-path``; ``scripts/turntable.sh`` runs both."""
+"""A camera path once around a shape or a volume, for ``ns-render camera-path``; ``scripts/turntable.sh`` runs both."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 import tyro
 import yaml
 
-from .dataparsers import FIELD_OF_VIEW, ShapeDataParserConfig, look_at_origin, orbit
+from .dataparsers import FIELD_OF_VIEW, ShapeDataParserConfig, VolumeDataParserConfig, look_at_origin, orbit
 
 
 @dataclass
@@ -52,8 +52,10 @@ def main() -> None:
         raise SystemExit("error: frames, seconds and size must be positive, and the size even, as video wants it")
     config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
     data = config.pipeline.datamanager.dataparser
-    if not isinstance(data, ShapeDataParserConfig):
-        raise SystemExit(f"error: {arguments.load_config}: a turntable is for shapes, not for what lies in a plane")
+    if not isinstance(data, ShapeDataParserConfig | VolumeDataParserConfig):
+        raise SystemExit(
+            f"error: {arguments.load_config}: a turntable is for shapes and volumes, not for what lies in a plane"
+        )
     path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size)
     arguments.output.write_text(json.dumps(path), "utf8")
 
