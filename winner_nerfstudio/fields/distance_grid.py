@@ -88,6 +88,20 @@ class DistanceGrid:
         return ((self.values - self.doubt) / slope).clamp(max=REACH)
 
     @cached_property
+    def redistanced(self) -> "DistanceGrid":
+        """The same surface with the true distance from it, for a field that is about one only close by; for light."""
+        from scipy.ndimage import distance_transform_edt
+
+        outside = (self.values > 0).cpu().numpy()
+        if outside.all() or not outside.any():
+            return self
+        # From node to node of the other side, half a cell of which lies there.
+        cells = distance_transform_edt(outside) - distance_transform_edt(~outside)
+        cells = torch.from_numpy(cells).to(self.values)
+        far = (cells - 0.5 * cells.sign()) * self.spacing
+        return DistanceGrid(torch.where(cells.abs() > 1, far, self.values), self.doubt)
+
+    @cached_property
     def box(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
         """Lower and upper corner of the box outside which the field is positive; empty if it is so everywhere."""
         inside = (_greatest_within(-self._clearance, 1) >= 0).nonzero()

@@ -35,7 +35,7 @@ class LevelSet:
         self.values, self.values_and_gradients = values, value_and_gradient
         self.half = half_extents(lattice)
         self.level = ((record["level"] if level is None else level) - units.offset) / units.amplitude
-        slope = record["step"] / units.amplitude / lattice.spacing
+        slope = record["slope"] / units.amplitude / lattice.spacing
         self.factor = (1 if record["inside"] == "below" else -1) / slope
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:

@@ -143,12 +143,12 @@ class SDFModel(SurfaceModel):
         """The signed distance from the input mesh."""
         return torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
 
-    def target_grid(self) -> DistanceGrid:
+    def target_light(self) -> DistanceGrid:
         """A coarse grid of that distance."""
-        return self._target_grid
+        return self._target_light
 
     @cached_property
-    def _target_grid(self) -> DistanceGrid:
+    def _target_light(self) -> DistanceGrid:
         return DistanceGrid.of(self.target_distance, self.device, COARSE)
 
     def evaluate(self, signal: "Shape") -> dict[str, float]:  # type: ignore[override]

@@ -24,7 +24,7 @@ class SurfaceModel(SignalModel):
     """A model whose fit has an inside.
 
     A kind of signal calls `add_controls` and overrides `level`, `above_level`, `above_level_and_gradient`,
-    `see_target`, `target_grid` and `target_distance`.
+    `see_target`, `target_light` and `target_distance`.
     """
 
     sides = 4
@@ -68,8 +68,12 @@ class SurfaceModel(SignalModel):
         """The target's surface along a flat bundle of rays."""
         raise NotImplementedError
 
-    def target_grid(self) -> DistanceGrid:
-        """The target's distance, which serves its light."""
+    def fit_light(self) -> DistanceGrid:
+        """How far the fitted surface is from anywhere."""
+        return self.distance_grid()
+
+    def target_light(self) -> DistanceGrid:
+        """How far the target's surface is from anywhere."""
         raise NotImplementedError
 
     def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
@@ -125,11 +129,11 @@ class View:
     def outputs(self) -> dict[str, Callable[[], Tensor]]:
         """What there is to see of the surfaces, by name."""
         return {
-            "rgb": lambda: self.shaded(self.fit, self.model.distance_grid()),
+            "rgb": lambda: self.shaded(self.fit, self.model.fit_light()),
             "normals": lambda: torch.where(self.fit.hit[:, None], (self.fit.normals + 1) / 2, BACKGROUND),
             "depth": lambda: self.fit.depth[:, None],
             "accumulation": lambda: self.fit.hit[:, None].to(self.origins),
-            "target": lambda: self.shaded(self.target, self.model.target_grid()),
+            "target": lambda: self.shaded(self.target, self.model.target_light()),
             "error": self.error,
         }
 

@@ -135,9 +135,17 @@ class VolumeModel(GridModel, SurfaceModel):
 
     def see_target(self, rays: RayBundle) -> Seen:
         """The array's level set, by trilinear interpolation between its samples."""
-        return trace(rays, self.target_distance, self._target_set().value_and_gradient, self.target_grid())
+        return trace(rays, self.target_distance, self._target_set().value_and_gradient, self._grid_of_target())
 
-    def target_grid(self) -> DistanceGrid:
+    def fit_light(self) -> DistanceGrid:
+        """The distance from the fit's surface; its values end close by where it is an occupancy's."""
+        return self.distance_grid().redistanced
+
+    def target_light(self) -> DistanceGrid:
+        """The distance from the array's surface."""
+        return self._grid_of_target().redistanced
+
+    def _grid_of_target(self) -> DistanceGrid:
         """The grid of the array's level set; kept until the level changes."""
         if self._target_grid is None or self._target_grid[0] != self.level:
             self._target_grid = self.level, DistanceGrid.of(self.target_distance, self.device)

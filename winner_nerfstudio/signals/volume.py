@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .errors import SignalError
@@ -19,6 +19,8 @@ BYTES_PER_SAMPLE = 16
 """What a run takes, about, besides the file itself: target, fit and the order of a pass, and float64 on the way in."""
 SIDES = ("above", "below")
 """Of the level, where the inside can be."""
+MOST_CROSSED = 1 << 18
+"""Edges between samples along each axis, about, at which the slope at the surface is measured."""
 
 
 class Volume(Grid):
@@ -95,7 +97,7 @@ def _load(name: str, spacing: float, level: float | None, inside: str, max_sampl
     unit = units.to_unit(values)
     record: dict[str, Any] = {"dtype": array.dtype.str, "ndim": array.ndim, "spacing": float(spacing)}
     record |= {"level": chosen, "inside": inside}
-    record["step"] = _step(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude
+    record["slope"] = _slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude
     notes = [
         f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {spacing:g} apart",
         f"inside is {inside} {chosen:g}: {within.mean():.3g} of the samples",
@@ -127,15 +129,26 @@ def _level(array: ndarray, low: float, high: float) -> float:
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
-def _step(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
-    """Mean difference of neighbouring values that lie on different sides of the level; 1 where there are none."""
-    total, count = 0.0, 0
-    for axis in range(3):
-        one, other = (np.moveaxis(values, axis, 0)[part] for part in (slice(1, None), slice(-1)))
-        crossing = np.diff(np.moveaxis(within, axis, 0), axis=0)
-        total += float(np.abs(one[crossing] - other[crossing]).sum(dtype=np.float64))
-        count += int(np.count_nonzero(crossing))
-    return total / count if count else 1.0
+def _slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
+    """The gradient's mean length, per sample, where neighbours lie on different sides of the level; 1 if none do."""
+    shape, steps = np.array(values.shape), np.eye(3, dtype=np.int64)
+
+    def at(places: Int[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        return values[tuple(places.clip(0, shape - 1).T)].astype(np.float64)
+
+    lengths = []
+    for axis, step in enumerate(steps):
+        crossed = np.flatnonzero(np.diff(within, axis=axis))
+        crossed = crossed[:: max(1, len(crossed) // MOST_CROSSED)]
+        low = np.stack(np.unravel_index(crossed, shape - step), -1)
+        # Along the crossed edge its own difference, across it what both ends' neighbours say.
+        along = at(low + step) - at(low)
+        across = [
+            sum(at(end + side) - at(end - side) for end in (low, low + step)) / 4 for side in np.delete(steps, axis, 0)
+        ]
+        lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
+    found = np.concatenate(lengths)
+    return float(found.mean()) if len(found) else 1.0
 
 
 def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: dict[str, Any]) -> None:
