@@ -316,6 +316,23 @@ def test_the_error_of_a_fit_that_is_too_large_is_what_it_is_too_large_by(exact):
     torch.testing.assert_close((colors[:, 0] / colors[:, 2]).median(), red / blue, atol=0.15, rtol=0)
 
 
+@pytest.mark.parametrize("up", ["x", "y", "z"])
+def test_a_volume_that_fills_the_cube_is_all_in_frame_and_its_walls_are_lit(tmp_path, up):
+    array = np.ones((9, 9, 9))
+    array[4, 4, 4] = 0
+    model = model_of(data=saved(tmp_path / "a.npy", array), up=up)
+    cameras = model.kwargs["metadata"]["cameras"]
+    cameras.rescale_output_resolution(64 / 512)
+    for side in (0, 3):
+        picture = model.get_outputs_for_camera(cameras[side : side + 1])["target"]
+        border = torch.cat([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        assert (border == 1).all()
+        seen = (picture < 1).all(-1)
+        assert 0.2 < seen.float().mean() < 0.6
+        # But for a pixel or two along its edges.
+        assert picture[seen].quantile(0.02) > 0.3
+
+
 def test_a_slice_shows_the_values_and_a_line_at_the_level(exact):
     exact.slice_axis.value, exact.slice_position.value = "z", 0.5 / 8
     camera = look_at_origin((0.0, 0.001, 2.3), "y", 200, 200)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -92,11 +93,12 @@ class DistanceGrid:
         """The same surface with the true distance from it, for a field that is about one only close by; for light."""
         from scipy.ndimage import distance_transform_edt
 
-        outside = (self.values > 0).cpu().numpy()
-        if outside.all() or not outside.any():
+        # Beyond the cube all is outside.
+        outside = np.pad((self.values > 0).cpu().numpy(), 1, constant_values=True)
+        if outside.all():
             return self
         # From node to node of the other side, half a cell of which lies there.
-        cells = distance_transform_edt(outside) - distance_transform_edt(~outside)
+        cells = (distance_transform_edt(outside) - distance_transform_edt(~outside))[1:-1, 1:-1, 1:-1]
         cells = torch.from_numpy(cells).to(self.values)
         far = (cells - 0.5 * cells.sign()) * self.spacing
         return DistanceGrid(torch.where(cells.abs() > 1, far, self.values), self.doubt)

@@ -27,6 +27,8 @@ quiet_imports()
 
 VIEWPOINTS = {"x": (1.4, 1.9, 2.6), "y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
 """Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
+FARTHER = 1 / 0.9
+"""How much farther away that is from a volume, which may fill the cube where a shape leaves a tenth of it free."""
 SIDES = 12
 """Views of a shape, all around it."""
 FRONT, BESIDE = (0.0, 0.0, 2.3), ((0.9, 0.3, 2.1), (-0.9, 0.3, 2.1))
@@ -287,7 +289,7 @@ class VolumeDataParser(SignalDataParser):
 
     def views(self) -> Cameras:
         """All around with the chosen axis up, from a corner on."""
-        return look_at_origin(orbit(self.config.up, SIDES), self.config.up)
+        return look_at_origin(FARTHER * orbit(self.config.up, SIDES), self.config.up)
 
     def load(self) -> "Signal":
         """See `load_volume`."""

@@ -83,7 +83,10 @@ def openness(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], grid: 
     """How much of the sky each place sees, about 0 to 1: how near other parts are in front of it (Evans 2006)."""
     hidden = torch.zeros_like(points[:, 0])
     for number, reach in enumerate(NOOKS):
-        free = grid.value(points + reach * normals).clamp(min=0) / reach
+        places = points + reach * normals
+        # Beyond the cube the grid has only what it has at the walls.
+        beyond = (places.abs() - 1).amax(-1).clamp(min=0)
+        free = (grid.value(places) + beyond).clamp(min=0) / reach
         hidden += (1 - free).clamp(min=0) / 2**number
     return (1 - hidden / 1.9).clamp(0, 1)
 

@@ -9,7 +9,7 @@ import torch
 import tyro
 import yaml
 
-from .dataparsers import FIELD_OF_VIEW, ShapeDataParserConfig, VolumeDataParserConfig, look_at_origin, orbit
+from .dataparsers import FARTHER, FIELD_OF_VIEW, ShapeDataParserConfig, VolumeDataParserConfig, look_at_origin, orbit
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Arguments:
     """Width and height, pixels."""
 
 
-def camera_path(up: str, frames: int, seconds: float, size: int) -> dict[str, Any]:
+def camera_path(up: str, frames: int, seconds: float, size: int, farther: float = 1.0) -> dict[str, Any]:
     """The path as nerfstudio's viewer would save it: a full turn about the axis `up` in equal steps."""
-    poses = look_at_origin(orbit(up, frames), up).camera_to_worlds
+    poses = look_at_origin(farther * orbit(up, frames), up).camera_to_worlds
     last = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
     return {
         "camera_type": "perspective",
@@ -56,7 +56,8 @@ def main() -> None:
         raise SystemExit(
             f"error: {arguments.load_config}: a turntable is for shapes and volumes, not for what lies in a plane"
         )
-    path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size)
+    farther = FARTHER if isinstance(data, VolumeDataParserConfig) else 1.0
+    path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size, farther)
     arguments.output.write_text(json.dumps(path), "utf8")
 
 
