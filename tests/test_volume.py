@@ -13,6 +13,7 @@ from winner_nerfstudio.export.mesh import export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.checkpoint import load_run
 from winner_nerfstudio.fields.distance_grid import DistanceGrid
+from winner_nerfstudio.fields.level_set import VolumeSolid
 from winner_nerfstudio.fields.surface import EmptySurfaceError
 from winner_nerfstudio.nerf.dataparsers import look_at_origin, orbit
 from winner_nerfstudio.nerf.shading import diverging
@@ -142,6 +143,25 @@ def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, insi
         assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
     with pytest.raises(EmptySurfaceError):
         export_mesh(field, path, resolution=48, level=-3.0 * sign)
+
+
+def test_as_a_solid_a_volume_is_about_a_distance_with_its_gradient(tmp_path):
+    volume = load_volume(saved(tmp_path / "a.npy", 30 * distances()), SPACING, inside="below")
+    solid = VolumeSolid(field_of(volume, lambda x: 30 * ball(x)), resolution=20, level=3.0)
+    world = CENTER + (RADIUS + 0.3) * np.array([[0.6, 0.8, 0], [-1, 0, 0], [0, -0.6, 0.8]])
+    points = torch.from_numpy(solid.normalization.to_unit(world)).float()
+    value, gradient = solid.value_and_gradient(points)
+    torch.testing.assert_close(value, torch.full((3,), 0.2 * solid.normalization.scale), rtol=0.03, atol=0)
+    torch.testing.assert_close(solid.evaluate(points)[:, 0], value)
+    np.testing.assert_allclose(gradient, (world - CENTER) / (RADIUS + 0.3), atol=0.03)
+
+
+def test_a_normalized_mesh_lies_in_the_networks_cube(tmp_path):
+    volume = load_volume(saved(tmp_path / "a.npy", distances()), SPACING, inside="below")
+    mesh = export_mesh(field_of(volume, ball), tmp_path / "a.ply", resolution=48, normalized=True)
+    center = volume.normalization.to_unit(CENTER)
+    expected = RADIUS * volume.normalization.scale
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices - center, axis=-1), expected, atol=0.003)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

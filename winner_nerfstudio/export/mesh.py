@@ -7,7 +7,7 @@ import numpy as np
 import trimesh
 
 from ..fields import Field
-from ..fields.level_set import volume_surface
+from ..fields.level_set import VolumeSolid
 from ..fields.surface import extract_surface
 from ..files import replacing
 from .errors import ExportError, require_kind
@@ -50,9 +50,9 @@ def export_mesh(
     require_kind(field, "surface", "sdf", "volume")
     way = field.normalization
     if field.kind == "volume":
-        function, half = volume_surface(field, resolution, level)
-        mesh = extract_surface(function, resolution, 0.0, progress)
-        mesh.vertices *= half
+        solid = VolumeSolid(field, resolution, level)
+        mesh = extract_surface(solid.evaluate, resolution, 0.0, progress)
+        mesh.vertices *= way.scale / solid.normalization.scale
     else:
         distance = (level or 0.0) * (1.0 if normalized else way.scale)
         mesh = extract_surface(field.evaluate, resolution, distance, progress)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..signals.grid import Units
 from ..signals.lattice import Lattice
+from ..signals.normalization import Normalization
 from .field import Field
 
 Values = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
@@ -57,23 +58,35 @@ class LevelSet:
         return points.abs() - points.new_tensor(self.half)
 
 
-def volume_surface(field: Field, resolution: int, level: float | None = None) -> tuple[Values, float]:
-    """What to extract the level set of a fitted volume from: a cube larger than its box by a sample all around.
+class VolumeSolid:
+    """A fitted volume as if it were a fitted signed distance, its level set at 0: what a mesh is taken from.
 
-    So the box's walls lie within the samples, and a surface that is cut off there ends at them.
+    The cube that its points lie in is larger than the volume's own by a sample all around, so that the box's walls lie
+    within the samples, and a surface that is cut off there ends at them.
 
     Args:
         field: of kind "volume".
         resolution: samples per axis that the surface is to be extracted from.
         level: in the volume's own values; that of the run if left out.
 
-    Returns:
-        About a signed distance at points of that cube, [n, 1], zero at the surface, and half the cube's side in the
-        network's lengths.
+    Attributes:
+        normalization: from the world to that cube.
     """
-    solid = LevelSet(field.record, field.evaluate, field.value_and_gradient, level)
-    half = 1 + 2 / max(resolution - 1, 1)
-    return lambda points: solid(half * points) / half, half
+
+    def __init__(self, field: Field, resolution: int, level: float | None = None) -> None:
+        self._solid = LevelSet(field.record, field.evaluate, field.value_and_gradient, level)
+        self._half = 1 + 2 / max(resolution - 1, 1)
+        own = field.normalization
+        self.normalization = Normalization(own.center, own.scale / self._half)
+
+    def evaluate(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
+        """About the signed distance, [n, 1]."""
+        return self._solid(self._half * points) / self._half
+
+    def value_and_gradient(self, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """The same, [n], and its gradient."""
+        value, gradient = self._solid.value_and_gradient(self._half * points)
+        return value / self._half, gradient
 
 
 def half_extents(lattice: Lattice) -> tuple[float, ...]:
