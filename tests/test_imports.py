@@ -74,8 +74,8 @@ def test_both_registries_find_the_plugin():
     code = (
         "from nerfstudio.configs.method_configs import all_methods\n"
         "from nerfstudio.configs.dataparser_configs import all_dataparsers\n"
-        "print({'winner-sdf', 'winner-image', 'winner-audio', 'nerfacto'} <= set(all_methods))\n"
-        "print({'shape-data', 'image-data', 'audio-data', 'nerfstudio-data'} <= set(all_dataparsers))"
+        "print({'winner-sdf', 'winner-image', 'winner-audio', 'winner-volume', 'nerfacto'} <= set(all_methods))\n"
+        "print({'shape-data', 'image-data', 'audio-data', 'volume-data', 'nerfstudio-data'} <= set(all_dataparsers))"
     )
     assert python(code).stdout.split()[-2:] == ["True", "True"]
 

@@ -119,7 +119,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
 
     refused = run("winner-export", "mesh", "--load-config", config, "--output", "a.ply", cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.output == "error: a field of kind 'audio' has no surface; only one of kind 'sdf' has\n"
+    assert refused.output == "error: a field of kind 'audio' has no surface; only one of kind 'sdf' or 'volume' has\n"
     for command, words in [
         (Image(config, tmp_path / "a.png"), "kind 'audio' has no picture"),
         (Audio(config, tmp_path / "a.xyz"), "unknown sound format '.xyz'"),

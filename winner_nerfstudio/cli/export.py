@@ -48,16 +48,17 @@ class Export:
 
 @dataclass
 class Mesh(Export):
-    """Write the surface of a fitted shape as a mesh, in the input's units, position and orientation.
+    """Write the surface of a fitted shape, or of a fitted volume, as a mesh, in the input's units and pose.
 
-    The original mesh is not needed. Evaluates the field only where its surface can be. Writes .ply, .obj, .stl or .glb.
+    The original file is not needed. Evaluates the field only where its surface can be. Writes .ply, .obj, .stl or .glb.
     """
 
     resolution: int = 256
     """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
     level: float | None = None
-    """Signed distance of the surface, in the units of the output; above 0 it lies outside the shape. If left out 0, or
-    half a shell's thickness where a distance without sign was fitted."""
+    """Of a shape: signed distance of the surface, in the units of the output, above 0 outside; if left out 0, or half a
+    shell's thickness where a distance without sign was fitted. Of a volume: the value at the surface; that of the run
+    if left out."""
     normalized: bool = False
     """Stay in the network's cube [-1, 1]^3."""
     components: Literal["keep", "largest", "min-volume"] = "keep"
@@ -161,7 +162,30 @@ class Audio(Export):
             return f"{self.output}: {export_audio(self.field(), self.output, self.sample_rate, progress)}"
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh, "image": Image, "audio": Audio}
+@dataclass
+class Volume(Export):
+    """Write a fitted volume as an array of the input's size and data type, or of any other size.
+
+    The original array is not needed. Writes .npy or .npz; for the level set as a mesh see `mesh`.
+    """
+
+    scale: float = 1.0
+    """Samples of the output per sample of the input, along each axis."""
+
+    def run(self) -> str:
+        """Export; returns what to tell the user.
+
+        Raises:
+            ValueError: options or run that won't do, said in one line.
+            OSError: the output cannot be written.
+        """
+        from ..export.grid import export_volume
+
+        with self.progress() as progress:
+            return f"{self.output}: {export_volume(self.field(), self.output, self.scale, progress)}"
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh, "image": Image, "audio": Audio, "volume": Volume}
 """What can be exported, by the name of the subcommand."""
 
 

@@ -14,8 +14,10 @@ from numpy import ndarray
 
 from ..colors import diverging
 from ..fields import Field
-from ..fields.surface import extract_surface, pull_onto_level
+from ..fields.level_set import VolumeSolid
+from ..fields.surface import Solid, extract_surface, pull_onto_level
 from ..files import replacing
+from ..signals.normalization import Normalization
 from ..signals.shape import Shape
 from .errors import ExportError, require_kind
 
@@ -90,16 +92,16 @@ def export_mesh(
     finish: Finish | None = None,
     progress: Callable[[float], None] = lambda part: None,
 ) -> Exported:
-    """Write the surface of a fitted signed distance; a failure leaves what stood at `output` as it was.
+    """Write the surface of a fitted signed distance or volume; a failure leaves what stood at `output` as it was.
 
     Vertices lie on the field's level to single precision, and have the field's normals (.stl has no room for these).
 
     Args:
-        field: of kind "sdf".
+        field: of kind "sdf" or "volume".
         output: the file, with a suffix of `SUFFIXES`; folders on its way are made.
         resolution: samples per axis of [-1, 1]^3.
-        level: signed distance of the surface, in the units of the output; if None 0, or half a shell's thickness where
-            the distance has no sign.
+        level: of a signed distance, in the units of the output; 0 if left out, or half a shell's thickness where it has
+            no sign. Of a volume, in its own values; that of the run if left out.
         normalized: stay in [-1, 1]^3 instead of going back to the input's coordinates.
         finish: what is done to the mesh; nothing if None.
         progress: called with the part done, 0 to 1.
@@ -113,31 +115,32 @@ def export_mesh(
     finish, suffix = finish or Finish(), output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
-    require_kind(field, "sdf", "surface")
+    require_kind(field, "surface", "sdf", "volume")
     if problem := finish.problem():
         raise ExportError(problem)
     if suffix == ".stl" and finish.colors != "none":
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
-    way = field.normalization
-    scale = 1.0 if normalized else way.scale
-    unit_level = field.record.get("level", 0.0) if level is None else level * scale
-    mesh = extract_surface(field.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
+    solid, spacing = field if field.kind == "sdf" else VolumeSolid(field, resolution, level), 2 / (resolution - 1)
+    way = solid.normalization
+    scale = way.scale / field.normalization.scale if normalized else way.scale
+    own_level = field.record.get("level", 0.0) if level is None else level * scale
+    unit_level = own_level if field.kind == "sdf" else 0.0
+    mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
     mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
-    spacing = 2 / (resolution - 1)
     mesh = pull_onto_level(
-        mesh, field, unit_level, spacing, lambda part: progress(_EXTRACTING + (1 - _EXTRACTING) * part)
+        mesh, solid, unit_level, spacing, lambda part: progress(_EXTRACTING + (1 - _EXTRACTING) * part)
     )
     if finish.simplify is not None and finish.simplify < len(mesh.faces):
-        mesh = simplified(mesh, finish.simplify, field)
+        mesh = simplified(mesh, finish.simplify, solid)
     colors, reach = None, finish.color_range
     if finish.colors != "none":
-        values = mean_curvature(mesh) * scale if finish.colors == "curvature" else _errors(mesh, field, finish) / scale
+        values = mean_curvature(mesh) * scale if finish.colors == "curvature" else _errors(mesh, way, finish) / scale
         if reach is None and finish.colors == "error":
             reach = ERROR_RANGE * float(np.linalg.norm(mesh.extents)) / scale
         elif reach is None:
             reach = float(np.quantile(np.abs(values), CURVATURE_PART)) or 1.0
         colors = (diverging(values / reach) * 255 + 0.5).astype(np.uint8)
-    vertices = mesh.vertices if normalized else way.to_world(mesh.vertices)
+    vertices = mesh.vertices / scale if normalized else way.to_world(mesh.vertices)
     if suffix != ".obj":
         vertices = vertices.astype(np.float32).astype(np.float64)
     mesh = trimesh.Trimesh(
@@ -169,14 +172,15 @@ def keep_components(mesh: trimesh.Trimesh, which: str, min_volume: float) -> tup
     return mesh, found, int(kept.sum())
 
 
-def simplified(mesh: trimesh.Trimesh, faces: int, field: Field) -> trimesh.Trimesh:
+def simplified(mesh: trimesh.Trimesh, faces: int, solid: Solid) -> trimesh.Trimesh:
     """The mesh with no more than that many faces, if that can be had without a hole (QSlim, Garland 1997; libigl).
 
     Its normals are the field's.
     """
     vertices, corners = np.asfortranarray(mesh.vertices), np.asfortranarray(mesh.faces, np.int32)
     vertices, corners, _, _ = igl.qslim(vertices, corners, faces)
-    normals = field.gradient(torch.from_numpy(vertices.astype(np.float32))).cpu().numpy()
+    _, gradients = solid.value_and_gradient(torch.from_numpy(vertices.astype(np.float32)))
+    normals = gradients.cpu().numpy()
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True).clip(1e-12)
     return trimesh.Trimesh(vertices, corners, vertex_normals=normals, process=False)
 
@@ -192,12 +196,12 @@ def mean_curvature(mesh: trimesh.Trimesh) -> Float[ndarray, " v"]:
     return turns / squares.clip(1e-30)
 
 
-def _errors(mesh: trimesh.Trimesh, field: Field, finish: Finish) -> Float[ndarray, " v"]:
+def _errors(mesh: trimesh.Trimesh, way: Normalization, finish: Finish) -> Float[ndarray, " v"]:
     """Signed distance of vertices from the target, unit-cube lengths, [v]."""
     assert finish.target is not None
-    theirs, ours = finish.target.normalization, field.normalization
-    points = theirs.to_unit(ours.to_world(mesh.vertices))
-    return finish.target.signed_distance(points) / theirs.scale * ours.scale
+    theirs = finish.target.normalization
+    points = theirs.to_unit(way.to_world(mesh.vertices))
+    return finish.target.signed_distance(points) / theirs.scale * way.scale
 
 
 def _drop_empty_faces(mesh: trimesh.Trimesh) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -62,15 +63,15 @@ class DistanceGrid:
 
     def value(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """About what the field is at points of the cube, [m]."""
-        return _sample(self.values, points)
+        return interpolate_grid(self.values, points)
 
     def clearance(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """How far points of the cube are from the surface at least, as far as the grid can tell; up to `REACH`, [m]."""
-        return _sample(self._clearance, points)
+        return interpolate_grid(self._clearance, points)
 
     def slope(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
         """How steeply the field rises or falls at most close to points of the cube, at least 1, [m]."""
-        return _sample(self._slope, points)
+        return interpolate_grid(self._slope, points)
 
     @cached_property
     def spacing(self) -> float:
@@ -86,6 +87,21 @@ class DistanceGrid:
     def _clearance(self) -> Float[Tensor, "n n n"]:
         slope = _greatest_within(self._slope, round(REACH / self.spacing))
         return ((self.values - self.doubt) / slope).clamp(max=REACH)
+
+    @cached_property
+    def redistanced(self) -> "DistanceGrid":
+        """The same surface with the true distance from it, for a field that is about one only close by; for light."""
+        from scipy.ndimage import distance_transform_edt
+
+        # Beyond the cube all is outside.
+        outside = np.pad((self.values > 0).cpu().numpy(), 1, constant_values=True)
+        if outside.all():
+            return self
+        # From node to node of the other side, half a cell of which lies there.
+        cells = (distance_transform_edt(outside) - distance_transform_edt(~outside))[1:-1, 1:-1, 1:-1]
+        cells = torch.from_numpy(cells).to(self.values)
+        far = (cells - 0.5 * cells.sign()) * self.spacing
+        return DistanceGrid(torch.where(cells.abs() > 1, far, self.values), self.doubt)
 
     @cached_property
     def box(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
@@ -107,7 +123,8 @@ def _between(values: Tensor) -> Tensor:
     return interpolate(values[None, None], size=size, mode="trilinear", align_corners=True)[0, 0]
 
 
-def _sample(values: Tensor, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+def interpolate_grid(values: Float[Tensor, "a b c"], points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:
+    """Values at points by trilinear interpolation; the nodes span [-1, 1]^3, beyond which the nearest wall's hold."""
     # grid_sample counts axes from the last.
     grid = points.flip(-1).to(values)[None, None, None]
     return grid_sample(values[None, None], grid, padding_mode="border", align_corners=True)[0, 0, 0, 0]

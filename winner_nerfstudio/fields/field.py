@@ -20,7 +20,7 @@ class Field(nn.Module):
     Everything needed to rebuild it travels in its ``state_dict``: weights, network specification, normalisation.
 
     Args:
-        kind: what its values mean: "sdf" for signed distances, "image", "audio".
+        kind: what its values mean: "sdf" for signed distances, "image", "audio", "volume".
         network: the registered name and the keyword arguments of the network, see `build_network`.
         normalization: from the world to [-1, 1]^d.
         record: what writing a result back needs, see `Signal.record`.

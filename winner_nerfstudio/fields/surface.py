@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import igl
 import numpy as np
@@ -12,7 +13,8 @@ from numpy import ndarray
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from .field import BLOCK, Field
+from ..signals.normalization import Normalization
+from .field import BLOCK
 
 COARSEST = 64
 """Cells per axis, about, that are all looked at; finer ones only where the surface can be."""
@@ -38,6 +40,23 @@ _PLACES = (_CORNERS[:, None] + _CORNERS) / 2
 _BETWEEN = np.where(_CORNERS == 1, _PLACES[..., None, :], 1 - _PLACES[..., None, :]).prod(-1).astype(np.float32)
 
 Function = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
+
+
+class Solid(Protocol):
+    """What has a surface: a field of signed distances, or what stands in for one."""
+
+    @property
+    def normalization(self) -> Normalization:
+        """The way from the world to the cube that its points lie in."""
+        ...
+
+    def evaluate(self, points: Float[Tensor, "n 3"], /) -> Float[Tensor, "n 1"]:
+        """Values at points of the cube, negative inside."""
+        ...
+
+    def value_and_gradient(self, points: Float[Tensor, "n 3"], /) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """The same, and their gradient."""
+        ...
 
 
 class EmptySurfaceError(ValueError):
@@ -109,7 +128,7 @@ def extract_surface(
 
 def pull_onto_level(
     mesh: trimesh.Trimesh,
-    field: Field,
+    solid: Solid,
     level: float,
     spacing: float,
     progress: Callable[[float], None] = lambda part: None,
@@ -121,7 +140,7 @@ def pull_onto_level(
 
     Args:
         mesh: in the unit cube, as `extract_surface` makes it.
-        field: what it is the surface of.
+        solid: what it is the surface of.
         level: the value to end at.
         spacing: a cell's width.
         progress: called with the part done, 0 to 1.
@@ -135,11 +154,11 @@ def pull_onto_level(
     for active in within.split(8 * BLOCK):
         progress(int(active[0]) / len(start))
         for _ in range(NEWTON_STEPS):
-            value, gradient = (found.cpu() for found in field.value_and_gradient(places[active]))
+            value, gradient = (found.cpu() for found in solid.value_and_gradient(places[active]))
             value -= level
             normals[active] = torch.nn.functional.normalize(gradient, dim=-1)
             tried = places[active] - (value / gradient.square().sum(-1).clamp(min=1e-12))[:, None] * gradient
-            off = field.evaluate(tried)[:, 0].cpu().sub_(level).abs()
+            off = solid.evaluate(tried)[:, 0].cpu().sub_(level).abs()
             better = (off < value.abs()) & ((tried - start[active]).norm(dim=-1) <= MOST_MOVED * spacing)
             places[active[better]] = tried[better]
             active = active[better & (off > CLOSE_ENOUGH)]

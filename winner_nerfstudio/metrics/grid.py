@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -62,6 +62,11 @@ def psnr(error: float, peak: float = RANGE) -> float:
     if isnan(error):
         return error
     return 20 * log10(peak / error) if error > 0 and peak > 0 else float("inf")
+
+
+def intersection_over_union(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> float:
+    """Of two sets, given by what belongs to them; 0 if both are empty."""
+    return float((a & b).sum() / max((a | b).sum(), 1))
 
 
 class Quick(NamedTuple):

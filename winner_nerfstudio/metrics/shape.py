@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..signals.shape import Shape
+from .grid import intersection_over_union
 
 VOLUME_POINTS = 500_000
 QUICK_POINTS = 1 << 15
@@ -50,11 +51,6 @@ def quick_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"
     """``iou`` of the insides over a few points; within half a percent of the true one, at 0.9 and above."""
     inside = function(quick.points)[:, 0].cpu().numpy() < quick.level
     return {"iou": intersection_over_union(inside, quick.inside)}
-
-
-def intersection_over_union(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> float:
-    """Of two sets, given by what belongs to them; 0 if both are empty."""
-    return float((a & b).sum() / max((a | b).sum(), 1))
 
 
 def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], shape: Shape) -> dict[str, float]:

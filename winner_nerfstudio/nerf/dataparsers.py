@@ -27,6 +27,8 @@ quiet_imports()
 
 VIEWPOINTS = {"x": (1.4, 1.9, 2.6), "y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
 """Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
+FARTHER = 1 / 0.9
+"""How much farther away that is from a volume, which may fill the cube where a shape leaves a tenth of it free."""
 SIDES = 12
 """Views of a shape, all around it."""
 FRONT, BESIDE = (0.0, 0.0, 2.3), ((0.9, 0.3, 2.1), (-0.9, 0.3, 2.1))
@@ -256,6 +258,54 @@ class AudioDataParser(SignalDataParser):
         return load_once(load_audio, config.data, excerpt, config.sample_rate, config.experiment())
 
 
+@dataclass
+class VolumeDataParserConfig(GridDataParserConfig):
+    """A scalar field sampled in three dimensions: an array, or sample:NAME for a built-in one."""
+
+    _target: type = field(default_factory=lambda: VolumeDataParser)
+    data: Path = Path()
+    """Array (.npy .npz; x, y, z) of an occupancy or of any other values, or sample:NAME."""
+    spacing: float = 1.0
+    """Between neighbouring samples, in the world; the first sample lies at the origin."""
+    level: float | None = None
+    """Value that parts inside from outside; half-way between two values, else 0 where values have both signs, else the
+    middle of their range, if left out."""
+    inside: Literal["above", "below"] = "above"
+    """Side of the level that is inside: below for signed distances."""
+    max_samples: int = 200_000_000
+    """Larger arrays are refused before they are read."""
+    up: Literal["x", "y", "z"] = "z"
+    """Axis that points up in pictures and in the viewer; the data stays as it is."""
+
+
+class VolumeDataParser(SignalDataParser):
+    """Loads a `Volume`."""
+
+    config: VolumeDataParserConfig
+    formats = ".npy .npz"
+
+    def samples(self) -> list[str]:
+        """Names of the built-in volumes."""
+        from ..signals.samples import VOLUMES
+
+        return list(VOLUMES)
+
+    def views(self) -> Cameras:
+        """All around with the chosen axis up, from a corner on."""
+        return look_at_origin(FARTHER * orbit(self.config.up, SIDES), self.config.up)
+
+    def load(self) -> "Signal":
+        """See `load_volume`."""
+        from ..signals.errors import SignalError
+        from ..signals.volume import load_volume
+
+        config = self.config
+        if config.max_samples < 1:
+            raise SignalError(f"max_samples={config.max_samples} must be at least 1")
+        options = config.spacing, config.level, config.inside, config.max_samples, config.experiment()
+        return load_once(load_volume, config.data, *options)
+
+
 def orbit(up: str, count: int) -> Tensor:
     """Places about a shape, all as high and as far as its first view, which they begin with, [count, 3].
 
@@ -285,3 +335,4 @@ def look_at_origin(places: Tensor | Sequence, up: str, width: int = 512, height:
 shape_data = DataParserSpecification(ShapeDataParserConfig(), "A surface from a mesh file or a built-in sample.")
 image_data = DataParserSpecification(ImageDataParserConfig(), "A picture from a file, an array or a built-in sample.")
 audio_data = DataParserSpecification(AudioDataParserConfig(), "A sound from a file, a series or a built-in sample.")
+volume_data = DataParserSpecification(VolumeDataParserConfig(), "A volume from an array or a built-in sample.")

@@ -15,6 +15,7 @@ from .pipeline import SignalPipelineConfig
 from .schedulers import CosineDecayConfig
 from .sdf import SDFModelConfig, ShapeDataManagerConfig
 from .trainer import SignalTrainerConfig
+from .volume import VolumeDataManagerConfig, VolumeModelConfig
 
 
 def method(
@@ -69,4 +70,10 @@ winner_audio = method(
     steps=3000,
     # The published noise for sound is large: a higher rate leaves the highest targets where they started.
     learning_rate=2e-4,
+)
+winner_volume = method(
+    "winner-volume",
+    VolumeDataManagerConfig(),
+    VolumeModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a volume: an occupancy, a density, a distance.",
 )

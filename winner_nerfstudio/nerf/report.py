@@ -78,7 +78,8 @@ class Reporter:
         """Start the clock; the first time, say what is about to happen."""
         if self.task is None:
             for line in self.pipeline.datamanager.signal.describe():
-                CONSOLE.print(line, markup=False, soft_wrap=True)
+                # A name such as sample:sponge: is no emoji.
+                CONSOLE.print(line, markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total, self.looked = self.trainer.last_step, step
             self.task = self.progress.add_task("", total=self.total, completed=step, standing="", rate=0.0)

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.viewer.viewer_elements import ViewerDropdown, ViewerNumber, ViewerSlider
+from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
 from ..fields.distance_grid import DistanceGrid
-from ..fields.sphere_tracing import box_interval, sphere_trace
 from .datamanager import DrawnDataManagerConfig, subcommand
 from .dataparsers import ShapeDataParserConfig
 from .export_mesh import ExportMesh
-from .model import Outputs, SignalModel, SignalModelConfig
-from .shading import BACKGROUND, SHADINGS, Seen, diverging, round_length, shade, with_legend
+from .model import Outputs, SignalModelConfig
+from .shading import Seen, diverging, round_length, with_legend
+from .surface import SurfaceModel, View, line
 
 if TYPE_CHECKING:
     from ..metrics.shape import Quick
@@ -72,13 +71,13 @@ class SDFModelConfig(SignalModelConfig):
         return super().problem()
 
 
-class SDFModel(SignalModel):
+class SDFModel(SurfaceModel):
     """Fits signed distances (negative inside) in the unit cube."""
 
     config: SDFModelConfig
     signal: "Shape"
     exports = "mesh"
-    sides = 4
+    cut, extent = "sdf-slice", "the shape lies within 0.9"
 
     def populate_modules(self) -> None:
         """Besides the field, the viewer's controls; lengths on them are in the input's units."""
@@ -93,16 +92,8 @@ class SDFModel(SignalModel):
             most / 100,
             hint="Which distance from the surface to show, in its units",
         )
-        self.shading = ViewerDropdown("Shading", SHADINGS[0], list(SHADINGS), hint="Light of rgb and target")
-        self.slice_axis = ViewerDropdown("Slice axis", "z", ["x", "y", "z"], hint="What the plane of sdf-slice cuts")
-        self.slice_position = ViewerSlider(
-            "Slice position", 0.0, -1.0, 1.0, 0.01, hint="Where it stands along that axis; the shape lies within 0.9"
-        )
-        self.error_range = ViewerNumber(
-            "Error range", round_length(ERROR_RANGE * self.signal.diagonal / scale), hint="What the strongest colour is"
-        )
+        self.add_controls(round_length(ERROR_RANGE * self.signal.diagonal / scale))
         self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
-        self._grid: tuple[object, DistanceGrid] | None = None
 
     def loss_terms(self, fitted: Float[Tensor, "n 1"], truth: Float[Tensor, "n 1"]) -> dict[str, Tensor]:
         """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4), and of all."""
@@ -115,17 +106,7 @@ class SDFModel(SignalModel):
     def render(self, rays: RayBundle) -> Outputs:
         """The fitted surface along rays by sphere tracing, the target's by ray casting, and a slice of the distance."""
         view = View(self, rays)
-        return Outputs(
-            {
-                "rgb": lambda: view.shaded(view.fit, self.distance_grid()),
-                "normals": lambda: torch.where(view.fit.hit[:, None], (view.fit.normals + 1) / 2, BACKGROUND),
-                "depth": lambda: view.fit.depth[:, None],
-                "accumulation": lambda: view.fit.hit[:, None].to(rays.origins),
-                "target": lambda: view.shaded(view.target, self._target_grid),
-                "error": view.error,
-                "sdf-slice": view.slice,
-            }
-        )
+        return Outputs(view.outputs() | {"sdf-slice": lambda: view.slice(self._paint_slice)})
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
         """Legends, in the input's units, for the outputs that show numbers by colours."""
@@ -146,23 +127,34 @@ class SDFModel(SignalModel):
         """Between neighbouring iso-lines, in the input's units."""
         return round_length(self.signal.diagonal / self.signal.normalization.scale / ISO_LINES)
 
-    def distance_grid(self) -> DistanceGrid:
-        """The grid of the field as it stands, less the iso level; kept until either changes."""
-        state = self.level, *(parameter._version for parameter in self.field.parameters())
-        if self._grid is None or self._grid[0] != state:
-            self._grid = state, DistanceGrid.of(self.above_level, self.device)
-        return self._grid[1]
-
     def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """The fitted distance at points of the unit cube, less the iso level."""
         return self.field.evaluate(points)[:, 0] - self.level
 
-    @cached_property
-    def _target_grid(self) -> DistanceGrid:
-        def distance(points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-            return torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
+    def above_level_and_gradient(
+        self, points: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """As `above_level`, and its gradient."""
+        value, slopes = self.field.value_and_gradient(points)
+        return value - self.level, slopes
 
-        return DistanceGrid.of(distance, self.device, COARSE)
+    def see_target(self, rays: RayBundle) -> Seen:
+        """The input mesh by ray casting."""
+        cast = self.signal.cast_rays(rays.origins.cpu().numpy(), rays.directions.cpu().numpy())
+        depth, hit, normals = (torch.from_numpy(found).to(rays.origins.device) for found in cast)
+        return Seen(depth.to(rays.origins), hit, normals.to(rays.origins))
+
+    def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The signed distance from the input mesh."""
+        return torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
+
+    def target_light(self) -> DistanceGrid:
+        """A coarse grid of that distance."""
+        return self._target_light
+
+    @cached_property
+    def _target_light(self) -> DistanceGrid:
+        return DistanceGrid.of(self.target_distance, self.device, COARSE)
 
     def evaluate(self, signal: "Shape") -> dict[str, float]:  # type: ignore[override]
         """Volume figures, and those of the surface extracted at `eval_resolution` where there is one."""
@@ -192,85 +184,10 @@ class SDFModel(SignalModel):
 
         return quick_figures(self.field.evaluate, self._quick)
 
-    def pictures(self, signal: "Shape", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
-        """The target's and the fit's surface under the same light, and the distance of one from the other."""
-        outputs = self.get_outputs_for_camera(camera.to(self.device))
-        names = {"target": "target", "fit": "rgb", "error": "error"}
-        return {name: outputs[output].cpu() for name, output in names.items()}
-
-
-class View:
-    """One look at the fit and at its target; what has been found along the rays serves all outputs.
-
-    Args:
-        model: what is looked at.
-        rays: a flat bundle; its `nears` and `fars`, if it has any, cut the fit open.
-    """
-
-    def __init__(self, model: SDFModel, rays: RayBundle) -> None:
-        self.model, self.rays, self.signal = model, rays, model.signal
-        self.origins, self.directions = rays.origins, rays.directions
-
-    @cached_property
-    def fit(self) -> Seen:
-        """The fitted surface at the iso level."""
-        model, rays = self.model, self.rays
-        grid = model.distance_grid()
-
-        def gradient(points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-            value, slopes = model.field.value_and_gradient(points)
-            return value - model.level, slopes
-
-        near, far = box_interval(self.origins, self.directions, *grid.box)
-        if rays.nears is not None and rays.fars is not None:
-            near, far = torch.maximum(near, rays.nears.reshape(-1)), torch.minimum(far, rays.fars.reshape(-1))
-        # A pixel, where the shape is; the first ray stands for all.
-        detail = float(rays.pixel_area[0, 0].sqrt() * self.origins[0].norm())
-        hits = sphere_trace(model.above_level, gradient, grid, self.origins, self.directions, near, far, detail)
-        normals = hits.gradient
-        normals[hits.hit] = torch.nn.functional.normalize(normals[hits.hit], dim=-1)
-        return Seen(hits.depth, hits.hit, normals)
-
-    @cached_property
-    def target(self) -> Seen:
-        """The target's surface."""
-        cast = self.signal.cast_rays(self.origins.cpu().numpy(), self.directions.cpu().numpy())
-        depth, hit, normals = (torch.from_numpy(found).to(self.origins.device) for found in cast)
-        return Seen(depth.to(self.origins), hit, normals.to(self.origins))
-
-    def shaded(self, seen: Seen, grid: DistanceGrid) -> Float[Tensor, "n 3"]:
-        """A surface in the light that was chosen."""
-        return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value)
-
-    def error(self) -> Float[Tensor, "n 3"]:
-        """The fitted surface, coloured by its signed distance from the target."""
-        seen = self.fit
-        colors = torch.full_like(self.origins, BACKGROUND)
-        points = (self.origins + seen.depth[:, None] * self.directions)[seen.hit]
-        distance = torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
-        facing = (seen.normals * self.directions)[seen.hit].sum(-1, keepdim=True).abs()
-        reach = max(self.model.error_range.value * self.signal.normalization.scale, 1e-12)
-        colors[seen.hit] = diverging(distance / reach) * (0.8 + 0.2 * facing)
-        return colors
-
-    def slice(self) -> Float[Tensor, "n 3"]:
-        """The plane through the cube, coloured by the fitted distance, black where it is the iso level."""
-        model = self.model
-        axis = "xyz".index(model.slice_axis.value)
-        across = self.directions[:, axis]
-        along = (model.slice_position.value - self.origins[:, axis]) / torch.where(across.abs() < 1e-9, 1e-9, across)
-        points = self.origins + along[:, None] * self.directions
-        points[:, axis] = model.slice_position.value
-        hit = (along > 0) & (points.abs() <= 1).all(-1)
-        colors = torch.full_like(self.origins, BACKGROUND)
-        value, points = model.field.evaluate(points[hit])[:, 0], points[hit]
-        step = model.line_step * self.signal.normalization.scale
-        pixel = along[hit] * self.rays.pixel_area[hit, 0].sqrt()
+    def _paint_slice(self, points: Float[Tensor, "m 3"], pixel: Float[Tensor, " m"]) -> Float[Tensor, "m 3"]:
+        """The fitted distance by colour, black where it is the iso level."""
+        value = self.field.evaluate(points)[:, 0]
+        step = self.line_step * self.signal.normalization.scale
         shade = diverging(value / (step * ISO_LINES / 4))
-
-        def line(distance: Tensor, width: float) -> Float[Tensor, "m 1"]:
-            return (0.5 + width / 2 - distance.abs() / pixel).clamp(0, 1)[:, None]
-
-        shade = shade * (1 - 0.35 * line(value - step * (value / step).round(), 1.0))
-        colors[hit] = shade * (1 - line(value - model.level, 3.0))
-        return colors
+        shade = shade * (1 - 0.35 * line(value - step * (value / step).round(), pixel, 1.0))
+        return shade * (1 - line(value - self.level, pixel, 3.0))

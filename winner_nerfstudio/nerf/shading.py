@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .. import colors
+from ..colors import diverging as diverging_colors
 from ..fields.distance_grid import DistanceGrid
 
 BACKGROUND = 1.0
@@ -84,14 +84,17 @@ def openness(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], grid: 
     """How much of the sky each place sees, about 0 to 1: how near other parts are in front of it (Evans 2006)."""
     hidden = torch.zeros_like(points[:, 0])
     for number, reach in enumerate(NOOKS):
-        free = grid.value(points + reach * normals).clamp(min=0) / reach
+        places = points + reach * normals
+        # Beyond the cube the grid has only what it has at the walls.
+        beyond = (places.abs() - 1).amax(-1).clamp(min=0)
+        free = (grid.value(places) + beyond).clamp(min=0) / reach
         hidden += (1 - free).clamp(min=0) / 2**number
     return (1 - hidden / 1.9).clamp(0, 1)
 
 
 def diverging(values: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
     """Colours of values in [-1, 1]: blue below, grey at zero, red above."""
-    return torch.from_numpy(colors.diverging(values.cpu().numpy())).to(values.device)
+    return torch.from_numpy(diverging_colors(values.cpu().numpy())).to(values.device)
 
 
 def round_length(length: float) -> float:
@@ -100,8 +103,13 @@ def round_length(length: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))
 
 
-def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str) -> Float[Tensor, "h w 3"]:
-    """A picture with a bar of the `diverging` colours for -`reach` to `reach` in its corner; a small one as it is."""
+def with_legend(
+    picture: Float[Tensor, "h w 3"], reach: float, title: str, middle: float = 0.0
+) -> Float[Tensor, "h w 3"]:
+    """A picture with a bar of the `diverging` colours in its corner, `reach` to either side of `middle`.
+
+    A small picture stays as it is.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = picture.shape[:2]
@@ -118,7 +126,8 @@ def with_legend(picture: Float[Tensor, "h w 3"], reach: float, title: str) -> Fl
     pixels.paste(Image.fromarray((np.tile(bar[None], (thickness, 1, 1)) * 255 + 0.5).astype(np.uint8)), (left, top))
     draw.rectangle((left - 1, top - 1, left + length, top + thickness), outline=(60, 60, 60))
     draw.text((left + length / 2, top - size * 0.4), title, (60, 60, 60), font, anchor="ms")
-    for part, label in ((0, f"{-reach:g}"), (0.5, "0"), (1, f"{reach:+g}")):
+    for part, label in ((0, middle - reach), (0.5, middle), (1, middle + reach)):
         place = (left + part * length, top + thickness + size * 1.4)
-        draw.text(place, label, (60, 60, 60), font, anchor="ms")
+        sign = "+" if label > 0 > middle - reach else ""
+        draw.text(place, f"{label:{sign}g}", (60, 60, 60), font, anchor="ms")
     return torch.from_numpy(np.asarray(pixels).astype(np.float32) / 255).to(picture.device)

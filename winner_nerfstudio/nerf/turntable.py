@@ -1,4 +1,4 @@
-"""A camera path once around a shape, for ``ns-render camera-path``; ``scripts/turntable.sh`` runs both."""
+"""A camera path once around a shape or a volume, for ``ns-render camera-path``; ``scripts/turntable.sh`` runs both."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 import tyro
 import yaml
 
-from .dataparsers import FIELD_OF_VIEW, ShapeDataParserConfig, look_at_origin, orbit
+from .dataparsers import FARTHER, FIELD_OF_VIEW, ShapeDataParserConfig, VolumeDataParserConfig, look_at_origin, orbit
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Arguments:
     """Width and height, pixels."""
 
 
-def camera_path(up: str, frames: int, seconds: float, size: int) -> dict[str, Any]:
+def camera_path(up: str, frames: int, seconds: float, size: int, farther: float = 1.0) -> dict[str, Any]:
     """The path as nerfstudio's viewer would save it: a full turn about the axis `up` in equal steps."""
-    poses = look_at_origin(orbit(up, frames), up).camera_to_worlds
+    poses = look_at_origin(farther * orbit(up, frames), up).camera_to_worlds
     last = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
     return {
         "camera_type": "perspective",
@@ -52,9 +52,12 @@ def main() -> None:
         raise SystemExit("error: frames, seconds and size must be positive, and the size even, as video wants it")
     config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
     data = config.pipeline.datamanager.dataparser
-    if not isinstance(data, ShapeDataParserConfig):
-        raise SystemExit(f"error: {arguments.load_config}: a turntable is for shapes, not for what lies in a plane")
-    path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size)
+    if not isinstance(data, ShapeDataParserConfig | VolumeDataParserConfig):
+        raise SystemExit(
+            f"error: {arguments.load_config}: a turntable is for shapes and volumes, not for what lies in a plane"
+        )
+    farther = FARTHER if isinstance(data, VolumeDataParserConfig) else 1.0
+    path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size, farther)
     arguments.output.write_text(json.dumps(path), "utf8")
 
 

@@ -10,7 +10,7 @@ import soundfile
 from numpy import ndarray
 
 from .errors import SignalError
-from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype
+from .grid import Experiment, Grid, Units, check_values, read_array, write_array
 from .lattice import Lattice
 from .samples import SOUNDS, sample
 
@@ -222,9 +222,7 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str
         raise SignalError(f"{path.name}: {problem}")
     array = record["format"] == "array"
     if path.suffix.lower() in ARRAYS:
-        written = to_dtype(values, record["dtype"] if array else "f4")
-        np.save(path, written[:, 0] if record.get("ndim", 2) == 1 else written)
-        return str(written.dtype)
+        return str(write_array(path, values, record["dtype"] if array else "f4", record.get("ndim", 2)).dtype)
     form, subtype = _format(path), _subtype(path, record)
     scale, shift = 1.0, 0.0
     if array and np.dtype(record["dtype"]).kind in "iu":

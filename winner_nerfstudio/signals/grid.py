@@ -248,6 +248,18 @@ def to_dtype(values: ndarray, dtype: str) -> ndarray:
     return np.rint(values).clip(limits.min, high).astype(kind)
 
 
+def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
+    """Write values, channels last, as an array of that type: .npz compressed, any other name .npy.
+
+    Without its last axis, of one channel, where the array is to have fewer axes. Returns what was written.
+    """
+    array = to_dtype(values, dtype)
+    array = array[..., 0] if ndim < array.ndim else array
+    save: Callable[..., None] = np.savez_compressed if path.suffix.lower() == ".npz" else np.save
+    save(path, array)
+    return array
+
+
 def read_array(path: Path, check: Callable[[tuple[int, ...]], None]) -> ndarray:
     """The array of a .npy file, or the only one of an .npz file; pickled objects are refused.
 

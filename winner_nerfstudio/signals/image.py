@@ -2,7 +2,6 @@
 
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from .errors import SignalError
-from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype
+from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype, write_array
 from .lattice import Lattice
 from .samples import IMAGES, sample
 
@@ -280,10 +279,7 @@ def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
     """
     suffix, mode = path.suffix.lower(), record["mode"]
     if suffix in ARRAYS:
-        array = to_dtype(values, _dtype(record))
-        array = array[..., 0] if record.get("ndim", 2 if array.shape[-1] == 1 else 3) == 2 else array
-        save: Callable[..., None] = np.save if suffix == ".npy" else np.savez_compressed
-        save(path, array)
+        write_array(path, values, _dtype(record), record.get("ndim", 2 if values.shape[-1] == 1 else 3))
         return
     problem = cannot_save(path, record)
     if problem:

@@ -174,6 +174,34 @@ def crickets(rate: int = 22_050, seconds: float = 1.2) -> tuple[ndarray, int]:
     return 0.7 * np.stack([0.8 * left + 0.3 * right, 0.25 * left + 0.8 * right], -1), rate
 
 
+def metaballs(size: int = 64, balls: int = 14) -> ndarray:
+    """A lumpy opacity: what Gaussian balls of several sizes hide together, float32 [size, size, size], 0 to 1.
+
+    Args:
+        size: samples per axis.
+        balls: how many.
+    """
+    rng = np.random.default_rng(2509)
+    x, y, z = _unit_grid(size)
+    density = np.zeros_like(x)
+    for (a, b, c), radius in zip(rng.uniform(-0.6, 0.6, (balls, 3)), rng.uniform(0.08, 0.3, balls), strict=True):
+        density += np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * radius**2))
+    return (1 - np.exp(-2 * density)).astype(np.float32)
+
+
+def sponge(size: int = 64, periods: float = 3.0) -> ndarray:
+    """A ball of gyroid sponge, its pores finer on one side, as an occupancy: bool [size, size, size].
+
+    Args:
+        size: samples per axis.
+        periods: of the gyroid across the whole, in the middle.
+    """
+    x, y, z = _unit_grid(size)
+    kx, ky, kz = (np.pi * periods * (1 + 0.3 * x) * axis for axis in (x, y, z))
+    gyroid = np.sin(kx) * np.cos(ky) + np.sin(ky) * np.cos(kz) + np.sin(kz) * np.cos(kx)
+    return (np.abs(gyroid) < 0.5) & (x**2 + y**2 + z**2 < 0.85)
+
+
 def sample(table: Mapping[str, Callable[[], Made]], source: str, what: str) -> Made:
     """The sample that ``sample:NAME`` names.
 
@@ -197,6 +225,13 @@ IMAGES: dict[str, Callable[[], ndarray]] = {"mandala": mandala, "weave": weave}
 """The built-in pictures."""
 SOUNDS: dict[str, Callable[[], tuple[ndarray, int]]] = {"bells": bells, "crickets": crickets}
 """The built-in sounds."""
+VOLUMES: dict[str, Callable[[], ndarray]] = {"metaballs": metaballs, "sponge": sponge}
+"""The built-in volumes."""
+
+
+def _unit_grid(size: int) -> list[ndarray]:
+    axis = np.linspace(-1, 1, size)
+    return np.meshgrid(axis, axis, axis, indexing="ij")
 
 
 def _zero_surface(values: ndarray, axis: ndarray) -> "trimesh.Trimesh":

@@ -12,7 +12,7 @@ class Signal(Protocol):
     """A target to fit: loaded, checked and normalised to [-1, 1]^d."""
 
     kind: ClassVar[str]
-    """What its values mean: "sdf", "image", "audio"."""
+    """What its values mean: "sdf", "image", "audio", "volume"."""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,167 @@
+"""Scalar fields sampled in three dimensions as targets: an occupancy, a density, a distance, with a surface in it."""
+
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from .errors import SignalError
+from .grid import Experiment, Grid, Units, check_values, read_array, write_array
+from .lattice import Lattice
+from .samples import VOLUMES, sample
+
+ARRAYS = (".npy", ".npz")
+MAX_SAMPLES = 200_000_000
+BYTES_PER_SAMPLE = 16
+"""What a run takes, about, besides the file itself: target, fit and the order of a pass, and float64 on the way in."""
+SIDES = ("above", "below")
+"""Of the level, where the inside can be."""
+MOST_CROSSED = 1 << 18
+"""Edges between samples along each axis, about, at which the slope at the surface is measured."""
+
+
+class Volume(Grid):
+    """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
+
+    The first and the last sample of the longest axis lie at -1 and 1, cells are cubes. In the world the first sample
+    lies at the origin and neighbours are `spacing` apart. Values: their own range is [-1, 1].
+    """
+
+    kind: ClassVar[str] = "volume"
+
+    def inside(self, values: Float[ndarray, "..."]) -> Bool[ndarray, "..."]:
+        """Where the network's values lie on the inner side of the level."""
+        level = (self.details["level"] - self.units.offset) / self.units.amplitude
+        return values > level if self.details["inside"] == "above" else values < level
+
+
+def load_volume(
+    source: str | Path,
+    spacing: float = 1.0,
+    level: float | None = None,
+    inside: str = "above",
+    max_samples: int = MAX_SAMPLES,
+    experiment: Experiment | None = None,
+) -> Volume:
+    """A volume from an array in a file, or a built-in sample.
+
+    Args:
+        source: a path; an array in .npy or .npz is [x, y, z] or [x, y, z, 1] of any real type; ``sample:NAME`` with a
+            name from `VOLUMES`.
+        spacing: between neighbouring samples, in the world.
+        level: the value that parts inside from outside; left out: half-way between the two values of an array that has
+            no more, 0 where values have both signs, else the middle of their range.
+        inside: the side of the level that is inside, "above" or "below".
+        max_samples: a larger array is refused before it is read.
+        experiment: what to do to it.
+
+    Raises:
+        SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
+    """
+    experiment, name = experiment or Experiment(), str(source)
+    if not 0 < spacing < float("inf"):
+        raise SignalError(f"{name}: spacing={spacing} must be positive and finite")
+    if inside not in SIDES:
+        raise SignalError(f"{name}: inside={inside!r} must be one of {', '.join(SIDES)}")
+    clean = None
+    if experiment.reference is not None:
+        clean = _load(experiment.reference, spacing, level, inside, max_samples)
+        level = clean.details["level"]
+    result = _load(name, spacing, level, inside, max_samples).under(experiment, clean)
+    assert isinstance(result, Volume)
+    return result
+
+
+def _load(name: str, spacing: float, level: float | None, inside: str, max_samples: int) -> Volume:
+    path = Path(name)
+    if name.startswith("sample:"):
+        array: ndarray = sample(VOLUMES, name, "volume")
+    elif not path.is_file():
+        what = "is a folder, not a volume" if path.is_dir() else "no such file"
+        raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
+    elif path.suffix.lower() not in ARRAYS:
+        raise SignalError(f"{name}: a volume is an array in .npy or .npz; write it with numpy.save")
+    else:
+        array = read_array(path, lambda shape: _check_shape(name, shape, max_samples))
+    check_values(name, array)
+    values = array.reshape(*array.shape[:3], 1)
+    low, high = array.min().item(), array.max().item()
+    chosen = _level(array, low, high) if level is None else float(level)
+    if level is not None and not low <= chosen <= high:
+        raise SignalError(f"{name}: level={chosen:g} lies outside the values, {low:g} to {high:g}; there is no surface")
+    lattice, units = Lattice(values.shape[:3]), Units.spanning(low, high)
+    within = array > chosen if inside == "above" else array < chosen
+    unit = units.to_unit(values)
+    record: dict[str, Any] = {"dtype": array.dtype.str, "ndim": array.ndim, "spacing": float(spacing)}
+    record |= {"level": chosen, "inside": inside}
+    record["slope"] = _slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude
+    notes = [
+        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {spacing:g} apart",
+        f"inside is {inside} {chosen:g}: {within.mean():.3g} of the samples",
+    ]
+    if within.all() or not within.any():
+        notes.append("warning: all of it lies on one side of the level; there is no surface")
+    suffix = path.suffix.lower() if path.suffix.lower() in ARRAYS else ".npy"
+    return Volume(name, unit, lattice.normalization(spacing), units, record, suffix, notes=tuple(notes))
+
+
+def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 1):
+        raise SignalError(f"{name}: an array of shape {shape} is no volume; [x, y, z] is needed, one value each")
+    if 1 in shape[:3]:
+        raise SignalError(
+            f"{name}: an array of shape {shape} has no depth along one axis; fit it as a picture or a series"
+        )
+    count = prod(shape)
+    if count > max_samples:
+        raise SignalError(
+            f"{name}: {' x '.join(map(str, shape[:3]))} = {count:,} samples are more than --max-samples"
+            f" {max_samples:,}; they take {count * BYTES_PER_SAMPLE / 1e9:.3g} GB of memory: raise it if that is there,"
+            " or fit a part"
+        )
+
+
+def _level(array: ndarray, low: float, high: float) -> float:
+    two_values = array.dtype.kind == "b" or bool(((array == low) | (array == high)).all())
+    return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
+
+
+def _slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
+    """The gradient's mean length, per sample, where neighbours lie on different sides of the level; 1 if none do."""
+    shape, steps = np.array(values.shape), np.eye(3, dtype=np.int64)
+
+    def at(places: Int[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        return values[tuple(places.clip(0, shape - 1).T)].astype(np.float64)
+
+    lengths = []
+    for axis, step in enumerate(steps):
+        crossed = np.flatnonzero(np.diff(within, axis=axis))
+        crossed = crossed[:: max(1, len(crossed) // MOST_CROSSED)]
+        low = np.stack(np.unravel_index(crossed, shape - step), -1)
+        # Along the crossed edge its own difference, across it what both ends' neighbours say.
+        along = at(low + step) - at(low)
+        across = [
+            sum(at(end + side) - at(end - side) for end in (low, low + step)) / 4 for side in np.delete(steps, axis, 0)
+        ]
+        lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
+    found = np.concatenate(lengths)
+    return float(found.mean()) if len(found) else 1.0
+
+
+def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: dict[str, Any]) -> None:
+    """Write a volume in the data type and number of axes of its `record`.
+
+    Args:
+        path: the file, one of `ARRAYS`.
+        values: in the volume's own units.
+        record: as `load_volume` has made it.
+    """
+    write_array(path, values, record["dtype"], record["ndim"])
+
+
+def cannot_save(path: Path) -> str | None:
+    """Why a volume cannot be written to a file of that name, in one line, or None."""
+    return None if path.suffix.lower() in ARRAYS else f"unknown format {path.suffix!r}; use one of {' '.join(ARRAYS)}"
