@@ -18,7 +18,7 @@ BELOW = {
     "metrics": {"metrics", "fields", "signals"},
     "export": {"export", "fields", "signals", "files", "colors"},
     "nerf": {"nerf", "export", "fields", "metrics", "networks", "signals", "winner", "files", "colors"},
-    "cli": {"cli", "export", "fields", "signals"},
+    "cli": {"cli", "export", "fields", "nerf", "signals"},
 }
 
 

@@ -176,6 +176,15 @@ class Grid:
             lines.append("the target is noisy; figures are measured against the clean signal")
         return lines
 
+    def facts(self) -> dict[str, str]:
+        """Its size and range, for `winner-inspect`."""
+        low, high = (float(self.units.to_own(np.array(end))) for end in (-1.0, 1.0))
+        return {
+            "samples": " x ".join(f"{n:,}" for n in self.lattice.shape),
+            "channels": str(self.channels),
+            "-1 and 1 stand for": f"{low:.6g} and {high:.6g}",
+        }
+
     def under(self, experiment: Experiment, clean: "Grid | None" = None) -> "Grid":
         """This signal with noise added, a clean one beside it, or some of its samples held out.
 

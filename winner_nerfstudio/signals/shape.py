@@ -151,14 +151,14 @@ class Shape:
         if sign == "watertight" and not shape.closed:
             raise SignalError(
                 f"{name}: {shape.holes} hole{'s' * (shape.holes != 1)}, so it is not watertight; close"
-                f" {'them' if shape.holes != 1 else 'it'}, or use --sign winding"
+                f" {'them' if shape.holes != 1 else 'it'}, or use --sign winding (winner-inspect tells more)"
             )
         if sign == "unsigned" or (sign == "auto" and not shape._probed.is_body):
             return replace(shape, signed=False)
         if not shape._probed.has_inside:
             raise SignalError(
                 f"{name}: the surface encloses no volume, so it has no inside; use --sign unsigned, or a closed mesh or"
-                " one with small holes"
+                " one with small holes (winner-inspect tells more)"
             )
         return shape._without_what_is_inside()
 
@@ -206,6 +206,22 @@ class Shape:
             policy = f"{holes}; sign from the generalised winding number, which closes them smoothly"
         size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
         return [f"{self.name}: {size}; {policy}", *self.repairs]
+
+    def facts(self) -> dict[str, str]:
+        """What there is to know of the surface besides, for `winner-inspect`."""
+        _, uses = _uses_of_edges(self.mesh if self.solid is None else self.solid)
+        label = trimesh.graph.connected_component_labels(self.mesh.face_adjacency, node_count=len(self._faces))
+        extents = self.mesh.extents / self.normalization.scale
+        lower, upper = (self.normalization.to_world(corner) for corner in self.mesh.bounds)
+        return {
+            "pieces": f"{label.max() + 1:,}",
+            "size": " x ".join(f"{extent:.6g}" for extent in extents),
+            "from, to": " ".join(str(tuple(float(f"{c:.6g}") for c in corner)) for corner in (lower, upper)),
+            "open edges": f"{(uses == 1).sum():,} in {self.holes} loop{'s' * (self.holes != 1)}",
+            "edges of more than two faces": f"{(uses > 2).sum():,}",
+            "winding": "alike" if self.mesh.is_winding_consistent else "not alike",
+            "fitted as": "signed distance" if self.signed else "distance without sign",
+        }
 
     def winding_number(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
         """Generalised winding number (Barill et al. 2018, libigl): 1 inside and 0 outside a closed surface."""

@@ -61,6 +61,10 @@ class Signal(Protocol):
         """What the user should know of the input, a line each."""
         ...
 
+    def facts(self) -> dict[str, str]:
+        """What else there is to know of it, by name."""
+        ...
+
 
 class Drawable(Signal, Protocol):
     """A signal that is sampled anew for ever."""
