@@ -125,6 +125,16 @@ class Shape:
         return self.holes == 0
 
     @property
+    def bounds(self) -> Float[ndarray, "2 3"]:
+        """Least and greatest corner of the bounding box, unit cube."""
+        return np.asarray(self.mesh.bounds)
+
+    @property
+    def normals(self) -> Float[ndarray, "f 3"]:
+        """Outward unit normals, one for each index that `closest` gives."""
+        return self.face_normals
+
+    @property
     def diagonal(self) -> float:
         """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
         return float(np.linalg.norm(self.mesh.extents))
@@ -204,18 +214,22 @@ class Shape:
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[ndarray, "n k"]]:
         """Fresh training samples in random order: ``coords`` [n, 3] and their signed distance ``values`` [n, 1].
 
+        And ``normals`` [n, 3] of those on the surface, 0 for others.
+
         Time and memory grow with `count`, not with the mesh. Float32.
         """
         on, near = round(count * self.mix.surface), round(count * self.mix.near)
-        surface, _ = self.sample_surface(rng, on + near)
+        surface, normals = self.sample_surface(rng, on + near)
         sigma = np.resize(NEAR_SIGMAS, near)[:, None]
         offset = surface[on:] + rng.standard_normal((near, 3)) * sigma
         volume = rng.uniform(-1, 1, (count - on - near, 3))
         off_surface = np.concatenate([np.clip(offset, -1, 1), volume])
         coords = np.concatenate([surface[:on], off_surface])
         values = np.concatenate([np.zeros(on), self.signed_distance(off_surface)])
+        normals = np.concatenate([normals[:on], np.zeros_like(off_surface)])
         order = rng.permutation(count)
-        return {"coords": coords[order].astype(np.float32), "values": values[order, None].astype(np.float32)}
+        samples = {"coords": coords, "values": values[:, None], "normals": normals}
+        return {name: rows[order].astype(np.float32) for name, rows in samples.items()}
 
     def _has_inside(self) -> bool:
         # Just beneath the surface, which finds thin walls as well; an open sheet has one half there, give or take.
