@@ -16,6 +16,8 @@ from torch.nn import Parameter
 from ..signals.signal import Signal
 from .sampling import Batch, Drawn, Resident, Sampler
 
+DRAWN_BATCH = 8192
+
 
 def subcommand(name: str, config: type[DataParserConfig]) -> Any:
     """The annotation of a data parser's config that is also a subcommand `name` with short flags."""
@@ -37,14 +39,15 @@ class SignalDataManagerConfig(DataManagerConfig):
     """Where the signal comes from; its options by their long names."""
     short: DataParserConfig = field(default_factory=DataParserConfig)
     """The same options by short names, behind the data parser's own; what is set here counts."""
-    batch_size: int = 8192
-    """Points per training step."""
+    batch_size: int | None = None
+    """Points per training step; 8192 if left out."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
     def problem(self) -> str | None:
         """What is wrong with the options, in one line, or None."""
-        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+        size = self.batch_size
+        return None if size is None or size >= 1 else f"batch_size={size} must be at least 1"
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
         """What serves this signal's batches."""
@@ -83,7 +86,11 @@ class DrawnDataManagerConfig(SignalDataManagerConfig):
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
         """A `Drawn`."""
-        return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)
+        return Drawn(signal, device, seed, self.points_per_step(signal), self.steps_per_chunk, self.passes)
+
+    def points_per_step(self, signal: Any) -> int:
+        """The batch size, that which was given or the one for this signal."""
+        return self.batch_size or DRAWN_BATCH
 
 
 @dataclass

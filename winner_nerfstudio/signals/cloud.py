@@ -29,7 +29,7 @@ PLANE_NEIGHBOURS = 30
 GRAPH_NEIGHBOURS = 15
 """Neighbours that estimated normals are made to agree with."""
 WINDING_POINTS = 30_000
-"""Of a larger cloud so many, at random, tell inside from outside: what bounds the time of a query."""
+"""Of a larger cloud so many, at random, tell how things stand far from it: what bounds the time of a query."""
 SPLATS = 200_000
 """Of a larger cloud so many are seen by rays."""
 _SEED = 0
@@ -157,17 +157,17 @@ class PointCloud:
     def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
         """Distance to the surface, negative inside, in unit-cube lengths, [n]; about exact where points lie densely.
 
-        It is that to the nearest point, less what that lies aside as far as gaps between points account for it.
+        Far from the surface a part of the points will do: time grows little with their number.
         """
         points = np.asarray(points, np.float64)
-        squared, index, nearest = self.closest(points)
-        height = ((points - nearest) * self.normals[index]).sum(-1)
-        aside = np.minimum(squared - height**2, self.spacing**2).clip(min=0)
-        outside = height > 0
-        far = squared > (2 * self._dipole_spacing) ** 2
+        tree, normals, gap = self._dipole_tree, self._dipoles[1], self._dipole_spacing
+        reach, outside, distance = _by_nearest(tree, normals, gap, points)
+        far = reach > 2 * gap
+        if len(normals) < len(self.points):
+            _, outside[~far], distance[~far] = _by_nearest(self._tree, self.normals, self.spacing, points[~far])
         if far.any():
             outside[far] = self.winding_number(points[far]) < 0.5
-        return np.where(outside, 1.0, -1.0) * np.sqrt((squared - aside).clip(min=0))
+        return np.where(outside, distance, -distance)
 
     def sample_surface(
         self, rng: np.random.Generator, count: int
@@ -217,6 +217,10 @@ class PointCloud:
         """Points, normals and the area that each stands for, of which the winding number is made."""
         points, normals = _some(self.points, self.normals, WINDING_POINTS)
         return np.ascontiguousarray(points), np.ascontiguousarray(normals), _areas(points)
+
+    @cached_property
+    def _dipole_tree(self) -> cKDTree:
+        return cKDTree(self._dipoles[0])
 
     @cached_property
     def _dipole_spacing(self) -> float:
@@ -368,7 +372,9 @@ def _estimate_normals(name: str, points: Float[ndarray, "n 3"]) -> tuple[Float[n
         Them, and what was turned, for the user to read.
     """
     open3d = _open3d(f"{name}: without normals, which are estimated by open3d")
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+    # open3d's triangulation fails on points of a lattice or of one sphere; moved a little they are neither.
+    jitter = np.random.default_rng(_SEED).uniform(-1e-6, 1e-6, points.shape)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points + jitter))
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(min(PLANE_NEIGHBOURS, len(points))))
         try:
@@ -389,8 +395,10 @@ def _estimate_normals(name: str, points: Float[ndarray, "n 3"]) -> tuple[Float[n
         if len(others) and _winding(points[others], outwards[others], points[body][:64]).mean().round() % 2:
             normals[body] *= -1
             cavities += 1
-    what = f"{len(bodies)} bodies, {cavities} of them cavities in others" if cavities else f"{len(bodies)} bodies"
-    return normals, [f"the points are {what}; each was turned outwards"] if len(bodies) > 1 else []
+    if len(bodies) == 1:
+        return normals, []
+    within = f" and those of {cavities} within another inwards" * bool(cavities)
+    return normals, [f"the points are {len(bodies)} bodies; normals were turned outwards{within}"]
 
 
 def _bodies(points: Float[ndarray, "n 3"]) -> list[Int[ndarray, " m"]]:
@@ -411,6 +419,19 @@ def _open3d(why: str) -> Any:
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{why}, which cannot be imported ({reason}); give points with normals as .ply") from error
     return open3d
+
+
+def _by_nearest(
+    tree: cKDTree, normals: Float[ndarray, "n 3"], gap: float, points: Float[ndarray, "m 3"]
+) -> tuple[Float[ndarray, " m"], Bool[ndarray, " m"], Float[ndarray, " m"]]:
+    """How far oriented points are, whether `points` lie before the nearest, and how far the surface is, [m] each.
+
+    What the nearest lies aside, seen along its normal, counts for nothing as far as gaps between points explain it.
+    """
+    reach, index = tree.query(points)
+    height = ((points - tree.data[index]) * normals[index]).sum(-1)
+    aside = np.minimum(reach**2 - height**2, gap**2).clip(min=0)
+    return reach, height > 0, np.sqrt((reach**2 - aside).clip(min=0))
 
 
 def _areas(points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
@@ -442,13 +463,13 @@ def _some(points: ndarray, normals: ndarray, count: int) -> tuple[Float[ndarray,
 
 
 def _squares(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> trimesh.Trimesh:
-    """A square about each point across its normal, so wide that they close up where points lie densely."""
-    side = np.sqrt(_areas(points))[:, None]
+    """A square about each point across its normal, so wide that few gaps are left where points lie at random."""
+    reach = 1.5 * np.sqrt(_areas(points))[:, None]
     axis = np.eye(3)[np.abs(normals).argmin(-1)]
     first = np.cross(normals, axis)
     first /= np.linalg.norm(first, axis=-1, keepdims=True)
     second = np.cross(normals, first)
-    corners = np.stack([points + side * corner for corner in (first, second, -first, -second)], axis=1)
+    corners = np.stack([points + reach * corner for corner in (first, second, -first, -second)], axis=1)
     faces = 4 * np.arange(len(points))[:, None, None] + np.array([[0, 1, 2], [0, 2, 3]])
     return trimesh.Trimesh(corners.reshape(-1, 3), faces.reshape(-1, 3), process=False)
 
