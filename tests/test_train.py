@@ -227,7 +227,10 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({}, "no target given; name one with --data FILE (.obj .ply .stl .off .glb) or one of --data sample:gyroid"),
+        (
+            {},
+            "no target given; name one with --data FILE (.obj .ply .stl .off .glb .xyz .pcd .npy) or one of --data sam",
+        ),
         ({"pipeline__datamanager__data": "sample:bunny"}, "sample:bunny: no such built-in shape; there are: gyroid"),
         ({"machine__num_devices": 2}, "a run uses one device"),
         ({"max_num_iterations": 0}, "at least 1"),
