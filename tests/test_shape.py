@@ -228,10 +228,6 @@ def write_png(path):
     Image.new("RGB", (4, 4)).save(path, format="PNG")
 
 
-def write_point_cloud(path):
-    trimesh.PointCloud(np.random.default_rng(0).normal(size=(10, 3))).export(path)
-
-
 def write_mesh(change):
     def write(path):
         mesh = sphere(subdivisions=1)
@@ -264,7 +260,7 @@ HOSTILE = {
     "empty.obj": (lambda path: path.write_text(""), "empty.obj"),
     "empty.stl": (lambda path: path.write_bytes(b""), "empty.stl"),
     "cut.ply": (lambda path: path.write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vert"), "cannot be read"),
-    "cloud.ply": (write_point_cloud, "holds no triangles"),
+    "points.obj": (lambda path: path.write_text("v 0 0 1\nv 1 0 0\nv 0 1 0\n"), "points.obj"),
     "nan.obj": (write_mesh(to_nan), "1 of 42 vertices are NaN or infinite"),
     "line.obj": (write_mesh(to_line), "no area"),
     "point.obj": (write_mesh(to_point), "all vertices lie in one point"),

@@ -227,7 +227,10 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({}, "no target given; name one with --data FILE (.obj .ply .stl .off .glb) or one of --data sample:cog"),
+        (
+            {},
+            "no target given; name one with --data FILE (.obj .ply .stl .off .glb .xyz .pcd .npy) or one of --data sam",
+        ),
         ({"pipeline__datamanager__data": "sample:bunny"}, "sample:bunny: no such built-in shape; there are: cog"),
         ({"machine__num_devices": 2}, "a run uses one device"),
         ({"max_num_iterations": 0}, "at least 1"),
@@ -252,6 +255,8 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"pipeline__model__noise__schedule": "fixed"}, "needs --pipeline.model.noise.s0"),
         ({"pipeline__model__noise__s0": -3.0, "pipeline__model__noise__s1": 0.0}, "not negative"),
         ({"pipeline__datamanager__dataparser__surface_fraction": 2.0}, "surface=2.0"),
+        ({"pipeline__datamanager__dataparser__near_sigmas": (0.1, 0.0)}, "sigmas=(0.1, 0.0) must be positive"),
+        ({"pipeline__model__hardest": 0.0}, "hardest=0.0 must be a part of the points"),
     ],
 )
 def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes, words):

@@ -76,7 +76,7 @@ def seconds_per_step(pipeline: "SignalPipeline") -> float:
         start = time.perf_counter()
         _, losses, _ = pipeline.get_train_loss_dict(len(times))
         optimizer.zero_grad()
-        sum(losses.values()).backward()
+        torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
         times.append(time.perf_counter() - start)
     return float(np.median(times))

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from ..signals.cloud import PointCloud
 from ..signals.shape import Shape
 from .grid import intersection_over_union
 
@@ -40,9 +41,9 @@ class Quick(NamedTuple):
     level: float
 
 
-def quick_points(shape: Shape) -> Quick:
+def quick_points(shape: Shape | PointCloud) -> Quick:
     """`QUICK_POINTS` of them, the same every time."""
-    lower, upper = shape.mesh.bounds
+    lower, upper = shape.bounds
     points = np.random.default_rng(_SEED).uniform(lower, upper, (QUICK_POINTS, 3)).astype(np.float32)
     return Quick(torch.from_numpy(points), shape.inside(points), shape.level)
 
@@ -79,8 +80,10 @@ def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1
     }
 
 
-def surface_figures(fitted: trimesh.Trimesh, shape: Shape) -> dict[str, float]:
+def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[str, float]:
     """Figures of an extracted surface against the true one, from `SURFACE_POINTS` points on each, point to surface.
+
+    Of a point cloud, which has no surface, to the nearest point.
 
     Args:
         fitted: a mesh in the unit cube, at the shape's level.
@@ -117,13 +120,15 @@ def _values(function: Callable[[Tensor], Tensor], points: ndarray) -> ndarray:
     return function(torch.from_numpy(points.astype(np.float32)))[:, 0].cpu().numpy()
 
 
-def _one_way(rng: np.random.Generator, source: Shape, target: Shape) -> tuple[ndarray, ndarray]:
+def _one_way(
+    rng: np.random.Generator, source: Shape | PointCloud, target: Shape | PointCloud
+) -> tuple[ndarray, ndarray]:
     """Distances and |cosines| of normals from points on `source` to the nearest points on `target`.
 
     Of a shape without sign the surface is that of its shell, half of it to either side.
     """
     points, normals = source.sample_surface(rng, SURFACE_POINTS)
-    if not source.signed:
+    if source.level:
         points = points + source.level * rng.choice([-1, 1], len(points))[:, None] * normals
-    squared, face, _ = target.closest(points)
-    return np.abs(np.sqrt(squared) - target.level), np.abs((normals * target.face_normals[face]).sum(-1))
+    squared, index, _ = target.closest(points)
+    return np.abs(np.sqrt(squared) - target.level), np.abs((normals * target.normals[index]).sum(-1))

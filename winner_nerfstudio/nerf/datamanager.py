@@ -37,7 +37,7 @@ class SignalDataManagerConfig(DataManagerConfig):
     """Where the signal comes from; its options by their long names."""
     short: DataParserConfig = field(default_factory=DataParserConfig)
     """The same options by short names, behind the data parser's own; what is set here counts."""
-    batch_size: int = 8192
+    batch_size: int = 4096
     """Points per training step."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
@@ -67,7 +67,9 @@ class SignalDataManagerConfig(DataManagerConfig):
 class DrawnDataManagerConfig(SignalDataManagerConfig):
     """Batches of a signal that is sampled anew for ever."""
 
-    steps_per_chunk: int = 64
+    batch_size: int = 2048
+    """Points per training step."""
+    steps_per_chunk: int = 256
     """Steps that are served from one draw of points; the next is drawn meanwhile."""
     passes: int = 2
     """Times that each point is used before it is dropped, in a new order each time."""

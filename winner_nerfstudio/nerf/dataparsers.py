@@ -105,15 +105,19 @@ def _load_once(load: Callable[..., Loaded], source: str, state: object, *argumen
 
 @dataclass
 class ShapeDataParserConfig(DataParserConfig):
-    """A surface: a mesh file, or sample:NAME for a built-in one."""
+    """A surface: a mesh file, points on one, or sample:NAME for a built-in one."""
 
     _target: type = field(default_factory=lambda: ShapeDataParser)
     data: Path = Path()
-    """Mesh file (.obj .ply .stl .off .glb) or sample:NAME."""
+    """Mesh (.obj .ply .stl .off .glb), points (.ply .xyz .pcd .npy), with normals or without, or sample:NAME."""
+    reference: Path | None = None
+    """Mesh file of what the points were taken from, in their coordinates; figures are against it."""
     surface_fraction: float = 0.3
-    """Part of the training points that lie on the surface."""
+    """Part of a mesh's training points that lie on the surface; of points, half."""
     near_fraction: float = 0.5
-    """Part of the training points that lie near the surface; the rest fills the cube."""
+    """Part of a mesh's training points that lie near the surface; the rest fills the cube."""
+    near_sigmas: tuple[float, ...] = (0.02, 0.004)
+    """Standard deviations of their offsets from it, in parts of half the cube; as many points for each."""
     sign: Literal["auto", "watertight", "winding", "unsigned"] = "auto"
     """How inside and outside are told apart: by a closed surface only, by the winding number, which closes holes, or
     not at all, for open surfaces; auto takes the first that will do."""
@@ -122,10 +126,10 @@ class ShapeDataParserConfig(DataParserConfig):
 
 
 class ShapeDataParser(SignalDataParser):
-    """Loads a `Shape`."""
+    """Loads a `Shape` or a `PointCloud`."""
 
     config: ShapeDataParserConfig
-    formats = ".obj .ply .stl .off .glb"
+    formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
 
     def samples(self) -> list[str]:
         """Names of the built-in shapes."""
@@ -138,15 +142,17 @@ class ShapeDataParser(SignalDataParser):
         return look_at_origin(orbit(self.config.up, SIDES), self.config.up)
 
     def load(self) -> "Signal":
-        """See `load_shape`."""
+        """See `load_surface`."""
+        from ..signals.cloud import load_surface
         from ..signals.errors import SignalError
-        from ..signals.shape import Mix, load_shape
+        from ..signals.shape import Mix
 
         try:
-            mix = Mix(self.config.surface_fraction, self.config.near_fraction)
+            mix = Mix(self.config.surface_fraction, self.config.near_fraction, tuple(self.config.near_sigmas))
         except ValueError as error:
             raise SignalError(f"shape-data: {error}") from None
-        return load_once(load_shape, self.config.data, mix, self.config.sign)
+        reference = None if self.config.reference is None else str(self.config.reference)
+        return load_once(load_surface, self.config.data, mix, self.config.sign, reference)
 
 
 @dataclass
@@ -332,7 +338,9 @@ def look_at_origin(places: Tensor | Sequence, up: str, width: int = 512, height:
     return Cameras(poses, focal, focal, width / 2, height / 2, width, height)
 
 
-shape_data = DataParserSpecification(ShapeDataParserConfig(), "A surface from a mesh file or a built-in sample.")
+shape_data = DataParserSpecification(
+    ShapeDataParserConfig(), "A surface from a mesh, points on it, or a built-in sample."
+)
 image_data = DataParserSpecification(ImageDataParserConfig(), "A picture from a file, an array or a built-in sample.")
 audio_data = DataParserSpecification(AudioDataParserConfig(), "A sound from a file, a series or a built-in sample.")
 volume_data = DataParserSpecification(VolumeDataParserConfig(), "A volume from an array or a built-in sample.")

@@ -39,9 +39,9 @@ class GridModel(SignalModel):
     layers: tuple[str, ...] = ("rgb",)
     """Names of what the plane can show; ``rgb`` is the fit."""
 
-    def loss_terms(self, fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> dict[str, Tensor]:
+    def loss_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
-        return {"mse": torch.nn.functional.mse_loss(fitted, truth)}
+        return {"mse": torch.nn.functional.mse_loss(outputs["values"], batch["values"])}
 
     def evaluate(self, signal: Grid) -> dict[str, float]:  # type: ignore[override]
         """The figures of any grid and those of its kind, over all samples, and the best of those had in passing."""

@@ -54,6 +54,7 @@ winner_sdf = method(
     ShapeDataManagerConfig(),
     SDFModelConfig(),
     "Fit a sine network with WINNER's initialisation to a shape's signed distance.",
+    steps=2500,
 )
 winner_image = method(
     "winner-image",

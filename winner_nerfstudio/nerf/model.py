@@ -252,6 +252,10 @@ class SignalModel(Model):
             return self.render(ray_bundle)
         raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
 
+    def chosen(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The samples of a batch that a step learns from: all of them."""
+        return batch
+
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
         """What is seen in a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
         shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
@@ -269,7 +273,7 @@ class SignalModel(Model):
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
         """The terms of the loss; their sum is kept for the progress display, on the device."""
-        terms = self.loss_terms(outputs["values"], batch["values"])
+        terms = self.loss_terms(outputs, batch)
         if self.training:
             self.last_loss = sum(term.detach() for term in terms.values())
         return terms
@@ -280,8 +284,8 @@ class SignalModel(Model):
         """No figures, and the rendered colours [h, w, 3] in [0, 1]."""
         return {}, {"fit": outputs["rgb"]}
 
-    def loss_terms(self, fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> dict[str, Tensor]:
-        """The weighted terms of the loss, by name."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weighted terms of the loss, by name, of ``values`` [n, c] against those of the batch."""
         raise NotImplementedError
 
     def render(self, rays: RayBundle) -> Outputs:

@@ -57,6 +57,13 @@ class SignalPipeline(VanillaPipeline):
                 " that it was fitted to, or train anew"
             )
 
+    def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs, losses and no figures, from those samples of the step's batch that the model chooses."""
+        _, batch = self.datamanager.next_train(step)
+        batch = self.signal_model.chosen(batch)
+        outputs = self.model(batch["coords"])
+        return outputs, self.model.get_loss_dict(outputs, batch), {}
+
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
         """The losses on a batch that training never sees; without a graph, unlike upstream."""

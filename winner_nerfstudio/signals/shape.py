@@ -53,7 +53,7 @@ class Mix:
 
     surface: float = 0.3
     near: float = 0.5
-    sigmas: tuple[float, ...] = (0.05, 0.01)
+    sigmas: tuple[float, ...] = (0.02, 0.004)
 
     def __post_init__(self) -> None:
         if not (self.surface >= 0 and self.near >= 0 and self.surface + self.near <= 1):
@@ -178,6 +178,16 @@ class Shape:
         return self.holes == 0
 
     @property
+    def bounds(self) -> Float[ndarray, "2 3"]:
+        """Least and greatest corner of the bounding box, unit cube."""
+        return np.asarray(self.mesh.bounds)
+
+    @property
+    def normals(self) -> Float[ndarray, "f 3"]:
+        """Outward unit normals, one for each index that `closest` gives."""
+        return self.face_normals
+
+    @property
     def diagonal(self) -> float:
         """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
         return float(np.linalg.norm(self.mesh.extents))
@@ -283,21 +293,22 @@ class Shape:
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[ndarray, "n k"]]:
         """Fresh training samples in random order: ``coords`` [n, 3] and their signed distance ``values`` [n, 1].
 
+        And ``normals`` [n, 3] of those on the surface, 0 for others.
+
         Time and memory grow with `count`, not with the mesh. Float32.
         """
         on, near = round(count * self.mix.surface), round(count * self.mix.near)
-        surface, surface_normals = self.sample_surface(rng, on + near)
+        surface, normals = self.sample_surface(rng, on + near)
         sigma = np.resize(self.mix.sigmas, near)[:, None]
         offset = surface[on:] + rng.standard_normal((near, 3)) * sigma
         volume = rng.uniform(-1, 1, (count - on - near, 3))
         off_surface = np.concatenate([np.clip(offset, -1, 1), volume])
         coords = np.concatenate([surface[:on], off_surface])
         values = np.concatenate([np.zeros(on), self.signed_distance(off_surface)])
-        normals = np.zeros((count, 3))
-        normals[:on] = surface_normals[:on]
+        normals = np.concatenate([normals[:on], np.zeros_like(off_surface)])
         order = rng.permutation(count)
         samples = {"coords": coords, "values": values[:, None], "normals": normals}
-        return {name: drawn[order].astype(np.float32) for name, drawn in samples.items()}
+        return {name: rows[order].astype(np.float32) for name, rows in samples.items()}
 
     @cached_property
     def _probed(self) -> "_Probed":
