@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +8,14 @@ import pytest
 import torch
 import trimesh
 
-from winner_nerfstudio.export.mesh import export_mesh, loses_detail
+from winner_nerfstudio.export.errors import ExportError
+from winner_nerfstudio.export.mesh import Finish, export_mesh, loses_detail, mean_curvature
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.files import replacing
 from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.shape import Shape
 
+from .conftest import BIN
 from .meshes import sphere
 from .test_field import SIREN
 
@@ -51,3 +57,128 @@ def test_a_mesh_far_from_the_origin_is_closed_in_every_format(tmp_path, suffix):
     assert written.body_count == 1
     np.testing.assert_allclose(written.bounds.mean(0), [1500, -20, 300], atol=0.01)
     np.testing.assert_allclose(written.extents, 50, rtol=1e-3)
+
+
+def field_of(function, normalization=None):
+    """A field whose values are those of a function of points [n, 3], and its gradients by automatic differentiation."""
+    field = Field("sdf", SIREN, normalization or Normalization((0.0, 0.0, 0.0), 1.0))
+    field.network.forward = function
+    return field
+
+
+def balls(*places):
+    """Balls, each a centre and a radius, as one distance."""
+
+    def distance(x):
+        each = [(x - x.new_tensor(center)).norm(dim=-1, keepdim=True) - radius for center, radius in places]
+        return torch.cat(each, -1).amin(-1, keepdim=True)
+
+    return distance
+
+
+THREE = balls(((-0.3, 0, 0), 0.5), ((0.6, 0, 0), 0.2), ((0.6, 0.6, 0), 0.03))
+
+
+def test_vertices_lie_on_the_field_and_have_its_normals(tmp_path):
+    done = export_mesh(field_of(balls(((0.1, 0, 0), 0.6))), tmp_path / "a.ply", resolution=40)
+    from_center = done.mesh.vertices - [0.1, 0, 0]
+    # Marching cubes alone are off by 1e-3 here.
+    np.testing.assert_allclose(np.linalg.norm(from_center, axis=-1), 0.6, atol=2e-6)
+    np.testing.assert_allclose(done.mesh.vertex_normals, from_center / 0.6, atol=1e-4)
+    header = (tmp_path / "a.ply").read_bytes()[:400].decode("latin1")
+    assert "property float nx" in header
+
+
+@pytest.mark.parametrize(
+    "finish, pieces, volume",
+    [
+        (Finish(), 3, 0.5**3 + 0.2**3 + 0.03**3),
+        (Finish("largest"), 1, 0.5**3),
+        (Finish("min-volume", min_volume=0.01), 2, 0.5**3 + 0.2**3),
+        (Finish("min-volume", min_volume=0.5), 1, 0.5**3),
+    ],
+)
+def test_pieces_are_kept_by_their_volume(tmp_path, finish, pieces, volume):
+    done = export_mesh(field_of(THREE), tmp_path / "a.ply", resolution=150, finish=finish)
+    assert (done.found, done.pieces, done.mesh.body_count) == (3, pieces, pieces)
+    assert done.mesh.is_watertight
+    assert done.mesh.volume == pytest.approx(4 / 3 * np.pi * volume, rel=5e-3)
+
+
+def test_a_mesh_is_simplified_without_a_hole(tmp_path):
+    done = export_mesh(field_of(THREE), tmp_path / "a.ply", resolution=100, finish=Finish(simplify=2000))
+    assert len(done.mesh.faces) <= 2000
+    assert done.mesh.is_watertight
+    assert done.mesh.volume == pytest.approx(4 / 3 * np.pi * (0.5**3 + 0.2**3 + 0.03**3), rel=0.01)
+    center = np.where(done.mesh.vertices[:, :1] < 0.3, [[-0.3, 0, 0]], [[0.6, 0, 0]])
+    big = done.mesh.vertices[:, 1] < 0.4
+    outwards = (done.mesh.vertices - center)[big]
+    cosine = (outwards * done.mesh.vertex_normals[big]).sum(-1) / np.linalg.norm(outwards, axis=-1)
+    assert cosine.min() > 0.999
+
+
+def test_curvature_is_one_over_the_radius_in_the_units_of_the_output(tmp_path):
+    field = field_of(balls(((0, 0, 0), 0.5)), Normalization((10.0, 0.0, 0.0), 0.1))
+    mesh = export_mesh(field, tmp_path / "a.ply", resolution=64, normalized=True).mesh
+    np.testing.assert_allclose(mean_curvature(mesh), 2.0, rtol=0.02)
+    done = export_mesh(field, tmp_path / "a.ply", resolution=64, finish=Finish(colors="curvature"))
+    assert done.color_range == pytest.approx(0.2, rel=0.02)
+    written = trimesh.load_mesh(tmp_path / "a.ply", process=False)
+    # Everywhere the greatest, and so the reddest.
+    assert np.median(written.visual.vertex_colors[:, :3], axis=0).tolist() == pytest.approx([180, 4, 38], abs=3)
+
+
+def test_errors_are_coloured_by_the_side_they_are_on(tmp_path):
+    target = Shape.from_mesh(sphere(6.0, center=(10, 0, 0)))
+    field = field_of(balls(((0.05, 0, 0), 0.6)), Normalization((10.0, 0.0, 0.0), 0.1))
+    finish = Finish(colors="error", target=target, color_range=0.5)
+    done = export_mesh(field, tmp_path / "a.obj", resolution=64, finish=finish)
+    colors = np.asarray(done.mesh.visual.vertex_colors)[:, :3].astype(int)
+    east = done.mesh.vertices[:, 0] > 15.8
+    west = done.mesh.vertices[:, 0] < 5.2
+    assert (colors[east, 0] > colors[east, 2] + 100).all()  # the fit stands out by the whole range
+    assert (colors[west, 2] > colors[west, 0] + 80).all()
+
+
+@pytest.mark.parametrize(
+    "finish, suffix, words",
+    [
+        (Finish(simplify=3), ".ply", "simplify=3 must leave at least 4 faces"),
+        (Finish("min-volume", min_volume=2.0), ".ply", "min_volume=2.0 must be a part"),
+        (Finish(colors="curvature", color_range=-1.0), ".ply", "color_range=-1.0 must be positive"),
+        (Finish(colors="error"), ".ply", "colours by error need a target"),
+        (Finish(colors="curvature"), ".stl", ".stl holds no colours"),
+    ],
+)
+def test_a_finish_that_wont_do_is_refused_before_anything_is_evaluated(tmp_path, finish, suffix, words):
+    def never(x):
+        raise AssertionError("evaluated")
+
+    with pytest.raises(ExportError, match=words):
+        export_mesh(field_of(never), tmp_path / f"a{suffix}", finish=finish)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):
+    field = Field("sdf", SIREN, Normalization((0.0, 0.0, 0.0), 0.5), {"level": 0.01})
+    field.network.forward = lambda x: (x.norm(dim=-1, keepdim=True) - 0.5).abs()
+    mesh = export_mesh(field, tmp_path / "a.ply", resolution=160).mesh
+    assert mesh.body_count == 2
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * (1.02**3 - 0.98**3), rel=0.02)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing_behind_and_what_stood_there(trained, tmp_path, stop):
+    (tmp_path / "a.ply").write_text("precious")
+    command = ["--load-config", trained.config, "--output", tmp_path / "a.ply", "--resolution", "1500"]
+    process = subprocess.Popen(
+        [BIN / "winner-export", "mesh", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(8)
+    process.send_signal(stop)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert output == ""
+    assert errors.splitlines()[-1] == f"interrupted: {tmp_path / 'a.ply'} was not written"
+    assert "Traceback" not in errors
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.ply", "precious")]
