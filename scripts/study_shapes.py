@@ -28,7 +28,15 @@ from winner_nerfstudio.signals.shape import Mix, Shape, load_shape
 from winner_nerfstudio.winner import siren_init_, winner_init_
 
 SHAPES = ("stanford-bunny.obj", "spot.obj", "fandisk.obj", "sample:gyroid-ball", "sample:cog", "sample:knot")
-FIGURES = {"iou": 5, "chamfer_l1": 6, "chamfer_l2": 6, "normal_consistency": 4, "sdf_error_near": 5, "sdf_error_far": 5}
+FIGURES = {
+    "iou": 5,
+    "edge_normal_degrees": 2,
+    "chamfer_l1": 6,
+    "chamfer_l2": 6,
+    "normal_consistency": 4,
+    "sdf_error_near": 5,
+    "sdf_error_far": 5,
+}
 RESOLUTION = 160
 POINTS_PER_DRAW = 1 << 18
 
@@ -52,7 +60,6 @@ class Variant:
     batch: int = 8192
     rate: float = 5e-4
     final: float = 0.02
-    warm: float = 0.0
     s0: float = 2.5
     s1: float = 0.1
 
@@ -171,7 +178,7 @@ def train(shape: Shape, variant: Variant, seed: int, seconds: float) -> tuple[Fi
         if part >= 1:
             break
         rate = variant.final + (1 - variant.final) * 0.5 * (1 + math.cos(math.pi * part))
-        optimizer.param_groups[0]["lr"] = variant.rate * rate * min(1.0, part / variant.warm if variant.warm else 1.0)
+        optimizer.param_groups[0]["lr"] = variant.rate * rate
         optimizer.zero_grad()
         loss_of(field, batch, variant).backward()
         optimizer.step()
@@ -208,7 +215,9 @@ def main() -> None:
                     field, steps = train(copy.copy(shape), variant, seed, arguments.seconds)
                     record = {"variant": asdict(variant), "figures": {"steps": steps, **figures_of(field, shape)}}
                     kept.write_text(json.dumps(record, indent=1))
-                    told = ", ".join(f"{key} {record['figures'][key]:.{digits}f}" for key, digits in FIGURES.items())
+                    told = ", ".join(
+                        f"{key} {record['figures'].get(key, math.nan):.{digits}f}" for key, digits in FIGURES.items()
+                    )
                     print(f"{stem}, {name}, seed {seed}: {steps} steps, {told}", flush=True)
                 results.setdefault((stem, name), []).append(record["figures"])
     table = tabulate(results)
@@ -226,7 +235,10 @@ def tabulate(results: dict[tuple[str, str], list[dict[str, float]]]) -> str:
             runs = results[stem, name]
             cells = [f"{mean(run['steps'] for run in runs):.0f}"]
             for figure, digits in FIGURES.items():
-                values = [run[figure] for run in runs]
+                values = [run[figure] for run in runs if figure in run]
+                if not values:
+                    cells.append("")
+                    continue
                 spread = f" ± {stdev(values):.1g}" if len(values) > 1 else ""
                 cells.append(f"{mean(values):.{digits}f}{spread}")
             lines.append(f"| {stem} | {name} | {' | '.join(cells)} |")

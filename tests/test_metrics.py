@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from winner_nerfstudio.metrics.shape import surface_figures, volume_figures
 from winner_nerfstudio.signals.shape import Shape
@@ -49,3 +50,18 @@ def test_the_two_ways_differ_where_the_fit_has_too_much():
 
 def test_nothing_inside_scores_nothing():
     assert volume_figures(lambda x: torch.ones(len(x), 1), TRUTH)["iou"] == 0
+
+
+def test_normals_are_compared_close_to_sharp_edges():
+    box = Shape.from_mesh(trimesh.creation.box((2, 2, 2)))
+    assert surface_figures(box.mesh, box)["edge_normal_degrees"] == pytest.approx(0, abs=0.5)
+    assert "edge_normal_degrees" not in surface_figures(TRUTH.mesh, TRUTH)
+    # A bevel of 45 degrees as broad as what is looked at: it is nearest to all of that, and at corners steeper.
+    reach = 0.01 * box.diagonal
+    points = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]) * 0.9
+    inset = [point * np.where(np.arange(3) == axis, 1, 1 - reach / 0.9) for point in points for axis in range(3)]
+    bevelled = trimesh.convex.convex_hull(np.array(inset))
+    assert surface_figures(bevelled, box)["edge_normal_degrees"] == pytest.approx(45, abs=1)
+    turned = trimesh.creation.box((1.8, 1.8, 1.8))
+    turned.invert()
+    assert surface_figures(turned, box)["edge_normal_degrees"] == pytest.approx(180, abs=0.5)

@@ -8,6 +8,7 @@ import torch
 import trimesh
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..signals.cloud import PointCloud
@@ -24,6 +25,10 @@ NEAR = 0.05
 """Unit-cube distance that parts "near" from "far" in the reported errors of the distance itself."""
 F_SCORE_THRESHOLDS = (0.005, 0.01)
 """Distances, as parts of the bounding box's diagonal, within which a surface point counts as found."""
+SHARP = np.radians(30)
+"""Angle between the normals of two faces at and above which the edge between them is sharp."""
+NEAR_EDGE = 0.01
+"""How near a sharp edge normals are compared, as a part of the bounding box's diagonal."""
 _SEED = 20_250_909
 
 
@@ -94,7 +99,8 @@ def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[
         ``chamfer_l1``: their mean; ``chamfer_l2``: the mean of the two mean squared distances, its square root taken,
         so that it is a length as well; all four in parts of the diagonal. ``normal_consistency``: mean |cosine| between
         a point's normal and that of the nearest point opposite, both ways. ``f_score_0.5%``, ``f_score_1%``: harmonic
-        mean of the two parts of points within that distance.
+        mean of the two parts of points within that distance. ``edge_normal_degrees``, if the shape has sharp edges:
+        mean angle between the normals of its points within `NEAR_EDGE` of one and those of the nearest fitted ones.
     """
     rng = np.random.default_rng(_SEED)
     other = Shape("fit", fitted, shape.normalization, holes=0)
@@ -113,6 +119,8 @@ def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[
         figures[f"f_score_{threshold:.1%}".replace(".0%", "%")] = (
             2 * precision * recall / max(precision + recall, 1e-12)
         )
+    if isinstance(shape, Shape) and shape.signed:
+        figures |= _edge_figures(rng, other, shape)
     return figures
 
 
@@ -132,3 +140,23 @@ def _one_way(
         points = points + source.level * rng.choice([-1, 1], len(points))[:, None] * normals
     squared, index, _ = target.closest(points)
     return np.abs(np.sqrt(squared) - target.level), np.abs((normals * target.normals[index]).sum(-1))
+
+
+def _edge_figures(rng: np.random.Generator, fitted: Shape, shape: Shape) -> dict[str, float]:
+    """How far normals are off close to the shape's sharp edges, if it has any."""
+    mesh = shape.mesh
+    ends = mesh.vertices[mesh.face_adjacency_edges[mesh.face_adjacency_angles >= SHARP]]
+    if len(ends) == 0:
+        return {}
+    # Along each edge so many places that the nearest is as good as the edge.
+    reach = NEAR_EDGE * shape.diagonal
+    counts = np.ceil(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=-1) / (reach / 8)).astype(int).clip(min=1)
+    part = (np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + 0.5) / np.repeat(counts, counts)
+    first, last = np.repeat(ends, counts, axis=0).transpose(1, 0, 2)
+    points, normals = shape.sample_surface(rng, SURFACE_POINTS)
+    near = np.isfinite(cKDTree(first + part[:, None] * (last - first)).query(points, distance_upper_bound=reach)[0])
+    if not near.any():
+        return {}
+    _, index, _ = fitted.closest(points[near])
+    cosine = (normals[near] * fitted.normals[index]).sum(-1).clip(-1, 1)
+    return {"edge_normal_degrees": float(np.degrees(np.arccos(cosine)).mean())}
