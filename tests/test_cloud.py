@@ -429,7 +429,7 @@ def test_points_of_the_bunny_become_the_bunny(tmp_path):
         "winner-sdf",
         tmp_path / "bunny.npy",
         tmp_path,
-        250,
+        500,
         pipeline__model__hidden_dim=128,
         pipeline__model__num_layers=4,
         pipeline__datamanager__dataparser__reference=mesh,

@@ -348,3 +348,15 @@ def test_the_bunny_with_no_other_flag(tmp_path):
     assert back <= 0.001
     assert fitted.is_watertight
     assert fitted.body_count == 1
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spot", "fandisk"])
+def test_a_third_of_the_steps_gives_most_of_the_shape(tmp_path, name):
+    iou, forth, back, fitted, figures, _ = fit_and_measure(
+        SHARED / f"{name}.obj", tmp_path, "--max-num-iterations", "800", resolution=192
+    )
+    assert min(iou, figures["iou"]) >= 0.99
+    assert max(forth, back) <= 0.001
+    assert fitted.is_watertight
