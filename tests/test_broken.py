@@ -9,6 +9,7 @@ import trimesh
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.shape import SHELL, load_shape
 
+from .conftest import figures_of, fit, run
 from .meshes import sphere, sphere_with_holes, torn_box
 
 RADIUS = 0.9
@@ -192,6 +193,25 @@ def test_an_open_surface_has_a_distance_from_either_side(tmp_path):
 
 def flat():
     return trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+
+
+def test_an_open_surface_is_fitted_and_written_as_a_shell(tmp_path):
+    field_of_heights().export(tmp_path / "waves.obj")
+    small = {
+        "pipeline__model__hidden_dim": 64,
+        "pipeline__model__num_layers": 3,
+        "pipeline__model__eval_resolution": 96,
+    }
+    config = fit("winner-sdf", tmp_path / "waves.obj", tmp_path, 400, **small)
+    figures = figures_of(config)
+    assert figures["chamfer_l1"] < 0.004
+    assert figures["f_score_1%"] > 0.97
+    result = run("winner-export", "mesh", "--load-config", config, "--output", "shell.ply", cwd=tmp_path)
+    assert result.returncode == 0, result.output
+    shell, sheet = trimesh.load_mesh(tmp_path / "shell.ply"), trimesh.load_mesh(tmp_path / "waves.obj")
+    assert shell.is_watertight
+    # A sheet's area times the shell's thickness.
+    assert abs(shell.volume) == pytest.approx(sheet.area * 2 * SHELL / 0.9, rel=0.15)
 
 
 @pytest.mark.parametrize(

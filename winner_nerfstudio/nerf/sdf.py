@@ -226,8 +226,9 @@ class SDFModel(SurfaceModel):
         return Seen(depth.to(rays.origins), hit, normals.to(rays.origins))
 
     def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """The signed distance from the input mesh."""
-        return torch.from_numpy(self.signal.signed_distance(points.cpu().numpy())).to(points)
+        """The signed distance from the input mesh, or from the shell about it."""
+        distance = self.signal.signed_distance(points.cpu().numpy()) - self.signal.level
+        return torch.from_numpy(distance).to(points)
 
     def target_light(self) -> DistanceGrid:
         """A coarse grid of that distance."""
