@@ -435,3 +435,19 @@ def test_points_of_the_bunny_become_the_bunny(tmp_path):
         pipeline__datamanager__dataparser__reference=mesh,
     )
     assert figures_of(config)["iou"] > 0.98
+
+
+def test_a_mesh_is_learnt_from_where_the_error_is_greatest():
+    shape = Shape.from_mesh(sphere())
+    batch = {name: torch.from_numpy(values) for name, values in shape.draw(np.random.default_rng(0), 1000).items()}
+
+    # Right on one side of a plane, and on the other the more wrong the farther from it.
+    def wrong(x):
+        return x.norm(dim=-1, keepdim=True) - 0.9 + x[:, :1].clamp(min=0)
+
+    chosen = model_of(shape, wrong, hardest=0.25).chosen(batch)
+    assert [len(values) for values in chosen.values()] == [250, 250, 250]
+    least = chosen["coords"][:, 0].min()
+    assert least > 0
+    assert (batch["coords"][:, 0] > least + 1e-2).sum() <= 250
+    assert model_of(shape, wrong, hardest=1.0).chosen(batch) is batch
