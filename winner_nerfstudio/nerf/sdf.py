@@ -66,9 +66,11 @@ class SDFModelConfig(SignalModelConfig):
 
     _target: type = field(default_factory=lambda: SDFModel)
     truncation: float = 0.1
-    """Distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before depth."""
+    """Of meshes: distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before
+    depth."""
     far_weight: float = 1.0
-    """Weight of the error without the clamp, beside 1 for that with it; it keeps the far field a distance."""
+    """Of meshes: weight of the error without the clamp, beside 1 for that with it; it keeps the far field a
+    distance."""
     on_surface_weight: float = 3000.0
     """Of point clouds: weight of the mean absolute value at the points."""
     off_surface_weight: float = 100.0

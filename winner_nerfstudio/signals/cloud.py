@@ -103,7 +103,7 @@ class PointCloud:
         if not cloud._has_inside():
             raise SignalError(
                 f"{name}: the points enclose no volume, so there is no inside; points all around a body are needed,"
-                " with normals that agree"
+                " with normals that agree, or with none"
             )
         return cloud
 
