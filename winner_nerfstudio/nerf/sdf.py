@@ -60,7 +60,8 @@ class SDFModelConfig(SignalModelConfig):
     """Of meshes: distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before
     depth."""
     far_weight: float = 1.0
-    """Of meshes: weight of the error without the clamp, beside that with it; it keeps the far field a distance."""
+    """Of meshes: weight of the error without the clamp, beside 1 for that with it; it keeps the far field a
+    distance."""
     hardest: float = 0.5
     """Of meshes: part of a batch's points that is learnt from, those with the greatest errors; 1 is all of them."""
     on_surface_weight: float = 3000.0
