@@ -89,13 +89,19 @@ def compare(config: Path, resolution: int) -> str:
     from scipy.spatial import cKDTree
 
     from winner_nerfstudio.fields.checkpoint import load_run
-    from winner_nerfstudio.fields.surface import extract_surface
+    from winner_nerfstudio.fields.surface import CLEARANCE, extract_surface
 
     field = load_run(config)
     sparse = extract_surface(field.evaluate, resolution)
     axis = torch.from_numpy(np.linspace(-1, 1, resolution, dtype=np.float32))
     slabs = [torch.stack(torch.meshgrid(x[None], axis, axis, indexing="ij"), -1).reshape(-1, 3) for x in axis]
     values = np.stack([field.evaluate(slab).reshape(resolution, resolution).numpy() for slab in slabs])
+    # As in the product: the cube's walls are outside, and the surface keeps off the samples.
+    spacing = 2 / (resolution - 1)
+    inner = np.pad(np.ones((resolution - 2,) * 3, bool), 1)
+    values = np.where(inner, values, values.clip(min=spacing))
+    least = np.float32(CLEARANCE * spacing)
+    values = np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
     start = time.perf_counter()
     vertices, _ = mcubes.marching_cubes(values, 0.0)
     took = time.perf_counter() - start
