@@ -65,7 +65,7 @@ class ExportMesh(ViewerControl):
             now = time.monotonic()
             if now - told > SECONDS_PER_UPDATE:
                 told, self.bar.value = now, 100 * part
-                self.note.content = f"{part:.0%} of {resolution}³ samples, {now - started:.0f} s"
+                self.note.content = f"{part:.0%} of a surface at {resolution}³, {now - started:.0f} s"
 
         try:
             mesh = export_mesh(field, output, resolution, level, progress=progress).mesh
