@@ -6,7 +6,7 @@ bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 sample=${1:-knot}
 
-ns-train winner-sdf --data "sample:$sample" --output-dir demo --max-num-iterations 400
+ns-train winner-sdf --data "sample:$sample" --output-dir demo --max-num-iterations 1000
 run=$(ls -td "demo/$sample/winner-sdf"/*/ | head -n 1)
 run=${run%/}
 ns-eval --load-config "$run/config.yml" --output-path "$run/eval.json"

@@ -326,7 +326,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
     iou, forth, back, fitted, figures, _ = fit_and_measure(
-        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "250", resolution=160
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", resolution=160
     )
     assert iou >= 0.99
     assert forth <= 0.001
