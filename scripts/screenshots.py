@@ -51,7 +51,7 @@ def audio(page: Any) -> None:
     type_value(page, "From, seconds", 0.1)
 
 
-SHOTS = {"shape": ("winner-sdf", "knot", 400, shape), "image": ("winner-image", "mandala", 600, image)}
+SHOTS = {"shape": ("winner-sdf", "knot", 1000, shape), "image": ("winner-image", "mandala", 600, image)}
 SHOTS["audio"] = ("winner-audio", "bells", 600, audio)
 
 

@@ -123,6 +123,8 @@ def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
                     assert viewer.poll() is None, log.read_text()
                     assert time.monotonic() < deadline, "the viewer never listened"
                     time.sleep(0.5)
+            # It listens before our part of it is set up, as nobody is quick enough to notice.
+            time.sleep(3)
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = browser.new_page(viewport={"width": size[0] + PANEL, "height": size[1]})
