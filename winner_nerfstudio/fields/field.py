@@ -1,14 +1,18 @@
 """A fitted network together with the way from the user's coordinates to its own."""
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..networks import build_network
 from ..signals.normalization import Normalization
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 BLOCK = 1 << 13
 """Points per pass outside training: what fits into the cache of a CPU, which makes it half as fast again as 2^16."""
@@ -41,7 +45,7 @@ class Field(nn.Module):
         self.register_buffer("scale", torch.tensor(normalization.scale, dtype=torch.float64))
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any], prefix: str = "") -> "Field":
+    def from_state_dict(cls, state: dict[str, Any], prefix: str = "") -> Field:
         """Rebuild a field from a state dict in which its entries start with `prefix`.
 
         Raises:

@@ -1,10 +1,16 @@
 """Encodings of coordinates by sines and cosines, without trainable parameters."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from .chain import check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class PositionalEncoding(nn.Module):

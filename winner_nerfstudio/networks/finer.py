@@ -1,13 +1,18 @@
 """FINER and FINER++: sines whose frequency grows with their argument (Liu et al., CVPR 2024; Zhu et al. 2024)."""
 
+from __future__ import annotations
+
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..winner.init import siren_init_
 from .chain import chain, check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class VariableSine(nn.Module):

@@ -1,10 +1,16 @@
 """Gauss, the network of Gaussian bumps (Ramasinghe and Lucey, ECCV 2022, arXiv 2111.15135)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from .chain import chain, check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Gaussian(nn.Module):

@@ -1,11 +1,17 @@
 """SIREN, the sine network (Sitzmann et al. 2020, arXiv 2006.09661)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..winner.init import siren_init_
 from .chain import chain, check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Sine(nn.Module):

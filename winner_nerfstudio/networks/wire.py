@@ -1,12 +1,17 @@
 """WIRE, the complex Gabor wavelet network (Saragadam et al., CVPR 2023, arXiv 2301.05187)."""
 
+from __future__ import annotations
+
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Complex, Float, Inexact
 from torch import Tensor, nn
 
 from .chain import check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float, Inexact
 
 
 class Gabor(nn.Module):

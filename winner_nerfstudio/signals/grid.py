@@ -1,20 +1,24 @@
 """Regularly sampled signals: what images, sounds and other series have in common."""
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
 from numpy import ndarray
 
 from .errors import SignalError
 from .lattice import Lattice
 from .normalization import Normalization
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 SINGLE_PRECISION_AXIS = 1 << 24
 """Samples along one axis beyond which float32 coordinates no longer tell neighbours apart."""
@@ -28,19 +32,19 @@ class Units:
     amplitude: float
 
     @classmethod
-    def spanning(cls, low: float, high: float) -> "Units":
+    def spanning(cls, low: float, high: float) -> Units:
         """Those that map [low, high] to [-1, 1]; a constant goes to 0."""
         # Halved first: the sum and the difference of two large floats may not be finite.
         return cls(float(low / 2 + high / 2), float(high / 2 - low / 2) or 1.0)
 
-    def to_unit(self, values: ndarray) -> Float[ndarray, "..."]:
+    def to_unit(self, values: ndarray) -> Float[ndarray, ...]:
         """Own values to the network's, float32; computed in the values' own precision, at least that."""
         wide = values.astype(np.result_type(values.dtype, np.float32))
         wide -= self.offset
         wide /= self.amplitude
         return wide.astype(np.float32, copy=False)
 
-    def to_own(self, values: ndarray) -> Float[ndarray, "..."]:
+    def to_own(self, values: ndarray) -> Float[ndarray, ...]:
         """The network's values to own ones, in double precision."""
         return values.astype(np.float64) * self.amplitude + self.offset
 
@@ -185,7 +189,7 @@ class Grid:
             "-1 and 1 stand for": f"{low:.6g} and {high:.6g}",
         }
 
-    def under(self, experiment: Experiment, clean: "Grid | None" = None) -> "Grid":
+    def under(self, experiment: Experiment, clean: Grid | None = None) -> Grid:
         """This signal with noise added, a clean one beside it, or some of its samples held out.
 
         Args:

@@ -1,10 +1,15 @@
 """The way from a target's own units to the network's cube [-1, 1]^d, and back."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 from numpy import ndarray
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Normalization:
     scale: float
 
     @classmethod
-    def to_cube(cls, lower: Float[ndarray, " d"], upper: Float[ndarray, " d"], margin: float) -> "Normalization":
+    def to_cube(cls, lower: Float[ndarray, " d"], upper: Float[ndarray, " d"], margin: float) -> Normalization:
         """The normalisation that centres a box in [-1, 1]^d, its longest side ``2 * (1 - margin)`` long.
 
         Args:

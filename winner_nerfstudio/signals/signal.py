@@ -1,11 +1,15 @@
 """What the pipeline asks of a target, whatever its kind."""
 
-from typing import Any, ClassVar, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-from jaxtyping import Float
 
 from .normalization import Normalization
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Signal(Protocol):
