@@ -6,9 +6,10 @@ import torch
 import trimesh
 from nerfstudio.data.scene_box import SceneBox
 
+from winner_nerfstudio.fitting.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.metrics.shape import surface_figures
 from winner_nerfstudio.nerf.dataparsers import look_at_origin, orbit
-from winner_nerfstudio.nerf.sdf import OFF_SURFACE_DECAY, SDFModelConfig
+from winner_nerfstudio.nerf.sdf import SDFModelConfig
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.shape import Shape

@@ -16,8 +16,9 @@ BELOW = {
     "signals": {"signals", "winner"},
     "fields": {"fields", "networks", "signals", "winner"},
     "metrics": {"metrics", "fields", "signals"},
+    "fitting": {"fitting", "fields", "metrics", "networks", "signals", "winner"},
     "export": {"export", "fields", "signals", "files", "colors"},
-    "nerf": {"nerf", "export", "fields", "metrics", "networks", "signals", "winner", "files", "colors"},
+    "nerf": {"nerf", "export", "fields", "fitting", "metrics", "networks", "signals", "winner", "files", "colors"},
     "cli": {"cli", "export", "fields", "nerf", "signals"},
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from winner_nerfstudio.nerf.sampling import Drawn, Resident
+from winner_nerfstudio.fitting.sampling import Drawn, Resident
 from winner_nerfstudio.signals.grid import Experiment
 
 from .test_grid import make_grid

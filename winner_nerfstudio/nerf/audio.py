@@ -13,7 +13,6 @@ from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ..metrics.audio import audio_figures
 from ..metrics.grid import evaluate_grid
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import AudioDataParserConfig
@@ -73,10 +72,6 @@ class AudioModel(GridModel):
         self.length = ViewerSlider(
             "Length, seconds", longest, min(shortest, longest - step), longest, step, hint="How much the panel shows."
         )
-
-    def own_figures(self, signal: "Audio", fitted: Float[np.ndarray, "n c"]) -> dict[str, float]:  # type: ignore[override]
-        """``snr``, ``si_snr`` and ``log_spectral_distance``."""
-        return audio_figures(fitted, signal.truth)
 
     def half_size(self) -> tuple[float, float]:
         """Half the panel's width and height."""

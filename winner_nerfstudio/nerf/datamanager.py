@@ -13,8 +13,9 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 from torch.nn import Parameter
 
+from ..fitting.options import DrawnOptions, ResidentOptions
+from ..fitting.sampling import Batch, Sampler
 from ..signals.signal import Signal
-from .sampling import Batch, Drawn, Resident, Sampler
 
 
 def subcommand(name: str, config: type[DataParserConfig]) -> Any:
@@ -37,14 +38,12 @@ class SignalDataManagerConfig(DataManagerConfig):
     """Where the signal comes from; its options by their long names."""
     short: DataParserConfig = field(default_factory=DataParserConfig)
     """The same options by short names, behind the data parser's own; what is set here counts."""
-    batch_size: int = 4096
-    """Points per training step."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
     def problem(self) -> str | None:
         """What is wrong with the options, in one line, or None."""
-        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+        raise NotImplementedError
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
         """What serves this signal's batches."""
@@ -64,40 +63,13 @@ class SignalDataManagerConfig(DataManagerConfig):
 
 
 @dataclass
-class DrawnDataManagerConfig(SignalDataManagerConfig):
+class DrawnDataManagerConfig(DrawnOptions, SignalDataManagerConfig):
     """Batches of a signal that is sampled anew for ever."""
-
-    batch_size: int = 2048
-    """Points per training step."""
-    steps_per_chunk: int = 256
-    """Steps that are served from one draw of points; the next is drawn meanwhile."""
-    passes: int = 2
-    """Times that each point is used before it is dropped, in a new order each time."""
-
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
-        if min(self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
-            return (
-                f"steps_per_chunk={self.steps_per_chunk} and passes={self.passes} must be at least 1, and passes no"
-                " more than steps_per_chunk"
-            )
-        return super().problem()
-
-    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
-        """A `Drawn`."""
-        return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)
 
 
 @dataclass
-class ResidentDataManagerConfig(SignalDataManagerConfig):
+class ResidentDataManagerConfig(ResidentOptions, SignalDataManagerConfig):
     """Batches of a signal whose samples are all there."""
-
-    batch_size: int = 4096
-    """Most samples per training step; one that holds them all makes every step use all of them."""
-
-    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
-        """A `Resident`."""
-        return Resident(signal, device, seed, self.batch_size)
 
 
 class SignalDataset:

@@ -10,6 +10,7 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
+from ..fitting.figures import figures_of_kind
 from ..metrics.grid import Quick, evaluate_grid, grid_figures, quick_figures, quick_samples
 from ..signals.grid import Grid
 from .model import Outputs, SignalModel, SignalModelConfig
@@ -31,17 +32,13 @@ class GridModelConfig(SignalModelConfig):
 class GridModel(SignalModel):
     """Fits the values of a `Grid`, and shows them on the plane z = 0.
 
-    A kind of signal overrides `own_figures`, `half_size`, `paint` and `pictures`.
+    A kind of signal overrides `half_size`, `paint` and `pictures`.
     """
 
     config: GridModelConfig
     signal: Grid
     layers: tuple[str, ...] = ("rgb",)
     """Names of what the plane can show; ``rgb`` is the fit."""
-
-    def loss_terms(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
-        return {"mse": torch.nn.functional.mse_loss(outputs["values"], batch["values"])}
 
     def evaluate(self, signal: Grid) -> dict[str, float]:  # type: ignore[override]
         """The figures of any grid and those of its kind, over all samples, and the best of those had in passing."""
@@ -83,7 +80,7 @@ class GridModel(SignalModel):
 
     def own_figures(self, signal: Grid, fitted: Float[np.ndarray, "*axes c"]) -> dict[str, float]:
         """The figures of this kind of signal."""
-        return {}
+        return figures_of_kind(signal, fitted)
 
     def half_size(self) -> tuple[float, float]:
         """Half the width and height of what is shown."""

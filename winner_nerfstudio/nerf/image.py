@@ -11,7 +11,6 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
-from ..metrics.image import ssim
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import ImageDataParserConfig
 from .grid import GridModel, GridModelConfig, error_colors, within
@@ -69,11 +68,6 @@ class ImageModel(GridModel):
         self.smooth = ViewerCheckbox(
             "Between pixels", False, hint="The fit at every place, not only at the pixels that it was fitted to."
         )
-
-    def own_figures(self, signal: "Image", fitted: Float[np.ndarray, "h w c"]) -> dict[str, float]:  # type: ignore[override]
-        """``ssim``."""
-        similarity = ssim(fitted, signal.truth)
-        return {} if similarity is None else {"ssim": similarity}
 
     def half_size(self) -> tuple[float, float]:
         """Half the picture's width and height, borders of pixels included."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..fields.distance_grid import DistanceGrid, interpolate_grid
 from ..fields.level_set import LevelSet, half_extents
-from ..metrics.grid import intersection_over_union
+from ..fitting.options import VolumeOptions
 from .datamanager import ResidentDataManagerConfig, subcommand
 from .dataparsers import VolumeDataParserConfig
 from .export_mesh import ExportMesh
@@ -41,19 +41,10 @@ class VolumeDataManagerConfig(ResidentDataManagerConfig):
 
 
 @dataclass
-class VolumeModelConfig(GridModelConfig):
+class VolumeModelConfig(VolumeOptions, GridModelConfig):
     """A volume."""
 
     _target: type = field(default_factory=lambda: VolumeModel)
-
-    def problem(self) -> str | None:
-        """What is wrong with the model's options, in one line, or None."""
-        if self.noise.schedule in ("paper", "reference"):
-            return (
-                f"--pipeline.model.noise.schedule {self.noise.schedule} has no rule for volumes; use default, or fixed"
-                " with s0 and s1"
-            )
-        return super().problem()
 
 
 class VolumeModel(GridModel, SurfaceModel):
@@ -77,16 +68,6 @@ class VolumeModel(GridModel, SurfaceModel):
         self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
         self._target_values: Tensor | None = None
         self._target_grid: tuple[float, DistanceGrid] | None = None
-
-    def own_figures(self, signal: "Volume", fitted: Float[np.ndarray, "x y z 1"]) -> dict[str, float]:  # type: ignore[override]
-        """``iou`` of the insides over all samples, and ``iou_held_out`` at those that weren't fitted, if any."""
-        got, wanted = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
-        if not wanted.any():
-            return {}
-        figures = {"iou": intersection_over_union(got, wanted)}
-        if signal.fitted is not None:
-            figures["iou_held_out"] = intersection_over_union(got[signal.held_out], wanted[signal.held_out])
-        return figures
 
     def render(self, rays: RayBundle) -> Outputs:
         """The fit's and the target's level set along rays by sphere tracing, and slices of both."""

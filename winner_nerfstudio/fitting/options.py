@@ -1,0 +1,225 @@
+"""What may be chosen about a fit, and what goes together: the network, its initialisation, how points are served."""
+
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import torch
+
+from ..networks import NETWORKS, build_network
+from ..winner import SCHEDULES
+from .sampling import Drawn, Resident
+
+if TYPE_CHECKING:
+    ScheduleName: TypeAlias = str
+    NetworkName: TypeAlias = str
+else:
+    ScheduleName = Literal[(*SCHEDULES, "fixed")]
+    NetworkName = Literal[tuple(NETWORKS)]
+
+SINE_NETWORKS = ("siren", "siren-rff")
+"""Networks that WINNER's noise is made for."""
+
+
+@dataclass
+class NoiseConfig:
+    """WINNER's noise."""
+
+    schedule: ScheduleName = "default"
+    """Rule from the target's spectral centroid to the two noise scales; "fixed" takes s0 and s1 as given."""
+    s0: float | None = None
+    """Noise scale of the first layer; with s1, overrides the schedule."""
+    s1: float | None = None
+    """Noise scale of the second layer; with s0, overrides the schedule."""
+
+    def problem(self, flag: str = "") -> str | None:
+        """What is wrong with the combination, in one line, or None; `flag` is what names begin with."""
+        if (self.s0 is None) != (self.s1 is None):
+            return f"{flag}s0 and {flag}s1 go together: give both or neither"
+        if self.schedule == "fixed" and self.s0 is None:
+            return f"{flag}schedule fixed needs {flag}s0 and {flag}s1"
+        if self.schedule not in (*SCHEDULES, "fixed"):
+            return f"{flag}schedule {self.schedule} is not one of: {', '.join(SCHEDULES)}, fixed"
+        if self.s0 is not None and self.schedule not in ("default", "fixed"):
+            return f"{flag}schedule {self.schedule} computes s0 and s1; leave them out, or use fixed"
+        if any(s is not None and not 0 <= s < float("inf") for s in (self.s0, self.s1)):
+            return f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative"
+        return None
+
+
+@dataclass
+class NetworkOptions:
+    """A network and its initialisation."""
+
+    flag: ClassVar[str] = ""
+    """What the options' names begin with where their user meets them."""
+    unruled: ClassVar[str | None] = None
+    """What kind of target the published schedules have no rule for, if it is this one."""
+
+    network: NetworkName = "siren"
+    """Kind of network; those other than siren are there to be compared with."""
+    num_layers: int = 4
+    """Number of hidden layers."""
+    hidden_dim: int = 256
+    """Width of each hidden layer."""
+    omega_0: float | None = None
+    """Frequency of the layers from the second on; the network's own default if left out, 30 for siren."""
+    first_omega_0: float | None = None
+    """Frequency of the first layer; the network's own default if left out, 30 for siren."""
+    network_args: dict[str, float] = field(default_factory=dict)
+    """More arguments of the network by name, such as "a 0.1" for gauss."""
+    init: Literal["auto", "winner", "siren"] = "auto"
+    """Initialisation: SIREN's with WINNER's noise, or SIREN's alone; auto is WINNER's for siren, and the network's own
+    for any other."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """WINNER's noise."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        flag = self.flag
+        if self.num_layers < 2 or self.hidden_dim < 1:
+            return f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
+        if self.network not in NETWORKS:
+            return f"network={self.network} is not one of: {', '.join(NETWORKS)}"
+        takes = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        for name in self.own_arguments():
+            if name not in takes:
+                return f"{flag}network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
+        try:
+            build_network(**self.specification(1, 1) | {"hidden_dim": 8})
+        except (ValueError, TypeError, RuntimeError) as error:
+            return f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}"
+        if self.init not in ("auto", "winner", "siren"):
+            return f"{flag}init {self.init} is not one of: auto, winner, siren"
+        if self.init != "auto" and self.network not in SINE_NETWORKS:
+            return (
+                f"{flag}init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own, so leave it"
+                " out"
+            )
+        if not self.has_noise and self.noise != NoiseConfig():
+            return f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or use init winner"
+        if self.unruled is not None and self.noise.schedule in ("paper", "reference"):
+            return (
+                f"{flag}noise.schedule {self.noise.schedule} has no rule for {self.unruled}; use default, or fixed with"
+                " s0 and s1"
+            )
+        return self.noise.problem(f"{flag}noise.")
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the initialisation is WINNER's."""
+        return self.init == "winner" or (self.init == "auto" and self.network == "siren")
+
+    def own_arguments(self) -> dict[str, float]:
+        """Arguments of the network that were given and that not all networks have."""
+        omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}
+        # A whole number stands for a count, which some arguments are.
+        given = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
+        return given | {name: value for name, value in omegas.items() if value is not None}
+
+    def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:
+        """The arguments of `build_network`."""
+        return {
+            "name": self.network,
+            "in_dim": in_dim,
+            "out_dim": out_dim,
+            "hidden_dim": self.hidden_dim,
+            "num_layers": self.num_layers,
+            **self.own_arguments(),
+        }
+
+
+_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
+
+
+@dataclass
+class VolumeOptions(NetworkOptions):
+    """A network for the samples of a volume."""
+
+    unruled: ClassVar[str | None] = "volumes"
+
+
+@dataclass
+class DistanceOptions(NetworkOptions):
+    """A network for a signed distance, and what it learns from."""
+
+    unruled: ClassVar[str | None] = "shapes"
+
+    truncation: float = 0.1
+    """Of meshes: distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before
+    depth."""
+    far_weight: float = 1.0
+    """Of meshes: weight of the error without the clamp, beside 1 for that with it; it keeps the far field a
+    distance."""
+    hardest: float = 0.5
+    """Of meshes: part of a batch's points that is learnt from, those with the greatest errors; 1 is all of them."""
+    on_surface_weight: float = 3000.0
+    """Of point clouds: weight of the mean absolute value at the points."""
+    off_surface_weight: float = 100.0
+    """Of point clouds: weight of values near zero, or of the wrong sign, elsewhere in the cube."""
+    distance_weight: float = 1000.0
+    """Of point clouds: weight of the error of the distance off the surface, told by the nearest points; 0 leaves
+    SIREN's own loss, which doesn't know inside from outside."""
+    normal_weight: float | None = None
+    """Weight of the angle between gradients and normals on the surface; 100 for point clouds, 0 for meshes if left
+    out."""
+    eikonal_weight: float | None = None
+    """Weight of the mean deviation of the gradient's length from 1; 50 for point clouds, 0 for meshes if left out."""
+    eval_resolution: int = 128
+    """Samples per axis of the surface that evaluation measures."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if not (self.truncation > 0 and self.far_weight >= 0 and self.eval_resolution >= 3):
+            return (
+                f"truncation={self.truncation} must be positive, far_weight={self.far_weight} not negative and"
+                f" eval_resolution={self.eval_resolution} at least 3"
+            )
+        if not 0 < self.hardest <= 1:
+            return f"hardest={self.hardest} must be a part of the points, above 0 and at most 1"
+        for name in ("on_surface", "off_surface", "distance", "normal", "eikonal"):
+            weight = getattr(self, f"{name}_weight")
+            if weight is not None and not 0 <= weight < float("inf"):
+                return f"{name}_weight={weight} must be finite and not negative"
+        return super().problem()
+
+
+@dataclass
+class ResidentOptions:
+    """Batches of a signal whose samples are all there."""
+
+    batch_size: int = 4096
+    """Most samples per training step; one that holds them all makes every step use all of them."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
+        """What serves this signal's batches."""
+        return Resident(signal, device, seed, self.batch_size)
+
+
+@dataclass
+class DrawnOptions:
+    """Batches of a signal that is sampled anew for ever."""
+
+    batch_size: int = 2048
+    """Points per training step."""
+    steps_per_chunk: int = 256
+    """Steps that are served from one draw of points; the next is drawn meanwhile."""
+    passes: int = 2
+    """Times that each point is used before it is dropped, in a new order each time."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if min(self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
+            return (
+                f"steps_per_chunk={self.steps_per_chunk} and passes={self.passes} must be at least 1, and passes no"
+                " more than steps_per_chunk"
+            )
+        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Drawn:
+        """What serves this signal's batches."""
+        return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)

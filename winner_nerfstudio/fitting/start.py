@@ -1,0 +1,43 @@
+"""A field for a signal, initialised for it: the same wherever it is then trained."""
+
+import torch
+
+from ..fields import Field
+from ..signals.signal import Signal
+from ..winner import SCHEDULES, Initialization, siren_init_, winner_init_
+from .options import SINE_NETWORKS, NetworkOptions
+
+
+def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
+    """The field that is to be fitted to a signal; the network's own draws depend on `seed` alone."""
+    specification = options.specification(signal.dim, signal.channels)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return Field(signal.kind, specification, signal.normalization, signal.record)
+
+
+def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int) -> Initialization | None:
+    """Initialise a field's network for its signal, in place.
+
+    Returns:
+        What was chosen; None where the network has no noise.
+
+    Raises:
+        ValueError: the schedule has no rule for such a signal.
+    """
+    network, noise = field.network, options.noise
+    if not options.has_noise:
+        if options.network in SINE_NETWORKS:
+            siren_init_(network, seed=seed)
+        return None
+    if noise.s0 is not None:
+        return winner_init_(network, s0=noise.s0, s1=noise.s1, dim=signal.dim, seed=seed)
+    return winner_init_(
+        network,
+        centroid=signal.centroid,
+        schedule=SCHEDULES[noise.schedule](),
+        dim=signal.dim,
+        channels=signal.channels,
+        samples=signal.samples,
+        seed=seed,
+    )
