@@ -178,7 +178,7 @@ def _omega(module: nn.Module, omega_0: float | None) -> float:
 
 
 def _seed(seed: int | None) -> int:
-    return int(torch.randint(2**62, ())) if seed is None else seed
+    return int(torch.randint(2**62, (), device="cpu")) if seed is None else seed
 
 
 def _fresh(layers: list[nn.Linear], omega_0: float, seed: int) -> None:
@@ -191,7 +191,9 @@ def _fresh(layers: list[nn.Linear], omega_0: float, seed: int) -> None:
 
 
 def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
+    if parameter.is_meta:  # only the network's sizes are asked for
+        return
     # Drawn on the CPU in float32: one seed gives one network, whatever the device.
-    drawn = torch.empty(parameter.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
+    drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").uniform_(-bound, bound, generator=generator)
     with torch.no_grad():
         parameter.copy_(drawn)
