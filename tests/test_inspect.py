@@ -6,6 +6,7 @@ import trimesh
 from PIL import Image
 
 from winner_nerfstudio.cli.inspect import Inspect, method_of
+from winner_nerfstudio.nerf.methods import winner_image
 
 from .conftest import run
 from .meshes import sphere, sphere_with_holes
@@ -37,7 +38,9 @@ def test_a_mesh_that_wont_do_is_one_line(tmp_path):
 
 def test_a_picture_is_described(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8)).save(tmp_path / "a.png")
+    before = repr(winner_image.config)
     lines = Inspect(tmp_path / "a.png").run()
+    assert repr(winner_image.config) == before, "what ns-train starts from has changed"
     assert "samples: 12 x 20" in lines
     assert lines[-1].startswith("ns-train winner-image: 4 layers of 256, 198,915 parameters, 3,000 steps of 240 points")
 

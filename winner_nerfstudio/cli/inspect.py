@@ -2,6 +2,7 @@
 
 import sys
 import time
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +42,7 @@ class Inspect:
         from ..nerf.quiet import quiet_libraries
 
         method = self.method or method_of(self.file)
-        config = getattr(methods, method.replace("-", "_")).config
+        config = deepcopy(getattr(methods, method.replace("-", "_")).config)
         data = config.pipeline.datamanager
         data.data = self.file
         if method == "winner-sdf":
