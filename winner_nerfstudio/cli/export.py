@@ -185,7 +185,48 @@ class Volume(Export):
             return f"{self.output}: {export_volume(self.field(), self.output, self.scale, progress)}"
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"mesh": Mesh, "image": Image, "audio": Audio, "volume": Volume}
+@dataclass
+class FieldFile(Export):
+    """Write the fitted field itself, with its units and where it comes from: a function to call elsewhere.
+
+    Safetensors for winner_nerfstudio.load_field, without pickle; or an ONNX graph from world coordinates to values.
+    """
+
+    format: Literal["safetensors", "onnx"] | None = None
+    """Format; told by the output's suffix if left out."""
+
+    def run(self) -> str:
+        """Export; returns what to tell the user.
+
+        Raises:
+            ValueError: options or run that won't do, said in one line.
+            OSError: the output cannot be written.
+        """
+        from ..fields.checkpoint import load_fitted
+
+        form = self.format or self.output.suffix.lower().removeprefix(".")
+        if form not in ("safetensors", "onnx") or self.output.suffix.lower() != f".{form}":
+            raise ValueError(
+                f"{self.output}: a field is written as .safetensors, or with --format onnx as .onnx; name it so"
+            )
+        fitted, note = load_fitted(self.load_config), ""
+        if form == "onnx":
+            from ..export.onnx import export_onnx
+
+            note = export_onnx(fitted, self.output)
+        else:
+            fitted.save(self.output)
+        parameters = sum(parameter.numel() for parameter in fitted.parameters())
+        return f"{self.output}: {fitted.kind}, {parameters:,} parameters, {self.output.stat().st_size:,} bytes{note}"
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "mesh": Mesh,
+    "image": Image,
+    "audio": Audio,
+    "volume": Volume,
+    "field": FieldFile,
+}
 """What can be exported, by the name of the subcommand."""
 
 

@@ -5,10 +5,12 @@ import time
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import tyro
+
+from ..signals.load import kind_of
 
 if TYPE_CHECKING:
     from ..nerf.pipeline import SignalPipeline
@@ -83,46 +85,13 @@ def seconds_per_step(pipeline: "SignalPipeline") -> float:
     return float(np.median(times))
 
 
-def method_of(file: Path) -> Method:
+def method_of(file: Path) -> str:
     """The method that fits a file of that name and, if it is an array, of that shape.
 
     Raises:
         ValueError: none does.
     """
-    from ..signals.samples import IMAGES, SHAPES, SOUNDS, VOLUMES
-
-    tables: dict[Method, dict[str, Any]] = {
-        "winner-sdf": SHAPES,
-        "winner-image": IMAGES,
-        "winner-audio": SOUNDS,
-        "winner-volume": VOLUMES,
-    }
-    name, suffix = str(file).removeprefix("sample:"), file.suffix.lower()
-    if str(file).startswith("sample:"):
-        for method, table in tables.items():
-            if name in table:
-                return method
-        known = sorted(key for table in tables.values() for key in table)
-        raise ValueError(f"{file}: no such built-in sample; there are: {', '.join(known)}")
-    if suffix in (".obj", ".ply", ".stl", ".off", ".glb", ".gltf", ".xyz", ".pcd"):
-        return "winner-sdf"
-    if suffix in (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"):
-        return "winner-image"
-    if suffix in (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"):
-        return "winner-audio"
-    if suffix in (".npy", ".npz"):
-        from ..signals.grid import read_array
-
-        shape = read_array(file, lambda shape: None).shape
-        if len(shape) == 2 and shape[1] in (3, 6):
-            return "winner-sdf"
-        if len(shape) == 1 or (len(shape) == 2 and shape[1] <= 2):
-            return "winner-audio"
-        return "winner-image" if len(shape) == 2 or shape[-1] <= 4 else "winner-volume"
-    raise ValueError(
-        f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which method would fit it, as in"
-        " --method winner-sdf"
-    )
+    return f"winner-{kind_of(file)}"
 
 
 def main() -> None:

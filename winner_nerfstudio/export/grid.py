@@ -1,24 +1,15 @@
 """Fitted images, sounds and volumes as files like those that they were fitted to."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 
 from ..fields import Field
+from ..fields.resample import MOST_POINTS, Progress, resample, resized
 from ..files import replacing
-from ..signals.grid import Units
-from ..signals.lattice import Lattice
 from .errors import ExportError, require_kind
-
-Progress = Callable[[float], None]
-BLOCK = 1 << 18
-"""Points that are evaluated at a time."""
-MOST_POINTS = 1 << 30
-"""Points that an export may have."""
 
 
 def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -131,44 +122,4 @@ def _resized(field: Field, scale: float, what: str, progress: Progress) -> Float
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
         old = " x ".join(map(str, shape[::-1] if field.kind == "image" else shape))
         raise ExportError(f"--scale {scale:g} of {old} {what} must leave at least one and at most {MOST_POINTS:,}")
-    # Samples are areas when a grid is resized: the outer edges coincide, not the outer centres.
-    places = [(np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, shape, strict=True)]
-    return resample(field, places, progress)
-
-
-def resample(
-    field: Field, places: list[Float[ndarray, " n"]], progress: Progress = lambda part: None
-) -> Float[ndarray, "*axes c"]:
-    """A field's values, in the input's own units, at the product of places along each axis; float32 or float64.
-
-    Memory: that of the result and of `BLOCK` points, besides the network's.
-
-    Args:
-        field: one that was fitted to a grid, so that its record has ``shape``, ``offset`` and ``amplitude``.
-        places: positions in samples of the input, 0 the first; beyond the first or last, theirs is taken.
-        progress: called with the part done, 0 to 1.
-
-    Raises:
-        ExportError: the field has values that are not finite.
-    """
-    lattice = Lattice(tuple(field.record["shape"]))
-    units = Units(field.record["offset"], field.record["amplitude"])
-    axes = [torch.from_numpy(p).clamp(0, n - 1) for p, n in zip(places, lattice.shape, strict=True)]
-    fine = Lattice(tuple(len(axis) for axis in axes))
-    channels = int(field.spec["out_dim"])
-    # Single precision holds what single precision has computed, unless the units are far from it.
-    result = np.empty((fine.count, channels), np.float32 if _fits_single(units) else np.float64)
-    for start in range(0, fine.count, BLOCK):
-        stop = min(start + BLOCK, fine.count)
-        index = torch.unravel_index(torch.arange(start, stop), fine.shape)
-        coords = lattice.at(torch.stack([axis[i] for axis, i in zip(axes, index, strict=True)], -1))
-        values = field.evaluate(coords).cpu().numpy()
-        if not np.isfinite(values).all():
-            raise ExportError("the field has values that are not finite: the fit has diverged")
-        result[start:stop] = units.to_own(values)
-        progress(stop / fine.count)
-    return result.reshape(*fine.shape, channels)
-
-
-def _fits_single(units: Units) -> bool:
-    return abs(units.offset) + units.amplitude < 2**20 and units.amplitude > 2**-20 * max(abs(units.offset), 1e-20)
+    return resized(field, size, progress)

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from ..colors import diverging
 from ..fields import Field
-from ..fields.level_set import VolumeSolid
+from ..fields.level_set import solid_of
 from ..fields.surface import Solid, extract_surface, pull_onto_level
 from ..files import replacing
 from ..signals.normalization import Normalization
@@ -120,11 +120,11 @@ def export_mesh(
         raise ExportError(problem)
     if suffix == ".stl" and finish.colors != "none":
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
-    solid, spacing = field if field.kind == "sdf" else VolumeSolid(field, resolution, level), 2 / (resolution - 1)
-    way = solid.normalization
+    if normalized and field.kind == "sdf" and level is not None:
+        level /= field.normalization.scale
+    solid, unit_level = solid_of(field, resolution, level)
+    spacing, way = 2 / (resolution - 1), solid.normalization
     scale = way.scale / field.normalization.scale if normalized else way.scale
-    own_level = field.record.get("level", 0.0) if level is None else level * scale
-    unit_level = own_level if field.kind == "sdf" else 0.0
     mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
     mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
     mesh = pull_onto_level(

@@ -1,14 +1,18 @@
 """Fields out of a run's checkpoints, without nerfstudio and without the data that they were fitted to."""
 
+import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..version import __version__
 from .field import Field
+from .fitted import FittedField
 
 CHECKPOINT_FOLDER = "nerfstudio_models"
-_PREFIX = "_model.field."
+_FIELD, _PROGRESS = "_model.field.", "_model._extra_state"
 
 
 class CheckpointError(ValueError):
@@ -29,6 +33,11 @@ def load_run(config: Path) -> Field:
     Raises:
         CheckpointError: no such run, no checkpoint, or one that cannot be read.
     """
+    return load_fitted(config).field
+
+
+def load_fitted(config: Path) -> FittedField:
+    """As `load_run`, in the world's units, with where it comes from: the run's noise, steps, time and figures."""
     if not config.is_file():
         raise CheckpointError(f"{config}: no such file; --load-config takes the config.yml that a run has written")
     folder = config.parent / CHECKPOINT_FOLDER
@@ -38,7 +47,36 @@ def load_run(config: Path) -> Field:
     path = folder / f"step-{steps[-1]:09d}.ckpt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["pipeline"]
-        return Field.from_state_dict(state, _PREFIX)
+        field = Field.from_state_dict(state, _FIELD)
+        progress = state.get(_PROGRESS, {})
+        return FittedField(field, provenance(progress, steps[-1] + 1, _figures(config)))
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a whole checkpoint of this program ({reason})") from error
+
+
+def provenance(progress: dict[str, Any], steps: int, figures: dict[str, float]) -> dict[str, Any]:
+    """What a field file tells of where its field comes from.
+
+    Args:
+        progress: ``init``, what was chosen in words; ``noise``, the same by name, or None; ``seconds`` of training.
+        steps: of training.
+        figures: of the fit.
+    """
+    return {
+        "program": f"winner-nerfstudio {__version__}",
+        "initialization": progress.get("init", "unknown"),
+        "noise": progress.get("noise"),
+        "steps": steps,
+        "seconds": progress.get("seconds"),
+        "figures": figures,
+    }
+
+
+def _figures(config: Path) -> dict[str, float]:
+    """Those that the run has left beside its config; none where it hasn't come to its end."""
+    try:
+        figures = json.loads((config.parent / "metrics.json").read_text("utf8"))
+        return {str(name): float(value) for name, value in figures.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}

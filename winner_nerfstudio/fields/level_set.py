@@ -92,3 +92,17 @@ class VolumeSolid:
 def half_extents(lattice: Lattice) -> tuple[float, ...]:
     """Half the sides of the box that a lattice's samples span, unit-cube lengths."""
     return tuple((n - 1) / 2 * lattice.spacing for n in lattice.shape)
+
+
+def solid_of(field: Field, resolution: int, level: float | None = None) -> "tuple[Field | VolumeSolid, float]":
+    """What the surface of a fitted distance or volume is extracted from, and at which of its values.
+
+    Args:
+        field: of kind "sdf" or "volume".
+        resolution: samples per axis that the surface is to be extracted from.
+        level: of a distance, in the world's units; 0 if left out, or half a shell's thickness where it has no sign. Of
+            a volume, in its own values; that of the run if left out.
+    """
+    if field.kind == "volume":
+        return VolumeSolid(field, resolution, level), 0.0
+    return field, field.record.get("level", 0.0) if level is None else level * field.normalization.scale

@@ -7,6 +7,7 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Vie
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
+from ..fitting.recipes import ADAM_EPSILON, RECIPES, Recipe
 from .audio import AudioDataManagerConfig, AudioModelConfig
 from .datamanager import SignalDataManagerConfig
 from .image import ImageDataManagerConfig, ImageModelConfig
@@ -18,26 +19,20 @@ from .trainer import SignalTrainerConfig
 from .volume import VolumeDataManagerConfig, VolumeModelConfig
 
 
-def method(
-    name: str,
-    data: SignalDataManagerConfig,
-    model: SignalModelConfig,
-    description: str,
-    steps: int = 1000,
-    learning_rate: float = 5e-4,
-) -> MethodSpecification:
-    """What ``ns-train NAME`` does: the same for all kinds of signals but for what is given here."""
+def method(name: str, data: SignalDataManagerConfig, model: SignalModelConfig, description: str) -> MethodSpecification:
+    """What ``ns-train NAME`` does: the same for all kinds of signals but for what is given here and in `RECIPES`."""
+    recipe = RECIPES.get(name.removeprefix("winner-"), Recipe())
     return MethodSpecification(
         config=SignalTrainerConfig(
             method_name=name,
-            max_num_iterations=steps,
-            steps_per_save=steps // 5,
+            max_num_iterations=recipe.steps,
+            steps_per_save=recipe.steps // 5,
             steps_per_eval_batch=100,
             steps_per_eval_image=500,
             pipeline=SignalPipelineConfig(datamanager=data, model=model),
             optimizers={
                 "fields": {
-                    "optimizer": AdamOptimizerConfig(lr=learning_rate, eps=1e-8),
+                    "optimizer": AdamOptimizerConfig(lr=recipe.learning_rate, eps=ADAM_EPSILON),
                     "scheduler": CosineDecayConfig(),
                 },
             },
@@ -54,23 +49,18 @@ winner_sdf = method(
     ShapeDataManagerConfig(),
     SDFModelConfig(),
     "Fit a sine network with WINNER's initialisation to a shape's signed distance.",
-    steps=2500,
 )
 winner_image = method(
     "winner-image",
     ImageDataManagerConfig(),
     ImageModelConfig(),
     "Fit a sine network with WINNER's initialisation to a picture.",
-    steps=3000,
 )
 winner_audio = method(
     "winner-audio",
     AudioDataManagerConfig(),
     AudioModelConfig(),
     "Fit a sine network with WINNER's initialisation to a sound.",
-    steps=3000,
-    # The published noise for sound is large: a higher rate leaves the highest targets where they started.
-    learning_rate=2e-4,
 )
 winner_volume = method(
     "winner-volume",

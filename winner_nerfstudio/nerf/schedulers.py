@@ -1,11 +1,12 @@
 """A learning-rate schedule whose checkpoints load everywhere."""
 
-import math
 from dataclasses import dataclass, field
 
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from ..fitting.schedule import FINAL_FACTOR, cosine_decay
 
 
 @dataclass
@@ -15,7 +16,7 @@ class CosineDecayConfig(SchedulerConfig):
     _target: type = field(default_factory=lambda: CosineDecay)
     max_steps: int | None = None
     """Steps until the final rate is reached; the run's --max-num-iterations if left out."""
-    final_factor: float = 0.02
+    final_factor: float = FINAL_FACTOR
     """The final rate as a part of the initial one."""
 
 
@@ -32,7 +33,4 @@ class CosineDecay(Scheduler):
         if steps is None:
             raise ValueError("max_steps is not set: SignalTrainerConfig sets it from max_num_iterations")
 
-        def factor(step: int) -> float:
-            return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-        return LambdaLR(optimizer, factor)
+        return LambdaLR(optimizer, cosine_decay(steps, final))

@@ -10,7 +10,7 @@ import soundfile
 from numpy import ndarray
 
 from .errors import SignalError
-from .grid import Experiment, Grid, Units, check_values, read_array, write_array
+from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .samples import SOUNDS, sample
 
@@ -88,7 +88,7 @@ class Excerpt:
 
 
 def load_audio(
-    source: str | Path,
+    source: str | Path | ndarray,
     excerpt: Excerpt | None = None,
     sample_rate: float | None = None,
     experiment: Experiment | None = None,
@@ -96,8 +96,8 @@ def load_audio(
     """A sound from a file that libsndfile reads (.wav .flac .ogg .mp3 .aiff ...), a .npy series, or a sample.
 
     Args:
-        source: a path; a series in .npy is [samples] or [samples, channels] of any real type; ``sample:NAME`` with a
-            name from `SOUNDS`.
+        source: a path; a series, an array or one in .npy, is [samples] or [samples, channels] of any real type;
+            ``sample:NAME`` with a name from `SOUNDS`.
         excerpt: the part to fit.
         sample_rate: samples per second of a series; 1 if left out, so that seconds count samples.
         experiment: what to do to it.
@@ -113,8 +113,8 @@ def load_audio(
     return result
 
 
-def _load(source: str | Path, excerpt: Excerpt, sample_rate: float | None) -> Audio:
-    name = str(source)
+def _load(source: str | Path | ndarray, excerpt: Excerpt, sample_rate: float | None) -> Audio:
+    name = name_of(source)
     if sample_rate is not None and not 0 < sample_rate < float("inf"):
         raise SignalError(f"{name}: sample_rate={sample_rate} must be positive and finite")
     if name.startswith("sample:"):
@@ -122,6 +122,8 @@ def _load(source: str | Path, excerpt: Excerpt, sample_rate: float | None) -> Au
         first, count = excerpt.of(name, len(whole), rate)
         values = whole[first : first + count].astype(np.float32)
         record: dict[str, Any] = {"format": "WAV", "subtype": "PCM_16", "sample_rate": rate}
+    elif isinstance(source, ndarray):
+        values, first, record = _read_series(source, excerpt, sample_rate)
     else:
         path = Path(source)
         if not path.is_file():
@@ -185,20 +187,24 @@ def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
     return np.concatenate(blocks)
 
 
-def _read_series(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
+def _read_series(
+    source: Path | ndarray, excerpt: Excerpt, sample_rate: float | None
+) -> tuple[ndarray, int, dict[str, Any]]:
+    name = name_of(source)
+
     def check(shape: tuple[int, ...]) -> None:
         if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
             raise SignalError(
-                f"{path}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
+                f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
                 f" {MAX_CHANNELS} channels is needed"
             )
 
-    array = read_array(path, check)
+    array = read_array(source, check)
     rate = 1.0 if sample_rate is None else float(sample_rate)
-    first, count = excerpt.of(str(path), len(array), rate)
+    first, count = excerpt.of(name, len(array), rate)
     record = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
     part = array[first : first + count].reshape(count, -1)
-    check_values(str(path), part)
+    check_values(name, part)
     return part, first, record
 
 

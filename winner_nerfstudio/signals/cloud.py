@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from .errors import SignalError
-from .grid import read_array
+from .grid import name_of, read_array
 from .normalization import Normalization
 from .shape import CENTROID_GRID, MARGIN, QUERY_BLOCK, Mix, Shape, Sign, load_shape
 
@@ -247,13 +247,16 @@ class PointCloud:
 
 
 def load_surface(
-    source: str | Path, mix: Mix | None = None, sign: Sign = "auto", reference: str | Path | None = None
+    source: "str | Path | ndarray | trimesh.Trimesh",
+    mix: Mix | None = None,
+    sign: Sign = "auto",
+    reference: str | Path | None = None,
 ) -> Shape | PointCloud:
     """A mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
     Args:
-        source: a mesh file or sample, see `load_shape`; or points: .ply without faces, .xyz (columns x y z and nx ny nz
-            or not, parted by spaces or commas), .pcd, .npy (an array [n, 3] or [n, 6]).
+        source: a mesh, or a file or sample of one, see `load_shape`; or points: .ply without faces, .xyz (columns x y z
+            and nx ny nz or not, parted by spaces or commas), .pcd, an array [n, 3] or [n, 6], also in .npy.
         mix: where training samples of a mesh are drawn.
         sign: how a mesh's inside and outside are told apart.
         reference: a mesh file of what the points were taken from, in their coordinates; figures are against it.
@@ -261,6 +264,11 @@ def load_surface(
     Raises:
         SignalError: a missing or unreadable file, or one that is no usable surface.
     """
+    if isinstance(source, ndarray):
+        points, normals, notes = _read_npy(source)
+        return _with_reference(PointCloud.from_points(points, normals, name_of(source)), notes, reference)
+    if isinstance(source, trimesh.Trimesh):
+        return Shape.from_mesh(source, "mesh", mix, sign)
     path = Path(source)
     read = READERS.get(path.suffix.lower())
     if read is None or (read is _read_ply and not (path.is_file() and _only_points(path))):
@@ -277,7 +285,10 @@ def load_surface(
     except Exception as error:  # readers fail in their own many ways
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SignalError(f"{path}: cannot be read as {path.suffix} points ({reason}); is the file whole?") from error
-    cloud = PointCloud.from_points(points, normals, str(source))
+    return _with_reference(PointCloud.from_points(points, normals, str(source)), notes, reference)
+
+
+def _with_reference(cloud: PointCloud, notes: list[str], reference: str | Path | None) -> PointCloud:
     cloud = replace(cloud, repairs=(*notes, *cloud.repairs))
     return cloud if reference is None else replace(cloud, reference=_in_cube_of(cloud, load_shape(reference)))
 
@@ -309,15 +320,17 @@ def _read_xyz(path: Path) -> Columns:
     return _split(path, table)
 
 
-def _read_npy(path: Path) -> Columns:
+def _read_npy(source: Path | ndarray) -> Columns:
+    name = name_of(source)
+
     def check(shape: tuple[int, ...]) -> None:
         if len(shape) != 2 or shape[1] not in (3, 6):
-            raise SignalError(f"{path}: an array of shape {list(shape)} is no point cloud; [n, 3] or [n, 6] is needed")
+            raise SignalError(f"{name}: an array of shape {list(shape)} is no point cloud; [n, 3] or [n, 6] is needed")
 
-    table = read_array(path, check)
+    table = read_array(source, check)
     if table.dtype.kind not in "iuf":
-        raise SignalError(f"{path}: values of type {table.dtype} are no coordinates; real numbers are needed")
-    return _split(path, table.astype(np.float64))
+        raise SignalError(f"{name}: values of type {table.dtype} are no coordinates; real numbers are needed")
+    return _split(name, table.astype(np.float64))
 
 
 def _read_pcd(path: Path) -> Columns:
@@ -342,7 +355,7 @@ READERS: dict[str, Callable[[Path], Columns]] = {
 """What reads points, by suffix."""
 
 
-def _split(path: Path, table: Float[ndarray, "n c"]) -> Columns:
+def _split(path: str | Path, table: Float[ndarray, "n c"]) -> Columns:
     if table.shape[1] not in (3, 6) or len(table) == 0:
         raise SignalError(f"{path}: {table.shape[1]} columns; x y z, or x y z nx ny nz, are needed")
     return table[:, :3], table[:, 3:] if table.shape[1] == 6 else None, []

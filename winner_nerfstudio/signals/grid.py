@@ -261,6 +261,14 @@ def to_dtype(values: ndarray, dtype: str) -> ndarray:
     return np.rint(values).clip(limits.min, high).astype(kind)
 
 
+def picture_dtype(record: dict[str, Any]) -> str:
+    """The data type of a picture of that record's values, as numpy calls it."""
+    mode = record["mode"]
+    if mode == "array":
+        return record["dtype"]
+    return {"I": "i4", "F": "f4"}.get(mode, "u2" if ";16" in mode else "u1")
+
+
 def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
     """Write values, channels last, as an array of that type: .npz compressed, any other name .npy.
 
@@ -273,16 +281,24 @@ def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
     return array
 
 
-def read_array(path: Path, check: Callable[[tuple[int, ...]], None]) -> ndarray:
+def name_of(source: str | Path | ndarray) -> str:
+    """What messages call a source: its path, or that it is an array."""
+    return "array" if isinstance(source, ndarray) else str(source)
+
+
+def read_array(path: Path | ndarray, check: Callable[[tuple[int, ...]], None]) -> ndarray:
     """The array of a .npy file, or the only one of an .npz file; pickled objects are refused.
 
     Args:
-        path: the file.
+        path: the file; an array is taken as it is.
         check: called with the array's shape before it is read; may raise.
 
     Raises:
         SignalError: it cannot be read, or there are several arrays.
     """
+    if isinstance(path, ndarray):
+        check(path.shape)
+        return path
     name = str(path)
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from .errors import SignalError
-from .grid import Experiment, Grid, Units, check_values, read_array, to_dtype, write_array
+from .grid import Experiment, Grid, Units, check_values, name_of, picture_dtype, read_array, to_dtype, write_array
 from .lattice import Lattice
 from .samples import IMAGES, sample
 
@@ -38,7 +38,7 @@ class Image(Grid):
 
 
 def load_image(
-    source: str | Path,
+    source: str | Path | ndarray,
     max_pixels: int = MAX_PIXELS,
     max_side: int | None = None,
     experiment: Experiment | None = None,
@@ -46,8 +46,8 @@ def load_image(
     """A picture from a file (.png .jpg .tif .webp and whatever else Pillow reads), an array, or a built-in sample.
 
     Args:
-        source: a path; an array in .npy or .npz is [height, width] or [height, width, channels] of any real type;
-            ``sample:NAME`` with a name from `IMAGES`.
+        source: a path; an array, also in .npy or .npz, is [height, width] or [height, width, channels] of any real
+            type; ``sample:NAME`` with a name from `IMAGES`.
         max_pixels: a larger picture is refused before it is decoded.
         max_side: reduce the picture, by averaging, until its longer side has no more pixels than this.
         experiment: what to do to it.
@@ -63,12 +63,14 @@ def load_image(
     return result
 
 
-def _load(source: str | Path, max_pixels: int, max_side: int | None) -> Image:
-    name = str(source)
+def _load(source: str | Path | ndarray, max_pixels: int, max_side: int | None) -> Image:
+    name = name_of(source)
     if name.startswith("sample:"):
         pixels: ndarray = sample(IMAGES, name, "image")
         record: dict[str, Any] = {"mode": {1: "L", 3: "RGB"}[pixels.shape[-1]]}
         notes: list[str] = []
+    elif isinstance(source, ndarray):
+        pixels, record, notes = _read_array(source, max_pixels)
     else:
         path = Path(source)
         if not path.is_file():
@@ -110,18 +112,20 @@ def _reduce(pixels: ndarray, max_side: int | None) -> ndarray:
     return to_dtype(np.stack(planes, -1), pixels.dtype.str)
 
 
-def _read_array(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
+def _read_array(source: Path | ndarray, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
+    name = name_of(source)
+
     def check(shape: tuple[int, ...]) -> None:
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] > MAX_CHANNELS):
             raise SignalError(
-                f"{path}: an array of shape {shape} is no picture; [height, width] or [height, width, channels] with at"
+                f"{name}: an array of shape {shape} is no picture; [height, width] or [height, width, channels] with at"
                 f" most {MAX_CHANNELS} channels is needed"
             )
         if shape[0] * shape[1] > max_pixels:
-            raise SignalError(_too_large(path, shape[1], shape[0], max_pixels))
+            raise SignalError(_too_large(name, shape[1], shape[0], max_pixels))
 
-    array = read_array(path, check)
-    check_values(str(path), array)
+    array = read_array(source, check)
+    check_values(name, array)
     record = {"mode": "array", "dtype": array.dtype.str, "ndim": array.ndim}
     return array.reshape(*array.shape[:2], -1), record, []
 
@@ -149,7 +153,7 @@ def _read_picture(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any],
             Pillow.MAX_IMAGE_PIXELS = limit
 
 
-def _too_large(path: Path, width: int, height: int, max_pixels: int) -> str:
+def _too_large(path: str | Path, width: int, height: int, max_pixels: int) -> str:
     return (
         f"{path}: {width} x {height} = {width * height:,} pixels are more than --max-pixels {max_pixels:,};"
         " raise it if the file is to be trusted and the memory is there"
@@ -279,7 +283,7 @@ def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
     """
     suffix, mode = path.suffix.lower(), record["mode"]
     if suffix in ARRAYS:
-        write_array(path, values, _dtype(record), record.get("ndim", 2 if values.shape[-1] == 1 else 3))
+        write_array(path, values, picture_dtype(record), record.get("ndim", 2 if values.shape[-1] == 1 else 3))
         return
     problem = cannot_save(path, record)
     if problem:
@@ -336,13 +340,6 @@ def cannot_save(path: Path, record: dict[str, Any]) -> str | None:
     return None
 
 
-def _dtype(record: dict[str, Any]) -> str:
-    mode = record["mode"]
-    if mode == "array":
-        return record["dtype"]
-    return {"I": "i4", "F": "f4"}.get(mode, "u2" if ";16" in mode else "u1")
-
-
 def _as_picture(values: ndarray, record: dict[str, Any]) -> Pillow.Image:
     mode = record["mode"]
     if mode == "P":
@@ -355,7 +352,7 @@ def _as_picture(values: ndarray, record: dict[str, Any]) -> Pillow.Image:
         if table.shape[-1] == 4:
             picture.info["transparency"] = table[:, 3].tobytes()
         return picture
-    pixels = to_dtype(values, _dtype(record))
+    pixels = to_dtype(values, picture_dtype(record))
     if mode == "1":
         return Pillow.fromarray(pixels[..., 0] > 127)
     if MODES[mode] == 1:

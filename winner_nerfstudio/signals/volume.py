@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .errors import SignalError
-from .grid import Experiment, Grid, Units, check_values, read_array, write_array
+from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .samples import VOLUMES, sample
 
@@ -39,7 +39,7 @@ class Volume(Grid):
 
 
 def load_volume(
-    source: str | Path,
+    source: str | Path | ndarray,
     spacing: float = 1.0,
     level: float | None = None,
     inside: str = "above",
@@ -49,8 +49,8 @@ def load_volume(
     """A volume from an array in a file, or a built-in sample.
 
     Args:
-        source: a path; an array in .npy or .npz is [x, y, z] or [x, y, z, 1] of any real type; ``sample:NAME`` with a
-            name from `VOLUMES`.
+        source: a path; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of any real type;
+            ``sample:NAME`` with a name from `VOLUMES`.
         spacing: between neighbouring samples, in the world.
         level: the value that parts inside from outside; left out: half-way between the two values of an array that has
             no more, 0 where values have both signs, else the middle of their range.
@@ -61,7 +61,7 @@ def load_volume(
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
-    experiment, name = experiment or Experiment(), str(source)
+    experiment, name = experiment or Experiment(), name_of(source)
     if not 0 < spacing < float("inf"):
         raise SignalError(f"{name}: spacing={spacing} must be positive and finite")
     if inside not in SIDES:
@@ -70,15 +70,18 @@ def load_volume(
     if experiment.reference is not None:
         clean = _load(experiment.reference, spacing, level, inside, max_samples)
         level = clean.details["level"]
-    result = _load(name, spacing, level, inside, max_samples).under(experiment, clean)
+    result = _load(source, spacing, level, inside, max_samples).under(experiment, clean)
     assert isinstance(result, Volume)
     return result
 
 
-def _load(name: str, spacing: float, level: float | None, inside: str, max_samples: int) -> Volume:
+def _load(source: str | Path | ndarray, spacing: float, level: float | None, inside: str, max_samples: int) -> Volume:
+    name = name_of(source)
     path = Path(name)
     if name.startswith("sample:"):
         array: ndarray = sample(VOLUMES, name, "volume")
+    elif isinstance(source, ndarray):
+        array = read_array(source, lambda shape: _check_shape(name, shape, max_samples))
     elif not path.is_file():
         what = "is a folder, not a volume" if path.is_dir() else "no such file"
         raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")

@@ -1,0 +1,90 @@
+"""A fitted field as an ONNX graph, for programs without torch."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..fields.fitted import FittedField
+from ..files import replacing
+from .errors import ExportError
+
+OPSET = 18
+COARSE = 1e-5
+"""What single precision may lose of the coordinates, unit-cube lengths, before it is told."""
+
+
+class _World(nn.Module):
+    """World coordinates [n, d] to values [n, c] in the target's units, both in single precision."""
+
+    center: Tensor
+
+    def __init__(self, fitted: FittedField) -> None:
+        super().__init__()
+        self.network, units = fitted.field.network, fitted.units
+        self.register_buffer("center", fitted.field.center)
+        self.scale, self.amplitude, self.offset = float(fitted.field.scale), units.amplitude, units.offset
+
+    def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        # In doubles, for a network of high frequencies tells apart what single precision rounds together.
+        unit = (points.double() - self.center) * self.scale
+        return self.network(unit.float()) * self.amplitude + self.offset
+
+
+def export_onnx(fitted: FittedField, output: Path) -> str:
+    """Write a field as an ONNX graph; a failure leaves what stood at `output` as it was.
+
+    Its input ``points`` [n, d] are world coordinates, its output ``values`` [n, c] the target's units, both float32, n
+    free. The provenance is in the model's metadata.
+
+    Returns:
+        What the user should know of it, or nothing.
+
+    Raises:
+        ExportError: a network that ONNX has no operators for, or onnx and onnxscript are missing.
+        OSError: the file cannot be written.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"{output}: --format onnx needs {error.name}: pip install onnx onnxscript") from None
+    model = _World(fitted.to("cpu")).eval()
+    if any(parameter.is_complex() for parameter in model.parameters()):
+        raise ExportError(f"{output}: ONNX has no complex numbers, which {fitted.field.spec['name']} computes with")
+    points = (torch.zeros(2, fitted.dim) + model.center).float()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                model,
+                (points,),
+                input_names=["points"],
+                output_names=["values"],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = " ".join(str(error).split())[:120]
+            raise ExportError(f"{output}: this network cannot be written as ONNX ({reason})") from None
+    assert program is not None
+    proto = program.model_proto
+    entries = {"kind": fitted.kind, "provenance": json.dumps(fitted.provenance)}
+    onnx.helper.set_model_props(proto, entries)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as path:
+        onnx.save(proto, path)
+    field = fitted.field
+    lost = float(torch.finfo(torch.float32).eps * field.center.abs().max() * field.scale)
+    if lost > COARSE:
+        return f"; its single precision is coarse so far from the origin: {lost / float(field.scale):.2g} of a unit"
+    return ""

@@ -1,0 +1,251 @@
+"""A fitted field as its user sees it: a function of the world's coordinates, in the target's own units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..signals.grid import Units, picture_dtype, to_dtype
+from .field import BLOCK, Field
+from .resample import MOST_POINTS, resample, resized
+
+if TYPE_CHECKING:
+    import trimesh
+    from jaxtyping import Float
+    from numpy import ndarray
+
+Points = TypeVar("Points", Tensor, np.ndarray)
+
+
+class FittedField(nn.Module):
+    """A function of points of the world, in the units of the target: call it.
+
+    Points are [n, d] or of any shape [..., d], in doubles where the world is large; of a sound, [n] seconds will do. An
+    array gives an array, a tensor a tensor, of the points' own type. Values are [...] where the target has one channel,
+    and [..., c] where it has c; derivatives likewise, [..., d] or [..., c, d].
+
+    | kind | points | values |
+    |---|---|---|
+    | sdf | x, y, z of the mesh | signed distance in the mesh's units, negative inside |
+    | image | row, column; a pixel's centre is its index | as in the file, such as 0 to 255 |
+    | audio | seconds | amplitude |
+    | volume | x, y, z; the first sample lies at the origin, neighbours `spacing` apart | as in the array |
+
+    The target fills a box of the world; nothing was learnt beyond it.
+
+    Args:
+        field: the network and its normalisation.
+        provenance: where it comes from: plain strings, numbers, lists and dicts.
+    """
+
+    def __init__(self, field: Field, provenance: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.field, self.provenance = field.eval(), dict(provenance or {})
+
+    @property
+    def kind(self) -> str:
+        """What its values mean: "sdf", "image", "audio", "volume"."""
+        return self.field.kind
+
+    @property
+    def dim(self) -> int:
+        """Coordinates per point, d."""
+        return int(self.field.spec["in_dim"])
+
+    @property
+    def channels(self) -> int:
+        """Values per point, c."""
+        return int(self.field.spec["out_dim"])
+
+    @property
+    def units(self) -> Units:
+        """The way from the network's values to the target's."""
+        record = self.field.record
+        if "amplitude" in record:
+            return Units(record["offset"], record["amplitude"])
+        return Units(0.0, 1 / self.field.normalization.scale)
+
+    def forward(self, points: Points) -> Points:
+        """Values at points; differentiable by them where they ask for it, else without a graph.
+
+        Raises:
+            ValueError: points of another number of coordinates.
+        """
+        units = self.units
+
+        def values(unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c"]:
+            return self.field(unit).double() * units.amplitude + units.offset
+
+        wanted = isinstance(points, Tensor) and points.requires_grad and torch.is_grad_enabled()
+        with torch.set_grad_enabled(wanted):
+            return self._at(points, values, ())
+
+    def gradient(self, points: Points) -> Points:
+        """Derivatives of the values by the world's coordinates, [..., d] or [..., c, d], detached."""
+        factor = self.units.amplitude * self.field.normalization.scale
+        return self._at(points, lambda unit: factor * self._jacobian(unit, graph=False).double(), (self.dim,))
+
+    def hessian(self, points: Points) -> Points:
+        """Second derivatives, [..., d, d] or [..., c, d, d], detached."""
+        factor = self.units.amplitude * self.field.normalization.scale**2
+        return self._at(points, lambda unit: factor * self._hessian(unit).double(), (self.dim, self.dim))
+
+    def laplacian(self, points: Points) -> Points:
+        """The trace of the Hessian, [...] or [..., c], detached."""
+        factor = self.units.amplitude * self.field.normalization.scale**2
+
+        def trace(unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c"]:
+            return factor * self._hessian(unit).diagonal(dim1=-2, dim2=-1).sum(-1).double()
+
+        return self._at(points, trace, ())
+
+    def mesh(self, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
+        """The surface of a shape or of a volume, in the world, with the field's normals. Needs libigl, scipy, trimesh.
+
+        Args:
+            resolution: samples per axis of the cube around it; what is thinner than a cell may be lost.
+            level: of a shape, the signed distance of the surface; of a volume, its value there; the run's if left out.
+
+        Raises:
+            ValueError: another kind of field, a resolution below 3, or no surface at this level.
+            ImportError: a library is missing; it is named.
+        """
+        self._require("surface", "sdf", "volume")
+        import trimesh
+
+        from .level_set import solid_of
+        from .surface import extract_surface, pull_onto_level
+
+        solid, unit_level = solid_of(self.field, resolution, level)
+        mesh = extract_surface(solid.evaluate, resolution, unit_level)
+        mesh = pull_onto_level(mesh, solid, unit_level, 2 / (resolution - 1))
+        vertices = solid.normalization.to_world(mesh.vertices)
+        return trimesh.Trimesh(vertices, mesh.faces, vertex_normals=mesh.vertex_normals, process=False)
+
+    def image(self, size: int | tuple[int, int] | None = None) -> ndarray:
+        """A picture, [h, w] or [h, w, c], of the input's data type.
+
+        Args:
+            size: height and width in pixels, or those of the longer side; the input's if left out.
+
+        Raises:
+            ValueError: another kind of field, or a size of no pixels or too many.
+        """
+        self._require("picture", "image")
+        values = resized(self.field, self._size(size))
+        return _squeezed(to_dtype(values, picture_dtype(self.field.record)))
+
+    def volume(self, size: int | tuple[int, int, int] | None = None) -> ndarray:
+        """A volume, [x, y, z], of the input's data type; it fills the same box.
+
+        Args:
+            size: samples along each axis, or along the longest; the input's if left out.
+
+        Raises:
+            ValueError: another kind of field, or a size of no samples or too many.
+        """
+        self._require("array", "volume")
+        return to_dtype(resized(self.field, self._size(size)), self.field.record["dtype"])[..., 0]
+
+    def audio(self, rate: float | None = None) -> ndarray:
+        """A sound, [n] or [n, c], in the input's own units; the same seconds of it.
+
+        Args:
+            rate: samples per second; the input's if left out.
+
+        Raises:
+            ValueError: another kind of field, or a rate that leaves no sample or too many.
+        """
+        self._require("sound", "audio")
+        own, (count,) = float(self.field.record["sample_rate"]), self.field.record["shape"]
+        rate = own if rate is None else rate
+        wanted = round(count * rate / own) if 0 < rate < float("inf") else 0
+        if not 1 <= wanted <= MOST_POINTS:
+            raise ValueError(f"rate={rate:g} of {count / own:.4g} s must leave at least 1 and at most {MOST_POINTS:,}")
+        return _squeezed(resample(self.field, [np.arange(wanted) * (own / rate)]))
+
+    def save(self, path: str | Path) -> None:
+        """Write it as a field file (safetensors), see `load_field`; a failure leaves what stood there as it was.
+
+        Raises:
+            OSError: the file cannot be written.
+            ImportError: safetensors is missing.
+        """
+        from .portable import save_field
+
+        save_field(self, Path(path))
+
+    def extra_repr(self) -> str:
+        """What ``print(field)`` shows first."""
+        return f"kind={self.kind!r}, dim={self.dim}, channels={self.channels}"
+
+    def _size(self, size: int | tuple[int, ...] | None) -> tuple[int, ...]:
+        shape = tuple(self.field.record["shape"])
+        if size is None:
+            return shape
+        if isinstance(size, int):
+            size = tuple(max(1, round(n * size / max(shape))) for n in shape) if size > 0 else (0,)
+        if len(size) != len(shape) or min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
+            raise ValueError(
+                f"size={size} must be {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most"
+            )
+        return tuple(size)
+
+    def _require(self, what: str, *kinds: str) -> None:
+        if self.kind not in kinds:
+            raise ValueError(f"a field of kind {self.kind!r} has no {what}; only one of kind {' or '.join(kinds)} has")
+
+    def _at(self, points: Points, function: Callable[[Tensor], Tensor], more: tuple[int, ...]) -> Points:
+        """A function of unit coordinates [m, d] at points of the world, in blocks, as the points are.
+
+        Its results are [m, c, ...] with axes of size `more` behind.
+        """
+        given: Tensor = points if isinstance(points, Tensor) else torch.from_numpy(np.asarray(points, np.float64))
+        dim = self.dim
+        if dim == 1 and given.ndim == 1:
+            given = given[:, None]
+        if given.ndim == 0 or given.shape[-1] != dim:
+            raise ValueError(f"points of shape {tuple(points.shape)} do not fit; [..., {dim}] is needed")
+        center, kind = self.field.center, next(self.field.network.parameters()).dtype
+        kind = torch.empty((), dtype=kind).abs().dtype  # of a complex network the real one
+        parts = []
+        for block in given.reshape(-1, dim).split(BLOCK):
+            unit = (block.to(center.device).double() - center) * self.field.scale
+            parts.append(function(unit.to(kind)))
+        channels = (self.channels,) * (self.channels > 1)
+        empty = torch.zeros(0, self.channels, *more, dtype=torch.float64, device=center.device)
+        result = (torch.cat(parts) if parts else empty).reshape(*given.shape[:-1], *channels, *more)
+        if isinstance(points, Tensor):
+            return result.to(points.device, points.dtype if points.is_floating_point() else kind)
+        return result.cpu().numpy().astype(points.dtype if points.dtype.kind == "f" else np.float64)
+
+    def _jacobian(self, unit: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m c d"]:
+        with torch.enable_grad():
+            unit = unit if graph else unit.detach().requires_grad_(True)
+            values = self.field(unit)
+            rows = [_derivative(values[:, channel], unit, graph) for channel in range(self.channels)]
+        return torch.stack(rows, 1)
+
+    def _hessian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d d"]:
+        with torch.enable_grad():
+            unit = unit.detach().requires_grad_(True)
+            slopes = self._jacobian(unit, graph=True).flatten(1)
+            rows = [_derivative(slope, unit, False) for slope in slopes.unbind(1)]
+        return torch.stack(rows, 1).unflatten(1, (self.channels, self.dim))
+
+
+def _derivative(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m d"]:
+    """Of each value by its own point; zero where there is none, as for the second derivatives of ReLU networks."""
+    if not values.requires_grad:
+        return torch.zeros_like(by)
+    (found,) = torch.autograd.grad(values.sum(), by, create_graph=graph, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(by) if found is None else found
+
+
+def _squeezed(values: ndarray) -> ndarray:
+    return values[..., 0] if values.shape[-1] == 1 else values

@@ -1,0 +1,183 @@
+"""A fit in one call, without nerfstudio: what ``ns-train`` does, for notebooks and scripts."""
+
+import functools
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import get_close_matches
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..fields.checkpoint import provenance
+from ..fields.fitted import FittedField
+from ..signals.grid import Grid
+from ..signals.load import Kind, kind_of, load_signal, loading_options
+from ..signals.signal import Signal
+from .figures import figures_of_grid, figures_of_shape
+from .options import DistanceOptions, DrawnOptions, NetworkOptions, NoiseConfig, ResidentOptions
+from .recipes import ADAM_EPSILON, RECIPES, Recipe, loss_of
+from .schedule import cosine_decay
+from .start import build_field, initialize_
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    Batches = ResidentOptions | DrawnOptions
+
+SECONDS_PER_UPDATE = 0.5
+"""The loss is fetched from the device no oftener than this."""
+
+
+def fit(
+    data: Any,
+    kind: Kind | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 42,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    measure: bool = True,
+    **options: Any,
+) -> FittedField:
+    """Fit a sine network with WINNER's initialisation to a shape, a picture, a sound or a volume.
+
+    The same signal, network, initialisation, batches and loss as ``ns-train winner-KIND --data DATA``: on one machine's
+    CPU, one seed gives the same weights to the bit.
+
+    Args:
+        data: a file, ``sample:NAME``, an array or tensor (a picture [h, w] or [h, w, c], a series [n] or [n, c], a
+            volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is loaded
+            already.
+        kind: "sdf", "image", "audio" or "volume"; told by the file's name or the array's shape if left out.
+        steps: of training; those of the kind's method if left out.
+        learning_rate: of Adam at first, likewise.
+        seed: of everything.
+        device: left out, CUDA where there is one.
+        progress: whether to show it, and what is done to the data.
+        measure: whether to measure the fit at the end, ``field.provenance["figures"]``.
+        options: by the names of the command line: of the data (``max_side``, ``sample_rate``, ``sign`` ...), the
+            network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``, ``schedule``), the
+            batches (``batch_size`` ...) and, of shapes, the loss (``truncation`` ...).
+
+    Returns:
+        The fitted field, in the data's own coordinates and units.
+
+    Raises:
+        ValueError: options or data that won't do, in one line.
+    """
+    given = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
+    signal, network, batches, recipe = _prepared(given, kind, options)
+    steps = recipe.steps if steps is None else steps
+    learning_rate = recipe.learning_rate if learning_rate is None else learning_rate
+    if steps < 1 or not 0 < learning_rate < math.inf:
+        raise ValueError(f"steps={steps} must be at least 1 and learning_rate={learning_rate} positive and finite")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    sampler, loss = batches.sampler(signal, device, seed), loss_of(signal, network)
+    sampler.start()
+    field = build_field(signal, network, seed)
+    chosen = initialize_(field, signal, network, seed)
+    field.to(device)
+    optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(steps))
+    last = torch.tensor(math.nan)
+    with _bar(progress, [*signal.describe(), f"initialisation: {chosen or network.network}"]) as bar:
+        task = bar.add_task("", total=steps, loss=math.nan)
+        start = shown = time.perf_counter()
+        for step in range(steps):
+            batch = loss.chosen(field, sampler.batch(step))
+            optimizer.zero_grad()
+            terms = loss.terms(loss.outputs(field, batch["coords"]), batch)
+            total = functools.reduce(torch.add, terms.values())
+            total.backward()
+            optimizer.step()
+            schedule.step()
+            last = total.detach()
+            if progress and (time.perf_counter() - shown > SECONDS_PER_UPDATE or step == steps - 1):
+                shown = time.perf_counter()
+                bar.update(task, completed=step + 1, loss=float(last))
+        final = float(last)  # waits for the device
+        seconds = time.perf_counter() - start
+    if not math.isfinite(final):
+        warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
+    field.eval()
+    figures = _figures(field, signal, network) if measure else {}
+    told = {"init": str(chosen or network.network), "noise": chosen and chosen._asdict(), "seconds": seconds}
+    return FittedField(field, provenance(told, steps, figures))
+
+
+def _prepared(
+    data: Any, kind: Kind | None, options: dict[str, Any]
+) -> "tuple[Signal, NetworkOptions, Batches, Recipe]":
+    """The signal and the options, each checked.
+
+    Raises:
+        ValueError: an option that there is not, or that won't do.
+    """
+    ready = None if isinstance(data, (str, Path, np.ndarray)) or hasattr(data, "faces") else data
+    if ready is not None and not all(hasattr(ready, name) for name in ("kind", "normalization", "describe")):
+        raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
+    if ready is not None and kind not in (None, ready.kind):
+        raise ValueError(f"kind={kind!r}, but the signal given is of kind {ready.kind!r}")
+    kind = ready.kind if ready is not None else kind or kind_of(data)
+    if ready is None and kind not in RECIPES:
+        raise ValueError(f"kind={kind!r} is not one of: {', '.join(RECIPES)}")
+    recipe = RECIPES.get(str(kind), Recipe())
+    takes = {
+        "data": [] if ready is not None else loading_options(kind),
+        "network": [option.name for option in fields(recipe.network) if option.name != "noise"],
+        "noise": [option.name for option in fields(NoiseConfig)],
+        "batches": [option.name for option in fields(recipe.batches)],
+    }
+    chosen: dict[str, dict[str, Any]] = {part: {} for part in takes}
+    for name, value in options.items():
+        part = next((part for part, names in takes.items() if name in names), None)
+        if part is None:
+            close = get_close_matches(name, chain(*takes.values()), 1)
+            hint = f"; is {close[0]} meant?" if close else ""
+            raise ValueError(f"{name} is no option for a fit of kind {kind!r}{hint}")
+        chosen[part][name] = value
+    network = recipe.network(**chosen["network"], noise=NoiseConfig(**chosen["noise"]))
+    batches = recipe.batches(**chosen["batches"])
+    if problem := network.problem() or batches.problem():
+        raise ValueError(problem)
+    signal = ready if ready is not None else load_signal(data, kind, **chosen["data"])
+    return signal, network, batches, recipe
+
+
+def _figures(field: Any, signal: Signal, network: NetworkOptions) -> dict[str, float]:
+    """Those that a run writes to its ``metrics.json``, but for time."""
+    if isinstance(network, DistanceOptions):
+        figures = figures_of_shape(field, signal, network.eval_resolution)  # type: ignore[arg-type]
+    elif isinstance(signal, Grid):
+        figures = figures_of_grid(field.evaluate, signal)
+    else:
+        return {}
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+
+@contextmanager
+def _bar(shown: bool, lines: list[str]) -> "Iterator[Progress]":
+    """A bar of steps with the loss beside it, below what there is to say first."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4g}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=not shown) as bar:
+        if shown:
+            for line in lines:
+                bar.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        yield bar
