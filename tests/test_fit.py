@@ -1,0 +1,157 @@
+"""A fit in one call is the command line's, to the bit."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.fields.checkpoint import load_fitted
+from winner_nerfstudio.signals.image import load_image
+
+from .conftest import config_of, figures_of, run
+from .meshes import sphere
+
+NETWORK = {"hidden_dim": 32, "num_layers": 3}
+FLAGS = ["--pipeline.model.hidden-dim", "32", "--pipeline.model.num-layers", "3", "--max-num-iterations", "60"]
+
+
+def picture(size=24):
+    x = np.linspace(0, 1, size)
+    return (127 * (1 + np.sin(25 * x)[:, None] * np.cos(31 * x))).astype(np.uint8)
+
+
+def target(kind, folder):
+    if kind == "image":
+        Image.fromarray(picture()).save(folder / "a.png")
+        return folder / "a.png"
+    if kind == "audio":
+        np.save(folder / "a.npy", np.sin(np.linspace(0, 300, 3000)))
+        return folder / "a.npy"
+    mesh = sphere(2.0, center=(5, 0, 0))
+    if kind == "sdf":
+        mesh.export(folder / "a.obj")
+        return folder / "a.obj"
+    points, faces = trimesh.sample.sample_surface(mesh, 3000, seed=0)
+    np.save(folder / "points.npy", np.hstack([points, mesh.face_normals[faces]]))
+    return folder / "points.npy"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sdf", "points", "image", "audio"])
+def test_the_same_weights_and_figures_as_ns_train(kind, tmp_path):
+    path = target(kind, tmp_path)
+    method = "sdf" if kind == "points" else kind
+    measured = ["--pipeline.model.eval-resolution", "32"] if method == "sdf" else []
+    result = run("ns-train", f"winner-{method}", "--data", path, *FLAGS, *measured, "--machine.seed", "7", cwd=tmp_path)
+    assert result.returncode == 0, result.output
+    config = config_of(result, tmp_path)
+    ours = fit(
+        path, steps=60, seed=7, device="cpu", progress=False, **NETWORK, **({"eval_resolution": 32} if measured else {})
+    )
+    theirs = load_fitted(config)
+    state = theirs.field.state_dict()
+    for name, value in ours.field.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, state[name]), name
+    assert ours.field.record == theirs.field.record
+    for name, value in ours.provenance["figures"].items():
+        assert figures_of(config)[name] == pytest.approx(value, rel=1e-6), name
+    assert ours.provenance["noise"] == theirs.provenance["noise"]
+    assert ours.provenance["initialization"] == theirs.provenance["initialization"]
+    assert ours.provenance["steps"] == theirs.provenance["steps"] == 60
+    assert ours.provenance["program"] == theirs.provenance["program"]
+    if kind == "image":
+        taken_away(config, theirs, tmp_path)
+
+
+def taken_away(config, checkpoint, folder):
+    """By the command, as a field file and as ONNX, each the checkpoint's field."""
+    world = np.random.default_rng(0).uniform(0, 23, (500, 2)).astype(np.float32)
+    result = run("winner-export", "field", "--load-config", config, "--output", "f.safetensors", cwd=folder)
+    assert result.returncode == 0, result.output
+    assert "f.safetensors: image, 2,241 parameters" in result.output
+    field = load_field(folder / "f.safetensors")
+    np.testing.assert_allclose(field(world), checkpoint(world), atol=1e-6 * 255)
+    assert field.provenance["noise"]["s0"] > 0
+    assert field.provenance["figures"]["psnr"] == figures_of(config)["psnr"]
+    result = run("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
+    assert result.returncode == 1
+    assert result.output.strip().splitlines()[-1].startswith("error: f.bin: a field is written as .safetensors")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    result = run(
+        "winner-export", "field", "--load-config", config, "--output", "f.onnx", "--format", "onnx", cwd=folder
+    )
+    assert result.returncode == 0, result.output
+    (values,) = onnxruntime.InferenceSession(folder / "f.onnx").run(None, {"points": world})
+    np.testing.assert_allclose(values[:, 0], field(world), atol=1e-5 * 255)
+
+
+def test_an_array_a_tensor_a_file_and_a_signal_are_one(tmp_path):
+    np.save(tmp_path / "a.npy", picture())
+    one = fit(picture(), steps=5, progress=False, measure=False, **NETWORK)
+    for same in (torch.from_numpy(picture()), tmp_path / "a.npy", str(tmp_path / "a.npy"), load_image(picture())):
+        other = fit(same, steps=5, progress=False, measure=False, **NETWORK, kind="image")
+        assert torch.equal(one.field.network[0].weight, other.field.network[0].weight)
+        assert one.field.record == other.field.record
+
+
+def test_what_is_done_to_the_data_is_told(capsys):
+    fit("sample:bells", steps=2, max_samples=500, measure=False, **NETWORK)
+    shown = capsys.readouterr().out
+    assert "sample:bells: 500 samples at 16000 Hz" in shown
+    assert "initialisation: psi=" in shown
+    assert "step 2/2" in shown
+    fit("sample:bells", steps=2, max_samples=500, measure=False, progress=False, **NETWORK)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_mesh_in_memory_and_points():
+    mesh = sphere(2.0, center=(5, 0, 0))
+    points, faces = trimesh.sample.sample_surface(mesh, 2000, seed=0)
+    for data in (mesh, np.hstack([points, mesh.face_normals[faces]])):
+        field = fit(data, steps=150, hidden_dim=32, omega_0=10.0, first_omega_0=10.0, progress=False, measure=False)
+        assert field.kind == "sdf"
+        np.testing.assert_allclose(field(mesh.vertices), 0, atol=0.2)
+        np.testing.assert_array_less(field(np.array([[5.0, 0, 0], [6.0, 0, 0]])), -0.2)
+
+
+@pytest.mark.parametrize(
+    "data, options, words",
+    [
+        (picture(), {"hiden_dim": 3}, "hiden_dim is no option for a fit of kind 'image'; is hidden_dim meant?"),
+        (picture(), {"sample_rate": 3}, "sample_rate is no option for a fit of kind 'image'"),
+        (picture(), {"s0": 3.0}, "noise.s0 and noise.s1 go together"),
+        (picture(), {"network": "mlp"}, "network=mlp is not one of"),
+        (picture(), {"init": "wiener"}, "init wiener is not one of"),
+        (picture(), {"batch_size": 0}, "batch_size=0 must be at least 1"),
+        (picture(), {"steps": 0}, "steps=0 must be at least 1"),
+        (picture(), {"learning_rate": -1.0}, "learning_rate=-1.0 positive"),
+        (picture(), {"kind": "picture"}, "kind='picture' is not one of: sdf, image, audio, volume"),
+        (load_image(picture()), {"max_side": 3}, "max_side is no option"),
+        (load_image(picture()), {"kind": "audio"}, "of kind 'image'"),
+        ("sample:knot", {"schedule": "paper"}, "noise.schedule paper has no rule for shapes"),
+        ("nowhere.png", {}, "nowhere.png: no such file"),
+        ("what.foo", {}, "cannot tell what a .foo holds"),
+        (np.full((8, 8), np.nan), {}, "array: 64 of 64 samples are NaN"),
+        (3, {}, "a int cannot be fitted"),
+    ],
+)
+def test_what_wont_do_is_one_line(data, options, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        fit(data, progress=False, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fit_that_diverges_says_so():
+    with pytest.warns(UserWarning, match="the fit has diverged"):
+        fit(picture(), steps=20, learning_rate=1e30, progress=False, measure=False, **NETWORK)
+
+
+def test_figures_can_be_written_as_json():
+    field = fit(picture(), steps=5, progress=False, **NETWORK)
+    assert json.loads(json.dumps(field.provenance["figures"]))["psnr"] > 5
