@@ -77,7 +77,8 @@ def taken_away(config, checkpoint, folder):
     assert "f.safetensors: image, 2,241 parameters" in result.output
     field = load_field(folder / "f.safetensors")
     np.testing.assert_allclose(field(world), checkpoint(world), atol=1e-6 * 255)
-    assert field.provenance["noise"]["s0"] > 0
+    assert set(field.provenance["noise"]) == {"psi", "schedule", "s0", "s1"}
+    assert 0 < field.provenance["noise"]["psi"] < 1
     assert field.provenance["figures"]["psnr"] == figures_of(config)["psnr"]
     result = run("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
     assert result.returncode == 1

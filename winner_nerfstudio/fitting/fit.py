@@ -25,7 +25,7 @@ from .figures import figures_of_grid, figures_of_shape
 from .options import DistanceOptions, DrawnOptions, NetworkOptions, NoiseConfig, ResidentOptions
 from .recipes import ADAM_EPSILON, RECIPES, Recipe, loss_of
 from .schedule import cosine_decay
-from .start import build_field, initialize_
+from .start import build_field, initialize_, told
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -90,7 +90,7 @@ def fit(
     optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(steps))
     last = torch.tensor(math.nan)
-    with _bar(progress, [*signal.describe(), f"initialisation: {chosen or network.network}"]) as bar:
+    with _bar(progress, [*signal.describe(), f"initialisation: {told(chosen, network)['init']}"]) as bar:
         task = bar.add_task("", total=steps, loss=math.nan)
         start = shown = time.perf_counter()
         for step in range(steps):
@@ -111,8 +111,7 @@ def fit(
         warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
     field.eval()
     figures = _figures(field, signal, network) if measure else {}
-    told = {"init": str(chosen or network.network), "noise": chosen and chosen._asdict(), "seconds": seconds}
-    return FittedField(field, provenance(told, steps, figures))
+    return FittedField(field, provenance(told(chosen, network) | {"seconds": seconds}, steps, figures))
 
 
 def _prepared(

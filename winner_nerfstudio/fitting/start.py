@@ -1,5 +1,7 @@
 """A field for a signal, initialised for it: the same wherever it is then trained."""
 
+from typing import Any
+
 import torch
 
 from ..fields import Field
@@ -14,6 +16,14 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         return Field(signal.kind, specification, signal.normalization, signal.record)
+
+
+def told(chosen: Initialization | None, options: NetworkOptions) -> dict[str, Any]:
+    """What a run keeps of its initialisation: ``init``, in words, and ``noise``, by name, or None."""
+    if chosen is None:
+        return {"init": options.network, "noise": None}
+    noise = {"psi": chosen.centroid, "schedule": chosen.schedule, "s0": chosen.s0, "s1": chosen.s1}
+    return {"init": str(chosen), "noise": noise}
 
 
 def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int) -> Initialization | None:

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from ..fitting.loss import Loss, SquareLoss
 from ..fitting.options import NetworkOptions
-from ..fitting.start import build_field, initialize_
+from ..fitting.start import build_field, initialize_, told
 from ..signals.signal import Signal
 from .viewer import Screen, upwards
 
@@ -104,7 +104,7 @@ class SignalModel(Model):
                 chosen = initialize_(self.field, signal, self.config, seed)
             except ValueError as error:
                 raise SystemExit(f"error: {error}") from None
-            self.progress |= {"init": str(chosen or self.config.network), "noise": chosen and chosen._asdict()}
+            self.progress |= told(chosen, self.config)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures.
