@@ -90,8 +90,8 @@ def winner_init_(
         omega_0: frequency of the hidden sine layers, which scales both noises, as published. Left out, the network's
             own attribute (``omega_0``, ``omega``, ``w0``); if it has none but its sines have, the first layer's noise
             goes by the first sine, so that `s0` is in radians whatever the hidden ones are; 30 where there is neither.
-        dim: spatial axes of the target; left out, the first layer's input size, and behind an encoding what `target`
-            has besides the network's outputs.
+        dim: spatial axes of the target; left out, the first layer's input size, or, where that is above 3 or behind an
+            encoding, what `target` has besides the network's outputs.
         channels: of the target; left out, those of `target` or else the last layer's output size (with `layers`: 1).
         samples: of the target per axis, for schedules that use it; left out, those of `target`'s last spatial axis.
         seed: of this call's own generators; left out, it is drawn from torch's global one.
@@ -120,10 +120,10 @@ def winner_init_(
         if s0 is None or s1 is None or schedule is not None:
             raise ValueError("s0 and s1 go together, and without a schedule")
         schedule = NoiseSchedule.fixed(s0, s1)
-    if dim is None:
-        dim = first.in_features
-        if network.encoded:
-            dim = 1 if by_hand else _dim(target, network.layers[-1].out_features)
+    outputs = network.layers[-1].out_features if layers is None else None
+    if dim is None and not by_hand and (network.encoded or first.in_features > 3):
+        dim = _dim(target, outputs)
+    dim = first.in_features if dim is None else dim
     if target is not None:
         if target.ndim not in (dim, dim + 1):
             raise ValueError(
@@ -134,7 +134,7 @@ def winner_init_(
         channels = (target.shape[-1] if target.ndim == dim + 1 else 1) if channels is None else channels
         samples = target.shape[dim - 1] if samples is None else samples
     if channels is None:
-        channels = network.layers[-1].out_features if layers is None else 1
+        channels = outputs or 1
     schedule = schedule or NoiseSchedule.default()
     scales = schedule(0.0 if centroid is None else centroid, channels=channels, samples=samples, dim=dim)
 
@@ -148,16 +148,14 @@ def winner_init_(
     return Initialization(centroid, schedule.name, *scales)
 
 
-def _dim(target: Tensor | np.ndarray | None, outputs: int) -> int:
-    """Spatial axes of what is fitted behind an encoding, from the target's shape and the network's outputs."""
+def _dim(target: Tensor | np.ndarray | None, outputs: int | None) -> int:
+    """Spatial axes where the inputs are no coordinates: what the target has besides the network's outputs."""
     if target is not None and target.ndim > 1 and target.shape[-1] == outputs:
         return target.ndim - 1
     if target is not None and outputs == 1:
         return target.ndim
-    shape = "" if target is None else f" and a target of shape {tuple(target.shape)}"
-    raise ValueError(
-        f"behind an encoding, {outputs} outputs{shape} do not tell the spatial axes of the target; pass dim="
-    )
+    shape = "" if target is None else f" in {tuple(target.shape)}"
+    raise ValueError(f"the network's inputs are not the target's coordinates; pass dim=, its number of axes{shape}")
 
 
 def _named(module: nn.Module, layer: nn.Module | str) -> Layer:
