@@ -167,6 +167,7 @@ def named_frequency(module: nn.Module) -> float | None:
 
 
 def _smallest(module: nn.Module, sines: list[Part]) -> list[Part]:
+    """The parts of the smallest module within that can be called, holds all the sines and ends in a layer."""
     for child in _callable_children(module):
         parts = parts_of(child)
         ends = [part.kind for part in parts if part.kind != "other"][-1:]
