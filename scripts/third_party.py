@@ -67,6 +67,9 @@ def main() -> None:
     networks: dict[str, Callable[[], nn.Module]] = {
         "our Siren": lambda: Siren(1, channels, width, layers),
         "siren-pytorch, w0=30": lambda: SirenNet(1, width, channels, layers, w0=30.0),
+        "siren-pytorch, w0=30, w0_initial=3000": lambda: SirenNet(
+            1, width, channels, layers, w0=30.0, w0_initial=3000.0
+        ),
         "siren-pytorch, w0=1 (its default)": lambda: SirenNet(1, width, channels, layers),
     }
     lines = ["| network | as it is made | with `winner_init_` |", "|---|---|---|"]

@@ -68,6 +68,13 @@ class Bounded(nn.Module):
         return torch.tanh(3 * x)
 
 
+class Shifted(nn.Module):
+    """A sine with a phase, whose slope at 0 is not its frequency."""
+
+    def forward(self, x):
+        return torch.sin(3 * x + 1)
+
+
 class SineLayer(nn.Module):
     """A layer that calls torch.sin itself, as in SIREN's own code."""
 
@@ -240,6 +247,11 @@ def test_axes_that_nothing_tells_are_asked_for(make, arguments):
     assert winner_init_(network, **arguments, dim=2).s0 > 3  # an image's rule, not a volume's 2.5
 
 
+def test_as_many_features_as_a_target_could_have_axes_are_no_axes():
+    network, sound = nn.Sequential(FourierFeatures(1, 1, 1.0), Siren(2, 1, 32, 3)), torch.rand(64)
+    assert winner_init_(network, target=sound) == winner_init_(Siren(1, 1, 32, 3), target=sound)
+
+
 def test_an_encoding_may_also_stand_outside_the_network():
     target = torch.rand(16, 24, generator=torch.Generator().manual_seed(0))
     assert winner_init_(Siren(18, 1, 32, 3), target=target) == winner_init_(Siren(2, 1, 32, 3), target=target)
@@ -261,6 +273,7 @@ def test_a_flat_sequential_may_begin_with_an_encoding():
         (Learned(20.0), 20),
         (VariableSine(5), 5),
         (Bounded(), None),
+        (Shifted(), None),
         (Gaussian(), None),
         (Gabor(), None),
         (nn.Tanh(), None),
