@@ -26,9 +26,11 @@ class Arguments:
 
     data: str
     """A sound, or sample:NAME."""
+    start: float = 0.0
+    """Seconds of it to skip."""
     max_samples: int = 8000
-    """Samples of it, from the start."""
-    steps: int = 300
+    """Samples to fit."""
+    steps: int = 200
     """Full-batch steps."""
     seeds: int = 3
     """Runs of each kind, with seeds 0, 1, ..."""
@@ -59,7 +61,7 @@ def main() -> None:
     """Fit each network from each start, then tabulate."""
     arguments = tyro.cli(Arguments, description=__doc__)
     try:
-        sound = load_audio(arguments.data, Excerpt(max_samples=arguments.max_samples))
+        sound = load_audio(arguments.data, Excerpt(arguments.start, max_samples=arguments.max_samples))
     except SignalError as error:
         sys.exit(f"error: {error}")
     values = torch.as_tensor(sound.values, dtype=torch.float32)
