@@ -50,7 +50,6 @@ class Gauss(nn.Module):
         check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
         check_positive(a=a)
         super().__init__()
-        # Held, not inherited: as an nn.Sequential it would pass for a chain of sines, and be initialised as one.
         self.net = nn.Sequential(*chain(in_dim, out_dim, hidden_dim, [Gaussian(a) for _ in range(num_layers)]))
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:

@@ -12,7 +12,7 @@ class SirenRff(nn.Sequential):
     """`FourierFeatures`, then the layers of a `Siren` that has these features for its inputs.
 
     Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]. `siren_init_` and `winner_init_` leave the
-    features as they are and see a SIREN of ``2 num_features`` inputs; tell `winner_init_` the target's ``dim``.
+    features as they are and see a SIREN of ``2 num_features`` inputs; told a centroid, `winner_init_` needs ``dim``.
 
     Args:
         in_dim: coordinates per point.

@@ -1,14 +1,15 @@
 """SIREN's and WINNER's initialisation of a network that stands: in place, from a generator of its own."""
 
-from collections.abc import Iterable
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .method import NoiseSchedule, perturb_, spectral_centroid
+from .sines import Layer, SineNetwork, layer_of, named_frequency, parts_of, sine_network
 
 # Parts the stream of the noise from that of the weights: seeds are user-made and small, this is neither.
 _NOISE_STREAM = 0x57494E4E4552
@@ -35,20 +36,20 @@ class Initialization(NamedTuple):
 
 
 def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | None = None) -> None:
-    """Initialise the Linear layers of a sine network as SIREN does, in place (arXiv 2006.09661, section 3.2).
+    """Initialise the linear layers of a sine network as SIREN does, in place (arXiv 2006.09661, section 3.2).
 
     First weight ``U(-1/d, 1/d)``, every later one ``U(-sqrt(6/fan_in)/omega_0, +)``, biases ``U(-1/sqrt(fan_in), +)``.
 
     Args:
-        module: a `Siren`, or an ``nn.Sequential`` of Linear and sine modules.
-        omega_0: frequency of the hidden sine layers; left out, the module's own ``omega_0``, or else 30.
+        module: a sine network, or something that holds one, see `winner_init_`.
+        omega_0: frequency of the hidden sine layers; left out, the network's own.
         seed: of this call's own generator; left out, it is drawn from torch's global one.
 
     Raises:
-        ValueError: the module is not such a chain.
+        ValueError: no sine network can be told in the module.
     """
-    layers = sine_chain(module)
-    _fresh(layers, _omega(module, omega_0), _seed(seed))
+    layers = sine_network(module).layers
+    _fresh(layers, _frequencies(module, layers, omega_0)[1], _seed(module, seed))
 
 
 def winner_init_(
@@ -59,7 +60,7 @@ def winner_init_(
     s0: float | None = None,
     s1: float | None = None,
     schedule: NoiseSchedule | None = None,
-    layers: tuple[nn.Linear | str, nn.Linear | str] | None = None,
+    layers: tuple[nn.Module | str, nn.Module | str] | None = None,
     omega_0: float | None = None,
     dim: int | None = None,
     channels: int | None = None,
@@ -73,16 +74,24 @@ def winner_init_(
     scales `s0` and `s1`. Called again it starts afresh, so noise never adds up; ``s0=s1=0`` is exactly SIREN's
     initialisation with that seed, and the layers from the third on are SIREN's for any scale.
 
+    The network may be anybody's, if its sines are modules or it names their frequency: the smallest part of `module`
+    that holds all sines and ends in a linear layer is taken, its layers in the order of registration. An encoding that
+    is registered before it, and networks without sines beside it, are left alone.
+
     Args:
-        module: a `Siren`, an ``nn.Sequential`` of Linear and sine modules, or anything if `layers` is given.
+        module: a `Siren`, a sine network of another make, or something that holds one; anything if `layers` is given.
         target: the signal, regularly sampled, channels last, see `spectral_centroid`.
         centroid: ``psi`` in [0, 1].
         s0: noise scale of the first layer, radians per unit of coordinate.
         s1: noise scale of the second layer.
         schedule: from centroid to scales; `NoiseSchedule.default` if left out.
-        layers: the first two Linear layers or their names in ``module.named_modules()``; only these are touched then.
-        omega_0: frequency of the hidden sine layers; left out, the module's own ``omega_0``, or else 30.
-        dim: spatial axes of the target; left out, the first layer's input size.
+        layers: the first two linear layers, modules with a ``weight`` [out, in], or their names in
+            ``module.named_modules()``; only these are touched then.
+        omega_0: frequency of the hidden sine layers, which scales both noises, as published. Left out, the network's
+            own attribute (``omega_0``, ``omega``, ``w0``); if it has none but its sines have, the first layer's noise
+            goes by the first sine, so that `s0` is in radians whatever the hidden ones are; 30 where there is neither.
+        dim: spatial axes of the target; left out, the first layer's input size, or, where that is above 3 or behind an
+            encoding, what `target` has besides the network's outputs.
         channels: of the target; left out, those of `target` or else the last layer's output size (with `layers`: 1).
         samples: of the target per axis, for schedules that use it; left out, those of `target`'s last spatial axis.
         seed: of this call's own generators; left out, it is drawn from torch's global one.
@@ -92,20 +101,28 @@ def winner_init_(
         The centroid, the schedule's name and the scales that were used.
 
     Raises:
-        ValueError: not exactly one of the three ways, a network without two Linear layers, or a target that does not
-            fit it.
+        ValueError: not exactly one of the three ways, a network in which two sine layers cannot be told, or a target
+            that does not fit it.
     """
-    chain = sine_chain(module) if layers is None else [_named(module, layer) for layer in layers]
-    if len(chain) < (3 if layers is None else 2):
-        raise ValueError(f"WINNER perturbs two sine layers; this network has {max(len(chain) - 1, 0)}")
+    if layers is None:
+        network = sine_network(module)
+        if len(network.layers) < 3:
+            raise ValueError(f"WINNER perturbs two sine layers; this network has {max(len(network.layers) - 1, 0)}")
+    elif len(layers) == 2:
+        network = SineNetwork([_named(module, layer) for layer in layers], encoded=False)
+    else:
+        raise ValueError(f"layers={layers} must be two: those that feed the first two sines")
     by_hand = s0 is not None or s1 is not None
     if (target is not None) + (centroid is not None) + by_hand != 1:
         raise ValueError("give exactly one of: target, centroid, or s0 and s1")
-    first, second = chain[:2]
+    first, second = network.layers[:2]
     if by_hand:
         if s0 is None or s1 is None or schedule is not None:
             raise ValueError("s0 and s1 go together, and without a schedule")
         schedule = NoiseSchedule.fixed(s0, s1)
+    outputs = network.layers[-1].out_features if layers is None else None
+    if dim is None and not by_hand and (network.encoded or first.in_features > 3):
+        dim = _dim(target, outputs)
     dim = first.in_features if dim is None else dim
     if target is not None:
         if target.ndim not in (dim, dim + 1):
@@ -117,71 +134,69 @@ def winner_init_(
         channels = (target.shape[-1] if target.ndim == dim + 1 else 1) if channels is None else channels
         samples = target.shape[dim - 1] if samples is None else samples
     if channels is None:
-        channels = chain[-1].out_features if layers is None else 1
+        channels = outputs or 1
     schedule = schedule or NoiseSchedule.default()
     scales = schedule(0.0 if centroid is None else centroid, channels=channels, samples=samples, dim=dim)
 
-    seed, omega = _seed(seed), _omega(module, omega_0)
+    first_omega, omega = _frequencies(module, network.layers, omega_0)
+    seed = _seed(module, seed)
     if reinitialize:
-        _fresh(chain, omega, seed)
+        _fresh(network.layers, omega, seed)
     noise = torch.Generator().manual_seed((seed ^ _NOISE_STREAM) % 2**63)
-    perturb_(first.weight, scales.s0, omega, noise)
+    perturb_(first.weight, scales.s0, first_omega, noise)
     perturb_(second.weight, scales.s1, omega, noise)
     return Initialization(centroid, schedule.name, *scales)
 
 
-def sine_chain(module: nn.Module) -> list[nn.Linear]:
-    """The Linear layers of an ``nn.Sequential`` of Linear and sine modules, in order.
-
-    Raises:
-        ValueError: anything else, with a hint at naming the layers.
-    """
-    if not isinstance(module, nn.Sequential):
-        raise ValueError(f"{type(module).__name__} is no nn.Sequential; name its first two Linear layers with layers=")
-    chain = []
-    for part in _flat(module):
-        if isinstance(part, nn.Linear):
-            chain.append(part)
-        elif type(part).__module__.startswith("torch.nn.") or next(part.parameters(), None) is not None:
-            raise ValueError(
-                f"the network holds a {type(part).__name__}, which is neither Linear nor sine; name its first two"
-                " Linear layers with layers= if they do feed sines"
-            )
-    return chain
+def _dim(target: Tensor | np.ndarray | None, outputs: int | None) -> int:
+    """Spatial axes where the inputs are no coordinates: what the target has besides the network's outputs."""
+    if target is not None and target.ndim > 1 and target.shape[-1] == outputs:
+        return target.ndim - 1
+    if target is not None and outputs == 1:
+        return target.ndim
+    shape = "" if target is None else f" in {tuple(target.shape)}"
+    raise ValueError(f"the network's inputs are not the target's coordinates; pass dim=, its number of axes{shape}")
 
 
-def _flat(module: nn.Sequential) -> Iterable[nn.Module]:
-    for part in module:
-        if isinstance(part, nn.Sequential):
-            yield from _flat(part)
-        else:
-            yield part
-
-
-def _named(module: nn.Module, layer: nn.Linear | str) -> nn.Linear:
+def _named(module: nn.Module, layer: nn.Module | str) -> Layer:
     found = dict(module.named_modules()).get(layer) if isinstance(layer, str) else layer
-    if not isinstance(found, nn.Linear):
-        raise ValueError(f"layers names {layer!r}, which is not an nn.Linear of {type(module).__name__}")
-    return found
+    if not isinstance(found, nn.Module):
+        raise ValueError(f"layers names {layer!r}, which is no module of {type(module).__name__}")
+    try:
+        return layer_of(found)
+    except ValueError as error:
+        raise ValueError(f"layers names {layer!r}: {error}") from None
 
 
-def _omega(module: nn.Module, omega_0: float | None) -> float:
-    """The hidden layers' frequency: as given, as the module says, as its second sine says, or SIREN's 30."""
+def _frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> tuple[float, float]:
+    """What the noise of the first layer and that of the second are divided by; the latter is the hidden frequency."""
     if omega_0 is None:
-        own: list[Any] = [vars(part)["omega_0"] for part in module.modules() if "omega_0" in vars(part)]
-        # The module itself comes first and speaks for its hidden layers; else the second sine does.
-        speaker = 0 if "omega_0" in vars(module) else min(1, len(own) - 1)
-        omega_0 = float(own[speaker]) if own else 30.0
-    if not 0 < omega_0 < float("inf"):
+        own = (part for part in module.modules() if all(_holds(part, layer) for layer in layers[:2]))
+        omega_0 = next((named for part in own if (named := named_frequency(part)) is not None), None)
+    if omega_0 is not None:
+        frequencies = (omega_0, omega_0)
+    else:
+        sines = [part.frequency for part in parts_of(module) if part.kind == "sine"] or [30.0]
+        frequencies = (sines[0], sines[min(1, len(sines) - 1)])
+    if not all(0 < frequency < float("inf") for frequency in frequencies):
         raise ValueError(f"omega_0={omega_0} must be positive and finite")
-    return omega_0
+    return frequencies
 
 
-def _seed(seed: int | None) -> int:
-    return int(torch.randint(2**62, (), device="cpu")) if seed is None else seed
+def _holds(module: nn.Module, layer: Layer) -> bool:
+    return any(parameter is layer.weight for parameter in module.parameters())
 
 
-def _fresh(layers: list[nn.Linear], omega_0: float, seed: int) -> None:
+def _seed(module: nn.Module, seed: int | None) -> int:
+    if seed is not None:
+        return seed
+    for part in module.modules():
+        if isinstance(part, DistributedDataParallel) and torch.distributed.get_world_size(part.process_group) > 1:
+            raise ValueError("under DistributedDataParallel all processes must draw the same numbers; pass seed=")
+    return int(torch.randint(2**62, (), device="cpu"))
+
+
+def _fresh(layers: list[Layer], omega_0: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for index, layer in enumerate(layers):
         fan_in = layer.in_features
