@@ -48,6 +48,8 @@ def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | 
     Raises:
         ValueError: no sine network can be told in the module.
     """
+    if any(parameter.is_meta for parameter in module.parameters()):  # only the network's sizes are asked for
+        return
     layers = sine_network(module).layers
     _fresh(layers, _frequencies(module, layers, omega_0)[1], _seed(module, seed))
 
@@ -206,8 +208,6 @@ def _fresh(layers: list[Layer], omega_0: float, seed: int) -> None:
 
 
 def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
-    if parameter.is_meta:  # only the network's sizes are asked for
-        return
     # Drawn on the CPU in float32: one seed gives one network, whatever the device.
     drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").uniform_(-bound, bound, generator=generator)
     with torch.no_grad():
