@@ -303,7 +303,7 @@ def test_pictures_and_sounds_of_any_size():
     field = fit(
         sound,
         sample_rate=1000.0,
-        steps=200,
+        steps=800,
         hidden_dim=48,
         progress=False,
         measure=False,
