@@ -20,8 +20,8 @@ from winner_nerfstudio.signals.shape import Shape, load_shape
 
 DISTANCE = 3.5
 """From the cameras to the middle, unit cube."""
-FIELD_OF_VIEW = 40.0
-"""Degrees, both ways: all of the unit cube's inscribed ball is seen."""
+FIELD_OF_VIEW = 34.0
+"""Degrees, both ways: a ball of radius 1 in the unit cube just fits."""
 LIGHT = (0.4, 0.8, 0.45)
 AMBIENT = 0.55
 TEST_EVERY = 8
@@ -48,7 +48,7 @@ class Arguments:
 
 
 def texture(points: ndarray, detail: float) -> ndarray:
-    """Colours in [0, 1] at points [n, 3] of the unit cube: slow waves, and crossed ones of `detail` radians per unit."""
+    """Colours in [0, 1] at points [n, 3] of the unit cube: slow waves, and crossed ones of `detail` radians a unit."""
     x, y, z = points.T
     slow = np.stack([np.sin(2.1 * x + 1.3 * y), np.sin(1.7 * y - 2.3 * z + 1), np.sin(2.6 * z + 1.1 * x + 2)], -1)
     fine = np.stack(

@@ -1,6 +1,7 @@
 """The noise from photographs: the frequency that they resolve, of textures whose frequency is known."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 
-from scripts.render_views import look_at_middle
+from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
 from winner_nerfstudio.nerf.photos import distances
-from winner_nerfstudio.winner.photos import PHOTO_FACTOR, PHOTO_S1, SceneFrequency, photo_centroid, scene_frequency
+from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
 from .conftest import make_config
 
@@ -51,9 +52,13 @@ def test_the_frequency_is_the_mean_of_the_photographs():
     assert both.centroid == pytest.approx((20 + 40) / 64 / 2, rel=1e-3)
 
 
-def test_scales_follow_the_unit_of_the_coordinates():
-    s0, s1 = SceneFrequency(0.3, 40.0).scales(unit=0.25)
-    assert (s0, s1) == (PHOTO_FACTOR * 10.0, PHOTO_S1)
+def test_noise_fills_up_what_siren_lacks():
+    s0, s1 = SceneFrequency(0.3, 400.0).scales(unit=0.25)
+    # Along each axis the first layer's frequencies, 30 U(-1/3, 1/3) and the noise, spread as far as is wanted.
+    assert math.hypot(s0, 10 / math.sqrt(3)) == pytest.approx(PHOTO_SPREAD * 100)
+    assert s1 == PHOTO_S1
+    assert SceneFrequency(0.3, 400.0).scales(unit=0.25, omega_0=3.0).s0 == pytest.approx(PHOTO_SPREAD * 100, rel=1e-3)
+    assert SceneFrequency(0.3, 400.0).scales(unit=0.01) == (0, 0)
 
 
 def test_neither_brightness_nor_plain_background_counts():
@@ -107,7 +112,7 @@ def prepared(request, photographs, tmp_path_factory):
     """A run that is set up and not yet trained, and what its config says."""
 
     def prepare(**changes):
-        small = {"hidden_dim": 32, "num_layers": 2}
+        small = {"hidden_dim": 32, "num_layers": 3}
         where = "sdf_field__" if request.param == "winner-neus" else ""
         changes = {f"pipeline__model__{name}": value for name, value in changes.items()} | {
             f"pipeline__model__{where}{name}": value for name, value in small.items()
@@ -164,14 +169,14 @@ def test_the_noise_is_that_of_photographs_and_cameras(prepared, photographs):
     data = pipeline.datamanager
     outputs = data.train_dataparser_outputs
     distance = 3.5 / photographs.normalization.scale * outputs.dataparser_scale
-    focal = photographs.size / 2 / math.tan(math.radians(20))
+    focal = photographs.size / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
     psi = []
     for number in range(len(data.train_dataset)):
         image = data.train_dataset.get_image_float32(number)
         psi.append(photo_centroid(image[..., :3] * image[..., 3:] + 1 - image[..., 3:]))
     omega = math.pi * np.mean(psi) * focal / distance
-    s0 = PHOTO_FACTOR * omega  # the scene box is [-1, 1]
-    assert f"s0={s0:.3g}"[:5] in pipeline.model.initialization
+    s0 = math.sqrt((PHOTO_SPREAD * omega) ** 2 - 100 / 3)  # the scene box is [-1, 1]
+    assert float(re.search(r"s0=([\d.]+)", pipeline.model.initialization)[1]) == pytest.approx(s0, rel=0.01)
     network = pipeline.model.field.texture
     same = type(network)(3, network.num_layers, network.layer_width, network.out_dim)
     winner_init_(same._chain(), s0=s0, s1=PHOTO_S1, seed=torch.initial_seed())

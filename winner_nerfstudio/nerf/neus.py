@@ -50,6 +50,8 @@ class WinnerNeuSModelConfig(PhotoInit, NeuSModelConfig):
                 f"--pipeline.model.background-model {self.background_model} paints the background itself; it needs"
                 " --pipeline.model.background-color black"
             )
+        if self.sdf_field.num_layers < 2 or self.sdf_field.hidden_dim < 1:
+            return "--pipeline.model.sdf-field.num-layers must be at least 2, and its hidden-dim at least 1"
         if not 0 <= self.cos_anneal_part <= 1:
             return f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]"
         return super().problem()

@@ -123,7 +123,7 @@ class PhotoModel(Model):
         From generators of their own, seeded from torch's initial seed; returns what the colours' network got.
         """
         by_hand, seed = self.config.noise.s0 is not None, torch.initial_seed() % 2**62
-        scales, centroid, schedule = frequency.scales(self.field.unit), frequency.centroid, "photos"
+        scales, centroid, schedule = frequency.scales(self.field.unit, self.field.omega_0), frequency.centroid, "photos"
         if self.config.init == "siren":
             scales, schedule = NoiseScales(0.0, 0.0), "siren"
         elif by_hand:

@@ -1,4 +1,4 @@
-"""A small NeRF (arXiv 2003.08934) with a sine network: uniform samples, then more where they found something."""
+"""A small NeRF (arXiv 2003.08934) with sine networks: uniform samples, then more where they found something."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from nerfstudio.models.base_model import ModelConfig
 from torch import Tensor, nn
 
 from ..winner import NoiseScales
+from ..winner.method import VOLUME_SCALES
 from .mlp import WinnerMLP
 from .photos import PhotoInit, PhotoModel
 from .radiance_field import WinnerNeRFField
@@ -26,7 +27,7 @@ class WinnerNeRFModelConfig(PhotoInit, ModelConfig):
 
     _target: type = field(default_factory=lambda: WinnerNeRFModel)
     num_layers: int = 4
-    """Number of sine layers."""
+    """Number of layers of the density's sine network and of the texture's, the last included."""
     hidden_dim: int = 128
     """Width of each."""
     hidden_dim_color: int = 64
@@ -46,8 +47,8 @@ class WinnerNeRFModelConfig(PhotoInit, ModelConfig):
 
     def problem(self) -> str | None:
         """What is wrong with the options, in one line, or None."""
-        if self.num_layers < 2 or self.hidden_dim < 1:
-            return f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
+        if self.num_layers < 3 or self.hidden_dim < 1:
+            return f"num_layers={self.num_layers} must be at least 3 and hidden_dim={self.hidden_dim} at least 1"
         return super().problem()
 
 
@@ -72,8 +73,8 @@ class WinnerNeRFModel(PhotoModel):
         self.rgb_loss = MSELoss()
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
-        """One, by the photographs."""
-        return [(self.field.texture, None)]
+        """The texture by the photographs, the density by the scales that do for shapes."""
+        return [(self.field.texture, None), (self.field.geometry, VOLUME_SCALES)]
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, ``fields``."""

@@ -1,4 +1,4 @@
-"""A radiance field of a sine network: density and colour."""
+"""A radiance field of sine networks: density and colour."""
 
 import torch
 from jaxtyping import Float
@@ -16,12 +16,15 @@ from .mlp import WinnerMLP
 
 
 class WinnerNeRFField(Field):
-    """A density per scene unit and a colour (NeRF, arXiv 2003.08934), from features by one sine network of the place.
+    """A density per scene unit and a colour (NeRF, arXiv 2003.08934), each by a sine network of the place.
+
+    Two networks, for photographs tell how fine colours are: noise of their scale in the density makes specks in
+    the air.
 
     Args:
         aabb: the scene box, scene units; in its coordinates the longest side is [-1, 1].
-        hidden_dim: width of the sine network, and number of its features.
-        num_layers: number of its sine layers, that which makes the features included.
+        hidden_dim: width of the sine networks, and number of the texture's features.
+        num_layers: number of layers of each, the last included, which has a sine in the texture alone.
         hidden_dim_color: width of the layer that makes colours of features and direction.
         omega_0: frequency of the sine layers.
     """
@@ -37,11 +40,12 @@ class WinnerNeRFField(Field):
         omega_0: float = 30.0,
     ) -> None:
         super().__init__()
+        self.omega_0 = omega_0
         self.register_buffer("aabb", aabb)
         self.texture = WinnerMLP(
             3, num_layers, hidden_dim, out_activation=Sine(omega_0), omega_0=omega_0, first_omega_0=omega_0
         )
-        self.density = nn.Linear(hidden_dim, 1)
+        self.geometry = WinnerMLP(3, num_layers, hidden_dim, 1, omega_0=omega_0, first_omega_0=omega_0)
         self.direction_encoding = NeRFEncoding(
             in_dim=3, num_frequencies=4, min_freq_exp=0.0, max_freq_exp=3.0, include_input=True
         )
@@ -56,8 +60,8 @@ class WinnerNeRFField(Field):
 
     def get_density(self, ray_samples: RaySamples) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch n"]]:
         """The density per scene unit in the middle of each sample, and the features of the place."""
-        features = self.texture(in_box(ray_samples.frustums.get_positions(), self.aabb))
-        return trunc_exp(self.density(features)) / self.unit, features
+        coords = in_box(ray_samples.frustums.get_positions(), self.aabb)
+        return trunc_exp(self.geometry(coords)) / self.unit, self.texture(coords)
 
     def get_outputs(
         self, ray_samples: RaySamples, density_embedding: Tensor | None = None

@@ -114,6 +114,11 @@ class WinnerSDFField(SDFField):
         self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
 
     @property
+    def omega_0(self) -> float:
+        """Frequency of the networks' sine layers."""
+        return self.config.omega_0
+
+    @property
     def unit(self) -> float:
         """Half the longest side of the scene box, scene units: the networks' unit of length."""
         return unit_of(self.aabb)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable
-from math import pi
+from math import pi, sqrt
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .method import NoiseScales, spectral_centroid
 
-PHOTO_FACTOR = 0.5
-"""Noise scale of the first layer over the photographs' frequency, found by measurement (docs/photos.md)."""
+PHOTO_SPREAD = 0.4
+"""Standard deviation of the first layer's frequencies along an axis, noise included, in parts of the photographs' own
+angular frequency; found by measurement (docs/photos.md)."""
 PHOTO_S1 = 0.1
 """Noise scale of the second layer, likewise."""
 
@@ -29,13 +30,20 @@ class SceneFrequency(NamedTuple):
     centroid: float
     omega: float
 
-    def scales(self, unit: float = 1.0) -> NoiseScales:
+    def scales(self, unit: float = 1.0, omega_0: float = 30.0, dim: int = 3) -> NoiseScales:
         """The noise scales for a network of coordinates.
+
+        SIREN's first layer has frequencies ``omega_0 U(-1/d, 1/d)`` along each axis, and noise adds its variance:
+        ``s0^2 = (PHOTO_SPREAD omega)^2 - (omega_0 / d)^2 / 3``. Where the photographs are no finer than what SIREN
+        begins with, there is no noise at all.
 
         Args:
             unit: length of the network's unit of coordinate, units of the scene.
+            omega_0: frequency of the network's first sine layer.
+            dim: inputs of the network.
         """
-        return NoiseScales(PHOTO_FACTOR * self.omega * unit, PHOTO_S1)
+        wanted, own = (PHOTO_SPREAD * self.omega * unit) ** 2, (omega_0 / dim) ** 2 / 3
+        return NoiseScales(sqrt(wanted - own), PHOTO_S1) if wanted > own else NoiseScales(0.0, 0.0)
 
 
 def photo_centroid(image: Float[Tensor, "h w c"]) -> float:
