@@ -123,6 +123,7 @@ def trained(tmp_path_factory):
 @dataclass
 class Photographs:
     folder: Path
+    mesh: Path
     normalization: object
     size: int
 
@@ -140,4 +141,4 @@ def photographs(tmp_path_factory):
     arguments = Arguments(folder / "views", str(folder / "ball.ply"), views=16, size=32, detail=16.0)
     shape = load_shape(arguments.data)
     render(shape, arguments)
-    return Photographs(arguments.output, shape.normalization, arguments.size)
+    return Photographs(arguments.output, folder / "ball.ply", shape.normalization, arguments.size)

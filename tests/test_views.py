@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from scripts.render_views import FIELD_OF_VIEW, look_at_middle
+from scripts.render_views import FIELD_OF_VIEW, Arguments, look_at_middle, render
 from winner_nerfstudio.nerf.methods import winner_nerf, winner_neus
+from winner_nerfstudio.signals.shape import load_shape
 
-from .conftest import fit, make_config
+from .conftest import config_of, make_config, run, weights_of
+from .meshes import snowman
 
 QUICK = {"steps_per_eval_batch": 10**6, "steps_per_eval_image": 10**6, "steps_per_eval_all_images": 10**6}
 OBJECT = ["nerfstudio-data", "--orientation-method", "none", "--center-method", "focus", "--scene-scale", "0.3"]
@@ -97,7 +99,7 @@ def mistakes(photographs, tmp_path):
 def test_a_mistake_is_one_line_and_leaves_nothing(method, photographs, tmp_path):
     from nerfstudio.scripts.train import main
 
-    for changes, complaint in mistakes(photographs, tmp_path / method if (tmp_path / method).mkdir() is None else None):
+    for changes, complaint in mistakes(photographs, tmp_path):
         config = make_config(method, output_dir=tmp_path / "outputs", **changes)
         with pytest.raises(SystemExit) as stopped:
             main(config)
@@ -127,19 +129,108 @@ SMALL_NERF = {
     "pipeline__datamanager__train_num_rays_per_batch": 256,
 }
 SMALL_NEUS = {
-    "pipeline__model__sdf_field__hidden_dim": 64,
+    "pipeline__model__sdf_field__hidden_dim": 48,
     "pipeline__model__sdf_field__num_layers": 2,
     "pipeline__model__sdf_field__geo_feat_dim": 32,
     "pipeline__model__sdf_field__hidden_dim_color": 32,
-    "pipeline__model__num_samples": 24,
+    "pipeline__model__sdf_field__bias": 0.3,
+    "pipeline__model__num_samples": 16,
     "pipeline__model__num_samples_importance": 16,
     "pipeline__datamanager__train_num_rays_per_batch": 256,
 }
 
 
-def fit_views(method, folder, output, steps, init, **changes):
-    """The figures of a run on photographs, in this process."""
+def fit_views(method, data, output, steps, **changes):
+    """Run a method in this process, as ``ns-train`` does; returns the config's path and the figures."""
+    from nerfstudio.scripts.train import main
+    from nerfstudio.utils import writer
+
     small = {"winner-nerf": SMALL_NERF, "winner-neus": SMALL_NEUS}[method]
-    changes = in_the_box(**{**small, "pipeline__model__init": init, **changes})
-    config = fit(method, folder, output / init, steps, **changes)
-    return config, json.loads((config.parent / "metrics.json").read_text())
+    changes = {**QUICK, **small, **changes, "max_num_iterations": steps, "output_dir": output}
+    config = make_config(method, pipeline__datamanager__data=data, **changes)
+    writer.EVENT_WRITERS.clear()
+    main(config)
+    path = config.get_base_dir() / "config.yml"
+    return path, json.loads((path.parent / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def fine_photographs(tmp_path_factory):
+    """Photographs of bodies with a texture of nine periods across them."""
+    folder = tmp_path_factory.mktemp("fine")
+    snowman().export(folder / "snowman.ply")
+    arguments = Arguments(folder / "views", str(folder / "snowman.ply"), views=24, size=64, detail=22.0)
+    render(load_shape(arguments.data), arguments)
+    return arguments
+
+
+@pytest.mark.slow
+def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_path):
+    """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it."""
+    psnr = {}
+    for init in ("siren", "winner"):
+        rates = {"optimizers": learning_rate("winner-nerf", 2e-3), "pipeline__model__init": init}
+        _, figures = fit_views("winner-nerf", fine_photographs.output, tmp_path / init, 300, **rates)
+        psnr[init] = figures["psnr"]
+    assert psnr["winner"] > psnr["siren"] + 0.5
+    assert psnr["winner"] > 21
+
+
+def learning_rate(method, rate):
+    """The method's optimizers with another rate."""
+    optimizers = make_config(method).optimizers
+    optimizers["fields"]["optimizer"].lr = rate
+    return optimizers
+
+
+def test_neus_finds_the_surface(photographs, tmp_path):
+    """The ball's inside, from photographs with transparency alone."""
+    config, figures = fit_views(
+        "winner-neus", photographs.folder, tmp_path, 150, **in_the_box(pipeline__reference=str(photographs.mesh)),
+        optimizers=learning_rate("winner-neus", 2e-3),
+    )  # fmt: skip
+    # The sphere it starts as has a third of the box's half side for its radius, the ball 0.9 / 1.05 of it.
+    assert figures["iou"] > 0.85
+    assert {"psnr", "ssim"} <= set(figures)
+    assert "lpips" not in figures
+    (checkpoint,) = (config.parent / "nerfstudio_models").iterdir()
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["pipeline"]
+    assert state["_model._extra_state"]["initialization"].startswith("psi=0.")
+
+
+@pytest.mark.slow
+def test_the_commands_of_a_user(photographs, tmp_path):
+    small = ["--pipeline.model.hidden-dim", "24", "--pipeline.model.num-coarse-samples", "12"]
+    small += ["--pipeline.model.num-importance-samples", "12", "--pipeline.datamanager.train-num-rays-per-batch", "64"]
+    data = ["--data", str(photographs.folder), "--max-num-iterations", "20", *small]
+    trained = run("ns-train", "winner-nerf", *data, *OBJECT, cwd=tmp_path)
+    assert trained.returncode == 0, trained.output
+    assert "initialisation: psi=0." in trained.output
+    assert "Traceback" not in trained.output
+    config = config_of(trained, tmp_path)
+    told = json.loads((config.parent / "metrics.json").read_text())
+    assert {"psnr", "ssim"} <= set(told)
+    evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.output
+    written = json.loads((tmp_path / "eval.json").read_text())["results"]
+    assert [written["psnr"], written["ssim"]] == pytest.approx([told["psnr"], told["ssim"]], rel=1e-4)
+
+
+def test_a_run_goes_on_where_it_was(photographs, tmp_path):
+    """Resumed: no noise again, and as many steps as there are in all."""
+    first, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "a", 4, **in_the_box())
+    folder = first.parent / "nerfstudio_models"
+    second, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "b", 4, **in_the_box(load_dir=folder))
+    for name, value in weights_of(first).items():
+        assert torch.equal(value, weights_of(second)[name]), name
+
+
+def test_blenders_data_and_photographs_without_transparency(photographs, tmp_path):
+    from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
+
+    for method in ("winner-nerf", "winner-neus"):
+        parser = BlenderDataParserConfig()
+        _, figures = fit_views(
+            method, photographs.folder, tmp_path / method, 3, pipeline__datamanager__dataparser=parser
+        )
+        assert math.isfinite(figures["psnr"])

@@ -105,7 +105,7 @@ def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> Me
             ),
             optimizers={
                 "fields": {
-                    "optimizer": AdamOptimizerConfig(lr=1e-3, eps=1e-8),
+                    "optimizer": AdamOptimizerConfig(lr=5e-4, eps=1e-8),
                     "scheduler": CosineDecayConfig(),
                 },
             },
