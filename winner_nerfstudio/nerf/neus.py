@@ -33,7 +33,7 @@ class WinnerNeuSModelConfig(PhotoInit, NeuSModelConfig):
     """The field."""
     background_color: Literal["random", "last_sample", "white", "black"] = "white"
     """What is behind the object, and behind transparent photographs; black with a background model."""
-    background_model: Literal["mlp", "none"] = "none"  # type: ignore[assignment]
+    background_model: Literal["mlp", "none"] = "none"
     """What is outside the scene box: nothing, or a radiance field of its own, for photographs with a background."""
     cos_anneal_part: float = 1 / 6
     """Part of the run in which the cosine of NeuS's opacity takes over (50,000 of 300,000 steps in the paper)."""
@@ -78,11 +78,11 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
             self.collider = NearFarCollider(near_plane=config.near_plane, far_plane=config.far_plane)
         self.field_background: nn.Module = nn.Identity()
         if config.background_model == "mlp":
-            encodings = [
+            position, direction = (
                 NeRFEncoding(3, num_frequencies=count, min_freq_exp=0.0, max_freq_exp=count - 1.0, include_input=True)
                 for count in (10, 4)
-            ]
-            self.field_background = NeRFField(*encodings, spatial_distortion=self.scene_contraction)
+            )
+            self.field_background = NeRFField(position, direction, spatial_distortion=self.scene_contraction)
         self.sampler_bg = LinearDisparitySampler(num_samples=config.num_samples_outside)
         self.sampler = NeuSSampler(
             num_samples=config.num_samples,

@@ -13,11 +13,12 @@ from nerfstudio.cameras.camera_utils import focus_of_attention
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.base_model import Model
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils import colormaps
 from nerfstudio.utils.rich_utils import CONSOLE
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..files import replacing
 from ..metrics.image import ssim
@@ -58,7 +59,7 @@ def distances(cameras: Cameras, aabb: Float[Tensor, "2 3"]) -> Float[Tensor, " n
     return away.norm(dim=-1).clamp(min=1e-3 * float(wall))
 
 
-def photographed_frequency(datamanager: VanillaDataManager, background: nn.Module | None = None) -> SceneFrequency:
+def photographed_frequency(datamanager: VanillaDataManager, background: RGBRenderer | None = None) -> SceneFrequency:
     """The angular frequency that a data manager's training photographs resolve, see `scene_frequency`.
 
     Args:
@@ -110,7 +111,8 @@ class PhotoModel(Model):
 
     config: Any
     field: Any
-    renderer_rgb: nn.Module
+    renderer_rgb: RGBRenderer
+    collider: Any
     initialization = "none"
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
@@ -137,7 +139,10 @@ class PhotoModel(Model):
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
         """Before the first step of a run that isn't resumed: the noise. And the model's own."""
-        datamanager = training_callback_attributes.pipeline.datamanager
+        pipeline = training_callback_attributes.pipeline
+        assert pipeline is not None
+        datamanager = pipeline.datamanager
+        assert isinstance(datamanager, VanillaDataManager)
 
         def initialize(step: int) -> None:
             chosen = self.initialize(photographed_frequency(datamanager, self.renderer_rgb))
@@ -191,6 +196,7 @@ class PhotoPipeline(VanillaPipeline):
     """nerfstudio's pipeline, mended where a run would surprise its user, with figures at the end of a run."""
 
     config: PhotoPipelineConfig
+    datamanager: VanillaDataManager
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
@@ -215,7 +221,7 @@ class PhotoPipeline(VanillaPipeline):
 
         Of a single photograph there is no deviation to `get`.
         """
-        several = len(self.datamanager.eval_dataset) > 1  # type: ignore[arg-type]
+        several = len(self.datamanager.eval_dataset) > 1
         figures = super().get_average_eval_image_metrics(step, output_path, get_std and several)
         return figures | self.surface_figures()
 
@@ -246,6 +252,7 @@ class PhotoPipeline(VanillaPipeline):
     ) -> list[TrainingCallback]:
         """Those of data and model, and the figures when the run ends."""
         callbacks = super().get_training_callbacks(training_callback_attributes)
+        assert training_callback_attributes.trainer is not None
         folder = training_callback_attributes.trainer.base_dir
 
         def report(step: int) -> None:

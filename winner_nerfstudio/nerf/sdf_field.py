@@ -99,10 +99,12 @@ class WinnerSDFField(SDFField):
             in_dim=3, num_frequencies=4, min_freq_exp=0.0, max_freq_exp=3.0, include_input=True
         )
         layers, width = config.num_layers + 1, config.hidden_dim
-        omegas = {"omega_0": config.omega_0, "first_omega_0": config.omega_0}
-        self.geometry = WinnerMLP(3, layers, width, 1, **omegas)
+        omega = config.omega_0
+        self.geometry = WinnerMLP(3, layers, width, 1, omega_0=omega, first_omega_0=omega)
         # A sine makes the features of unit size: the last layer of a sine network puts out about 1 / omega_0.
-        self.texture = WinnerMLP(3, layers, width, config.geo_feat_dim, out_activation=Sine(config.omega_0), **omegas)
+        self.texture = WinnerMLP(
+            3, layers, width, config.geo_feat_dim, out_activation=Sine(omega), omega_0=omega, first_omega_0=omega
+        )
         self.deviation_network = LearnedVariance(init_val=config.beta_init)
         self._cos_anneal_ratio = 1.0
         # Named as get_colors, which is nerfstudio's, asks for them.
