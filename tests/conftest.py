@@ -118,3 +118,27 @@ def trained(tmp_path_factory):
     result = run("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL, cwd=folder)
     assert result.returncode == 0, result.output
     return Trained(folder, config_of(result, folder), result)
+
+
+@dataclass
+class Photographs:
+    folder: Path
+    mesh: Path
+    normalization: object
+    size: int
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A small data set of a textured ball, transparent around it."""
+    from scripts.render_views import Arguments, render
+    from winner_nerfstudio.signals.shape import load_shape
+
+    from .meshes import sphere
+
+    folder = tmp_path_factory.mktemp("photographs")
+    sphere(2.0, center=(1, 0, 0)).export(folder / "ball.ply")
+    arguments = Arguments(folder / "views", str(folder / "ball.ply"), views=16, size=32, detail=16.0)
+    shape = load_shape(arguments.data)
+    render(shape, arguments)
+    return Photographs(arguments.output, folder / "ball.ply", shape.normalization, arguments.size)

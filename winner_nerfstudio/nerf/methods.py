@@ -4,6 +4,8 @@ Imported for every method of nerfstudio's, so it imports no heavy library; what 
 """
 
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
@@ -12,7 +14,10 @@ from .audio import AudioDataManagerConfig, AudioModelConfig
 from .datamanager import SignalDataManagerConfig
 from .image import ImageDataManagerConfig, ImageModelConfig
 from .model import SignalModelConfig
+from .neus import WinnerNeuSModelConfig
+from .photos import PhotoInit, PhotoPipelineConfig, PhotoTrainerConfig
 from .pipeline import SignalPipelineConfig
+from .radiance import WinnerNeRFModelConfig
 from .schedulers import CosineDecayConfig
 from .sdf import SDFModelConfig, ShapeDataManagerConfig
 from .trainer import SignalTrainerConfig
@@ -67,4 +72,52 @@ winner_volume = method(
     VolumeDataManagerConfig(),
     VolumeModelConfig(),
     "Fit a sine network with WINNER's initialisation to a volume: an occupancy, a density, a distance.",
+)
+
+
+def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> MethodSpecification:
+    """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
+    return MethodSpecification(
+        config=PhotoTrainerConfig(
+            method_name=name,
+            max_num_iterations=3000,
+            steps_per_save=600,
+            steps_per_eval_batch=100,
+            steps_per_eval_image=1000,
+            steps_per_eval_all_images=3000,
+            pipeline=PhotoPipelineConfig(
+                datamanager=VanillaDataManagerConfig(
+                    dataparser=NerfstudioDataParserConfig(),
+                    train_num_rays_per_batch=rays,
+                    eval_num_rays_per_batch=rays,
+                ),
+                model=model,  # type: ignore[arg-type]
+            ),
+            optimizers={
+                "fields": {
+                    "optimizer": AdamOptimizerConfig(lr=5e-4, eps=1e-8),
+                    "scheduler": CosineDecayConfig(),
+                },
+            },
+            logging=LoggingConfig(
+                steps_per_log=100, profiler="none", local_writer=LocalWriterConfig(enable=True, max_log_size=0)
+            ),
+            viewer=ViewerConfig(websocket_host="127.0.0.1"),
+            vis="tensorboard",
+        ),
+        description=description,
+    )
+
+
+winner_neus = photo_method(
+    "winner-neus",
+    WinnerNeuSModelConfig(),
+    512,
+    "Fit the surface of an object to photographs: NeuS with sine networks and WINNER's initialisation.",
+)
+winner_nerf = photo_method(
+    "winner-nerf",
+    WinnerNeRFModelConfig(),
+    1024,
+    "Fit a radiance field to photographs: a small NeRF with a sine network and WINNER's initialisation.",
 )

@@ -23,10 +23,10 @@ def default_machine() -> MachineConfig:
 
 
 @dataclass
-class SignalTrainerConfig(TrainerConfig):
-    """A run that fits one signal."""
+class WinnerTrainerConfig(TrainerConfig):
+    """A run of one of our methods. What it is fitted to is its subclasses' matter."""
 
-    _target: type = field(default_factory=lambda: SignalTrainer)
+    _target: type = field(default_factory=lambda: WinnerTrainer)
     machine: MachineConfig = field(default_factory=default_machine)
 
     def set_timestamp(self) -> None:
@@ -46,7 +46,6 @@ class SignalTrainerConfig(TrainerConfig):
         for group in self.optimizers.values():
             if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
                 group["scheduler"].max_steps = self.max_num_iterations
-        self._data().load_outputs()
         super().set_timestamp()
 
     def problem(self) -> str | None:
@@ -65,9 +64,26 @@ class SignalTrainerConfig(TrainerConfig):
                 return f"{self.load_dir}: no checkpoint of step {self.load_step}; it has {', '.join(map(str, steps))}"
         if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
             return f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt"
+        return None
+
+    def print_to_terminal(self) -> None:
+        """Nothing: the config is in config.yml, and the run says what it chose."""
+
+
+@dataclass
+class SignalTrainerConfig(WinnerTrainerConfig):
+    """A run that fits one signal."""
+
+    def set_timestamp(self) -> None:
+        """As every run of ours, and load the target."""
+        super().set_timestamp()
+        self._data().load_outputs()
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
-        return self._data().problem() or model.problem()
+        return super().problem() or self._data().problem() or model.problem()
 
     def set_experiment_name(self) -> None:
         """The target's name: the file's without its suffix, or the sample's."""
@@ -76,19 +92,16 @@ class SignalTrainerConfig(TrainerConfig):
             source = data.data or data.dataparser.data
             self.experiment_name = Path(str(source).removeprefix("sample:")).stem
 
-    def print_to_terminal(self) -> None:
-        """Nothing: the config is in config.yml, and the run says what it chose."""
-
     def _data(self) -> SignalDataManagerConfig:
         data = self.pipeline.datamanager
         assert isinstance(data, SignalDataManagerConfig)
         return data
 
 
-class SignalTrainer(Trainer):
+class WinnerTrainer(Trainer):
     """Counts ``max_num_iterations`` from the run's first step, also when resumed, and saves whole files only."""
 
-    config: SignalTrainerConfig
+    config: WinnerTrainerConfig
 
     @property
     def last_step(self) -> int:
@@ -124,3 +137,7 @@ class SignalTrainer(Trainer):
             for path in final.glob("step-*.ckpt"):
                 if path.name != saved.name:
                     path.unlink()
+
+
+SignalTrainer = WinnerTrainer
+"""As the config.yml of older runs names it."""

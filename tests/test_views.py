@@ -1,0 +1,231 @@
+"""Photographs of a shape, and the methods that fit them: as a user runs them, on the CPU."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scripts.render_views import FIELD_OF_VIEW, Arguments, look_at_middle, main, render
+from winner_nerfstudio.nerf.methods import winner_nerf, winner_neus
+from winner_nerfstudio.signals.shape import load_shape
+
+from .conftest import config_of, make_config, run, weights_of
+from .meshes import snowman
+
+QUICK = {"steps_per_eval_batch": 10**6, "steps_per_eval_image": 10**6, "steps_per_eval_all_images": 10**6}
+OBJECT = ["nerfstudio-data", "--orientation-method", "none", "--center-method", "focus", "--scene-scale", "0.3"]
+"""The scene box about the shape, which the cameras are 3.5 times as far from as its walls."""
+
+
+def in_the_box(**changes):
+    dataparser = {"orientation_method": "none", "center_method": "focus", "scene_scale": 0.3}
+    return QUICK | {f"pipeline__datamanager__dataparser__{k}": v for k, v in dataparser.items()} | changes
+
+
+def test_photographs_show_the_shape_where_it_is(photographs):
+    meta = json.loads((photographs.folder / "transforms.json").read_text())
+    assert len(meta["train_filenames"]) == 14
+    assert len(meta["test_filenames"]) == 2
+    assert not set(meta["train_filenames"]) & set(meta["test_filenames"])
+    radius, distance = 0.9, 3.5  # unit cube
+    for frame in meta["frames"]:
+        pose = np.array(frame["transform_matrix"])
+        # The ball's centre is (1, 0, 0), its radius 2; cameras look at it from 3.5 / 0.9 of its radius.
+        away = np.array([1, 0, 0]) - pose[:3, 3]
+        assert np.linalg.norm(away) == pytest.approx(2 * distance / radius, rel=1e-3)
+        np.testing.assert_allclose(-pose[:3, 2], away / np.linalg.norm(away), atol=1e-6)
+        np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
+        alpha = np.asarray(Image.open(photographs.folder / frame["file_path"]))[..., 3] / 255
+        # What a ball covers: a disc, whose rays are within asin(r / d) of the axis.
+        covered = math.pi * (meta["fl_x"] * math.tan(math.asin(radius / distance))) ** 2
+        assert alpha.sum() == pytest.approx(covered, rel=0.02)
+
+
+def test_every_pixel_has_its_texture_and_is_upright():
+    poses = look_at_middle(40)
+    # z is up in every photograph, and no two cameras stand in one place.
+    assert (poses[:, 2, 1] > 0).all()
+    places = poses[:, :3, 3]
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(40)
+    assert apart.min() > 1.0
+    assert 0 < FIELD_OF_VIEW < 90
+
+
+def test_the_script_refuses_what_it_cannot_render(tmp_path, monkeypatch):
+    for flags, complaint in [
+        (["--data", "nowhere.ply"], "error: nowhere.ply: no such file"),
+        (["--background", "pink"], "error: --background pink"),
+        (["--views", "3"], "error: --views must be at least 8"),
+    ]:
+        monkeypatch.setattr("sys.argv", ["render_views.py", "--output", str(tmp_path / "out"), *flags])
+        with pytest.raises(SystemExit, match=complaint) as stopped:
+            main()
+        assert "\n" not in str(stopped.value)
+    assert not (tmp_path / "out").exists()
+
+
+def mistakes(photographs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    torn = tmp_path / "torn"
+    shutil.copytree(photographs.folder, torn)
+    next((torn / "images").glob("*.png")).unlink()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "transforms.json").write_text("{")
+    return [
+        ({}, "no photographs given"),
+        ({"data": tmp_path / "nowhere"}, "nowhere: no such file or folder"),
+        ({"data": tmp_path / "empty"}, "empty: nerfstudio-data cannot read it"),
+        ({"data": broken}, "broken: nerfstudio-data cannot read it"),
+        ({"data": torn}, "no such photograph"),
+        ({"data": photographs.folder, "pipeline__model__noise__s0": 3.0}, "noise.s0 and --pipeline.model.noise.s1"),
+        ({"data": photographs.folder, "pipeline__model__noise__schedule": "paper"}, "schedule paper is for signals"),
+        ({"data": photographs.folder, "pipeline__model__init": "siren", "pipeline__model__noise__s0": 3.0}, "no noise"),
+        ({"data": photographs.folder, "pipeline__reference": "sample:nothing"}, "--pipeline.reference sample:nothing"),
+        ({"data": photographs.folder, "machine__num_devices": 2}, "a run uses one device"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["winner-neus", "winner-nerf"])
+def test_a_mistake_is_one_line_and_leaves_nothing(method, photographs, tmp_path):
+    from nerfstudio.scripts.train import main as train
+
+    for changes, complaint in mistakes(photographs, tmp_path):
+        config = make_config(method, output_dir=tmp_path / "outputs", **changes)
+        with pytest.raises(SystemExit) as stopped:
+            train(config)
+        message = str(stopped.value)
+        assert message.startswith("error: "), message
+        assert complaint in message
+        assert "\n" not in message
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_nothing_is_downloaded():
+    """No module of ours names what nerfstudio's own models download."""
+    for method in (winner_nerf, winner_neus):
+        model = method.config.pipeline.model
+        scene = torch.tensor([[-1.0] * 3, [1.0] * 3])
+        from nerfstudio.data.scene_box import SceneBox
+
+        built = model.setup(scene_box=SceneBox(scene), num_train_data=1, metadata={})
+        assert not any("Perceptual" in type(module).__name__ for module in built.modules())
+
+
+SMALL_NERF = {
+    "pipeline__model__hidden_dim": 64,
+    "pipeline__model__num_layers": 3,
+    "pipeline__model__num_coarse_samples": 24,
+    "pipeline__model__num_importance_samples": 24,
+    "pipeline__datamanager__train_num_rays_per_batch": 256,
+}
+SMALL_NEUS = {
+    "pipeline__model__sdf_field__hidden_dim": 48,
+    "pipeline__model__sdf_field__num_layers": 2,
+    "pipeline__model__sdf_field__geo_feat_dim": 32,
+    "pipeline__model__sdf_field__hidden_dim_color": 32,
+    "pipeline__model__sdf_field__bias": 0.3,
+    "pipeline__model__num_samples": 16,
+    "pipeline__model__num_samples_importance": 16,
+    "pipeline__datamanager__train_num_rays_per_batch": 256,
+}
+
+
+def fit_views(method, data, output, steps, **changes):
+    """Run a method in this process, as ``ns-train`` does; returns the config's path and the figures."""
+    from nerfstudio.scripts.train import main as train
+    from nerfstudio.utils import writer
+
+    small = {"winner-nerf": SMALL_NERF, "winner-neus": SMALL_NEUS}[method]
+    changes = {**QUICK, **small, **changes, "max_num_iterations": steps, "output_dir": output}
+    config = make_config(method, pipeline__datamanager__data=data, **changes)
+    writer.EVENT_WRITERS.clear()
+    train(config)
+    path = config.get_base_dir() / "config.yml"
+    return path, json.loads((path.parent / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def fine_photographs(tmp_path_factory):
+    """Photographs of bodies with a texture of nine periods across them."""
+    folder = tmp_path_factory.mktemp("fine")
+    snowman().export(folder / "snowman.ply")
+    arguments = Arguments(folder / "views", str(folder / "snowman.ply"), views=24, size=64, detail=22.0)
+    render(load_shape(arguments.data), arguments)
+    return arguments
+
+
+@pytest.mark.slow
+def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_path):
+    """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it."""
+    psnr = {}
+    for init in ("siren", "winner"):
+        rates = {"optimizers": learning_rate("winner-nerf", 2e-3), "pipeline__model__init": init}
+        _, figures = fit_views("winner-nerf", fine_photographs.output, tmp_path / init, 300, **rates)
+        psnr[init] = figures["psnr"]
+    assert psnr["winner"] > psnr["siren"] + 0.5
+    assert psnr["winner"] > 21
+
+
+def learning_rate(method, rate):
+    """The method's optimizers with another rate."""
+    optimizers = make_config(method).optimizers
+    optimizers["fields"]["optimizer"].lr = rate
+    return optimizers
+
+
+def test_neus_finds_the_surface(photographs, tmp_path):
+    """The ball's inside, from photographs with transparency alone."""
+    config, figures = fit_views(
+        "winner-neus", photographs.folder, tmp_path, 120, **in_the_box(pipeline__reference=str(photographs.mesh)),
+        optimizers=learning_rate("winner-neus", 2e-3),
+    )  # fmt: skip
+    # The sphere that it starts as has a third of the ball's radius, hence a 27th of its volume.
+    assert figures["iou"] > 0.85
+    assert {"psnr", "ssim"} <= set(figures)
+    assert "lpips" not in figures
+    (checkpoint,) = (config.parent / "nerfstudio_models").iterdir()
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["pipeline"]
+    assert state["_model._extra_state"]["initialization"].startswith("psi=0.")
+
+
+@pytest.mark.slow
+def test_the_commands_of_a_user(photographs, tmp_path):
+    small = ["--pipeline.model.hidden-dim", "24", "--pipeline.model.num-coarse-samples", "12"]
+    small += ["--pipeline.model.num-importance-samples", "12", "--pipeline.datamanager.train-num-rays-per-batch", "64"]
+    data = ["--data", str(photographs.folder), "--max-num-iterations", "20", *small]
+    trained = run("ns-train", "winner-nerf", *data, *OBJECT, cwd=tmp_path)
+    assert trained.returncode == 0, trained.output
+    assert "initialisation: psi=0." in trained.output
+    assert "Traceback" not in trained.output
+    config = config_of(trained, tmp_path)
+    told = json.loads((config.parent / "metrics.json").read_text())
+    assert {"psnr", "ssim"} <= set(told)
+    evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.output
+    written = json.loads((tmp_path / "eval.json").read_text())["results"]
+    assert [written["psnr"], written["ssim"]] == pytest.approx([told["psnr"], told["ssim"]], rel=1e-4)
+
+
+def test_a_run_goes_on_where_it_was(photographs, tmp_path):
+    """Resumed: no noise again, and as many steps as there are in all."""
+    first, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "a", 4, **in_the_box())
+    folder = first.parent / "nerfstudio_models"
+    second, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "b", 4, **in_the_box(load_dir=folder))
+    for name, value in weights_of(first).items():
+        assert torch.equal(value, weights_of(second)[name]), name
+
+
+def test_blenders_data_and_photographs_without_transparency(photographs, tmp_path):
+    from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
+
+    for method in ("winner-nerf", "winner-neus"):
+        parser = BlenderDataParserConfig()
+        _, figures = fit_views(
+            method, photographs.folder, tmp_path / method, 3, pipeline__datamanager__dataparser=parser
+        )
+        assert math.isfinite(figures["psnr"])
