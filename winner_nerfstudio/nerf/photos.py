@@ -21,11 +21,11 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from ..files import replacing
+from ..fitting.options import NoiseConfig
 from ..metrics.image import ssim
 from ..winner import Initialization, NoiseScales
 from ..winner.photos import SceneFrequency, scene_frequency
 from .mlp import WinnerMLP
-from .model import NoiseConfig
 from .quiet import quiet_libraries
 from .report import figures_table
 from .sdf_field import WinnerSDFField
@@ -100,7 +100,7 @@ class PhotoInit:
                 f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; use"
                 " default, or fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
             )
-        return self.noise.problem()
+        return self.noise.problem("--pipeline.model.noise.")
 
 
 class PhotoModel(Model):
