@@ -74,17 +74,23 @@ def main() -> None:
         ),
         "siren-pytorch, w0=1 (its default)": lambda: SirenNet(1, width, channels, layers),
     }
-    lines = ["| network | as it is made | with `winner_init_` |", "|---|---|---|"]
+    starts: dict[str, dict[str, bool] | None] = {
+        "as it is made": None,
+        "with `winner_init_`": {},
+        "with `reinitialize=False`": {"reinitialize": False},
+    }
+    lines = [f"| network | {' | '.join(starts)} |", "|---" * (len(starts) + 1) + "|"]
     for name, make in networks.items():
         cells = []
-        for winner in (False, True):
+        for start, options in starts.items():
             results = []
             for seed in range(arguments.seeds):
                 torch.manual_seed(seed)
                 network = make()
-                chosen = winner_init_(network, target=values, seed=seed) if winner else "as it is made"
+                if options is not None:
+                    winner_init_(network, target=values, seed=seed, **options)
                 results.append(fit(network, values, arguments.steps, arguments.learning_rate))
-                print(f"{name}, {chosen}, seed {seed}: {results[-1]:.2f} dB", flush=True)
+                print(f"{name}, {start}, seed {seed}: {results[-1]:.2f} dB", flush=True)
             spread = f" ± {stdev(results):.1g}" if len(results) > 1 else ""
             cells.append(f"{mean(results):.2f}{spread}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
