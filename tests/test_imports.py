@@ -14,7 +14,7 @@ BELOW = {
     "winner": {"winner"},
     "networks": {"networks", "winner"},
     "signals": {"signals", "winner"},
-    "fields": {"fields", "networks", "signals", "winner"},
+    "fields": {"fields", "networks", "signals", "winner", "files", "version"},
     "metrics": {"metrics", "fields", "signals"},
     "fitting": {"fitting", "fields", "metrics", "networks", "signals", "winner"},
     "export": {"export", "fields", "signals", "files", "colors"},
