@@ -1,6 +1,8 @@
 """Fields to take along: in world units, as files, with derivatives."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -105,6 +107,58 @@ def test_results_are_as_the_points_are():
         fitted(np.zeros((5, 2)))
 
 
+def test_points_may_lie_in_memory_as_they_like():
+    fitted, world = distance_field(), points_about(8)
+    values = fitted(world)
+    frozen = world.copy()
+    frozen.flags.writeable = False
+    for same in (np.asfortranarray(world), frozen, world.tolist(), world.astype(">f8"), tuple(map(tuple, world))):
+        np.testing.assert_array_equal(fitted(same), values)
+    np.testing.assert_array_equal(fitted(world[::-1]), values[::-1])
+    np.testing.assert_array_equal(fitted(world[:, ::-1][:, ::-1]), values)
+    for wrong in (world + 1j, torch.from_numpy(world + 1j), [["a", "b", "c"]]):
+        with pytest.raises(ValueError, match="real numbers are needed"):
+            fitted(wrong)
+
+
+def test_casts_and_torchs_defaults_change_neither_place_nor_file(tmp_path):
+    fitted, world = distance_field(), points_about(20)
+    values = fitted(world)
+    for cast in (fitted.double, fitted.float, fitted.half, fitted.float):
+        cast()
+        assert fitted.field.center.dtype == fitted.field.scale.dtype == torch.float64
+        assert fitted.field.center.tolist() == list(PLACE)
+    fitted = distance_field().double()
+    fitted.save(tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o666 & ~current_umask()
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = load_field(tmp_path / "a.safetensors")
+        np.testing.assert_array_equal(loaded(world), values)
+        fit(np.zeros((8, 9)), steps=1, hidden_dim=8, progress=False, measure=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_it_stays_in_evaluation_and_asks_for_no_gradients_of_its_own():
+    fitted = distance_field("finer")
+    slope = fitted.gradient(points_about(5))
+    fitted.train()
+    np.testing.assert_array_equal(fitted.gradient(points_about(5)), slope)
+    world = torch.from_numpy(points_about(5)).requires_grad_(True)
+    fitted(world).sum().backward()
+    assert world.grad.abs().min() > 0
+    assert all(parameter.grad is None for parameter in fitted.parameters())
+
+
 def test_it_can_be_differentiated_through():
     fitted = distance_field()
     world = torch.from_numpy(points_about(5)).requires_grad_(True)
@@ -167,7 +221,7 @@ def test_nothing_is_lost_when_a_file_cannot_be_written(file):
     before = file.read_bytes()
     fitted = distance_field()
     fitted.provenance["figures"] = {"psnr": float("nan")}
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match=r"field\.safetensors: its provenance cannot be written as JSON"):
         fitted.save(file)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
@@ -203,7 +257,7 @@ def tampered(file, tensors=None, **entries):
         (lambda file: tampered(file, network=lambda old: "{"), "holds no field"),
         (lambda file: tampered(file, record=lambda old: "[" * 100_000), "holds no field"),
         (lambda file: tampered(file, kind=lambda old: 3), "is no name"),
-        (lambda file: tampered(file, kind=lambda old: '"image"'), "its record has no mode"),
+        (lambda file: tampered(file, kind=lambda old: '"image"'), "of kind image has 2 coordinates"),
         (lambda file: tampered(file, tensors=lambda old: old | {"scale": torch.tensor(0.0).double()}), "not finite"),
         (lambda file: tampered(file, tensors=lambda old: old | {"center": torch.zeros(2).double()}), "normalisation"),
         (
@@ -227,7 +281,17 @@ def test_a_file_that_is_none_is_one_line(file, change, words):
 
 @pytest.mark.parametrize(
     "name, value",
-    [("shape", [9, 9]), ("shape", [9, 9, -1]), ("amplitude", 0.0), ("spacing", -1.0), ("level", "x")],
+    [
+        ("shape", [9, 9]),
+        ("shape", [9, 9, -1]),
+        ("shape", [9, 9, True]),
+        ("amplitude", 0.0),
+        ("spacing", -1.0),
+        ("slope", 0.0),
+        ("level", "x"),
+        ("inside", "zz"),
+        ("dtype", "O"),
+    ],
 )
 def test_a_record_that_is_none_is_refused(tmp_path, name, value):
     fitted = volume_field()
@@ -294,10 +358,16 @@ def test_pictures_and_sounds_of_any_size():
     np.testing.assert_allclose(own.clip(0, 255), picture, atol=0.51)
     assert field.image(60).shape == (40, 60, 3)
     assert field.image((5, 7)).shape == (5, 7, 3)
-    with pytest.raises(ValueError, match="size="):
-        field.image(0)
+    assert field.image(np.int64(60)).shape == (40, 60, 3)
+    for size in (0, -1, 32.0, (3.5, 4.5), (1, 2, 3), (2**20, 2**20)):
+        with pytest.raises(ValueError, match=re.escape(f"size={size} must be")):
+            field.image(size)
     with pytest.raises(ValueError, match="only one of kind sdf or volume"):
         field.mesh()
+    whole = (1000 * np.sin(np.arange(90) / 9)).astype(np.int16)[:, None]
+    series = fit(whole, steps=20, hidden_dim=32, progress=False, measure=False).audio()
+    assert series.dtype == np.int16
+    assert series.shape == (90, 1)
     time = np.arange(400) / 1000
     sound = 0.5 * np.sin(2 * np.pi * 40 * time)
     field = fit(
@@ -354,3 +424,25 @@ def test_far_from_the_origin_onnx_says_what_single_precision_loses(tmp_path):
     assert "single precision is coarse so far from the origin: 0.12 of a unit" in export_onnx(
         fitted, tmp_path / "f.onnx"
     )
+
+
+@pytest.mark.parametrize(
+    "offset, amplitude, words", [(1e6, 1.0, "single precision too: 0.12 about 1e"), (0.0, 1.0, "")]
+)
+def test_onnx_says_what_single_precision_loses_of_values(tmp_path, offset, amplitude, words):
+    from winner_nerfstudio.export.onnx import export_onnx
+
+    fitted = volume_field()
+    fitted.field.record |= {"offset": offset, "amplitude": amplitude}
+    note = export_onnx(fitted, tmp_path / "f.onnx")
+    assert words in note
+    assert bool(words) == bool(note)
+
+
+def test_values_beyond_single_precision_are_not_written_as_onnx(tmp_path):
+    from winner_nerfstudio.export.onnx import export_onnx
+
+    fitted = volume_field()
+    fitted.field.record["amplitude"] = 1e300
+    with pytest.raises(ValueError, match=r"single precision cannot hold values about 1e\+300"):
+        export_onnx(fitted, tmp_path / "f.onnx")

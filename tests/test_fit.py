@@ -130,8 +130,19 @@ def test_a_mesh_in_memory_and_points():
         (picture(), {"network": "mlp"}, "network=mlp is not one of"),
         (picture(), {"init": "wiener"}, "init wiener is not one of"),
         (picture(), {"batch_size": 0}, "batch_size=0 must be at least 1"),
-        (picture(), {"steps": 0}, "steps=0 must be at least 1"),
-        (picture(), {"learning_rate": -1.0}, "learning_rate=-1.0 positive"),
+        (picture(), {"steps": 0}, "steps=0 must be a whole number, at least 1"),
+        (picture(), {"steps": 1e3}, "steps=1000.0 must be a whole number"),
+        (picture(), {"learning_rate": -1.0}, "learning_rate=-1.0 must be positive"),
+        (picture(), {"seed": -1}, "seed=-1 must be a whole number"),
+        (picture(), {"device": "foo"}, "device='foo' cannot be used"),
+        (picture(), {"hidden_dim": "64"}, "one of hidden_dim='64' is of the wrong type"),
+        (np.zeros((3, 32, 32)), {}, "channels come last"),
+        (np.zeros((2, 4000)), {}, "channels come last"),
+        (np.array(3.0), {}, "an array of shape () may be anything"),
+        (np.ma.masked_array(picture(), picture() > 9), {}, "a masked array cannot be fitted"),
+        (sphere(), {"kind": "image"}, "a mesh is given, of kind 'sdf'"),
+        (sphere(), {"sign": "watertigth"}, "sign='watertigth' must be one of auto"),
+        (sphere(), {"reference": "sample:knot"}, "--reference is for point clouds"),
         (picture(), {"kind": "picture"}, "kind='picture' is not one of: sdf, image, audio, volume"),
         (load_image(picture()), {"max_side": 3}, "max_side is no option"),
         (load_image(picture()), {"kind": "audio"}, "of kind 'image'"),
@@ -140,6 +151,7 @@ def test_a_mesh_in_memory_and_points():
         ("what.foo", {}, "cannot tell what a .foo holds"),
         (np.full((8, 8), np.nan), {}, "array: 64 of 64 samples are NaN"),
         (3, {}, "a int cannot be fitted"),
+        (None, {}, "a NoneType cannot be fitted"),
     ],
 )
 def test_what_wont_do_is_one_line(data, options, words):
@@ -151,6 +163,34 @@ def test_what_wont_do_is_one_line(data, options, words):
 def test_a_fit_that_diverges_says_so():
     with pytest.warns(UserWarning, match="the fit has diverged"):
         fit(picture(), steps=20, learning_rate=1e30, progress=False, measure=False, **NETWORK)
+
+
+def test_an_interrupted_fit_is_what_it_was_then(monkeypatch):
+    from winner_nerfstudio.fitting.loss import SquareLoss
+
+    terms, calls = SquareLoss.terms, []
+
+    def interrupted(self, outputs, batch):
+        calls.append(1)
+        if len(calls) > 7:
+            raise KeyboardInterrupt
+        return terms(self, outputs, batch)
+
+    short = fit(picture(), steps=7, learning_rate=1e-3, progress=False, measure=False, **NETWORK)
+    monkeypatch.setattr(SquareLoss, "terms", interrupted)
+    with pytest.warns(UserWarning, match="interrupted: the field is that of 7 of 100 steps"):
+        field = fit(picture(), steps=100, learning_rate=1e-3, progress=False, measure=False, **NETWORK)
+    assert field.provenance["steps"] == 7
+    # The rate falls more slowly in the longer run; the first step is the same.
+    np.testing.assert_allclose(field.image(), short.image(), atol=20)
+
+
+def test_the_data_has_a_seed_of_its_own():
+    options = {"steps": 1, "train_fraction": 0.5, "progress": False, "measure": False, **NETWORK}
+    first, second, other = (
+        fit(picture(), **options, **more).field.record["digest"] for more in ({}, {"seed": 7}, {"data_seed": 1})
+    )
+    assert first == second != other
 
 
 def test_figures_can_be_written_as_json():

@@ -241,7 +241,7 @@ def main() -> None:
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="winner-export", description=__doc__)
     try:
         print(command.run())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
     except MemoryError:
         sys.exit(f"error: {command.output}: the result does not fit into memory; export fewer points")

@@ -1,6 +1,7 @@
 """A fitted field as an ONNX graph, for programs without torch."""
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -17,7 +18,7 @@ from .errors import ExportError
 
 OPSET = 18
 COARSE = 1e-5
-"""What single precision may lose of the coordinates, unit-cube lengths, before it is told."""
+"""What single precision may lose, of coordinates in the unit cube and of values in parts of their range, untold."""
 
 
 class _World(nn.Module):
@@ -55,11 +56,17 @@ def export_onnx(fitted: FittedField, output: Path) -> str:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"{output}: --format onnx needs {error.name}: pip install onnx onnxscript") from None
-    model = _World(fitted.to("cpu")).eval()
+    field, units = fitted.field, fitted.units
+    limits = torch.finfo(torch.float32)
+    if not limits.tiny < units.amplitude < limits.max or abs(units.offset) > limits.max:
+        raise ExportError(f"{output}: ONNX's single precision cannot hold values about {units.amplitude:.3g}")
+    model = _World(copy.deepcopy(fitted).cpu())
     if any(parameter.is_complex() for parameter in model.parameters()):
         raise ExportError(f"{output}: ONNX has no complex numbers, which {fitted.field.spec['name']} computes with")
     points = (torch.zeros(2, fitted.dim) + model.center).float()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -76,6 +83,8 @@ def export_onnx(fitted: FittedField, output: Path) -> str:
         except torch.onnx.OnnxExporterError as error:
             reason = " ".join(str(error).split())[:120]
             raise ExportError(f"{output}: this network cannot be written as ONNX ({reason})") from None
+        finally:
+            log.setLevel(level)
     assert program is not None
     proto = program.model_proto
     entries = {"kind": fitted.kind, "provenance": json.dumps(fitted.provenance)}
@@ -83,8 +92,14 @@ def export_onnx(fitted: FittedField, output: Path) -> str:
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         onnx.save(proto, path)
-    field = fitted.field
-    lost = float(torch.finfo(torch.float32).eps * field.center.abs().max() * field.scale)
+    notes = []
+    lost = float(limits.eps * field.center.abs().max() * field.scale)
     if lost > COARSE:
-        return f"; its single precision is coarse so far from the origin: {lost / float(field.scale):.2g} of a unit"
-    return ""
+        notes.append(
+            f"; its single precision is coarse so far from the origin: {lost / float(field.scale):.2g} of a unit"
+        )
+    if limits.eps * abs(units.offset) > COARSE * units.amplitude:
+        notes.append(
+            f"; its values are single precision too: {limits.eps * abs(units.offset):.2g} about {units.offset:g}"
+        )
+    return "".join(notes)

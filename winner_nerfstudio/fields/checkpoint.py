@@ -1,6 +1,7 @@
 """Fields out of a run's checkpoints, without nerfstudio and without the data that they were fitted to."""
 
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,6 @@ def _figures(config: Path) -> dict[str, float]:
     """Those that the run has left beside its config; none where it hasn't come to its end."""
     try:
         figures = json.loads((config.parent / "metrics.json").read_text("utf8"))
-        return {str(name): float(value) for name, value in figures.items()}
+        return {str(name): float(value) for name, value in figures.items() if math.isfinite(value)}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

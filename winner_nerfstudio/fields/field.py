@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +41,8 @@ class Field(nn.Module):
         self.kind, self.record = kind, dict(record or {})
         json.dumps(self.record)  # a TypeError now, not when a checkpoint with more than plain values is to be loaded
         self.spec = dict(network)
-        self.network = build_network(**network)
+        with torch.device("cpu"):
+            self.network = build_network(**network)
         self.register_buffer("center", torch.tensor(normalization.center, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(normalization.scale, dtype=torch.float64))
 
@@ -55,11 +57,19 @@ class Field(nn.Module):
         try:
             extra = own["_extra_state"]
             normalization = Normalization(tuple(own["center"].tolist()), float(own["scale"]))
-            field = cls(extra["kind"], extra["network"], normalization, extra["record"])
+            with torch.random.fork_rng(devices=[]):
+                field = cls(extra["kind"], extra["network"], normalization, extra["record"])
             field.load_state_dict(own)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"holds no field that this version can rebuild ({error})") from error
         return field.eval()
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Field:
+        """Move or cast what it holds; its place in the world stays in doubles."""
+        place = self.center, self.scale
+        super()._apply(function, recurse)
+        self.center, self.scale = (own.to(self.center.device) for own in place)
+        return self
 
     @property
     def normalization(self) -> Normalization:

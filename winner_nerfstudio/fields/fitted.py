@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,9 +26,9 @@ Points = TypeVar("Points", Tensor, np.ndarray)
 class FittedField(nn.Module):
     """A function of points of the world, in the units of the target: call it.
 
-    Points are [n, d] or of any shape [..., d], in doubles where the world is large; of a sound, [n] seconds will do. An
-    array gives an array, a tensor a tensor, of the points' own type. Values are [...] where the target has one channel,
-    and [..., c] where it has c; derivatives likewise, [..., d] or [..., c, d].
+    Points are [n, d] or of any shape [..., d], in doubles where the world is large; of a sound, [n] seconds or one will
+    do. A tensor gives a tensor, anything else an array, of the points' own type. Values are [...] where the target has
+    one channel, and [..., c] where it has c; derivatives likewise, [..., d] or [..., c, d].
 
     | kind | points | values |
     |---|---|---|
@@ -45,7 +46,12 @@ class FittedField(nn.Module):
 
     def __init__(self, field: Field, provenance: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.field, self.provenance = field.eval(), dict(provenance or {})
+        self.field, self.provenance = field, dict(provenance or {})
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FittedField:
+        """Nothing: it stays as in evaluation, where every network's derivatives are its own."""
+        return super().train(False)
 
     @property
     def kind(self) -> str:
@@ -88,7 +94,7 @@ class FittedField(nn.Module):
     def gradient(self, points: Points) -> Points:
         """Derivatives of the values by the world's coordinates, [..., d] or [..., c, d], detached."""
         factor = self.units.amplitude * self.field.normalization.scale
-        return self._at(points, lambda unit: factor * self._jacobian(unit, graph=False).double(), (self.dim,))
+        return self._at(points, lambda unit: factor * self._jacobian(unit).double(), (self.dim,))
 
     def hessian(self, points: Points) -> Points:
         """Second derivatives, [..., d, d] or [..., c, d, d], detached."""
@@ -138,7 +144,7 @@ class FittedField(nn.Module):
         """
         self._require("picture", "image")
         values = resized(self.field, self._size(size))
-        return _squeezed(to_dtype(values, picture_dtype(self.field.record)))
+        return self._as_given(to_dtype(values, picture_dtype(self.field.record)))
 
     def volume(self, size: int | tuple[int, int, int] | None = None) -> ndarray:
         """A volume, [x, y, z], of the input's data type; it fills the same box.
@@ -153,7 +159,7 @@ class FittedField(nn.Module):
         return to_dtype(resized(self.field, self._size(size)), self.field.record["dtype"])[..., 0]
 
     def audio(self, rate: float | None = None) -> ndarray:
-        """A sound, [n] or [n, c], in the input's own units; the same seconds of it.
+        """A sound, [n] or [n, c], in the input's own units, an array's in its data type; the same seconds of it.
 
         Args:
             rate: samples per second; the input's if left out.
@@ -167,7 +173,8 @@ class FittedField(nn.Module):
         wanted = round(count * rate / own) if 0 < rate < float("inf") else 0
         if not 1 <= wanted <= MOST_POINTS:
             raise ValueError(f"rate={rate:g} of {count / own:.4g} s must leave at least 1 and at most {MOST_POINTS:,}")
-        return _squeezed(resample(self.field, [np.arange(wanted) * (own / rate)]))
+        values, record = resample(self.field, [np.arange(wanted) * (own / rate)]), self.field.record
+        return self._as_given(to_dtype(values, record["dtype"]) if record["format"] == "array" else values)
 
     def save(self, path: str | Path) -> None:
         """Write it as a field file (safetensors), see `load_field`; a failure leaves what stood there as it was.
@@ -186,15 +193,27 @@ class FittedField(nn.Module):
 
     def _size(self, size: int | tuple[int, ...] | None) -> tuple[int, ...]:
         shape = tuple(self.field.record["shape"])
-        if size is None:
-            return shape
-        if isinstance(size, int):
-            size = tuple(max(1, round(n * size / max(shape))) for n in shape) if size > 0 else (0,)
-        if len(size) != len(shape) or min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
+        try:
+            if size is None:
+                wanted = shape
+            elif isinstance(size, Sequence):
+                wanted = tuple(map(index, size))
+            else:
+                longest = index(size)
+                wanted = tuple(max(1, round(n * longest / max(shape))) for n in shape) if longest > 0 else ()
+        except TypeError:
+            wanted = ()
+        if len(wanted) != len(shape) or min(wanted) < 1 or np.prod(wanted, dtype=float) > MOST_POINTS:
+            what = f"size={shape if size is None else size}"
             raise ValueError(
-                f"size={size} must be {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most"
+                f"{what} must be one or {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most"
             )
-        return tuple(size)
+        return wanted
+
+    def _as_given(self, values: ndarray) -> ndarray:
+        """Without the axis of channels where there is one channel, unless the input was an array that had it."""
+        given = self.field.record.get("ndim", values.ndim - 1)
+        return values[..., 0] if values.shape[-1] == 1 and given < values.ndim else values
 
     def _require(self, what: str, *kinds: str) -> None:
         if self.kind not in kinds:
@@ -205,10 +224,14 @@ class FittedField(nn.Module):
 
         Its results are [m, c, ...] with axes of size `more` behind.
         """
-        given: Tensor = points if isinstance(points, Tensor) else torch.from_numpy(np.asarray(points, np.float64))
+        if not isinstance(points, Tensor):
+            points = np.asarray(points)
+        if points.is_complex() if isinstance(points, Tensor) else points.dtype.kind not in "buif":
+            raise ValueError(f"points of type {points.dtype} are no coordinates; real numbers are needed")
+        given = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points, np.float64, order="C"))
         dim = self.dim
-        if dim == 1 and given.ndim == 1:
-            given = given[:, None]
+        if dim == 1 and given.ndim <= 1:
+            given = given[..., None]
         if given.ndim == 0 or given.shape[-1] != dim:
             raise ValueError(f"points of shape {tuple(points.shape)} do not fit; [..., {dim}] is needed")
         center, kind = self.field.center, next(self.field.network.parameters()).dtype
@@ -224,19 +247,21 @@ class FittedField(nn.Module):
             return result.to(points.device, points.dtype if points.is_floating_point() else kind)
         return result.cpu().numpy().astype(points.dtype if points.dtype.kind == "f" else np.float64)
 
-    def _jacobian(self, unit: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m c d"]:
+    def _jacobian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d"]:
         with torch.enable_grad():
-            unit = unit if graph else unit.detach().requires_grad_(True)
+            unit = unit.detach().requires_grad_(True)
             values = self.field(unit)
-            rows = [_derivative(values[:, channel], unit, graph) for channel in range(self.channels)]
+            rows = [_derivative(values[:, channel], unit, False) for channel in range(self.channels)]
         return torch.stack(rows, 1)
 
     def _hessian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d d"]:
         with torch.enable_grad():
             unit = unit.detach().requires_grad_(True)
-            slopes = self._jacobian(unit, graph=True).flatten(1)
-            rows = [_derivative(slope, unit, False) for slope in slopes.unbind(1)]
-        return torch.stack(rows, 1).unflatten(1, (self.channels, self.dim))
+            values, rows = self.field(unit), []
+            for channel in range(self.channels):  # one at a time, for each keeps a graph of its own
+                slopes = _derivative(values[:, channel], unit, True)
+                rows.append(torch.stack([_derivative(slope, unit, False) for slope in slopes.unbind(1)], 1))
+        return torch.stack(rows, 1)
 
 
 def _derivative(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m d"]:
@@ -245,7 +270,3 @@ def _derivative(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bo
         return torch.zeros_like(by)
     (found,) = torch.autograd.grad(values.sum(), by, create_graph=graph, retain_graph=True, allow_unused=True)
     return torch.zeros_like(by) if found is None else found
-
-
-def _squeezed(values: ndarray) -> ndarray:
-    return values[..., 0] if values.shape[-1] == 1 else values

@@ -1,10 +1,11 @@
 """The solid that a level set of a volume encloses, as a function that is about a signed distance."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..signals.grid import Units
@@ -12,8 +13,11 @@ from ..signals.lattice import Lattice
 from ..signals.normalization import Normalization
 from .field import Field
 
-Values = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
-ValueAndGradient = Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]]
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Values = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
+    ValueAndGradient = Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]]
 
 
 class LevelSet:
@@ -94,7 +98,7 @@ def half_extents(lattice: Lattice) -> tuple[float, ...]:
     return tuple((n - 1) / 2 * lattice.spacing for n in lattice.shape)
 
 
-def solid_of(field: Field, resolution: int, level: float | None = None) -> "tuple[Field | VolumeSolid, float]":
+def solid_of(field: Field, resolution: int, level: float | None = None) -> tuple[Field | VolumeSolid, float]:
     """What the surface of a fitted distance or volume is extracted from, and at which of its values.
 
     Args:

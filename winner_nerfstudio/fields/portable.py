@@ -14,17 +14,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..files import replacing
 from ..networks import build_network
+from ..signals.lattice import SIDES
 from .field import Field
 from .fitted import FittedField
 
 FORMAT = "winner-nerfstudio field 1"
 _REMEDY = "write one with winner-export field, or with a field's save()"
-_ORDINARY = ("sample_rate", "spacing", "amplitude")
+_POSITIVE = ("sample_rate", "spacing", "amplitude", "slope")
+_AXES = {"sdf": 3, "image": 2, "audio": 1, "volume": 3}
 _NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
     "sdf": {},
     "image": {"mode": str},
@@ -39,20 +42,31 @@ class FieldFileError(ValueError):
 
 
 def save_field(fitted: FittedField, path: Path) -> None:
-    """Write a field file; a failure leaves what stood at `path` as it was.
+    """Write a field file, weights in the network's own precision; a failure leaves what stood at `path` as it was.
 
     Raises:
+        ValueError: a provenance of other than plain, finite values.
         OSError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     field = fitted.field
-    tensors = {name: value.contiguous() for name, value in _tensors(field).items()}
+    kinds = {name: value.dtype for name, value in _expected(field.spec).items()}
+    tensors = {
+        name: value.detach().cpu().to(kinds.get(name, value.dtype)).contiguous()
+        for name, value in field.state_dict().items()
+        if isinstance(value, Tensor)
+    }
     entries = {"kind": field.kind, "network": field.spec, "record": field.record, "provenance": fitted.provenance}
-    metadata = {"format": FORMAT} | {name: json.dumps(value, allow_nan=False) for name, value in entries.items()}
+    metadata = {"format": FORMAT}
+    for name, value in entries.items():
+        try:
+            metadata[name] = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: its {name} cannot be written as JSON ({error}); keep to plain values") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_field(path: str | Path) -> FittedField:
@@ -68,7 +82,7 @@ def load_field(path: str | Path) -> FittedField:
 
     path = Path(path)
     if not path.is_file():
-        raise FieldFileError(f"{path}: no such file; {_REMEDY}")
+        raise FieldFileError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; {_REMEDY}")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -108,20 +122,35 @@ def _check_record(kind: Any, network: dict[str, Any], record: dict[str, Any]) ->
     """
     if not isinstance(kind, str):
         raise ValueError(f"kind {kind!r} is no name")
-    for name, types in _NEEDED.get(kind, {}).items():
+    if network.get("in_dim") != _AXES.get(kind, network.get("in_dim")):
+        raise ValueError(f"a field of kind {kind} has {_AXES[kind]} coordinates")
+    if kind in ("sdf", "volume") and network.get("out_dim") != 1:
+        raise ValueError(f"a field of kind {kind} has one value")
+    needed = dict(_NEEDED.get(kind, {}))
+    if "array" in (record.get("mode"), record.get("format")):
+        needed["dtype"] = str
+    if kind == "sdf" and "level" in record:
+        needed["level"] = (int, float)
+    for name, types in needed.items():
         if not isinstance(record.get(name), types) or isinstance(record[name], bool):
             raise ValueError(f"its record has no {name}")
+    if "dtype" in needed and np.dtype(record["dtype"]).kind not in "buif":
+        raise ValueError(f"its record's dtype {record['dtype'][:20]!r} is none of real numbers")
+    if kind == "volume" and record["inside"] not in SIDES:
+        raise ValueError(f"its record's inside is none of {', '.join(SIDES)}")
+    if kind == "sdf" and "amplitude" in record:
+        raise ValueError("its record has units, but a distance has its own")
     if kind != "sdf":
         shape, own = record.get("shape"), [record.get("offset"), record.get("amplitude")]
         if not (isinstance(shape, list) and len(shape) == network.get("in_dim")):
             raise ValueError("its record's shape does not fit the network")
-        if not all(isinstance(n, int) and 1 <= n < 2**40 for n in shape):
+        if not all(type(n) is int and 1 <= n < 2**40 for n in shape):
             raise ValueError(f"its record's shape {str(shape)[:60]} is none")
         if not all(isinstance(x, (int, float)) for x in own):
             raise ValueError("its record has no units")
     numbers = {name: x for name, x in record.items() if isinstance(x, (int, float))}
     for name, number in numbers.items():
-        if not math.isfinite(number) or (name in _ORDINARY and number <= 0):
+        if not math.isfinite(number) or (name in _POSITIVE and number <= 0):
             raise ValueError(f"its record's {name} is {number}")
 
 
@@ -136,15 +165,15 @@ def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     sizes = [value for value in network.values() if isinstance(value, int)]
     if not plain or network.get("num_layers", 0) > len(tensors) or max(sizes, default=0) > 2 * largest:
         raise ValueError("its network is larger than the file")
-    with torch.device("meta"):
-        expected = build_network(**network).state_dict()
-    wanted = {f"network.{name}": (value.shape, value.dtype) for name, value in expected.items()}
+    wanted = {name: (value.shape, value.dtype) for name, value in _expected(network).items()}
     if wanted != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
         raise ValueError("its tensors are not those of its network")
 
 
-def _tensors(field: Field) -> dict[str, Tensor]:
-    return {name: value for name, value in field.state_dict().items() if isinstance(value, Tensor)}
+def _expected(network: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a network of that specification, without numbers in them."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return {f"network.{name}": value for name, value in build_network(**network).state_dict().items()}
 
 
 def _short(error: Exception) -> str:

@@ -1,20 +1,26 @@
 """The zero surface of a fitted field as a mesh: marching cubes over those cells that the surface can cross."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import igl
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
 from ..signals.normalization import Normalization
 from .field import BLOCK
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    Function = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
 
 COARSEST = 64
 """Cells per axis, about, that are all looked at; finer ones only where the surface can be."""
@@ -38,8 +44,6 @@ _EDGES = [[(0, 1), (3, 2), (4, 5), (7, 6)], [(0, 3), (1, 2), (4, 7), (5, 6)], [(
 # Weights of a cell's corners, for the corners of each of its parts: trilinear.
 _PLACES = (_CORNERS[:, None] + _CORNERS) / 2
 _BETWEEN = np.where(_CORNERS == 1, _PLACES[..., None, :], 1 - _PLACES[..., None, :]).prod(-1).astype(np.float32)
-
-Function = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]]
 
 
 class Solid(Protocol):
@@ -238,7 +242,7 @@ class _Samples:
 
     def halved(
         self, cells: Int[ndarray, "m 3"], values: Float[ndarray, "m 8"], slope: Float[ndarray, " m"], size: int
-    ) -> tuple[Int[ndarray, "k 3"], "_Family"]:
+    ) -> tuple[Int[ndarray, "k 3"], _Family]:
         """The cells of half that size in those of this size, those of one together, and where they come from."""
         parts = (cells[:, None] + size // 2 * _CORNERS).reshape(-1, 3)
         there = np.flatnonzero((parts < self.last).all(-1))

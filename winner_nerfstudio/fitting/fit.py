@@ -4,8 +4,6 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from itertools import chain
@@ -14,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from ..signals.grid import Grid
-from ..signals.load import Kind, kind_of, load_signal, loading_options
+from ..signals.load import Kind, is_mesh, kind_of, load_signal, loading_options
 from ..signals.signal import Signal
 from .figures import figures_of_grid, figures_of_shape
 from .options import DistanceOptions, DrawnOptions, NetworkOptions, NoiseConfig, ResidentOptions
@@ -28,12 +28,16 @@ from .schedule import cosine_decay
 from .start import build_field, initialize_, told
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     Batches = ResidentOptions | DrawnOptions
 
 SECONDS_PER_UPDATE = 0.5
 """The loss is fetched from the device no oftener than this."""
+_COLUMNS = (
+    TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+    BarColumn(),
+    TextColumn("loss {task.fields[loss]:.4g}"),
+    TimeRemainingColumn(),
+)
 
 
 def fit(
@@ -54,13 +58,13 @@ def fit(
     CPU, one seed gives the same weights to the bit.
 
     Args:
-        data: a file, ``sample:NAME``, an array or tensor (a picture [h, w] or [h, w, c], a series [n] or [n, c], a
-            volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is loaded
-            already.
+        data: a file, ``sample:NAME``, an array or tensor, channels last (a picture [h, w] or [h, w, c], a series [n] or
+            [n, c], a volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is
+            loaded already.
         kind: "sdf", "image", "audio" or "volume"; told by the file's name or the array's shape if left out.
         steps: of training; those of the kind's method if left out.
         learning_rate: of Adam at first, likewise.
-        seed: of everything.
+        seed: of the network and the batches; that of noise and held-out samples is the option ``data_seed``.
         device: left out, CUDA where there is one.
         progress: whether to show it, and what is done to the data.
         measure: whether to measure the fit at the end, ``field.provenance["figures"]``.
@@ -69,49 +73,97 @@ def fit(
             batches (``batch_size`` ...) and, of shapes, the loss (``truncation`` ...).
 
     Returns:
-        The fitted field, in the data's own coordinates and units.
+        The fitted field, in the data's own coordinates and units; if interrupted (Ctrl-C, or the notebook's stop), as
+        it was then.
 
     Raises:
         ValueError: options or data that won't do, in one line.
     """
-    given = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
-    signal, network, batches, recipe = _prepared(given, kind, options)
-    steps = recipe.steps if steps is None else steps
-    learning_rate = recipe.learning_rate if learning_rate is None else learning_rate
-    if steps < 1 or not 0 < learning_rate < math.inf:
-        raise ValueError(f"steps={steps} must be at least 1 and learning_rate={learning_rate} positive and finite")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-    sampler, loss = batches.sampler(signal, device, seed), loss_of(signal, network)
-    sampler.start()
-    field = build_field(signal, network, seed)
-    chosen = initialize_(field, signal, network, seed)
-    field.to(device)
+    console = Console(quiet=not progress)
+    place = _checked(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
+    with console.status("Loading..."):
+        signal, network, batches, recipe = _prepared(_array(data), kind, options)
+        steps = recipe.steps if steps is None else steps
+        learning_rate = recipe.learning_rate if learning_rate is None else learning_rate
+    for line in signal.describe():
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    with console.status("Initialising..."):
+        sampler, loss = batches.sampler(signal, place, seed), loss_of(signal, network)
+        sampler.start()
+        field = build_field(signal, network, seed)
+        chosen = told(initialize_(field, signal, network, seed), network)
+        field.to(place)
+    console.print(f"initialisation: {chosen['init']}", markup=False, highlight=False)
     optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(steps))
-    last = torch.tensor(math.nan)
-    with _bar(progress, [*signal.describe(), f"initialisation: {told(chosen, network)['init']}"]) as bar:
+    last, done = torch.tensor(math.nan), 0
+    start = shown = time.perf_counter()
+    with torch.enable_grad(), Progress(*_COLUMNS, console=console, disable=not progress) as bar:
         task = bar.add_task("", total=steps, loss=math.nan)
-        start = shown = time.perf_counter()
-        for step in range(steps):
-            batch = loss.chosen(field, sampler.batch(step))
-            optimizer.zero_grad()
-            terms = loss.terms(loss.outputs(field, batch["coords"]), batch)
-            total = functools.reduce(torch.add, terms.values())
-            total.backward()
-            optimizer.step()
-            schedule.step()
-            last = total.detach()
-            if progress and (time.perf_counter() - shown > SECONDS_PER_UPDATE or step == steps - 1):
-                shown = time.perf_counter()
-                bar.update(task, completed=step + 1, loss=float(last))
+        try:
+            while done < steps:
+                batch = loss.chosen(field, sampler.batch(done))
+                optimizer.zero_grad()
+                terms = loss.terms(loss.outputs(field, batch["coords"]), batch)
+                total = functools.reduce(torch.add, terms.values())
+                total.backward()
+                optimizer.step()
+                schedule.step()
+                last, done = total.detach(), done + 1
+                if progress and (time.perf_counter() - shown > SECONDS_PER_UPDATE or done == steps):
+                    shown = time.perf_counter()
+                    bar.update(task, completed=done, loss=float(last))
+        except KeyboardInterrupt:
+            if done == 0:
+                raise
+            warnings.warn(f"interrupted: the field is that of {done} of {steps} steps", stacklevel=2)
         final = float(last)  # waits for the device
-        seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    optimizer.zero_grad(set_to_none=True)
     if not math.isfinite(final):
         warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
     field.eval()
-    figures = _figures(field, signal, network) if measure else {}
-    return FittedField(field, provenance(told(chosen, network) | {"seconds": seconds}, steps, figures))
+    with console.status("Measuring the fit..."):
+        figures = _figures(field, signal, network) if measure else {}
+    return FittedField(field, provenance(chosen | {"seconds": seconds}, done, figures))
+
+
+def _checked(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:
+    """The device, the others being what they should.
+
+    Raises:
+        ValueError: one of them isn't.
+    """
+    if not (isinstance(steps, (int, np.integer)) and steps >= 1):
+        raise ValueError(f"steps={steps} must be a whole number, at least 1")
+    if not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
+        raise ValueError(f"learning_rate={learning_rate} must be positive and finite")
+    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
+        raise ValueError(f"seed={seed} must be a whole number, at least 0")
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError, ValueError) as error:
+        raise ValueError(f"device={device!r} cannot be used ({str(error).splitlines()[0][:80]}); try cpu") from None
+    return found
+
+
+def _array(data: Any) -> Any:
+    """Tensors, and whatever else offers itself as an array or as a list of one, as an array; anything else as it is.
+
+    Raises:
+        ValueError: it cannot be turned into one.
+    """
+    if isinstance(data, np.ma.MaskedArray):
+        raise ValueError("a masked array cannot be fitted; fill it first, with its filled()")
+    if isinstance(data, Tensor):
+        dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).cpu().numpy()
+    if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
+        return data.to_mesh()
+    if isinstance(data, (list, tuple, np.ndarray)) or hasattr(data, "__array_interface__"):
+        return np.asarray(data)
+    return data
 
 
 def _prepared(
@@ -122,9 +174,12 @@ def _prepared(
     Raises:
         ValueError: an option that there is not, or that won't do.
     """
-    ready = None if isinstance(data, (str, Path, np.ndarray)) or hasattr(data, "faces") else data
-    if ready is not None and not all(hasattr(ready, name) for name in ("kind", "normalization", "describe")):
+    raw = isinstance(data, (str, Path, np.ndarray)) or is_mesh(data)
+    ready = None if raw else data
+    if not raw and not all(hasattr(data, name) for name in ("kind", "normalization", "describe")):
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
+    if is_mesh(data) and kind not in (None, "sdf"):
+        raise ValueError(f"kind={kind!r}, but a mesh is given, of kind 'sdf'")
     if ready is not None and kind not in (None, ready.kind):
         raise ValueError(f"kind={kind!r}, but the signal given is of kind {ready.kind!r}")
     kind = ready.kind if ready is not None else kind or kind_of(data)
@@ -147,9 +202,13 @@ def _prepared(
         chosen[part][name] = value
     network = recipe.network(**chosen["network"], noise=NoiseConfig(**chosen["noise"]))
     batches = recipe.batches(**chosen["batches"])
-    if problem := network.problem() or batches.problem():
-        raise ValueError(problem)
-    signal = ready if ready is not None else load_signal(data, kind, **chosen["data"])
+    try:
+        if problem := network.problem() or batches.problem():
+            raise ValueError(problem)
+        signal = ready if ready is not None else load_signal(data, kind, **chosen["data"])
+    except (TypeError, AttributeError) as error:  # what is of another type fails where it is used
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"one of {given[:200]} is of the wrong type ({str(error)[:100]})") from error
     return signal, network, batches, recipe
 
 
@@ -162,21 +221,3 @@ def _figures(field: Any, signal: Signal, network: NetworkOptions) -> dict[str, f
     else:
         return {}
     return {name: value for name, value in figures.items() if math.isfinite(value)}
-
-
-@contextmanager
-def _bar(shown: bool, lines: list[str]) -> "Iterator[Progress]":
-    """A bar of steps with the loss beside it, below what there is to say first."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4g}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, disable=not shown) as bar:
-        if shown:
-            for line in lines:
-                bar.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
-        yield bar

@@ -86,7 +86,8 @@ class NetworkOptions:
             if name not in takes:
                 return f"{flag}network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
         try:
-            build_network(**self.specification(1, 1) | {"hidden_dim": 8})
+            with torch.random.fork_rng(devices=[]):
+                build_network(**self.specification(1, 1) | {"hidden_dim": 8})
         except (ValueError, TypeError, RuntimeError) as error:
             return f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}"
         if self.init not in ("auto", "winner", "siren"):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from .finer import Finer, FinerPlusPlus
@@ -25,14 +26,19 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_network(name: str, **arguments: Any) -> nn.Module:
-    """The network registered as `name`, built with `arguments`.
+    """The network registered as `name`, built with `arguments`, in single precision.
 
     Raises:
         ValueError: no such network.
     """
     if name not in NETWORKS:
         raise ValueError(f"network={name!r} is not one of: {', '.join(NETWORKS)}")
-    return NETWORKS[name](**arguments)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        return NETWORKS[name](**arguments)
+    finally:
+        torch.set_default_dtype(default)
 
 
 __all__ = [

@@ -250,7 +250,7 @@ def load_surface(
     source: "str | Path | ndarray | trimesh.Trimesh",
     mix: Mix | None = None,
     sign: Sign = "auto",
-    reference: str | Path | None = None,
+    reference: "str | Path | trimesh.Trimesh | None" = None,
 ) -> Shape | PointCloud:
     """A mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
@@ -267,13 +267,15 @@ def load_surface(
     if isinstance(source, ndarray):
         points, normals, notes = _read_npy(source)
         return _with_reference(PointCloud.from_points(points, normals, name_of(source)), notes, reference)
-    if isinstance(source, trimesh.Trimesh):
-        return Shape.from_mesh(source, "mesh", mix, sign)
-    path = Path(source)
+    path = Path("mesh" if isinstance(source, trimesh.Trimesh) else source)
     read = READERS.get(path.suffix.lower())
-    if read is None or (read is _read_ply and not (path.is_file() and _only_points(path))):
+    if (
+        isinstance(source, trimesh.Trimesh)
+        or read is None
+        or (read is _read_ply and not (path.is_file() and _only_points(path)))
+    ):
         if reference is not None:
-            raise SignalError(f"{source}: --reference is for point clouds; the figures of a mesh are against itself")
+            raise SignalError(f"{path}: --reference is for point clouds; the figures of a mesh are against itself")
         return load_shape(source, mix, sign)
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "no such file"
@@ -288,7 +290,9 @@ def load_surface(
     return _with_reference(PointCloud.from_points(points, normals, str(source)), notes, reference)
 
 
-def _with_reference(cloud: PointCloud, notes: list[str], reference: str | Path | None) -> PointCloud:
+def _with_reference(
+    cloud: PointCloud, notes: list[str], reference: "str | Path | trimesh.Trimesh | None"
+) -> PointCloud:
     cloud = replace(cloud, repairs=(*notes, *cloud.repairs))
     return cloud if reference is None else replace(cloud, reference=_in_cube_of(cloud, load_shape(reference)))
 

@@ -12,6 +12,8 @@ from .signal import Signal
 
 Kind = Literal["sdf", "image", "audio", "volume"]
 
+FEW, MANY = 4, 16
+"""Rows of an array that may be channels, where it has more than so many of everything else."""
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "sdf": (".obj", ".ply", ".stl", ".off", ".glb", ".gltf", ".xyz", ".pcd"),
     "image": (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"),
@@ -31,7 +33,7 @@ def kind_of(data: Any) -> Kind:
     from .grid import read_array
     from .samples import IMAGES, SHAPES, SOUNDS, VOLUMES
 
-    if hasattr(data, "faces"):
+    if is_mesh(data):
         return "sdf"
     file = Path() if isinstance(data, ndarray) else Path(data)
     if str(file).startswith("sample:"):
@@ -49,6 +51,12 @@ def kind_of(data: Any) -> Kind:
         shape = data.shape if isinstance(data, ndarray) else read_array(file, lambda shape: None).shape
         if len(shape) == 2 and shape[1] in (3, 6):
             return "sdf"
+        # A few rows of many values are most likely channels that stand first.
+        if len(shape) not in (1, 2, 3, 4) or (len(shape) > 1 and shape[0] <= FEW and min(shape[1:]) > MANY):
+            raise ValueError(
+                f"an array of shape {shape} may be anything; channels come last, [h, w, c] or [n, c]: turn it, or say"
+                " which kind it is"
+            )
         if len(shape) == 1 or (len(shape) == 2 and shape[1] <= 2):
             return "audio"
         return "image" if len(shape) == 2 or shape[-1] <= 4 else "volume"
@@ -57,6 +65,11 @@ def kind_of(data: Any) -> Kind:
         f"{file}: cannot tell what a {what} holds; say which kind it is, as in kind='sdf', or on the command line"
         " --method winner-sdf"
     )
+
+
+def is_mesh(data: Any) -> bool:
+    """Whether it has vertices and faces, as trimesh's meshes do."""
+    return hasattr(data, "faces") and hasattr(data, "vertices")
 
 
 def load_signal(data: Any, kind: Kind, **options: Any) -> Signal:
@@ -103,11 +116,12 @@ def _image(
     noise_std: float = 0.0,
     reference: str | None = None,
     train_fraction: float = 1.0,
+    data_seed: int = 0,
 ) -> Signal:
     from .grid import Experiment
     from .image import load_image
 
-    return load_image(source, max_pixels, max_side, Experiment(noise_std, reference, train_fraction))
+    return load_image(source, max_pixels, max_side, Experiment(noise_std, reference, train_fraction, data_seed))
 
 
 def _audio(
@@ -119,6 +133,7 @@ def _audio(
     noise_std: float = 0.0,
     reference: str | None = None,
     train_fraction: float = 1.0,
+    data_seed: int = 0,
 ) -> Signal:
     from .audio import Excerpt, load_audio
     from .grid import Experiment
@@ -126,7 +141,7 @@ def _audio(
     excerpt = Excerpt(start, duration, max_samples)
     if problem := excerpt.problem():
         raise SignalError(problem)
-    return load_audio(source, excerpt, sample_rate, Experiment(noise_std, reference, train_fraction))
+    return load_audio(source, excerpt, sample_rate, Experiment(noise_std, reference, train_fraction, data_seed))
 
 
 def _volume(
@@ -138,11 +153,12 @@ def _volume(
     noise_std: float = 0.0,
     reference: str | None = None,
     train_fraction: float = 1.0,
+    data_seed: int = 0,
 ) -> Signal:
     from .grid import Experiment
     from .volume import load_volume
 
-    experiment = Experiment(noise_std, reference, train_fraction)
+    experiment = Experiment(noise_std, reference, train_fraction, data_seed)
     return load_volume(source, spacing, level, inside, max_samples, experiment)
 
 

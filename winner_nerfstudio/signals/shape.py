@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import igl
 import numpy as np
@@ -129,6 +129,8 @@ class Shape:
         Raises:
             SignalError: no faces, vertices that are not finite, no area, or a sign that cannot be told as asked for.
         """
+        if sign not in get_args(Sign):
+            raise SignalError(f"{name}: sign={sign!r} must be one of {', '.join(get_args(Sign))}")
         vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
         if len(faces) == 0:
             raise SignalError(f"{name}: the mesh has no faces; a surface made of triangles is needed")
@@ -399,17 +401,19 @@ _WITHIN = np.concatenate([[[1, 1, 1]], 1 + 24 * np.eye(3), 1 + 12 * (1 - np.eye(
 _WITHIN /= _WITHIN.sum(-1, keepdims=True)
 
 
-def load_shape(source: str | Path, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
+def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
     """A shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
 
     Args:
-        source: a path, or ``sample:NAME`` with a name from `SHAPES`.
+        source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.
         mix: where training samples are drawn.
         sign: how inside and outside are told apart, see `Shape.from_mesh`.
 
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
+    if isinstance(source, trimesh.Trimesh):
+        return Shape.from_mesh(source, "mesh", mix, sign)
     if str(source).startswith("sample:"):
         return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
     return Shape.from_mesh(_read_mesh(Path(source)), str(source), mix, sign)

@@ -10,15 +10,13 @@ from numpy import ndarray
 
 from .errors import SignalError
 from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
-from .lattice import Lattice
+from .lattice import SIDES, Lattice
 from .samples import VOLUMES, sample
 
 ARRAYS = (".npy", ".npz")
 MAX_SAMPLES = 200_000_000
 BYTES_PER_SAMPLE = 16
 """What a run takes, about, besides the file itself: target, fit and the order of a pass, and float64 on the way in."""
-SIDES = ("above", "below")
-"""Of the level, where the inside can be."""
 MOST_CROSSED = 1 << 18
 """Edges between samples along each axis, about, at which the slope at the surface is measured."""
 
