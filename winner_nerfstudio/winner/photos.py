@@ -3,14 +3,18 @@
 ``docs/photos.md`` has the derivation.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from math import pi, sqrt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jaxtyping import Float
 from torch import Tensor
 
 from .method import NoiseScales, spectral_centroid
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 PHOTO_SPREAD = 0.4
 """Standard deviation of the first layer's frequencies along an axis, noise included, in parts of the photographs' own
