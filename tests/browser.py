@@ -96,6 +96,18 @@ def wait_for(page, found, what, seconds=60):
     return scene
 
 
+def settled(page, measure, seconds=60):
+    """What is measured of the scene once two looks, a second apart, agree: coarse pictures come before fine ones."""
+    deadline, before = time.monotonic() + seconds, measure(scene_of(page))
+    while True:
+        time.sleep(1)
+        now = measure(scene_of(page))
+        if abs(now - before) <= 0.02 * abs(now):
+            return now
+        assert time.monotonic() < deadline, "the scene never came to rest"
+        before = now
+
+
 @contextmanager
 def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
     """The page of a command that serves the viewer, once it has rendered a fine picture.
