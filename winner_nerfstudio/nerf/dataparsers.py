@@ -172,19 +172,11 @@ class GridDataParserConfig(DataParserConfig):
     """Of the noise and of that choice; the run's own seed changes neither."""
 
     def experiment(self) -> "Experiment":
-        """These options.
-
-        Raises:
-            SignalError: they won't do.
-        """
-        from ..signals.errors import SignalError
+        """These options."""
         from ..signals.grid import Experiment
 
         reference = None if self.reference is None else str(self.reference)
-        experiment = Experiment(self.noise_std, reference, self.train_fraction, self.seed)
-        if problem := experiment.problem():
-            raise SignalError(problem)
-        return experiment
+        return Experiment(self.noise_std, reference, self.train_fraction, self.seed)
 
 
 @dataclass
@@ -214,12 +206,9 @@ class ImageDataParser(SignalDataParser):
 
     def load(self) -> "Signal":
         """See `load_image`."""
-        from ..signals.errors import SignalError
         from ..signals.image import load_image
 
         config = self.config
-        if config.max_pixels < 1 or (config.max_side is not None and config.max_side < 1):
-            raise SignalError(f"max_pixels={config.max_pixels} and max_side={config.max_side} must be at least 1")
         return load_once(load_image, config.data, config.max_pixels, config.max_side, config.experiment())
 
 
@@ -255,12 +244,9 @@ class AudioDataParser(SignalDataParser):
     def load(self) -> "Signal":
         """See `load_audio`."""
         from ..signals.audio import Excerpt, load_audio
-        from ..signals.errors import SignalError
 
         config = self.config
         excerpt = Excerpt(config.start, config.duration, config.max_samples)
-        if problem := excerpt.problem():
-            raise SignalError(problem)
         return load_once(load_audio, config.data, excerpt, config.sample_rate, config.experiment())
 
 
@@ -302,12 +288,9 @@ class VolumeDataParser(SignalDataParser):
 
     def load(self) -> "Signal":
         """See `load_volume`."""
-        from ..signals.errors import SignalError
         from ..signals.volume import load_volume
 
         config = self.config
-        if config.max_samples < 1:
-            raise SignalError(f"max_samples={config.max_samples} must be at least 1")
         options = config.spacing, config.level, config.inside, config.max_samples, config.experiment()
         return load_once(load_volume, config.data, *options)
 

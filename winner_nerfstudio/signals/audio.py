@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy import ndarray
 
-from .errors import SignalError
+from .errors import SignalError, refuse
 from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .samples import SOUNDS, sample
@@ -106,6 +106,7 @@ def load_audio(
         SignalError: a missing or unreadable file, nothing in it, or samples that cannot be fitted.
     """
     experiment, excerpt = experiment or Experiment(), excerpt or Excerpt()
+    refuse(excerpt.problem() or experiment.problem())
     audio = _load(source, excerpt, sample_rate)
     clean = None if experiment.reference is None else _load(experiment.reference, excerpt, sample_rate)
     result = audio.under(experiment, clean)

@@ -10,7 +10,7 @@ from numpy import ndarray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from .errors import SignalError
+from .errors import SignalError, refuse
 from .grid import Experiment, Grid, Units, check_values, name_of, picture_dtype, read_array, to_dtype, write_array
 from .lattice import Lattice
 from .samples import IMAGES, sample
@@ -55,7 +55,10 @@ def load_image(
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
+    if max_pixels < 1 or (max_side is not None and max_side < 1):
+        raise SignalError(f"max_pixels={max_pixels} and max_side={max_side} must be at least 1")
     experiment = experiment or Experiment()
+    refuse(experiment.problem())
     image = _load(source, max_pixels, max_side)
     clean = None if experiment.reference is None else _load(experiment.reference, max_pixels, max_side)
     result = image.under(experiment, clean)

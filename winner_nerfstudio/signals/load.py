@@ -139,8 +139,6 @@ def _audio(
     from .grid import Experiment
 
     excerpt = Excerpt(start, duration, max_samples)
-    if problem := excerpt.problem():
-        raise SignalError(problem)
     return load_audio(source, excerpt, sample_rate, Experiment(noise_std, reference, train_fraction, data_seed))
 
 

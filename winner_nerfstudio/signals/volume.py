@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .errors import SignalError
+from .errors import SignalError, refuse
 from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
 from .lattice import SIDES, Lattice
 from .samples import VOLUMES, sample
@@ -60,6 +60,9 @@ def load_volume(
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
     experiment, name = experiment or Experiment(), name_of(source)
+    if max_samples < 1:
+        raise SignalError(f"max_samples={max_samples} must be at least 1")
+    refuse(experiment.problem())
     if not 0 < spacing < float("inf"):
         raise SignalError(f"{name}: spacing={spacing} must be positive and finite")
     if inside not in SIDES:
