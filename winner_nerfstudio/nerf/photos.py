@@ -1,8 +1,6 @@
 """What methods share whose target is known through photographs: the noise, the figures, the pipeline, the run."""
 
-import json
 import math
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +18,13 @@ from nerfstudio.utils import colormaps
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from ..files import replacing
 from ..fitting.options import NoiseConfig
 from ..metrics.image import ssim
 from ..winner import Initialization, NoiseScales
 from ..winner.photos import SceneFrequency, scene_frequency
 from .mlp import WinnerMLP
 from .quiet import quiet_libraries
-from .report import figures_table
+from .report import figures_table, say_next, write_figures
 from .sdf_field import WinnerSDFField
 from .trainer import WinnerTrainerConfig
 
@@ -258,16 +255,8 @@ class PhotoPipeline(VanillaPipeline):
         def report(step: int) -> None:
             figures = self.get_average_eval_image_metrics(step)
             CONSOLE.print(figures_table(figures))
-            with replacing(folder / "metrics.json") as path:
-                path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
-            config = shlex.quote(str(folder / "config.yml"))
-            CONSOLE.print("Next:")
-            for purpose, command in [
-                ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
-                ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
-                ("take away", f"ns-export tsdf --load-config {config} --output-dir mesh --texture-method tsdf"),
-            ]:
-                CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
+            write_figures(figures, folder)
+            say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
 
         return [*callbacks, TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], report)]
 

@@ -118,21 +118,13 @@ class Reporter:
             CONSOLE.print("warning: the fit has diverged; a lower learning rate or less noise may help", style="yellow")
         folder = self.trainer.base_dir
         figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
-        with replacing(folder / "metrics.json") as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        write_figures(figures, folder)
         sheet = write_sheet(self._views(), self.model.progress["history"], folder / "sheet.png")
         CONSOLE.print(f"pictures: {sheet}", markup=False, soft_wrap=True)
-        config, name = shlex.quote(str(folder / "config.yml")), self.pipeline.datamanager.signal.name
-        suffix = self.model.signal.suffix
+        name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # Never the target's own name, which an export would overwrite.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
-        CONSOLE.print("Next:")
-        for purpose, command in [
-            ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
-            ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
-            ("take away", f"winner-export {self.model.exports} --load-config {config} --output {shlex.quote(output)}"),
-        ]:
-            CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
+        say_next(folder, f"winner-export {self.model.exports}", f"--output {shlex.quote(output)}")
 
     def _views(self) -> list[dict[str, Tensor]]:
         """The model's pictures from as many sides as say something."""
@@ -160,6 +152,24 @@ class Reporter:
         """The loss and the figures of the last look."""
         figures = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.figures.items())
         return f"loss {float(self.model.last_loss):.4g}{figures}"
+
+
+def write_figures(figures: dict[str, float], folder: Path) -> None:
+    """Write a run's figures as ``metrics.json``."""
+    with replacing(folder / "metrics.json") as path:
+        path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+
+
+def say_next(folder: Path, export: str, flags: str) -> None:
+    """Print the commands that show, measure and take away the run in a folder, the last of them with its flags."""
+    config = shlex.quote(str(folder / "config.yml"))
+    CONSOLE.print("Next:")
+    for purpose, command in [
+        ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
+        ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
+        ("take away", f"{export} --load-config {config} {flags}"),
+    ]:
+        CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
 
 
 def figures_table(figures: dict[str, float]) -> Table:
