@@ -1,5 +1,6 @@
 """How well a field fits its signal, by the kind of signal."""
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,24 @@ from jaxtyping import Float
 from ..fields import Field
 from ..metrics.grid import Function, evaluate_grid, grid_figures, intersection_over_union
 from ..signals.grid import Grid
+from ..signals.signal import Signal
+from .options import DistanceOptions, NetworkOptions
 
 if TYPE_CHECKING:
     from ..signals.cloud import PointCloud
     from ..signals.shape import Shape
     from ..signals.volume import Volume
+
+
+def figures_of(field: Field, signal: Signal, options: NetworkOptions) -> dict[str, float]:
+    """Those that a run writes to its ``metrics.json``, but for time and what isn't finite; of an unknown kind none."""
+    if isinstance(options, DistanceOptions):
+        figures = figures_of_shape(field, signal, options.eval_resolution)  # type: ignore[arg-type]
+    elif isinstance(signal, Grid):
+        figures = figures_of_grid(field.evaluate, signal)
+    else:
+        return {}
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def figures_of_grid(function: Function, signal: Grid) -> dict[str, float]:

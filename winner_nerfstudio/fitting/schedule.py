@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 FINAL_FACTOR = 0.02
 """The last learning rate as a part of the first."""
@@ -10,3 +12,49 @@ FINAL_FACTOR = 0.02
 def cosine_decay(steps: int, final: float = FINAL_FACTOR) -> Callable[[int], float]:
     """Half a cosine from 1 at step 0 to `final` at step `steps`, and that from there on; Python floats throughout."""
     return lambda step: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def exponential_decay(gamma: float, every: int) -> Callable[[int], float]:
+    """``gamma ** (step // every)``: a factor `gamma` every so many steps."""
+    return lambda step: gamma ** (step // every)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The learning rate's course over a run, as a part of the first.
+
+    Attributes:
+        course: "cosine" to `FINAL_FACTOR`, "constant", or "exponential".
+        gamma: of the exponential course: the factor that is taken every so many steps.
+        every: of the exponential course: how many.
+    """
+
+    course: Literal["cosine", "constant", "exponential"] = "cosine"
+    gamma: float | None = None
+    every: int | None = None
+
+    def problem(self) -> str | None:
+        """What is wrong, in one line, or None."""
+        if self.course not in ("cosine", "constant", "exponential"):
+            return f"course={self.course!r} is not one of: cosine, constant, exponential"
+        if self.course != "exponential":
+            given = self.gamma is not None or self.every is not None
+            return f"gamma and every are of the exponential course, not of the {self.course} one" if given else None
+        if self.gamma is None or not 0 < self.gamma <= 1 or self.every is None or self.every < 1:
+            return (
+                f"the exponential course needs gamma={self.gamma} above 0 and at most 1, every so many steps,"
+                f" every={self.every} at least 1"
+            )
+        return None
+
+    def factor(self, steps: int) -> Callable[[int], float]:
+        """From the step to the factor, for a run of so many steps.
+
+        Raises:
+            ValueError: see `problem`.
+        """
+        if problem := self.problem():
+            raise ValueError(problem)
+        if self.course == "cosine":
+            return cosine_decay(steps)
+        return exponential_decay(self.gamma or 1.0, self.every or 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from numpy import ndarray
 
@@ -86,9 +86,10 @@ def load_signal(data: Any, kind: Kind, **options: Any) -> Signal:
     return _LOADERS[kind](data, **options)
 
 
-def loading_options(kind: Kind) -> list[str]:
-    """The names of the options that `load_signal` takes for that kind."""
-    return list(signature(_LOADERS[kind]).parameters)[1:]
+def loading_options(kind: Kind) -> dict[str, Any]:
+    """The options that `load_signal` takes for that kind, names and types."""
+    types = get_type_hints(_LOADERS[kind])
+    return {name: types[name] for name in list(signature(_LOADERS[kind]).parameters)[1:]}
 
 
 def _surface(
@@ -129,6 +130,7 @@ def _audio(
     start: float = 0.0,
     duration: float | None = None,
     max_samples: int | None = None,
+    mono: bool = False,
     sample_rate: float | None = None,
     noise_std: float = 0.0,
     reference: str | None = None,
@@ -138,7 +140,7 @@ def _audio(
     from .audio import Excerpt, load_audio
     from .grid import Experiment
 
-    excerpt = Excerpt(start, duration, max_samples)
+    excerpt = Excerpt(start, duration, max_samples, mono)
     return load_audio(source, excerpt, sample_rate, Experiment(noise_std, reference, train_fraction, data_seed))
 
 
