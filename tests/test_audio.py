@@ -150,6 +150,15 @@ def test_an_excerpt_is_that_part_of_the_recording_and_knows_its_time(tmp_path):
     assert len(load_audio(tmp_path / "a.wav", Excerpt(start=0.999, duration=5.0)).values) == 11
 
 
+def test_mono_is_the_mean_of_the_channels(tmp_path):
+    stereo = np.stack([np.linspace(-0.5, 0.5, 100), np.full(100, 0.25)], 1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="DOUBLE")
+    audio = load_audio(tmp_path / "a.wav", Excerpt(mono=True))
+    mean = stereo.mean(1, keepdims=True)
+    np.testing.assert_allclose(audio.values, mean / np.abs(mean).max(), atol=1e-6)
+    assert load_audio(tmp_path / "a.wav").channels == 2
+
+
 def test_both_channels_share_one_scale(tmp_path):
     both = sound(2) * [1.0, 0.25]
     soundfile.write(tmp_path / "a.wav", both, RATE, subtype="DOUBLE")

@@ -181,8 +181,8 @@ def test_any_module_whose_layers_are_named(by_name):
     network = Custom()
     before = weights(network)
     layers = ("inner.a", "inner.b") if by_name else (network.inner["a"], network.inner["b"])
-    result = winner_init_(network, centroid=0.1, layers=layers, seed=2)
-    assert result == (0.1, "default", *NoiseSchedule.default()(0.1, dim=2))
+    result = winner_init_(network, centroid=0.1, schedule=NoiseSchedule.reference(), layers=layers, seed=2)
+    assert result == (0.1, "reference", *NoiseSchedule.reference()(0.1, dim=2))
     untouched = {name for name, value in network.state_dict().items() if torch.equal(value, before[name])}
     assert untouched == {name for name in before if name.startswith("head")}
 
@@ -198,7 +198,9 @@ def test_a_target_gives_the_same_as_its_centroid():
 
 def test_what_was_chosen_prints_in_one_line():
     network = Siren(1, 1, 16, 2)
-    assert str(winner_init_(network, centroid=0.1)) == "psi=0.1, schedule=default, s0=1.76e+03, s1=0.3"
+    reference = NoiseSchedule.reference()
+    told = winner_init_(network, centroid=0.1, schedule=reference)
+    assert str(told) == "psi=0.1, schedule=reference, s0=1.76e+03, s1=0.3"
     assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
 
 

@@ -24,7 +24,7 @@ def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     assert lines["open edges"].endswith("in 1 loop")
     assert lines["winding"] == "alike"
     assert lines["initialisation"].startswith("psi=0.")
-    assert "schedule=default, s0=2.5, s1=0.1" in lines["initialisation"]
+    assert "schedule=matched, s0=" in lines["initialisation"]
     assert "2,500 steps of 2,048 points; about " in lines["ns-train winner-sdf"]
 
 

@@ -6,8 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.fft import dct
 
-from winner_nerfstudio import NoiseSchedule, spectral_centroid
+from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
+from winner_nerfstudio.winner import axes_of
+from winner_nerfstudio.winner.matched import Start, growth
 
 finite = st.floats(-100, 100, width=32)
 
@@ -91,24 +94,23 @@ def test_signals_that_do_not_fit_are_refused(signal, dim, words):
 
 def test_golden_scales_of_the_published_rules():
     # The values that the authors' constants give for one channel and psi = 0.1.
-    assert NoiseSchedule.reference()(0.1, dim=1) == pytest.approx((1761.951, 0.3), abs=1e-3)
-    assert NoiseSchedule.reference()(0.1, dim=2) == pytest.approx((19.6735, 0.04), abs=1e-4)
-    assert NoiseSchedule.paper()(0.1, dim=1) == pytest.approx((3500 * (1 - math.exp(-0.5)), 0.3))
+    assert NoiseSchedule.reference()(0.1, dim=1)[:2] == pytest.approx((1761.951, 0.3), abs=1e-3)
+    assert NoiseSchedule.reference()(0.1, dim=2)[:2] == pytest.approx((19.6735, 0.04), abs=1e-4)
+    assert NoiseSchedule.paper()(0.1, dim=1)[:2] == pytest.approx((3500 * (1 - math.exp(-0.5)), 0.3))
     assert NoiseSchedule.paper()(0.1, dim=2) == NoiseSchedule.reference()(0.1, dim=2)
 
 
 def test_published_rules_divide_colour_by_nine_and_ours_does_not():
     grey = NoiseSchedule.reference()(0.1, dim=2)
-    assert NoiseSchedule.reference()(0.9, channels=3, dim=2) == pytest.approx(grey)
-    assert NoiseSchedule.default()(0.1, channels=3, dim=2) == pytest.approx(grey)
+    assert NoiseSchedule.reference()(0.9, channels=3, dim=2)[:2] == pytest.approx(grey[:2])
+    matched = NoiseSchedule.matched()
+    assert matched(0.3, channels=3, samples=96, dim=2) == matched(0.3, samples=96, dim=2)
 
 
-def test_there_is_no_published_rule_for_volumes_but_a_default():
+def test_there_is_no_published_rule_for_volumes():
     for schedule in (NoiseSchedule.paper(), NoiseSchedule.reference()):
         with pytest.raises(ValueError, match="dim=3"):
             schedule(0.1, dim=3)
-    # The bound that winner.md's measurements give: twice this ruins a shape.
-    assert 0 < NoiseSchedule.default()(0.1, dim=3).s0 <= 10
 
 
 def test_schedules_are_values():
@@ -117,7 +119,7 @@ def test_schedules_are_values():
 
 
 def test_fixed_scales_ignore_the_target():
-    assert NoiseSchedule.fixed(3, 0.5)(0.9, channels=2, dim=3) == (3, 0.5)
+    assert NoiseSchedule.fixed(3, 0.5)(0.9, channels=2, dim=3) == (3, 0.5, ())
 
 
 @pytest.mark.parametrize("arguments", [(-1, 0), (0, -1), (float("nan"), 0), (0, float("inf"))])
@@ -137,3 +139,130 @@ def test_more_high_frequency_never_gets_less_noise(psi, more, dim):
     low, high = NoiseSchedule.reference()(psi, dim=dim), NoiseSchedule.reference()(psi + more, dim=dim)
     assert high.s0 > low.s0
     assert high.s1 > low.s1
+
+
+def chirp(samples, low=0.15, high=0.35):
+    """A sweep whose mean frequency lies half-way between the two, in parts of Nyquist."""
+    time = torch.arange(samples, dtype=torch.float64)
+    return torch.sin(math.pi * time * (low + (high - low) * time / samples / 2))
+
+
+def begins_with(network, axis, points=8192):
+    """The root mean square frequency of a network along an axis, radians per unit, measured on its values."""
+    coords = torch.zeros(points, network[0].in_features)
+    coords[:] = 0.3
+    coords[:, axis] = torch.linspace(-1, 1, points)
+    values = network(coords).detach().double()
+    slopes = values.diff(dim=0) * (points - 1) / 2
+    return float((slopes.square().mean() / (values - values.mean(0)).square().mean()).sqrt())
+
+
+def mean_start(schedule, target, axis, layers, width):
+    squares = []
+    for seed in range(4):
+        network = Siren(target.ndim - 1, 64, width, layers)
+        winner_init_(network, target=target, schedule=schedule, channels=1, seed=seed)
+        squares.append(begins_with(network, axis) ** 2)
+    return math.sqrt(sum(squares) / len(squares))
+
+
+@pytest.mark.parametrize("layers, width", [(2, 256), (4, 64), (4, 256), (6, 128)])
+@pytest.mark.parametrize("exactness, part", [(0.5, 0.25), (0.75, 0.5), (1.0, 1.0)])
+def test_a_matched_network_begins_with_the_frequency_of_its_target(layers, width, exactness, part):
+    target = chirp(400)[:, None]
+    (axis,) = axes_of(target)
+    assert axis.centroid == pytest.approx(0.25, abs=0.02)
+    wanted = math.pi * 399 / 2 * part
+    found = mean_start(NoiseSchedule.matched(exactness), target, 0, layers, width)
+    assert found == pytest.approx(wanted, rel=0.15)
+
+
+def test_a_matched_network_begins_with_the_frequency_of_each_axis():
+    rows, columns = chirp(200), chirp(120, 0.5, 0.7)
+    target = (rows[:, None] * columns)[..., None]
+    assert [axis.centroid for axis in axes_of(target)] == pytest.approx([0.25, 0.6], abs=0.04)
+    assert [axis.samples for axis in axes_of(target)] == [200, 120]
+    for axis, wanted in enumerate((math.pi * 199 / 2 * 0.25, math.pi * 119 / 2 * 0.6)):
+        assert mean_start(NoiseSchedule.matched(), target, axis, 4, 256) == pytest.approx(wanted, rel=0.12)
+
+
+def test_axes_know_nothing_of_brightness_or_of_what_is_plain():
+    picture = torch.zeros(64, 80, dtype=torch.float64)
+    picture[10:20] = torch.cos(torch.arange(80) * math.pi * 20 / 80)
+    expected = 20 / 80
+    assert axes_of(picture + 7, dim=2)[1].centroid == pytest.approx(expected, abs=1e-4)
+    assert axes_of(torch.full((9, 9), 0.1), dim=2) == ((0.0, 9), (0.0, 9))
+
+
+@pytest.mark.parametrize("target", [torch.full((50, 1), 0.3), chirp(40, 0, 0.1)[:, None]])
+def test_what_siren_is_fine_enough_for_gets_no_noise(target):
+    scales = NoiseSchedule.matched()(0.1, axes=axes_of(target), dim=1)
+    assert scales == (0, 0, ())
+
+
+def test_what_the_second_layer_alone_can_reach_gets_no_noise_on_the_first():
+    own, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
+    assert own * growth(4, 1.0) < wanted < own * growth(4, 4.0)
+    s0, s1, axes = NoiseSchedule.matched()(0.25, samples=48, dim=2)
+    assert (s0, axes) == (0, ())
+    assert own * growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
+
+
+def test_a_matched_network_has_sirens_weights_and_no_hidden_biases():
+    target = chirp(400)[:, None]
+    plain, network = Siren(1, 1, 32, 3), Siren(1, 1, 32, 3)
+    winner_init_(plain, s0=0, s1=0, seed=4)
+    winner_init_(network, target=target, seed=4)
+    plain, network = plain.state_dict(), network.state_dict()
+    same = {name for name in plain if torch.equal(plain[name], network[name])}
+    assert same == {"0.bias", "4.weight", "6.weight", "6.bias"}
+    assert not network["2.bias"].any()
+    assert not network["4.bias"].any()
+
+
+def test_noise_on_a_faster_first_sine_counts_for_what_it_is():
+    scales = NoiseSchedule.matched()(0.3, samples=4000)
+    fast = NoiseSchedule.matched()(0.3, samples=4000, network=Start(omega=300.0))
+    own = 300**2 / 3 - 30**2 / 3
+    assert (10 * fast.s0) ** 2 == pytest.approx(scales.s0**2 - own)
+
+
+@pytest.mark.parametrize("exactness", [-0.1, 1.1, float("nan")])
+def test_an_exactness_outside_its_range_is_refused(exactness):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        NoiseSchedule.matched(exactness)
+
+
+def test_the_matched_rule_asks_for_the_samples():
+    with pytest.raises(ValueError, match="pass samples="):
+        NoiseSchedule.matched()(0.1)
+    with pytest.raises(ValueError, match="2 axes do not fit dim=1"):
+        NoiseSchedule.matched()(0.1, axes=axes_of(torch.rand(8, 8), dim=2), dim=1)
+
+
+def test_the_reference_takes_an_image_as_one_long_line():
+    # Down its columns a grating varies slowly; row after row it is constant but for one step in 16 samples.
+    rows = torch.sin(torch.arange(16) * math.pi / 4)[:, None].expand(16, 16)
+    reference, paper = NoiseSchedule.reference(), NoiseSchedule.paper()
+    assert paper.centroid_of(rows, dim=2) == pytest.approx(0, abs=1e-6)
+    line = rows.reshape(-1).numpy()
+    spectrum = np.abs(np.fft.rfft(line))
+    by_hand = float(spectrum @ np.linspace(0, 1, len(spectrum)) / spectrum.sum())
+    assert reference.centroid_of(rows, dim=2) == pytest.approx(by_hand)
+    assert winner_init_(Siren(2, 1, 16, 2), target=rows, schedule=reference).centroid == pytest.approx(by_hand)
+    sound = torch.rand(50, 2)
+    assert reference.centroid_of(sound) == paper.centroid_of(sound)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 31, 64])
+def test_an_axis_centroid_is_that_of_the_cosine_transform(count):
+    lines = np.random.default_rng(count).standard_normal((count, 5, 2))
+    spectrum = np.abs(dct(lines - lines.mean(0), axis=0))
+    expected = (np.arange(count) / count @ spectrum.reshape(count, -1).sum(1)) / max(spectrum.sum(), 1e-30)
+    assert axes_of(lines)[0].centroid == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_axis_knows_nothing_of_a_step_from_its_end_to_its_start():
+    ramp = torch.linspace(-1, 1, 64, dtype=torch.float64)
+    assert spectral_centroid(ramp) > 0.15
+    assert axes_of(ramp)[0].centroid < 0.04

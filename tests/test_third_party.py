@@ -12,7 +12,7 @@ from nerfstudio.field_components.mlp import MLP
 from siren_pytorch import SirenNet, SirenWrapper
 from torch import nn
 
-from winner_nerfstudio import Siren, siren_init_, winner_init_
+from winner_nerfstudio import NoiseSchedule, Siren, siren_init_, winner_init_
 from winner_nerfstudio.networks import Sine
 from winner_nerfstudio.networks.encodings import FourierFeatures, PositionalEncoding
 from winner_nerfstudio.networks.finer import VariableSine
@@ -232,10 +232,10 @@ def encoded():
 @pytest.mark.parametrize(
     "make, arguments",
     [
-        (encoded, {"centroid": 0.1}),
-        (encoded, {"target": torch.rand(16, 24)}),
-        (lambda: Siren(18, 3, 32, 3), {"centroid": 0.1}),
-        (lambda: Siren(18, 3, 32, 3), {"target": torch.rand(16, 24, 3), "layers": ("0", "2")}),
+        (encoded, {"centroid": 0.1, "samples": 24}),
+        (encoded, {"target": torch.rand(64, 96)}),
+        (lambda: Siren(18, 3, 32, 3), {"centroid": 0.4, "samples": 96}),
+        (lambda: Siren(18, 3, 32, 3), {"target": torch.rand(64, 96, 3), "layers": ("0", "2")}),
     ],
 )
 def test_axes_that_nothing_tells_are_asked_for(make, arguments):
@@ -244,22 +244,27 @@ def test_axes_that_nothing_tells_are_asked_for(make, arguments):
     with pytest.raises(ValueError, match="inputs are not the target's coordinates; pass dim=, its number of axes"):
         winner_init_(network, **arguments)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert winner_init_(network, **arguments, dim=2).s0 > 3  # an image's rule, not a volume's 2.5
+    # The matched rule knows the frequencies of coordinates alone.
+    assert winner_init_(network, **arguments, dim=2).schedule == "reference"
+    with pytest.raises(ValueError, match="doesn't know the frequencies of what stands before the network; give s0"):
+        winner_init_(network, **arguments, dim=2, schedule=NoiseSchedule.matched())
 
 
 def test_as_many_features_as_a_target_could_have_axes_are_no_axes():
     network, sound = nn.Sequential(FourierFeatures(1, 1, 1.0), Siren(2, 1, 32, 3)), torch.rand(64)
-    assert winner_init_(network, target=sound) == winner_init_(Siren(1, 1, 32, 3), target=sound)
+    reference = {"target": sound, "schedule": NoiseSchedule.reference()}
+    assert winner_init_(network, **reference) == winner_init_(Siren(1, 1, 32, 3), **reference)
 
 
 def test_an_encoding_may_also_stand_outside_the_network():
     target = torch.rand(16, 24, generator=torch.Generator().manual_seed(0))
-    assert winner_init_(Siren(18, 1, 32, 3), target=target) == winner_init_(Siren(2, 1, 32, 3), target=target)
+    reference = {"target": target, "schedule": NoiseSchedule.reference()}
+    assert winner_init_(Siren(18, 1, 32, 3), **reference) == winner_init_(Siren(2, 1, 32, 3), **reference)
 
 
 def test_a_flat_sequential_may_begin_with_an_encoding():
     network = nn.Sequential(PositionalEncoding(4, True), *Siren(18, 1, 32, 3))
-    assert winner_init_(network, target=torch.rand(16, 24)).schedule == "default"
+    assert winner_init_(network, target=torch.rand(16, 24)).schedule == "reference"
     winner_init_(network, **NOISE)
     assert same(network, siren(18))
 

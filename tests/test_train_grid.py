@@ -270,13 +270,12 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
 
 def test_the_published_schedules_can_be_chosen_and_divide_by_the_channels(tmp_path):
     source, chosen = picture(tmp_path / "a.png"), {}
-    for schedule in ("default", "reference"):
+    for schedule in ("matched", "reference"):
         config = fit("winner-image", source, tmp_path, 1, pipeline__model__noise__schedule=schedule)
         state = torch.load(max((config.parent / "nerfstudio_models").glob("*")), weights_only=True)["pipeline"]
         words = dict(part.split("=") for part in state["_model._extra_state"]["init"].split(", "))
         chosen[schedule] = {name: float(words[name]) for name in ("psi", "s0", "s1")}
-    psi = chosen["default"]["psi"]
-    assert chosen["default"]["s1"] == pytest.approx(0.4 * psi, rel=0.01)
+    psi = chosen["reference"]["psi"]
     assert chosen["reference"]["s1"] == pytest.approx(0.4 * psi / 9, rel=0.01)
     assert chosen["reference"]["s0"] == pytest.approx(50 * (1 - np.exp(-5 * psi / 9)), rel=0.01)
 
@@ -346,7 +345,7 @@ def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_pa
             pipeline__datamanager__dataparser__max_side=96,
             pipeline__model__noise__schedule=schedule,
         )
-        for schedule in ("default", "reference")
+        for schedule in ("matched", "reference")
     )
     assert ours["psnr"] >= theirs["psnr"] + 5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import torch
 
 from ..networks import NETWORKS, build_network
-from ..winner import SCHEDULES
+from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident
 
 if TYPE_CHECKING:
@@ -25,12 +25,17 @@ SINE_NETWORKS = ("siren", "siren-rff")
 class NoiseConfig:
     """WINNER's noise."""
 
-    schedule: ScheduleName = "default"
+    schedule: ScheduleName = "matched"
     """Rule from the target's spectral centroid to the two noise scales; "fixed" takes s0 and s1 as given."""
+    exactness: float = EXACTNESS
+    """Of the matched schedule, from 0, true between the samples, to 1, exact on the samples."""
     s0: float | None = None
     """Noise scale of the first layer; with s1, overrides the schedule."""
     s1: float | None = None
     """Noise scale of the second layer; with s0, overrides the schedule."""
+    hidden_biases: float | None = None
+    """What SIREN's biases between the first and the last layer are multiplied by; left out, 0 where s0 and s1 are the
+    matched schedule's, else 1."""
 
     def problem(self, flag: str = "") -> str | None:
         """What is wrong with the combination, in one line, or None; `flag` is what names begin with."""
@@ -40,11 +45,29 @@ class NoiseConfig:
             return f"{flag}schedule fixed needs {flag}s0 and {flag}s1"
         if self.schedule not in (*SCHEDULES, "fixed"):
             return f"{flag}schedule {self.schedule} is not one of: {', '.join(SCHEDULES)}, fixed"
-        if self.s0 is not None and self.schedule not in ("default", "fixed"):
+        if self.s0 is not None and self.schedule not in ("matched", "fixed"):
             return f"{flag}schedule {self.schedule} computes s0 and s1; leave them out, or use fixed"
+        if not 0 <= self.exactness <= 1:
+            return (
+                f"{flag}exactness {self.exactness} must lie in [0, 1], from true between the samples to exact on them"
+            )
+        if self.exactness != EXACTNESS and (self.schedule != "matched" or self.s0 is not None):
+            return f"{flag}exactness is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
         if any(s is not None and not 0 <= s < float("inf") for s in (self.s0, self.s1)):
             return f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative"
+        if self.hidden_biases is not None and not 0 <= self.hidden_biases < float("inf"):
+            return f"{flag}hidden_biases {self.hidden_biases} must be finite and not negative"
         return None
+
+    def rule(self) -> NoiseSchedule:
+        """The schedule."""
+        if self.s0 is not None and self.s1 is not None:
+            return NoiseSchedule.fixed(self.s0, self.s1)
+        return NoiseSchedule.matched(self.exactness) if self.schedule == "matched" else SCHEDULES[self.schedule]()
+
+    def biases(self) -> float:
+        """What the hidden biases are multiplied by."""
+        return self.rule().hidden_biases if self.hidden_biases is None else self.hidden_biases
 
 
 @dataclass
@@ -101,10 +124,17 @@ class NetworkOptions:
             return f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or use init winner"
         if self.unruled is not None and self.noise.schedule in ("paper", "reference"):
             return (
-                f"{flag}noise.schedule {self.noise.schedule} has no rule for {self.unruled}; use default, or fixed with"
+                f"{flag}noise.schedule {self.noise.schedule} has no rule for {self.unruled}; use matched, or fixed with"
                 " s0 and s1"
             )
-        return self.noise.problem(f"{flag}noise.")
+        if problem := self.noise.problem(f"{flag}noise."):
+            return problem
+        if self.has_noise and self.network == "siren-rff" and self.noise.rule().name == "matched":
+            return (
+                f"{flag}noise.schedule matched doesn't know the frequencies that siren-rff puts before its sines; use"
+                " reference, or fixed with s0 and s1"
+            )
+        return None
 
     @property
     def has_noise(self) -> bool:

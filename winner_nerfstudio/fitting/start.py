@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from ..fields import Field
+from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..winner import SCHEDULES, Initialization, siren_init_, winner_init_
+from ..winner import Initialization, siren_init_, winner_init_
 from .options import SINE_NETWORKS, NetworkOptions
 
 
@@ -22,7 +23,14 @@ def told(chosen: Initialization | None, options: NetworkOptions) -> dict[str, An
     """What a run keeps of its initialisation: ``init``, in words, and ``noise``, by name, or None."""
     if chosen is None:
         return {"init": options.network, "noise": None}
-    noise = {"psi": chosen.centroid, "schedule": chosen.schedule, "s0": chosen.s0, "s1": chosen.s1}
+    noise: dict[str, Any] = {
+        "psi": chosen.centroid,
+        "schedule": chosen.schedule,
+        "s0": chosen.s0,
+        "s1": chosen.s1,
+    }
+    if chosen.axes:
+        noise["s0_axes"] = list(chosen.axes)
     return {"init": str(chosen), "noise": noise}
 
 
@@ -41,13 +49,17 @@ def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int
             siren_init_(network, seed=seed)
         return None
     if noise.s0 is not None:
-        return winner_init_(network, s0=noise.s0, s1=noise.s1, dim=signal.dim, seed=seed)
+        return winner_init_(
+            network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
+        )
+    rule = noise.rule()
     return winner_init_(
         network,
-        centroid=signal.centroid,
-        schedule=SCHEDULES[noise.schedule](),
+        centroid=rule.centroid_of(signal.values, dim=signal.dim) if isinstance(signal, Grid) else signal.centroid,
+        schedule=rule,
         dim=signal.dim,
         channels=signal.channels,
-        samples=signal.samples,
+        axes=signal.axes,
+        hidden_biases=noise.hidden_biases,
         seed=seed,
     )

@@ -225,6 +225,8 @@ class AudioDataParserConfig(GridDataParserConfig):
     """Seconds to fit; all that follow if left out."""
     max_samples: int | None = None
     """Fit no more samples than this."""
+    mono: bool = False
+    """Fit the mean of its channels."""
     sample_rate: float | None = None
     """Samples per second of a series, which doesn't say so itself; 1 if left out."""
 
@@ -246,7 +248,7 @@ class AudioDataParser(SignalDataParser):
         from ..signals.audio import Excerpt, load_audio
 
         config = self.config
-        excerpt = Excerpt(config.start, config.duration, config.max_samples)
+        excerpt = Excerpt(config.start, config.duration, config.max_samples, config.mono)
         return load_once(load_audio, config.data, excerpt, config.sample_rate, config.experiment())
 
 

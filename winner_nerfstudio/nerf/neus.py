@@ -18,7 +18,7 @@ from nerfstudio.models.neus import NeuSModel, NeuSModelConfig
 from torch import Tensor, nn
 
 from ..winner import NoiseScales
-from ..winner.method import VOLUME_SCALES
+from ..winner.photos import GEOMETRY_SCALES
 from .mlp import WinnerMLP
 from .photos import PhotoInit, PhotoModel
 from .sdf_field import WinnerSDFFieldConfig
@@ -100,7 +100,7 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
         """The texture by the photographs, the distance by the scales that do for shapes."""
-        return [(self.field.texture, None), (self.field.geometry, VOLUME_SCALES)]
+        return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, ``fields``, the background's field included."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..fitting.options import NoiseConfig
 from ..metrics.image import ssim
-from ..winner import Initialization, NoiseScales
+from ..winner import EXACTNESS, Initialization, NoiseScales
 from ..winner.photos import SceneFrequency, scene_frequency
 from .mlp import WinnerMLP
 from .quiet import quiet_libraries
@@ -86,17 +86,19 @@ class PhotoInit:
     init: Literal["winner", "siren"] = "winner"
     """Initialisation: SIREN's with WINNER's noise, or SIREN's alone."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    """WINNER's noise; the default schedule takes it from the photographs and the cameras."""
+    """WINNER's noise; unless it is fixed it comes from the photographs and the cameras, and exactness is not asked."""
 
     def problem(self) -> str | None:
         """What is wrong with the combination, in one line, or None."""
         if self.init == "siren" and self.noise != NoiseConfig():
             return "init siren has no noise; leave --pipeline.model.noise out, or use init winner"
-        if self.noise.schedule not in ("default", "fixed"):
+        if self.noise.schedule not in ("matched", "fixed"):
             return (
-                f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; use"
-                " default, or fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
+                f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; leave it"
+                " out, or use fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
             )
+        if self.noise.exactness != EXACTNESS or self.noise.hidden_biases is not None:
+            return "noise.exactness and noise.hidden_biases are for signals, not for photographs; leave them out"
         return self.noise.problem("--pipeline.model.noise.")
 
 
@@ -128,8 +130,8 @@ class PhotoModel(Model):
         elif by_hand:
             scales, schedule = NoiseScales(self.config.noise.s0, self.config.noise.s1), "fixed"
         for number, (network, own) in enumerate(self.sine_networks()):
-            s0, s1 = scales if own is None or self.config.init == "siren" else own
-            network.winner_init_(s0=s0, s1=s1, seed=seed + number)
+            noise = scales if own is None or self.config.init == "siren" else own
+            network.winner_init_(s0=noise.s0, s1=noise.s1, seed=seed + number)
         return Initialization(None if schedule == "fixed" else centroid, schedule, *scales)
 
     def get_training_callbacks(

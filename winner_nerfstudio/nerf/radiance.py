@@ -15,7 +15,7 @@ from nerfstudio.models.base_model import ModelConfig
 from torch import Tensor, nn
 
 from ..winner import NoiseScales
-from ..winner.method import VOLUME_SCALES
+from ..winner.photos import GEOMETRY_SCALES
 from .mlp import WinnerMLP
 from .photos import PhotoInit, PhotoModel
 from .radiance_field import WinnerNeRFField
@@ -74,7 +74,7 @@ class WinnerNeRFModel(PhotoModel):
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
         """The texture by the photographs, the density by the scales that do for shapes."""
-        return [(self.field.texture, None), (self.field.geometry, VOLUME_SCALES)]
+        return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, ``fields``."""

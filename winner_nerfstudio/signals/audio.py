@@ -51,11 +51,13 @@ class Excerpt:
         start: seconds that are skipped.
         duration: seconds that are taken; None for all that follow.
         max_samples: at most so many samples.
+        mono: the mean of its channels.
     """
 
     start: float = 0.0
     duration: float | None = None
     max_samples: int | None = None
+    mono: bool = False
 
     def problem(self) -> str | None:
         """What is wrong, in one line, or None."""
@@ -133,6 +135,8 @@ def _load(source: str | Path | ndarray, excerpt: Excerpt, sample_rate: float | N
         read = _read_series if path.suffix.lower() in ARRAYS else _read_sound
         values, first, record = read(path, excerpt, sample_rate)
     check_values(name, values)
+    if excerpt.mono and values.shape[1] > 1:
+        values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
     low, high = float(values.min()), float(values.max())
     peak = max(abs(low), abs(high))
     units = Units.spanning(low, high) if record["format"] == "array" else Units(0.0, peak or 1.0)

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from .errors import SignalError
 from .grid import name_of, read_array
 from .normalization import Normalization
-from .shape import CENTROID_GRID, MARGIN, QUERY_BLOCK, Mix, Shape, Sign, load_shape
+from .shape import MARGIN, QUERY_BLOCK, DistanceSpectrum, Mix, Shape, Sign, load_shape
 
 FEWEST_POINTS = 10
 NEIGHBOURS = 8
@@ -36,7 +36,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class PointCloud:
+class PointCloud(DistanceSpectrum):
     """Oriented points in the cube [-1, 1]^3 with a signed distance (negative inside) and a way back to the world.
 
     Build one with `load_surface` or `PointCloud.from_points`. The distance is that to the nearest point, as exact as
@@ -55,7 +55,6 @@ class PointCloud:
     kind: ClassVar[str] = "sdf"
     dim: ClassVar[int] = 3
     channels: ClassVar[int] = 1
-    samples: ClassVar[None] = None
     suffix: ClassVar[str] = ".ply"
     level: ClassVar[float] = 0.0
 
@@ -122,15 +121,6 @@ class PointCloud:
     def diagonal(self) -> float:
         """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
         return float(np.linalg.norm(np.ptp(self.points, axis=0)))
-
-    @cached_property
-    def centroid(self) -> float:
-        """Spectral centroid of the signed distance on a `CENTROID_GRID`^3 grid over [-1, 1]^3, in [0, 1]."""
-        from ..winner.method import spectral_centroid
-
-        axis = np.linspace(-1, 1, CENTROID_GRID)
-        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
-        return spectral_centroid(self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3]), dim=3)
 
     def describe(self) -> list[str]:
         """What the user should know of the input, a line each: size, normals, repairs, reference."""

@@ -13,3 +13,9 @@ def refuse(problem: str | None) -> None:
     """
     if problem:
         raise SignalError(problem)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out: Python's, numpy's and CUDA's errors, torch's RuntimeError on the CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)

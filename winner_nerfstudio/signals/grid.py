@@ -20,6 +20,8 @@ from .normalization import Normalization
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from ..winner import Axis
+
 SINGLE_PRECISION_AXIS = 1 << 24
 """Samples along one axis beyond which float32 coordinates no longer tell neighbours apart."""
 
@@ -125,11 +127,6 @@ class Grid:
         """Values per sample."""
         return self.values.shape[-1]
 
-    @property
-    def samples(self) -> int:
-        """Samples along the last axis."""
-        return self.values.shape[-2]
-
     @cached_property
     def record(self) -> dict[str, Any]:
         """`details`, the samples per axis, the units, and a digest that tells this target from any other."""
@@ -165,6 +162,13 @@ class Grid:
         from ..winner.method import spectral_centroid
 
         return spectral_centroid(self.values, dim=self.dim)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """Centroid and samples along each axis, likewise."""
+        from ..winner.matched import axes_of
+
+        return axes_of(self.values, dim=self.dim)
 
     def describe(self) -> list[str]:
         """The input, and what is being done to it."""

@@ -174,6 +174,21 @@ def crickets(rate: int = 22_050, seconds: float = 1.2) -> tuple[ndarray, int]:
     return 0.7 * np.stack([0.8 * left + 0.3 * right, 0.25 * left + 0.8 * right], -1), rate
 
 
+def hiss(count: int = 4000, low: float = 0.7, high: float = 0.9, rate: int = 16_000) -> tuple[ndarray, int]:
+    """Noise of nothing but high frequencies, all equally strong: float64 [n, 1] and the sample rate.
+
+    Args:
+        count: samples.
+        low: where its band begins, in parts of the Nyquist frequency; below it the spectrum is exactly zero.
+        high: where it ends, likewise.
+        rate: samples per second.
+    """
+    frequency = np.fft.rfftfreq(count) * 2
+    phase = np.random.default_rng(2509).uniform(0, 2 * np.pi, len(frequency))
+    sound = np.fft.irfft(np.where((frequency >= low) & (frequency <= high), np.exp(1j * phase), 0), count)
+    return (0.9 * sound / np.abs(sound).max())[:, None], rate
+
+
 def metaballs(size: int = 64, balls: int = 14) -> ndarray:
     """A lumpy opacity: what Gaussian balls of several sizes hide together, float32 [size, size, size], 0 to 1.
 
@@ -223,7 +238,7 @@ SHAPES: dict[str, Callable[[], "trimesh.Trimesh"]] = {
 """The built-in shapes by the name that follows ``sample:`` on the command line."""
 IMAGES: dict[str, Callable[[], ndarray]] = {"mandala": mandala, "weave": weave}
 """The built-in pictures."""
-SOUNDS: dict[str, Callable[[], tuple[ndarray, int]]] = {"bells": bells, "crickets": crickets}
+SOUNDS: dict[str, Callable[[], tuple[ndarray, int]]] = {"bells": bells, "crickets": crickets, "hiss": hiss}
 """The built-in sounds."""
 VOLUMES: dict[str, Callable[[], ndarray]] = {"metaballs": metaballs, "sponge": sponge}
 """The built-in volumes."""

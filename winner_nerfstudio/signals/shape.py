@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import igl
 import numpy as np
@@ -19,8 +19,13 @@ from .errors import SignalError
 from .normalization import Normalization
 from .samples import SHAPES, sample
 
+if TYPE_CHECKING:
+    from ..winner import Axis
+
 MARGIN = 0.1
 """Part of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
+NEAR = 0.1
+"""Distances that tell of the surface (unit-cube lengths): those that the loss for meshes compares without a clamp."""
 WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
 CENTROID_GRID = 64
@@ -80,8 +85,36 @@ class _Probed:
     has_inner: bool
 
 
+class DistanceSpectrum:
+    """How fine a signed distance is, told on a `CENTROID_GRID`^3 grid over [-1, 1]^3; stands among the base classes."""
+
+    def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Distance to the surface, unit-cube lengths, [n]."""
+        raise NotImplementedError
+
+    @cached_property
+    def _on_grid(self) -> Float[ndarray, "x y z"]:
+        axis = np.linspace(-1, 1, CENTROID_GRID)
+        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        return self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3])
+
+    @cached_property
+    def centroid(self) -> float:
+        """Spectral centroid ``psi`` in [0, 1]."""
+        from ..winner.method import spectral_centroid
+
+        return spectral_centroid(self._on_grid, dim=3)
+
+    @cached_property
+    def axes(self) -> "tuple[Axis, ...]":
+        """Centroid and samples along each axis, of the distance up to `NEAR`: how fine the surface is, not the body."""
+        from ..winner.matched import axes_of
+
+        return axes_of(self._on_grid.clip(-NEAR, NEAR), dim=3)
+
+
 @dataclass(frozen=True, eq=False)
-class Shape:
+class Shape(DistanceSpectrum):
     """A surface in the cube [-1, 1]^3 with a distance (negative inside, if it has one) and a way back to the world.
 
     Build one with `load_shape` or `Shape.from_mesh`.
@@ -100,7 +133,6 @@ class Shape:
     kind: ClassVar[str] = "sdf"
     dim: ClassVar[int] = 3
     channels: ClassVar[int] = 1
-    samples: ClassVar[None] = None
     suffix: ClassVar[str] = ".ply"
 
     name: str
@@ -193,15 +225,6 @@ class Shape:
     def diagonal(self) -> float:
         """Length of the bounding box's diagonal in unit-cube lengths: what relative errors are relative to."""
         return float(np.linalg.norm(self.mesh.extents))
-
-    @cached_property
-    def centroid(self) -> float:
-        """Spectral centroid of the signed distance on a `CENTROID_GRID`^3 grid over [-1, 1]^3, in [0, 1]."""
-        from ..winner.method import spectral_centroid
-
-        axis = np.linspace(-1, 1, CENTROID_GRID)
-        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
-        return spectral_centroid(self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3]), dim=3)
 
     def describe(self) -> list[str]:
         """What the user should know of the input, a line each: size, holes, sign policy, repairs."""

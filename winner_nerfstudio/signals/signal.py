@@ -11,6 +11,8 @@ from .normalization import Normalization
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from ..winner import Axis
+
 
 class Signal(Protocol):
     """A target to fit: loaded, checked and normalised to [-1, 1]^d."""
@@ -34,11 +36,6 @@ class Signal(Protocol):
         ...
 
     @property
-    def samples(self) -> int | None:
-        """Samples along the last axis; None if it isn't sampled regularly."""
-        ...
-
-    @property
     def normalization(self) -> Normalization:
         """The way from the input's coordinates to [-1, 1]^d."""
         ...
@@ -59,6 +56,11 @@ class Signal(Protocol):
     @property
     def centroid(self) -> float:
         """The spectral centroid ``psi`` in [0, 1]; may take seconds the first time."""
+        ...
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Centroid and samples along each axis; likewise."""
         ...
 
     def describe(self) -> list[str]:

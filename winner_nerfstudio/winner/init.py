@@ -1,5 +1,6 @@
 """SIREN's and WINNER's initialisation of a network that stands: in place, from a generator of its own."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .method import NoiseSchedule, perturb_, spectral_centroid
+from .matched import Axis, Start, axes_of
+from .method import perturb_
+from .schedule import NoiseSchedule
 from .sines import Layer, SineNetwork, layer_of, named_frequency, parts_of, sine_network
 
 # Parts the stream of the noise from that of the weights: seeds are user-made and small, this is neither.
@@ -16,23 +19,26 @@ _NOISE_STREAM = 0x57494E4E4552
 
 
 class Initialization(NamedTuple):
-    """What `winner_init_` chose; prints as ``psi=0.171, schedule=default, s0=28.6, s1=0.068``.
+    """What `winner_init_` chose; prints as ``psi=0.171, schedule=matched, s0=28.6, s1=0.153``.
 
     Attributes:
         centroid: the target's spectral centroid, None where the scales were given by hand.
         schedule: the schedule's name.
         s0: scale of the noise on the first layer.
         s1: scale of the noise on the second layer.
+        axes: that on the first along each axis where they differ (`s0` is the root of their mean square), else nothing.
     """
 
     centroid: float | None
     schedule: str
     s0: float
     s1: float
+    axes: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         psi = "" if self.centroid is None else f"psi={self.centroid:.3g}, "
-        return f"{psi}schedule={self.schedule}, s0={self.s0:.3g}, s1={self.s1:.3g}"
+        axes = f" ({', '.join(f'{scale:.3g}' for scale in self.axes)})" if self.axes else ""
+        return f"{psi}schedule={self.schedule}, s0={self.s0:.3g}{axes}, s1={self.s1:.3g}"
 
 
 def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | None = None) -> None:
@@ -51,7 +57,7 @@ def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | 
     if any(parameter.is_meta for parameter in module.parameters()):  # only the network's sizes are asked for
         return
     layers = sine_network(module).layers
-    _fresh(layers, _frequencies(module, layers, omega_0)[1], _seed(module, seed))
+    _fresh(layers, _frequencies(module, layers, omega_0).omega_0, _seed(module, seed))
 
 
 def winner_init_(
@@ -67,6 +73,8 @@ def winner_init_(
     dim: int | None = None,
     channels: int | None = None,
     samples: int | None = None,
+    axes: Sequence[Axis] | None = None,
+    hidden_biases: float | None = None,
     seed: int | None = None,
     reinitialize: bool = True,
 ) -> Initialization:
@@ -74,7 +82,8 @@ def winner_init_(
 
     Say what the noise is made from in one of three ways: the `target` itself, its spectral `centroid`, or the two
     scales `s0` and `s1`. Called again it starts afresh, so noise never adds up; ``s0=s1=0`` is exactly SIREN's
-    initialisation with that seed, and the layers from the third on are SIREN's for any scale.
+    initialisation with that seed, and the weights from the third layer on are SIREN's for any scale. So are all biases,
+    but that `NoiseSchedule.matched`, the default, has those of the hidden layers at 0.
 
     The network may be anybody's, if its sines are modules or it names their frequency: the smallest part of `module`
     that holds all sines and ends in a linear layer is taken, its layers in the order of registration. An encoding that
@@ -86,18 +95,23 @@ def winner_init_(
         centroid: ``psi`` in [0, 1].
         s0: noise scale of the first layer, radians per unit of coordinate.
         s1: noise scale of the second layer.
-        schedule: from centroid to scales; `NoiseSchedule.default` if left out.
+        schedule: from target to scales; left out, `NoiseSchedule.matched`, or, where the inputs are not the target's
+            coordinates but an encoding of them, whose frequencies that doesn't know, `NoiseSchedule.reference`.
         layers: the first two linear layers, modules with a ``weight`` [out, in], or their names in
-            ``module.named_modules()``; only these are touched then.
+            ``module.named_modules()``; only these are touched then, and the schedule takes the network for one of two
+            layers of sines.
         omega_0: frequency of the hidden sine layers, which scales both noises, as published. Left out, the network's
             own attribute (``omega_0``, ``omega``, ``w0``); if it has none but its sines have, the first layer's noise
             goes by the first sine, so that `s0` is in radians whatever the hidden ones are; 30 where there is neither.
         dim: spatial axes of the target; left out, the first layer's input size, or, where that is above 3 or behind an
             encoding, what `target` has besides the network's outputs.
         channels: of the target; left out, those of `target` or else the last layer's output size (with `layers`: 1).
-        samples: of the target per axis, for schedules that use it; left out, those of `target`'s last spatial axis.
+        samples: of the target along each axis, for schedules that use it and are told a centroid only.
+        axes: of the target, see `axes_of`, likewise, where they differ.
+        hidden_biases: what SIREN's draws of the biases between the first and the last layer are multiplied by; left
+            out, what the schedule says, 0 where it is `NoiseSchedule.matched`, else 1.
         seed: of this call's own generators; left out, it is drawn from torch's global one.
-        reinitialize: False adds the noise to the weights as they are.
+        reinitialize: False adds the noise to the weights as they are, and leaves the biases.
 
     Returns:
         The centroid, the schedule's name and the scales that were used.
@@ -126,27 +140,38 @@ def winner_init_(
     if dim is None and not by_hand and (network.encoded or first.in_features > 3):
         dim = _dim(target, outputs)
     dim = first.in_features if dim is None else dim
+    frequencies = _frequencies(module, network.layers, omega_0)
+    start = Start(
+        first.out_features,
+        max(len(network.layers) - 1, 2),
+        frequencies.sine,
+        frequencies.first,
+        by_hand or (dim == first.in_features and not network.encoded),
+    )
+    if schedule is None:
+        schedule = NoiseSchedule.matched() if start.takes_coordinates else NoiseSchedule.reference()
     if target is not None:
         if target.ndim not in (dim, dim + 1):
             raise ValueError(
                 f"a target of shape {tuple(target.shape)} does not fit a network of {dim} inputs: it needs {dim}"
                 " spatial axes, then at most one of channels; pass dim= if the inputs are not coordinates"
             )
-        centroid = spectral_centroid(target, dim=dim)
+        centroid = schedule.centroid_of(target, dim=dim)
         channels = (target.shape[-1] if target.ndim == dim + 1 else 1) if channels is None else channels
-        samples = target.shape[dim - 1] if samples is None else samples
+        if axes is None and samples is None:
+            axes = axes_of(target, dim=dim)
     if channels is None:
         channels = outputs or 1
-    schedule = schedule or NoiseSchedule.default()
-    scales = schedule(0.0 if centroid is None else centroid, channels=channels, samples=samples, dim=dim)
+    biases = schedule.hidden_biases if hidden_biases is None else hidden_biases
+    known = 0.0 if centroid is None else centroid
+    scales = schedule(known, channels=channels, samples=samples, dim=dim, axes=axes, network=start)
 
-    first_omega, omega = _frequencies(module, network.layers, omega_0)
     seed = _seed(module, seed)
     if reinitialize:
-        _fresh(network.layers, omega, seed)
+        _fresh(network.layers, frequencies.omega_0, seed, biases, with_output=layers is None)
     noise = torch.Generator().manual_seed((seed ^ _NOISE_STREAM) % 2**63)
-    perturb_(first.weight, scales.s0, first_omega, noise)
-    perturb_(second.weight, scales.s1, omega, noise)
+    perturb_(first.weight, scales.axes or scales.s0, frequencies.first, noise)
+    perturb_(second.weight, scales.s1, frequencies.omega_0, noise)
     return Initialization(centroid, schedule.name, *scales)
 
 
@@ -170,16 +195,21 @@ def _named(module: nn.Module, layer: nn.Module | str) -> Layer:
         raise ValueError(f"layers names {layer!r}: {error}") from None
 
 
-def _frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> tuple[float, float]:
-    """What the noise of the first layer and that of the second are divided by; the latter is the hidden frequency."""
+class _Frequencies(NamedTuple):
+    first: float  # what the first layer's noise is divided by
+    omega_0: float  # of the hidden sines, what the second's is divided by
+    sine: float  # of the first sine
+
+
+def _frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> _Frequencies:
     if omega_0 is None:
         own = (part for part in module.modules() if all(_holds(part, layer) for layer in layers[:2]))
         omega_0 = next((named for part in own if (named := named_frequency(part)) is not None), None)
+    sines = [part.frequency for part in parts_of(module) if part.kind == "sine"] or [omega_0 or 30.0]
     if omega_0 is not None:
-        frequencies = (omega_0, omega_0)
+        frequencies = _Frequencies(omega_0, omega_0, sines[0])
     else:
-        sines = [part.frequency for part in parts_of(module) if part.kind == "sine"] or [30.0]
-        frequencies = (sines[0], sines[min(1, len(sines) - 1)])
+        frequencies = _Frequencies(sines[0], sines[min(1, len(sines) - 1)], sines[0])
     if not all(0 < frequency < float("inf") for frequency in frequencies):
         raise ValueError(f"omega_0={omega_0} must be positive and finite")
     return frequencies
@@ -198,13 +228,16 @@ def _seed(module: nn.Module, seed: int | None) -> int:
     return int(torch.randint(2**62, (), device="cpu"))
 
 
-def _fresh(layers: list[Layer], omega_0: float, seed: int) -> None:
+def _fresh(
+    layers: list[Layer], omega_0: float, seed: int, hidden_biases: float = 1.0, with_output: bool = True
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     for index, layer in enumerate(layers):
         fan_in = layer.in_features
         _uniform_(layer.weight, 1 / fan_in if index == 0 else sqrt(6 / fan_in) / omega_0, generator)
         if layer.bias is not None:
-            _uniform_(layer.bias, 1 / sqrt(fan_in), generator)
+            part = hidden_biases if 0 < index < len(layers) - with_output else 1.0
+            _uniform_(layer.bias, part / sqrt(fan_in), generator)
 
 
 def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator) -> None:

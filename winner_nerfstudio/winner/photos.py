@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from .method import NoiseScales, spectral_centroid
+from .method import spectral_centroid
+from .schedule import NoiseScales
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -21,6 +22,8 @@ PHOTO_SPREAD = 0.4
 angular frequency; found by measurement (docs/photos.md)."""
 PHOTO_S1 = 0.1
 """Noise scale of the second layer, likewise."""
+GEOMETRY_SCALES = NoiseScales(s0=2.5, s1=0.1)
+"""Of a signed distance that photographs tell of, likewise."""
 
 
 class SceneFrequency(NamedTuple):
