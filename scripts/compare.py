@@ -1,4 +1,6 @@
-"""Run an experiment file: every target, seed and variant by ns-train; print and write a table of means.
+"""Run a file of photographs' experiments: every target, seed and variant by ns-train; write a table of means.
+
+What needs no nerfstudio is run by scripts/reproduce.py.
 
 Finished runs of the same command are found again, so an experiment that was interrupted goes on where it was.
 """
@@ -21,7 +23,7 @@ class Arguments:
     """What to run."""
 
     experiment: tyro.conf.Positional[Path]
-    """The experiment: a YAML file, see configs/."""
+    """The experiment: configs/views_nerf.yml or views_neus.yml."""
     targets: tuple[str, ...] = ()
     """Targets instead of those of the file: files or sample:NAME."""
     folder: Path = Path()

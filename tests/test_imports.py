@@ -17,9 +17,10 @@ BELOW = {
     "fields": {"fields", "networks", "signals", "winner", "files", "version"},
     "metrics": {"metrics", "fields", "signals"},
     "fitting": {"fitting", "fields", "metrics", "networks", "signals", "winner"},
+    "analysis": {"analysis", "fields", "fitting", "metrics", "networks", "signals", "winner"},
     "export": {"export", "fields", "signals", "files", "colors"},
     "nerf": {"nerf", "export", "fields", "fitting", "metrics", "networks", "signals", "winner", "files", "colors"},
-    "cli": {"cli", "export", "fields", "nerf", "signals"},
+    "cli": {"cli", "analysis", "export", "fields", "nerf", "signals", "files"},
 }
 
 
@@ -43,6 +44,15 @@ print(winner_init_(network, target=torch.sin(torch.arange(64.0))))
     done = python(block)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("psi=")
+
+
+def test_experiments_need_no_nerfstudio():
+    scripts = PACKAGE.parent / "scripts"
+    for path in [scripts / "reproduce.py", *(scripts / "experiments").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any(str(name).startswith(("nerfstudio", "winner_nerfstudio.nerf")) for name in names), path
 
 
 def test_the_library_imports_as_fast_as_torch():

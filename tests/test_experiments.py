@@ -1,0 +1,509 @@
+"""Experiments from files: what is refused, what is run again, and whether the table says what the runs say."""
+
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from scripts.experiments import fronts, plots, progress, runs, tables
+from scripts.experiments.config import Experiment, Target, Variant, chosen, fit_of, read
+from scripts.experiments.typed import ConfigError
+from winner_nerfstudio.fitting.options import NetworkOptions
+from winner_nerfstudio.fitting.recipes import RECIPES
+from winner_nerfstudio.fitting.schedule import Decay
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CPU = torch.device("cpu")
+TINY = {
+    "kind": "audio",
+    "signals": {"tone": {"data": "tone.wav"}, "two": {"data": "two.wav"}},
+    "variants": {
+        "SIREN": {"options": {"init": "siren"}},
+        "WINNER": {"group": "rule", "options": {"schedule": "reference"}},
+        "half": {"group": "rule", "noise_scale": 0.5, "options": {"schedule": "reference"}},
+    },
+    "steps": 12,
+    "learning_rate": 1e-3,
+    "decay": {"course": "exponential", "gamma": 0.5, "every": 5},
+    "options": {"hidden_dim": 16, "num_layers": 2, "batch_size": 1000, "train_fraction": 0.75},
+    "seeds": 2,
+    "measure_every": 3,
+    "baseline": "SIREN",
+    "figures": ["psnr", "psnr_paper", "best_psnr_paper"],
+    "front": {"x": "psnr_held_out", "y": "psnr", "reference": "rule"},
+    "small": {"steps": 4, "variants": {"half": None}, "options": {"max_samples": 100}},
+}
+
+
+def written(folder, **changes):
+    """The tiny experiment as a file, entries changed by path, ``a__b=value``; ... takes one away."""
+    whole = json.loads(json.dumps(TINY))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        holder = whole
+        for parent in parents:
+            holder = holder[parent]
+        if value is ...:
+            del holder[last]
+        else:
+            holder[last] = value
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    time = np.arange(240) / 8000
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 600 * time), 8000)
+    soundfile.write(tmp_path / "two.wav", 0.3 * np.sin(2 * np.pi * 90 * time) + 0.2 * np.sin(5000 * time), 8000)
+    return tmp_path
+
+
+def planned(experiment, folder, seeds=2):
+    return list(
+        runs.plan(experiment, experiment.signals, experiment.variants, seeds, CPU, folder, folder / "runs" / "tiny")
+    )
+
+
+def reproduce(folder, *arguments):
+    command = [sys.executable, ROOT / "scripts" / "reproduce.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"sedes": 3}, "sedes is no key; is seeds meant?"),
+        ({"variants__SIREN": {"option": {}}}, "variants.SIREN.option is no key; is options meant?"),
+        ({"small__stepss": 3}, "small: stepss is no key; is steps meant?"),
+        ({"small": 3}, "small: is missing"),
+        ({"small__variants": {"SIRENE": None}}, "small: SIRENE=null takes away what isn't there; is SIREN meant?"),
+        ({"kind": "sound"}, "kind='sound' is none of: sdf, image, audio, volume"),
+        ({"kind": ...}, "kind is missing"),
+        ({"signals__tone": {}}, "signals.tone.data is missing"),
+        ({"signals": {}}, "signals and variants must not be empty"),
+        ({"steps": "many"}, "steps='many' must be a whole number"),
+        ({"steps": 1.5}, "steps=1.5 must be a whole number"),
+        ({"steps": True}, "steps=True must be a whole number"),
+        ({"steps": 0}, "steps=0 must be at least 1"),
+        ({"learning_rate": [1]}, "learning_rate=[1] must be a number"),
+        ({"learning_rate": -1}, "learning_rate=-1.0 must be positive"),
+        ({"figures": "psnr"}, "figures='psnr' must be a list"),
+        ({"figures": ["pnsr"]}, "figures: pnsr is no figure of kind 'audio'; is psnr meant?"),
+        ({"front__x": "psnr_heldout"}, "front.x: psnr_heldout is no figure of kind 'audio'; is psnr_held_out meant?"),
+        ({"front__reference": "rules"}, "front.reference: rules is no group; is rule meant?"),
+        ({"baseline": "SIREM"}, "baseline: SIREM is no variant; is SIREN meant?"),
+        ({"decay__course": "exponental"}, "decay.course='exponental' is none of: cosine, constant, exponential; is"),
+        ({"decay__gamma": 2.0}, "the exponential course needs gamma=2.0 above 0 and at most 1"),
+        ({"decay": {"course": "constant", "gamma": 0.5}}, "gamma and every are of the exponential course"),
+        ({"options__hiden_dim": 3}, "variants.SIREN: hiden_dim is no option for a fit of kind 'audio'; is hidden_dim"),
+        ({"options__hidden_dim": "16"}, "hidden_dim='16' must be a whole number"),
+        ({"variants__SIREN__options": {"network": "sirene"}}, "network='sirene' is none of: siren"),
+        ({"variants__SIREN__options": {"network": "gauss", "network_args": {"s": 3.0}}}, "network gauss has no s; it"),
+        ({"variants__SIREN__noise_scale": 2}, "noise_scale multiplies a schedule's noise, and this network has none"),
+        ({"snr": 10, "options__noise_std": 0.1}, "snr and noise_std both add noise"),
+        (
+            {"signals": {"a b": {"data": "x"}, "a-b": {"data": "x"}}},
+            "signals: a b and a-b would be kept under one name",
+        ),
+        ({"options__hidden_dim": 16.5}, "hidden_dim=16.5 must be a whole number"),
+        ({"options__mono": "no"}, "mono='no' must be true or false"),
+        (
+            {"options__train_fraction": ...},
+            "front.x: psnr_held_out is no figure of kind 'audio' without train_fraction",
+        ),
+        ({"variants__SIREN__options": {"start": 1.0}}, "variants.SIREN: start is an option of the data"),
+        ({"signals": {"SIREN": {"data": "x"}}}, "signals: SIREN is the name of a variant as well"),
+        ({"signals": {"mean": {"data": "x"}}}, "signals: mean is the name of their mean as well"),
+        ({"signals": {3: {"data": "x"}}}, "signals=3 must be named by a text"),
+    ],
+)
+def test_what_wont_do_is_one_line_with_the_nearest_name(changes, words, tmp_path):
+    # A key of YAML that isn't a text doesn't survive JSON.
+    path = written(tmp_path, **{key: value for key, value in changes.items() if value != {3: {"data": "x"}}})
+    if any(value == {3: {"data": "x"}} for value in changes.values()):
+        path.write_text(path.read_text().replace("tone:", "3:"))
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path):
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace("  WINNER:", "  SIREN:"))
+    with pytest.raises(ConfigError, match="SIREN stands twice"):
+        read(path)
+
+
+def test_a_file_that_is_none_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
+        read(tmp_path / "nowhere.yaml")
+    (tmp_path / "a.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"a\.yaml: cannot be read as YAML"):
+        read(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("- a")
+    with pytest.raises(ConfigError, match="holds no mapping"):
+        read(tmp_path / "a.yaml")
+
+
+def test_small_is_the_whole_with_what_it_says(tmp_path):
+    path = written(tmp_path)
+    whole, small = read(path), read(path, small=True)
+    assert (whole.steps, small.steps) == (12, 4)
+    assert list(small.variants) == ["SIREN", "WINNER"]
+    assert small.options == {**whole.options, "max_samples": 100}
+    assert small.signals == whole.signals
+    with pytest.raises(ConfigError, match="small: is missing"):
+        read(written(tmp_path, small=...), small=True)
+
+
+def test_the_variants_word_counts_before_the_signals_and_the_experiments():
+    experiment = Experiment(
+        "audio", {}, {}, options={"hidden_dim": 1, "start": 1.0, "s0": 1.0}, steps=10, learning_rate=0.1
+    )
+    fit = fit_of(experiment, Target("x", {"start": 2.0, "s0": 2.0}), Variant({"s0": 3.0}, steps=500))
+    assert fit.options == {"hidden_dim": 1, "start": 2.0, "s0": 3.0}
+    assert (fit.steps, fit.learning_rate, fit.measure_every) == (500, 0.1, 5)
+    own = fit_of(Experiment("sdf", {}, {}), Target("x"), Variant())
+    assert (own.steps, own.learning_rate, own.decay) == (2500, 5e-4, Decay("cosine"))
+
+
+def test_names_choose_signals_and_variants(tmp_path):
+    experiment = read(written(tmp_path))
+    assert [list(each) for each in chosen(experiment, ("two",))] == [["two"], ["SIREN", "WINNER", "half"]]
+    assert [list(each) for each in chosen(experiment, ("half", "tone"))] == [["tone"], ["half"]]
+    with pytest.raises(ConfigError, match=r"tow is neither a signal nor a variant; is two meant\?"):
+        chosen(experiment, ("tow",))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_experiment_is_sound_without_its_data(path):
+    whole, small = read(path), read(path, small=True)
+    assert all(experiment.baseline in experiment.variants for experiment in (whole, small))
+    assert small.seeds <= whole.seeds
+
+
+def test_there_are_the_papers_experiments():
+    names = {path.stem for path in CONFIGS}
+    assert {"audio", "image", "audio_denoising", "image_denoising", "shapes", "bottleneck"} <= names
+    audio = read(ROOT / "configs" / "audio.yaml")
+    assert (audio.steps, audio.learning_rate, audio.decay) == (1000, 1e-4, Decay("exponential", 0.99, 20))
+    assert audio.options == {
+        "hidden_dim": 222,
+        "num_layers": 4,
+        "batch_size": 1_000_000,
+        "max_samples": 150_000,
+        "mono": True,
+    }
+    networks = {variant.options.get("network", "siren") for variant in audio.variants.values()}
+    assert networks == {"siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"}
+
+
+@pytest.mark.parametrize(
+    "decay, step, factor",
+    [
+        (Decay(), 0, 1.0),
+        (Decay(), 50, 0.51),
+        (Decay(), 100, 0.02),
+        (Decay("constant"), 99, 1.0),
+        (Decay("exponential", 0.99, 20), 19, 1.0),
+        (Decay("exponential", 0.99, 20), 20, 0.99),
+        (Decay("exponential", 0.99, 20), 100, 0.95099005),
+        (Decay("exponential", 0.998, 20), 99, 0.992023968),
+    ],
+)
+def test_the_learning_rates_course(decay, step, factor):
+    assert decay.factor(100)(step) == pytest.approx(factor, rel=1e-9)
+
+
+def test_a_courses_problem_is_told():
+    for decay in (Decay("exponential"), Decay("exponential", 0.9), Decay("exponential", 0.9, 0), Decay("linear")):
+        assert decay.problem()
+        with pytest.raises(ValueError, match="course"):
+            decay.factor(3)
+
+
+def test_a_run_is_adam_by_hand(folder):
+    """Ten full-batch steps, taken here with torch alone, give the curve's values."""
+    experiment = read(written(folder, options__train_fraction=..., front=...))
+    run = planned(experiment, folder)[0]
+    record = runs.perform(run, CPU, lambda step: None)
+    from winner_nerfstudio import Siren, siren_init_
+
+    network = Siren(1, 1, 16, 2)
+    siren_init_(network, seed=1)
+    sound = torch.from_numpy(soundfile.read(folder / "tone.wav", dtype="float32")[0])[:, None]
+    sound /= sound.abs().max()
+    coords = torch.linspace(-1, 1, 240)[:, None]
+    psnr = {}
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for step in range(13):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * 0.5 ** (step // 5)
+        loss = (network(coords) - sound).square().mean()
+        psnr[step] = -10 * math.log10(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert [point["step"] for point in record["curve"]] == [0, 3, 6, 9, 12]
+    for point in record["curve"]:
+        assert point["psnr"] - 20 * math.log10(2) == pytest.approx(psnr[point["step"]], abs=1e-3)
+    # The best is over every step, not only over those of the curve.
+    top = max(psnr, key=psnr.get)
+    assert record["figures"]["best_psnr_paper"] == pytest.approx(psnr[top], abs=1e-3)
+    assert record["figures"]["best_psnr_step"] == top
+    assert record["figures"]["psnr_paper"] == pytest.approx(psnr[12], abs=1e-3)
+    seconds = [point["seconds"] for point in record["curve"]]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == record["seconds"] < record["wall"]
+
+
+def test_the_best_of_losses_is_that_of_the_least():
+    best = runs.best_of_losses([4.0, math.nan, 0.04, 1.0], {"best_psnr": 3.0})
+    assert best == pytest.approx({"best_psnr": 20.0, "best_psnr_step": 2, "best_psnr_paper": 20 - 20 * math.log10(2)})
+    assert runs.best_of_losses([4.0, 0.04], {"best_psnr": 30.0}) == {}
+    assert runs.best_of_losses([math.nan], {}) == {}
+
+
+def test_noise_of_so_many_decibels_and_scaled_scales(folder):
+    experiment = read(written(folder, snr=10, options__train_fraction=..., front=...))
+    siren, winner, half = planned(experiment, folder, seeds=1)[:3]
+    noise = siren.target.values - siren.target.clean
+    power = siren.target.clean.var() / noise.var()
+    assert 10 * math.log10(power) == pytest.approx(10, abs=0.5)  # of 240 samples
+    assert siren.specification["noise"] is None
+    whole, less = winner.specification["noise"], half.specification["noise"]
+    assert whole["s0"] > 100
+    assert (less["s0"], less["s1"]) == pytest.approx((whole["s0"] / 2, whole["s1"] / 2))
+    assert half.options.network.noise.s0 == pytest.approx(less["s0"])
+
+
+def test_noise_times_one_is_the_schedules_own_start(folder):
+    variants = {"a": {"options": {"first_omega_0": 3.0}}, "b": {"noise_scale": 1, "options": {"first_omega_0": 3.0}}}
+    experiment = read(written(folder, variants=variants, baseline="a", front=..., small=...))
+    own, scaled = planned(experiment, folder, seeds=1)[:2]
+    assert own.specification["noise"]["s0"] > 0
+    assert own.specification["noise"]["hidden_biases"] == 0
+    starts = [runs.perform(run, CPU, lambda step: None)["curve"][0] for run in (own, scaled)]
+    assert starts[0]["psnr"] == pytest.approx(starts[1]["psnr"], abs=1e-5)
+
+
+def test_noise_of_its_own_for_each_axis_has_no_one_scale_to_multiply(folder):
+    np.save(folder / "a.npy", np.sin(np.arange(30))[:, None] * np.sin(2.5 * np.arange(40)))
+    variants = {"a": {"noise_scale": 0.5}}
+    changes = {"kind": "image", "signals": {"grid": {"data": "a.npy"}}, "variants": variants, "baseline": "a"}
+    experiment = read(written(folder, **changes, front=..., small=...))
+    with pytest.raises(ConfigError, match="noise_scale: matched has noise of its own for each axis of"):
+        planned(experiment, folder)
+
+
+def test_a_run_that_is_there_is_not_made_again_unless_its_specification_is_another(folder):
+    experiment = read(written(folder))
+    made = planned(experiment, folder)
+    assert len(made) == 2 * 3 * 2
+    assert {run.record() for run in made} == {None}
+    for run in made[:3]:
+        runs.perform(run, CPU, lambda step: None)
+    again = planned(experiment, folder)
+    assert [run.record() is not None for run in again] == [True] * 3 + [False] * 9
+    assert again[0].record()["specification"] == made[0].specification
+    for changes in ({"steps": 13}, {"learning_rate": 2e-3}, {"options__hidden_dim": 17}, {"decay__gamma": 0.6}):
+        others = planned(read(written(folder, **changes)), folder)
+        assert not any(run.record() for run in others), changes
+    # Another variant's change leaves the others as they are; other data does not.
+    others = planned(read(written(folder, variants__half__noise_scale=0.25)), folder)
+    assert [run.record() is not None for run in others[:4]] == [True, True, True, False]
+    soundfile.write(folder / "tone.wav", np.sin(np.arange(240.0)), 8000)
+    assert not any(run.record() for run in planned(experiment, folder))
+    # What was made before is still there.
+    runs.perform(planned(experiment, folder)[0], CPU, lambda step: None)
+    assert made[0].record() is not None
+
+
+@dataclass
+class Faster(NetworkOptions):
+    """Another default."""
+
+    omega_0: float | None = 31.0
+
+
+def test_what_a_fit_takes_by_default_is_part_of_its_specification(folder, monkeypatch):
+    experiment = read(written(folder))
+    before = planned(experiment, folder)[0]
+    monkeypatch.setitem(RECIPES, "audio", replace(RECIPES["audio"], network=Faster))
+    assert planned(experiment, folder)[0].path != before.path
+
+
+def test_a_run_that_is_cut_off_leaves_nothing(folder):
+    run = planned(read(written(folder)), folder)[0]
+
+    def cut(step):
+        if step > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.perform(run, CPU, cut)
+    assert run.record() is None
+    assert not list((folder / "runs").rglob("*.*"))
+    # Nor does one that was cut off while it was written count.
+    runs.perform(run, CPU, lambda step: None)
+    whole = run.path.read_text()
+    run.path.write_text(whole[: len(whole) // 2])
+    assert run.record() is None
+    run.path.write_text(whole)
+    assert run.record() is not None
+    run.values_path.unlink()
+    assert run.record() is None
+
+
+def test_a_run_of_another_device_is_told_but_not_taken_for_this_ones(folder, monkeypatch):
+    here = planned(read(written(folder)), folder)[0]
+    experiment = read(written(folder))
+    arguments = (experiment, experiment.signals, experiment.variants, 1)
+    there = next(runs.plan(*arguments, torch.device("cuda"), folder, folder / "runs" / "tiny"))
+    assert (here.specification["device"], there.specification["device"]) == ("cpu", "cuda")
+    runs.perform(here, CPU, lambda step: None)
+    assert there.record() is None
+    assert there.made_elsewhere().path == here.made_elsewhere().path == here.path
+
+
+def test_one_command_runs_tells_and_goes_on(folder):
+    """All of it, twice; the table's numbers are those of the runs' own curves."""
+    path = written(folder)
+    done = reproduce(folder, path, "--runs", "kept", "--device", "cpu", "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    assert "run 12 of 12: two, half, seed 2: psnr_paper" in done.stdout
+    results = folder / "kept" / "tiny" / "results"
+    assert {each.name for each in results.iterdir()} == {
+        "table.csv",
+        "table.md",
+        "front.png",
+        *(f"{signal}-{plot}.png" for signal in ("tone", "two") for plot in ("curves", "spectrum", "fits")),
+    }
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "kept").rglob("seed-*.*")}
+    assert len(kept) == 12 + 6
+    rows = list(csv.DictReader((results / "table.csv").open()))
+    assert [(row["signal"], row["variant"]) for row in rows[:2]] == [("tone", "SIREN"), ("tone", "WINNER")]
+    assert [row["signal"] for row in rows[6:]] == ["mean"] * 3
+    for row in rows[:6]:
+        records = [
+            json.loads(path.read_text())
+            for path in sorted((folder / "kept" / "tiny" / row["signal"] / row["variant"]).glob("seed-*.json"))
+        ]
+        last = [record["curve"][-1] for record in records]
+        assert float(row["psnr"]) == pytest.approx(np.mean([point["psnr"] for point in last]), abs=1e-3)
+        assert float(row["psnr std"]) == pytest.approx(np.std([point["psnr"] for point in last], ddof=1), abs=1e-3)
+        assert float(row["psnr_paper"]) == pytest.approx(float(row["psnr"]) - 6.0206, abs=1e-3)
+        held_out = np.mean([point["psnr_held_out"] for point in last])
+        assert float(row["psnr_held_out"]) == pytest.approx(held_out, abs=1e-3)
+    mean = np.mean([float(row["psnr"]) for row in rows[:6] if row["variant"] == "WINNER"])
+    assert float(rows[7]["psnr"]) == pytest.approx(mean)
+    again = reproduce(folder, path, "--runs", "kept", "--device", "cpu", "--folder", folder, "--only", "tone")
+    assert again.returncode == 0, again.stderr
+    assert "run " not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    first = (results / "table.csv").read_text().splitlines()[:4]
+    assert (folder / "kept" / "tiny" / "results-tone" / "table.csv").read_text().splitlines() == first
+
+
+def test_a_users_mistake_is_one_line(folder):
+    done = reproduce(folder, written(folder), "--folder", "elsewhere", "--device", "cpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: elsewhere/tone.wav: no such file; name the folder that has it with --folder")
+    assert done.stderr.count("\n") == 1
+
+
+def record(psnr, **figures):
+    curve = [{"step": 10 * i, "seconds": float(i), "psnr": value} for i, value in enumerate(psnr)]
+    return {"curve": curve, "figures": {"psnr": psnr[-1], **figures}, "seconds": 3.0}
+
+
+def test_the_step_at_which_the_baselines_last_value_is_reached():
+    records = {
+        ("s", "slow"): [record([10.0, 20.0, 30.0]), record([10.0, 22.0, 34.0])],
+        ("s", "fast"): [record([10.0, 40.0, 35.0]), record([10.0, 26.0, 35.0])],
+        ("s", "never"): [record([10.0, 11.0, 12.0]), record([10.0, 11.0, 31.0])],
+    }
+    assert tables.goal(records, "s", "slow", "psnr") == pytest.approx(32 - 6.0206, abs=1e-4)
+    experiment = Experiment("audio", {}, {}, baseline="slow", figures=("psnr",))
+    rows = {row["variant"]: row for row in tables.table(experiment, records)}
+    assert rows["slow"]["steps to slow's final"].mean == 20
+    assert rows["fast"][tables.reach(experiment)].mean == 10
+    assert rows["never"][tables.reach(experiment)].count == 0
+    assert (rows["slow"]["psnr"].mean, rows["slow"]["psnr"].spread) == pytest.approx((32, 8**0.5))
+
+
+def test_a_seed_that_diverged_is_told():
+    lost = record([10.0, None, None])
+    lost["figures"] = {}
+    records = {("s", "a"): [record([10.0, 20.0, 30.0]), record([10.0, 20.0, 32.0]), lost], ("s", "b"): [lost]}
+    experiment = Experiment("audio", {}, {}, baseline="a", figures=("psnr",))
+    rows = tables.table(experiment, records)
+    assert "| s | a | 3 | 31.00 ± 1.4 (2 of 3) |" in tables.as_markdown(rows, 2)
+    assert "| s | b | 1 |  |" in tables.as_markdown(rows, 2)
+    assert tables.as_csv(rows).splitlines()[2].startswith("s,b,1,,,")
+    # Where the baseline hasn't ended there is no value to reach.
+    assert math.isnan(tables.goal(records, "s", "a", "psnr"))
+    assert {row[tables.reach(experiment)].count for row in rows} == {0}
+
+
+def test_a_front_and_how_far_one_lies_above_another():
+    points = [fronts.Point("", x, y) for x, y in ((1, 5), (3, 3), (2, 2), (0, 5), (4, 1))]
+    x, y = fronts.envelope(points)
+    assert x.tolist() == [1, 3, 4]
+    assert y.tolist() == [5, 3, 1]
+    higher = [fronts.Point("", 2, 6), fronts.Point("", 6, 2)]
+    gap = fronts.gap(higher, points)
+    # Over x from 2 to 4: the one falls from 6 to 4; the other from 4 to 3 and on to 1.
+    assert (gap.low, gap.high) == (2, 4)
+    assert gap.least == pytest.approx(2, abs=0.02)
+    assert gap.mean == pytest.approx((2 + 2) / 4 + (2 + 3) / 4, abs=0.02)
+    assert fronts.gap(points, [fronts.Point("", 9, 9)]) is None
+
+
+def test_the_spectrum_has_the_sounds_power_at_its_frequency():
+    sound = np.cos(np.pi * 0.25 * np.arange(2000))[:, None]
+    frequency, power = plots.power_spectrum(sound)
+    assert frequency[power.argmax()] == pytest.approx(0.25, abs=1 / plots.BANDS)
+    assert (power[np.abs(frequency - 0.25) > 0.02] < 1e-9 * power.max()).all()
+    noise = np.random.default_rng(0).standard_normal((64, 512, 3))
+    _, white = plots.power_spectrum(noise)
+    # 64 lines of 3 channels and 2 or 3 frequencies each: 1 / sqrt(500) of spread.
+    np.testing.assert_allclose(white, 1, atol=0.25)
+    assert white.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_the_time_left_goes_by_the_variants_own_speed(folder):
+    experiment = read(written(folder))
+    fast, slow, unknown = (planned(experiment, folder)[index] for index in (0, 2, 4))
+    outlook = progress.Outlook([fast, slow, unknown], [(fast, {"wall": 2.0}), (slow, {"wall": 6.0})])
+    assert outlook.left() == pytest.approx(2 + 6 + 4)
+    outlook.finished({"wall": 4.0})
+    assert outlook.left() == pytest.approx(6 + 4)
+    assert progress.Outlook([fast], []).left() is None
+    assert [progress.spoken(each) for each in (None, 30, 600, 7500)] == ["unknown", "30 s", "10 min", "2 h 05 min"]
+
+
+def test_the_hiss_has_nothing_but_high_frequencies():
+    from winner_nerfstudio.signals.samples import hiss
+
+    sound, rate = hiss()
+    assert np.array_equal(sound, hiss()[0])
+    power = np.abs(np.fft.rfft(sound[:, 0])) ** 2
+    frequency = np.fft.rfftfreq(len(sound), 1 / rate)
+    inside = (frequency >= 0.7 * rate / 2) & (frequency <= 0.9 * rate / 2)
+    assert power[~inside].sum() < 1e-20 * power.sum()
+    np.testing.assert_allclose(power[inside] / power[inside].mean(), 1, rtol=1e-9)
