@@ -1,0 +1,202 @@
+"""``winner-analyze``: what it writes, what it says, and how a user's mistake ends."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from winner_nerfstudio.cli import analyze
+from winner_nerfstudio.fitting.loss import SquareLoss
+
+from .meshes import sphere
+
+SMALL = ["--hidden-dim", "16", "--num-layers", "2", "--steps", "3", "--batch-size", "64"]
+SMALL += ["--samples", "512", "--kernel-points", "32"]
+FILES = ["analysis.json", "ntk.png", "spectra.png"]
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs the command in a folder of its own, as its entry point does."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["winner-analyze", *map(str, arguments)])
+        analyze.main()
+
+    return call
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """The files without the pictures, which take most of the time."""
+    for name in ("draw_spectra", "draw_kernel"):
+        monkeypatch.setattr(analyze, name, lambda found, path: path.write_bytes(b""))
+
+
+def series(folder):
+    np.save(folder / "a.npy", np.sin(np.arange(300)) + 0.3 * np.sin(2.5 * np.arange(300)))
+    return "a.npy"
+
+
+def picture(folder):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)).save(folder / "a.png")
+    return "a.png"
+
+
+def volume(folder):
+    np.save(folder / "v.npy", np.random.default_rng(0).random((18, 20, 24)))
+    return "v.npy"
+
+
+def mesh(folder):
+    sphere(20.0).export(folder / "ball.ply")
+    return "ball.ply"
+
+
+@pytest.mark.parametrize(
+    "make, unit", [(series, "Hz"), (picture, "cycles per pixel"), (volume, "spacing"), (mesh, "mesh")]
+)
+def test_every_kind_of_file_is_analysed(make, unit, command, tmp_path, capsys):
+    command("--data", make(tmp_path), "--output", "found", *SMALL)
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+    found = json.loads((tmp_path / "found" / "analysis.json").read_text())
+    assert [(state["init"], state["steps"]) for state in found["states"]] == [
+        (init, steps) for init in ("siren", "winner") for steps in (0, 3)
+    ]
+    for state in found["states"]:
+        assert [len(layer["density"]) for layer in state["layers"]] == [len(found["frequency"])] * 5
+        assert len(state["ntk"]["eigenvalues"]) == found["kernel"]["samples"]
+        assert 1 <= state["ntk"]["effective_rank"] <= found["kernel"]["samples"]
+        assert ("psnr" in state) == (make is not mesh)
+    for name in ("spectra.png", "ntk.png"):
+        pixels = np.asarray(Image.open(tmp_path / "found" / name))
+        assert min(pixels.shape[:2]) > 400
+        assert pixels.std() > 5
+    shown = capsys.readouterr().out
+    if make is series:
+        assert "spectra: 300 of 300 samples\n" in shown
+    for words in ("target", "SIREN, start", "SIREN, 3 steps", "WINNER, start", "WINNER, 3 steps", unit):
+        assert words in shown
+    assert shown.splitlines()[-1] == "found: analysis.json, spectra.png, ntk.png"
+
+
+def test_what_was_left_out_is_told(command, undrawn, tmp_path, capsys):
+    command("--data", picture(tmp_path), "--init", "winner", *SMALL)
+    shown = capsys.readouterr().out
+    assert "spectra: 17 of 20 lines along the last axis, 30 of 30 samples of each" in shown
+    assert "kernel: 30 neighbouring samples of 600, the sum of the 3 channels" in shown
+    assert "fit: 3 steps of 64 points; a whole run takes 3,000" in shown
+    assert "SIREN" not in shown
+    assert sorted(path.name for path in (tmp_path / "outputs" / "a" / "winner-analyze").iterdir()) == FILES
+
+
+def test_a_part_of_the_target_will_do(command, undrawn, tmp_path):
+    for data, arguments, expected in (
+        (series(tmp_path), ["--max-samples", "200"], [200]),
+        (picture(tmp_path), ["--max-side", "18"], [12, 18]),
+    ):
+        command("--data", data, "--init", "siren", "--output", "found", *SMALL, "--steps", "0", *arguments)
+        found = json.loads((tmp_path / "found" / "analysis.json").read_text())
+        assert found["target"]["samples"] == expected
+
+
+def test_the_noise_is_what_was_asked_for(command, undrawn, tmp_path):
+    command("--data", series(tmp_path), "--noise.s0", "70", "--noise.s1", "0.3", "--output", "found", *SMALL)
+    found = json.loads((tmp_path / "found" / "analysis.json").read_text())
+    noise = {state["init"]: state["initialization"]["noise"] for state in found["states"]}
+    assert noise["siren"] is None
+    assert (noise["winner"]["s0"], noise["winner"]["s1"]) == (70, 0.3)
+
+
+def test_the_knob_turns_the_start_that_is_looked_at(command, undrawn, tmp_path):
+    reached = []
+    for exactness in ("0.5", "1"):
+        command("--data", series(tmp_path), "--init", "winner", "--noise.exactness", exactness, *SMALL, "--steps", "0")
+        found = json.loads((tmp_path / "outputs" / "a" / "winner-analyze" / "analysis.json").read_text())
+        (state,) = found["states"]
+        reached.append(next(each["rms_frequency"] for each in state["layers"] if each["stage"] == "output"))
+    assert reached[0] < 0.7 < reached[1]
+
+
+def test_its_own_result_is_replaced_and_nobody_else_s(command, undrawn, tmp_path):
+    data = series(tmp_path)
+    for steps in (1, 2):
+        command("--data", data, "--output", "found", *SMALL, "--steps", steps)
+        assert json.loads((tmp_path / "found" / "analysis.json").read_text())["training"]["steps"] == steps
+    (tmp_path / "other").mkdir()
+    for name, content in (("ntk.png", "mine"), ("analysis.json", '{"program": "mine"}'), ("analysis.json", "[")):
+        (tmp_path / "other" / name).write_text(content)
+        with pytest.raises(SystemExit, match=re.escape("error: other/")) as caught:
+            command("--data", data, "--output", "other", *SMALL)
+        assert "is there already, and not from winner-analyze; choose another --output" in str(caught.value)
+        assert (tmp_path / "other" / name).read_text() == content
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_what_fails_leaves_nothing_behind(error, command, undrawn, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    data = series(tmp_path)
+    monkeypatch.setattr(analyze, "draw_kernel", fail)
+    with pytest.raises(SystemExit) as caught:
+        command("--data", data, "--output", "found", *SMALL)
+    assert not list((tmp_path / "found").iterdir())
+    if isinstance(error, OSError):
+        assert caught.value.code == "error: no space left"
+    else:
+        assert caught.value.code == 130
+        assert capsys.readouterr().err == "interrupted: found was not written\n"
+
+
+def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, capsys):
+    terms, calls = SquareLoss.terms, []
+
+    def interrupted(self, outputs, batch):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return terms(self, outputs, batch)
+
+    data = series(tmp_path)
+    monkeypatch.setattr(SquareLoss, "terms", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        command("--data", data, "--output", "found", *SMALL)
+    assert caught.value.code == 130
+    assert "interrupted: found was not written" in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--data", "nowhere.png"], "nowhere.png: no such file"),
+        (["--data", "what.foo"], "what.foo: cannot tell what a .foo holds"),
+        (["--data", "sample:none"], "sample:none: no such built-in sample"),
+        (["--data", "a.npy", "--output", "a.npy"], "a.npy: is a file; --output names a folder"),
+        (["--data", "a.npy", "--output", "a.npy/found"], "a.npy: is a file; --output names a folder"),
+        (["--data", "a.npy", "--init", "siren", "--noise.s0", "3", "--noise.s1", "0"], "init siren has no noise"),
+        (["--data", "a.npy", "--init", "siren", "siren"], "init siren siren must name"),
+        (["--data", "a.npy", "--noise.s0", "3"], "noise.s0 and noise.s1 go together"),
+        (["--data", "sample:cog", "--noise.schedule", "paper"], "noise.schedule paper has no rule for shapes"),
+        (["--data", "a.npy", "--max-side", "9"], "max_side=9 is for winner-image; a.npy is for winner-audio"),
+        (["--data", "a.npy", "--max-samples", "9"], "a.npy: 9 samples along the last axis are too few"),
+        (["--data", "a.npy", "--steps", "-1"], "steps=-1 and seed=42 must not be negative"),
+        (["--data", "a.npy", "--samples", "3"], "samples=3 must lie between 256 and 131072"),
+        (["--data", "a.npy", "--kernel-points", "9999"], "kernel_points=9999 must lie between 16 and 4096"),
+        (["--data", "a.npy", "--num-layers", "1"], "num_layers=1 must be at least 2"),
+        (["--data", "a.npy", "--batch-size", "0"], "batch_size=0 must be at least 1"),
+        (["--data", "a.npy", "--learning-rate", "1e30"], "the fit of siren has diverged"),
+    ],
+)
+def test_what_wont_do_is_one_line(arguments, words, command, tmp_path, capsys):
+    series(tmp_path)
+    with pytest.raises(SystemExit, match=re.escape(f"error: {words}")) as caught:
+        command(*SMALL, "--output", "found", *arguments)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
