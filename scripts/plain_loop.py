@@ -1,7 +1,7 @@
 """The published procedure (arXiv 2509.09719) in plain torch, with nothing of this package: a check of reproduce.py.
 
-   python scripts/plain_loop.py relay.wav --size 20000 --steps 1000
-   python scripts/plain_loop.py camera.png --size 128 --steps 500
+   python scripts/plain_loop.py relay.wav --size 20000 --steps 500
+   python scripts/plain_loop.py camera.png --size 128 --steps 200
 
 Prints the best PSNR of each seed, its peak 1 on [-1, 1], and their mean. The same by reproduce.py:
 configs/published_audio.yaml and published_image.yaml.

@@ -1,4 +1,4 @@
-"""siren-pytorch's network beside our Siren: as they are made, and with WINNER's initialisation for the same sound.
+"""siren-pytorch's network beside our Siren: as they are made, and with WINNER's initialisation by the published rule.
 
 Full-batch steps of Adam; prints a Markdown table of the mean PSNR (of a peak-to-peak value of 2) over the seeds.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from siren_pytorch import SirenNet
 from torch import Tensor, nn
 
-from winner_nerfstudio import Siren, winner_init_
+from winner_nerfstudio import NoiseSchedule, Siren, winner_init_
 from winner_nerfstudio.signals.audio import Excerpt, load_audio
 from winner_nerfstudio.signals.errors import SignalError
 
@@ -88,7 +88,7 @@ def main() -> None:
                 torch.manual_seed(seed)
                 network = make()
                 if options is not None:
-                    winner_init_(network, target=values, seed=seed, **options)
+                    winner_init_(network, target=values, schedule=NoiseSchedule.reference(), seed=seed, **options)
                 results.append(fit(network, values, arguments.steps, arguments.learning_rate))
                 print(f"{name}, {start}, seed {seed}: {results[-1]:.2f} dB", flush=True)
             spread = f" ± {stdev(results):.1g}" if len(results) > 1 else ""

@@ -136,7 +136,10 @@ def test_its_own_result_is_replaced_and_nobody_else_s(command, undrawn, tmp_path
         assert (tmp_path / "other" / name).read_text() == content
 
 
-@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+MEMORY = "[enforce fail at alloc_cpu.cpp:128] data. DefaultCPUAllocator: can't allocate memory: you tried ..."
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt(), RuntimeError(MEMORY)])
 def test_what_fails_leaves_nothing_behind(error, command, undrawn, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise error
@@ -148,6 +151,8 @@ def test_what_fails_leaves_nothing_behind(error, command, undrawn, tmp_path, mon
     assert not list((tmp_path / "found").iterdir())
     if isinstance(error, OSError):
         assert caught.value.code == "error: no space left"
+    elif isinstance(error, RuntimeError):
+        assert str(caught.value.code).startswith("error: not enough memory; use fewer --samples and --kernel-points")
     else:
         assert caught.value.code == 130
         assert capsys.readouterr().err == "interrupted: found was not written\n"

@@ -183,7 +183,7 @@ def test_a_matched_network_begins_with_the_frequency_of_each_axis():
     assert [axis.centroid for axis in axes_of(target)] == pytest.approx([0.25, 0.6], abs=0.04)
     assert [axis.samples for axis in axes_of(target)] == [200, 120]
     for axis, wanted in enumerate((math.pi * 199 / 2 * 0.25, math.pi * 119 / 2 * 0.6)):
-        assert mean_start(NoiseSchedule.matched(), target, axis, 4, 256) == pytest.approx(wanted, rel=0.12)
+        assert mean_start(NoiseSchedule.matched(0.5), target, axis, 4, 256) == pytest.approx(wanted, rel=0.12)
 
 
 def test_axes_know_nothing_of_brightness_or_of_what_is_plain():
@@ -203,7 +203,7 @@ def test_what_siren_is_fine_enough_for_gets_no_noise(target):
 def test_what_the_second_layer_alone_can_reach_gets_no_noise_on_the_first():
     own, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
     assert own * growth(4, 1.0) < wanted < own * growth(4, 4.0)
-    s0, s1, axes = NoiseSchedule.matched()(0.25, samples=48, dim=2)
+    s0, s1, axes = NoiseSchedule.matched(0.5)(0.25, samples=48, dim=2)
     assert (s0, axes) == (0, ())
     assert own * growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
 
@@ -218,6 +218,20 @@ def test_a_matched_network_has_sirens_weights_and_no_hidden_biases():
     assert same == {"0.bias", "4.weight", "6.weight", "6.bias"}
     assert not network["2.bias"].any()
     assert not network["4.bias"].any()
+
+
+@pytest.mark.parametrize("hidden_biases", [1.0, 0.0])
+def test_biases_take_from_the_last_sines_what_varies(hidden_biases):
+    """The variances of docs/noise-rule.md, by its recursion: v' = 1 - exp(-v) with biases, 1 - exp(-2 v) without."""
+    decay, argument = (1 if hidden_biases else 2), 4.0
+    for _ in range(3):
+        expected = (1 - math.exp(-decay * argument)) / 2
+        argument = 2 * expected
+    network = Siren(1, 1, 256, 4)
+    winner_init_(network, s0=300, s1=math.sqrt(2 * 3 / 256), hidden_biases=hidden_biases, seed=0)
+    sines = torch.nn.Sequential(*list(network)[:-1])(torch.linspace(-1, 1, 4096)[:, None]).detach()
+    assert float(sines.var(0).mean()) == pytest.approx(expected, abs=0.03)
+    assert (expected > 0.4) == (not hidden_biases)
 
 
 def test_noise_on_a_faster_first_sine_counts_for_what_it_is():

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from .method import checked, lines_along
 
-EXACTNESS = 0.5
-"""Of `NoiseSchedule.matched` if nothing else is said: the network begins with the target's own mean frequency."""
+EXACTNESS = 0.4
+"""Of `NoiseSchedule.matched` if nothing else is said: a network begins a little below the target's mean frequency, 0.5.
+Measured: docs/noise-rule.md."""
 SECOND_VARIANCE = 4.0
-"""Variance of the second sines' arguments, radians squared, SIREN's own 1 included, in `NoiseSchedule.matched`. The one
-constant there that is measured: docs/noise-rule.md."""
+"""Variance of the second sines' arguments, radians squared, SIREN's own 1 included, where there is room for noise;
+measured, likewise."""
 
 
 class Axis(NamedTuple):
