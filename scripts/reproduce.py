@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 from experiments import plots
-from experiments.config import Experiment, chosen, read, slug
+from experiments.config import Experiment, chosen, read, slug, with_baseline
 from experiments.fronts import front_table, fronts_of
 from experiments.progress import Outlook, bar, spoken
 from experiments.runs import Run, perform, plan
@@ -46,6 +46,8 @@ class Arguments:
     """Folder for tables and plots; "results" beside the runs if left out, with what --only and --seeds say."""
     small: bool = False
     """The file's small variant, for a few minutes on two cores."""
+    baseline: str | None = None
+    """The variant whose last figure the others are to reach; the file's if left out."""
     tell: bool = False
     """Run nothing: write tables and plots of the runs that are there, of whatever device."""
 
@@ -106,7 +108,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     console = Console()
     try:
-        experiment = read(arguments.config, arguments.small)
+        experiment = with_baseline(read(arguments.config, arguments.small), arguments.baseline)
         signals, variants = chosen(experiment, arguments.only)
         seeds = experiment.seeds if arguments.seeds is None else arguments.seeds
         if seeds < 1:

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from scripts.experiments import fronts, plots, progress, runs, tables
-from scripts.experiments.config import Experiment, Target, Variant, chosen, fit_of, read
+from scripts.experiments.config import Experiment, Target, Variant, chosen, fit_of, read, with_baseline
 from scripts.experiments.typed import ConfigError
 from winner_nerfstudio.fitting.options import NetworkOptions
 from winner_nerfstudio.fitting.recipes import RECIPES
@@ -187,6 +187,14 @@ def test_names_choose_signals_and_variants(tmp_path):
     assert [list(each) for each in chosen(experiment, ("half", "tone"))] == [["tone"], ["half"]]
     with pytest.raises(ConfigError, match=r"tow is neither a signal nor a variant; is two meant\?"):
         chosen(experiment, ("tow",))
+
+
+def test_another_baseline_may_be_named(tmp_path):
+    experiment = read(written(tmp_path))
+    assert with_baseline(experiment, None) == experiment
+    assert tables.reach(with_baseline(experiment, "half")) == "steps to half's final"
+    with pytest.raises(ConfigError, match=r"baseline: WINER is no variant; is WINNER meant\?"):
+        with_baseline(experiment, "WINER")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -248,6 +248,15 @@ def chosen(experiment: Experiment, names: tuple[str, ...]) -> tuple[dict[str, Ta
     signals = {name: target for name, target in experiment.signals.items() if name in names}
     variants = {name: variant for name, variant in experiment.variants.items() if name in names}
     return signals or experiment.signals, variants or experiment.variants
+
+
+def with_baseline(experiment: Experiment, name: str | None) -> Experiment:
+    """The experiment with another baseline, if one is named.
+
+    Raises:
+        ConfigError: it is no variant.
+    """
+    return experiment if name is None else _checked(replace(experiment, baseline=name))
 
 
 def slug(name: str) -> str:
