@@ -202,7 +202,8 @@ def test_an_open_surface_is_fitted_and_written_as_a_shell(tmp_path):
         "pipeline__model__num_layers": 3,
         "pipeline__model__eval_resolution": 96,
     }
-    config = fit("winner-sdf", tmp_path / "waves.obj", tmp_path, 400, **small)
+    # A network as narrow as this one needs so many steps until nothing is left at the cube's walls.
+    config = fit("winner-sdf", tmp_path / "waves.obj", tmp_path, 1200, **small)
     figures = figures_of(config)
     assert figures["chamfer_l1"] < 0.004
     assert figures["f_score_1%"] > 0.97

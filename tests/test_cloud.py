@@ -400,7 +400,7 @@ def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
         "winner-sdf",
         tmp_path / "torus.xyz",
         tmp_path,
-        150,
+        250,
         pipeline__datamanager__batch_size=1024,
         pipeline__datamanager__dataparser__reference=tmp_path / "torus.obj",
         **{f"pipeline__model__{name}": value for name, value in options.items()},
