@@ -53,9 +53,14 @@ def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int
             network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
         )
     rule = noise.rule()
+    # A signal keeps its own centroid once it is computed; only a flat rule's is another.
+    if rule.flat and isinstance(signal, Grid):
+        centroid = rule.centroid_of(signal.values, dim=signal.dim)
+    else:
+        centroid = signal.centroid
     return winner_init_(
         network,
-        centroid=rule.centroid_of(signal.values, dim=signal.dim) if isinstance(signal, Grid) else signal.centroid,
+        centroid=centroid,
         schedule=rule,
         dim=signal.dim,
         channels=signal.channels,
