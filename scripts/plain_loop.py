@@ -75,16 +75,20 @@ def fit(coords: Tensor, values: Tensor, steps: int, seed: int) -> float:
             layer.linear.weight += torch.randn_like(layer.linear.weight) * scale / OMEGA
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 20, gamma)
+
+    def error() -> Tensor:
+        return (network(coords) - values).square().mean()
+
     least = math.inf
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = (network(coords) - values).square().mean()
+        loss = error()
         least = min(least, loss.item())
         loss.backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        least = min(least, (network(coords) - values).square().mean().item())
+        least = min(least, error().item())
     return -10 * math.log10(least)
 
 
