@@ -39,7 +39,7 @@ class Arguments:
 def measure(config: Path, resolution: int) -> dict[str, float]:
     """One extraction, and what the dense grid would take."""
     from winner_nerfstudio.fields.checkpoint import load_run
-    from winner_nerfstudio.fields.surface import extract_surface, pull_onto_level
+    from winner_nerfstudio.surfaces.extraction import extract_surface, pull_onto_level
 
     field = load_run(config)
     evaluated = 0
@@ -89,7 +89,7 @@ def compare(config: Path, resolution: int) -> str:
     from scipy.spatial import cKDTree
 
     from winner_nerfstudio.fields.checkpoint import load_run
-    from winner_nerfstudio.fields.surface import CLEARANCE, extract_surface
+    from winner_nerfstudio.surfaces.extraction import CLEARANCE, extract_surface
 
     field = load_run(config)
     sparse = extract_surface(field.evaluate, resolution)

@@ -21,9 +21,9 @@ from experiments.runs import Run, perform, plan
 from experiments.tables import as_csv, as_markdown, collected, table, write
 from rich.console import Console
 
-from winner_nerfstudio.fitting.prepare import checked_run
 from winner_nerfstudio.signals.errors import is_out_of_memory
 from winner_nerfstudio.signals.grid import Grid
+from winner_nerfstudio.training.prepare import checked_run
 
 
 @dataclass

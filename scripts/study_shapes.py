@@ -22,9 +22,9 @@ import tyro
 from torch import Tensor
 
 from winner_nerfstudio.fields import Field
-from winner_nerfstudio.fields.surface import EmptySurfaceError, extract_surface, pull_onto_level
 from winner_nerfstudio.metrics.shape import surface_figures, volume_figures
 from winner_nerfstudio.signals.shape import Mix, Shape, load_shape
+from winner_nerfstudio.surfaces.extraction import EmptySurfaceError, extract_surface, pull_onto_level
 from winner_nerfstudio.winner import siren_init_, winner_init_
 
 SHAPES = ("stanford-bunny.obj", "spot.obj", "fandisk.obj", "sample:gyroid-ball", "sample:cog", "sample:knot")

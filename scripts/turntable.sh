@@ -16,7 +16,7 @@ export PATH="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-python -W ignore -m winner_nerfstudio.nerf.turntable --load-config "$config" --output "$folder/orbit.json" \
+python -W ignore -m winner_nerfstudio.nerfstudio.viewer.turntable --load-config "$config" --output "$folder/orbit.json" \
     --seconds "${SECONDS_LONG:-5}" --frames "${FRAMES:-120}" --size "${SIZE:-512}"
 ns-render camera-path --load-config "$config" --camera-path-filename "$folder/orbit.json" \
     --output-path "$folder/turntable.mp4"

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 
-from winner_nerfstudio.nerf.datamanager import ResidentDataManagerConfig, subcommand
-from winner_nerfstudio.nerf.dataparsers import SignalDataParser
-from winner_nerfstudio.nerf.grid import GridModel, GridModelConfig
-from winner_nerfstudio.nerf.methods import method
+from winner_nerfstudio.nerfstudio.config.datamanager import ResidentDataManagerConfig, subcommand
+from winner_nerfstudio.nerfstudio.config.dataparsers import SignalDataParser
+from winner_nerfstudio.nerfstudio.config.methods import method
+from winner_nerfstudio.nerfstudio.models.grid import GridModel, GridModelConfig
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.grid import Grid, Units
 from winner_nerfstudio.signals.lattice import Lattice

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from winner_nerfstudio.cli import analyze
-from winner_nerfstudio.fitting.loss import SquareLoss
+from winner_nerfstudio.training.loss import SquareLoss
 
 from .meshes import sphere
 

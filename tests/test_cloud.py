@@ -6,13 +6,13 @@ import torch
 import trimesh
 from nerfstudio.data.scene_box import SceneBox
 
-from winner_nerfstudio.fitting.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.metrics.shape import surface_figures
-from winner_nerfstudio.nerf.dataparsers import look_at_origin, orbit
-from winner_nerfstudio.nerf.sdf import SDFModelConfig
+from winner_nerfstudio.nerfstudio.config.dataparsers import look_at_origin, orbit
+from winner_nerfstudio.nerfstudio.models.sdf import SDFModelConfig
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.shape import Shape
+from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 
 from .clouds import ball, torus, torus_distance, write_ply
 from .conftest import figures_of, fit

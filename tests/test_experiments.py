@@ -18,9 +18,9 @@ import yaml
 from scripts.experiments import fronts, plots, progress, runs, tables
 from scripts.experiments.config import Experiment, Target, Variant, chosen, fit_of, read, with_baseline
 from scripts.experiments.typed import ConfigError
-from winner_nerfstudio.fitting.options import NetworkOptions
-from winner_nerfstudio.fitting.recipes import RECIPES
-from winner_nerfstudio.fitting.schedule import Decay
+from winner_nerfstudio.training.decay import Decay
+from winner_nerfstudio.training.options import NetworkOptions
+from winner_nerfstudio.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

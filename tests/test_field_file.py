@@ -15,7 +15,7 @@ from torch import nn
 
 from winner_nerfstudio import FittedField, fit, load_field
 from winner_nerfstudio.fields import Field
-from winner_nerfstudio.fields.portable import FieldFileError
+from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.networks import NETWORKS
 from winner_nerfstudio.signals.normalization import Normalization
 

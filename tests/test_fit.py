@@ -170,7 +170,7 @@ def test_a_fit_that_diverges_says_so():
 
 
 def test_an_interrupted_fit_is_what_it_was_then(monkeypatch):
-    from winner_nerfstudio.fitting.loss import SquareLoss
+    from winner_nerfstudio.training.loss import SquareLoss
 
     terms, calls = SquareLoss.terms, []
 

@@ -9,12 +9,12 @@ import torch
 from matplotlib.backends import backend_agg
 from nerfstudio.data.scene_box import SceneBox
 
-from winner_nerfstudio.nerf import audio
-from winner_nerfstudio.nerf.audio import AudioModelConfig
-from winner_nerfstudio.nerf.dataparsers import FIELD_OF_VIEW, FRONT, look_at_origin
-from winner_nerfstudio.nerf.grid import error_colors
-from winner_nerfstudio.nerf.image import ImageModelConfig
-from winner_nerfstudio.nerf.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
+from winner_nerfstudio.nerfstudio.models import audio
+from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, FRONT, look_at_origin
+from winner_nerfstudio.nerfstudio.models.audio import AudioModelConfig
+from winner_nerfstudio.nerfstudio.models.grid import error_colors
+from winner_nerfstudio.nerfstudio.models.image import ImageModelConfig
+from winner_nerfstudio.nerfstudio.viewer.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
 from winner_nerfstudio.signals.audio import Excerpt, load_audio
 from winner_nerfstudio.signals.image import load_image
 

@@ -6,7 +6,7 @@ import trimesh
 from PIL import Image
 
 from winner_nerfstudio.cli.inspect import Inspect, method_of
-from winner_nerfstudio.nerf.methods import winner_image
+from winner_nerfstudio.nerfstudio.config.methods import winner_image
 
 from .conftest import run
 from .meshes import sphere, sphere_with_holes

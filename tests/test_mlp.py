@@ -7,7 +7,7 @@ from nerfstudio.field_components.mlp import MLP
 from torch import nn
 
 from winner_nerfstudio import Siren, winner_init_
-from winner_nerfstudio.nerf.mlp import WinnerMLP
+from winner_nerfstudio.nerfstudio.photos.mlp import WinnerMLP
 from winner_nerfstudio.networks import Sine
 
 

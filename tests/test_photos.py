@@ -12,7 +12,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
-from winner_nerfstudio.nerf.photos import distances
+from winner_nerfstudio.nerfstudio.photos.method import distances
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
 from .conftest import make_config
@@ -199,7 +199,7 @@ def test_siren_and_scales_by_hand(prepared):
 
 
 def test_a_scene_box_of_another_size_is_the_unit():
-    from winner_nerfstudio.nerf.radiance_field import WinnerNeRFField
+    from winner_nerfstudio.nerfstudio.photos.radiance_field import WinnerNeRFField
 
     assert WinnerNeRFField(3 * BOX, 8).unit == 3.0
     assert SceneBox(3 * BOX).aabb.max() == 3.0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from winner_nerfstudio.fitting.sampling import Drawn, Resident
 from winner_nerfstudio.signals.grid import Experiment
+from winner_nerfstudio.training.sampling import Drawn, Resident
 
 from .test_grid import make_grid
 

@@ -10,7 +10,7 @@ from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.models.neus import NeuSModelConfig
 from torch import nn
 
-from winner_nerfstudio.nerf.sdf_field import WinnerSDFFieldConfig
+from winner_nerfstudio.nerfstudio.photos.sdf_field import WinnerSDFFieldConfig
 
 BOX = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 

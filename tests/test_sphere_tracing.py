@@ -7,9 +7,9 @@ import pytest
 import torch
 import trimesh
 
-from winner_nerfstudio.fields.distance_grid import DistanceGrid
-from winner_nerfstudio.fields.sphere_tracing import box_interval, sphere_trace
-from winner_nerfstudio.fields.surface import extract_surface
+from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
+from winner_nerfstudio.surfaces.extraction import extract_surface
+from winner_nerfstudio.surfaces.sphere_tracing import box_interval, sphere_trace
 
 from .test_surface import ball
 

@@ -5,7 +5,7 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from winner_nerfstudio.fields.surface import CLEARANCE, EmptySurfaceError, extract_surface
+from winner_nerfstudio.surfaces.extraction import CLEARANCE, EmptySurfaceError, extract_surface
 
 
 def ball(radius, slope=1.0, center=(0.0, 0.0, 0.0)):

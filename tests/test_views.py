@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from scripts.render_views import FIELD_OF_VIEW, Arguments, look_at_middle, main, render
-from winner_nerfstudio.nerf.methods import winner_nerf, winner_neus
+from winner_nerfstudio.nerfstudio.config.methods import winner_nerf, winner_neus
 from winner_nerfstudio.signals.shape import load_shape
 
 from .conftest import config_of, make_config, run, weights_of

@@ -12,14 +12,14 @@ from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.export.mesh import export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.checkpoint import load_run
-from winner_nerfstudio.fields.distance_grid import DistanceGrid
-from winner_nerfstudio.fields.level_set import VolumeSolid
-from winner_nerfstudio.fields.surface import EmptySurfaceError
-from winner_nerfstudio.nerf.dataparsers import look_at_origin, orbit
-from winner_nerfstudio.nerf.shading import diverging
+from winner_nerfstudio.nerfstudio.config.dataparsers import look_at_origin, orbit
+from winner_nerfstudio.nerfstudio.viewer.shading import diverging
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.grid import Experiment
 from winner_nerfstudio.signals.volume import load_volume
+from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
+from winner_nerfstudio.surfaces.extraction import EmptySurfaceError
+from winner_nerfstudio.surfaces.level_set import VolumeSolid
 
 from .conftest import config_of, figures_of, make_config, run
 

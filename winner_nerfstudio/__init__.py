@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .fields.file import load_field
 from .fields.fitted import FittedField
-from .fields.portable import load_field
 from .networks import Siren
 from .version import __version__
 from .winner import Initialization, NoiseSchedule, siren_init_, spectral_centroid, winner_init_
 
 if TYPE_CHECKING:
-    from .fitting.fit import fit
+    from .training.fit import fit
 
 __all__ = [
     "FittedField",
@@ -31,7 +31,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name == "fit":  # brings libraries that nothing else here needs
-        from .fitting.fit import fit
+        from .training.fit import fit
 
         return fit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

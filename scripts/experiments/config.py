@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import yaml
 
-from winner_nerfstudio.fitting.prepare import options_of, sorted_options
-from winner_nerfstudio.fitting.recipes import RECIPES
-from winner_nerfstudio.fitting.schedule import Decay
 from winner_nerfstudio.signals.load import loading_options
+from winner_nerfstudio.training.decay import Decay
+from winner_nerfstudio.training.prepare import options_of, sorted_options
+from winner_nerfstudio.training.recipes import RECIPES
 
 from .typed import ConfigError, nearest, typed
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from winner_nerfstudio.files import replacing
-from winner_nerfstudio.fitting.figures import figures_of, truth_of
-from winner_nerfstudio.fitting.options import NetworkOptions, NoiseConfig
-from winner_nerfstudio.fitting.prepare import Options, load, sorted_options
-from winner_nerfstudio.fitting.recipes import loss_of
-from winner_nerfstudio.fitting.start import build_field, initialize_, told
-from winner_nerfstudio.fitting.training import Training
 from winner_nerfstudio.metrics import grid, shape
+from winner_nerfstudio.metrics.measure import figures_of, truth_of
 from winner_nerfstudio.signals.grid import Grid
 from winner_nerfstudio.signals.signal import Signal
+from winner_nerfstudio.training.initialize import build_field, initialize_, told
+from winner_nerfstudio.training.loop import Training
+from winner_nerfstudio.training.options import NetworkOptions, NoiseConfig
+from winner_nerfstudio.training.prepare import Options, load, sorted_options
+from winner_nerfstudio.training.recipes import loss_of
 from winner_nerfstudio.version import __version__
 
 from .config import Experiment, Fit, Target, Variant, fit_of, slug

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from ..fields import Field
-from ..fitting.fit import fit
-from ..fitting.options import NoiseConfig
-from ..fitting.prepare import sorted_options
-from ..fitting.recipes import RECIPES
-from ..fitting.start import build_field, initialize_, told
 from ..metrics.grid import psnr, root_mean_square
 from ..signals.errors import refuse
 from ..signals.grid import Grid
+from ..training.fit import fit
+from ..training.initialize import build_field, initialize_, told
+from ..training.options import NoiseConfig
+from ..training.prepare import sorted_options
+from ..training.recipes import RECIPES
 from .lines import Lines, liveliest_piece, spread_lines
 from .ntk import eigenbasis, tangent_kernel
 from .spectra import OVERSAMPLING, Spectrum, bands, layer_spectra, spectrum_of

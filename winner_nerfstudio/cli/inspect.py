@@ -13,7 +13,7 @@ import tyro
 from ..signals.load import kind_of
 
 if TYPE_CHECKING:
-    from ..nerf.pipeline import SignalPipeline
+    from ..nerfstudio.run.pipeline import SignalPipeline
 
 Method = Literal["winner-sdf", "winner-image", "winner-audio", "winner-volume"]
 
@@ -40,8 +40,8 @@ class Inspect:
         """
         import torch
 
-        from ..nerf import methods
-        from ..nerf.quiet import quiet_libraries
+        from ..nerfstudio.config import methods
+        from ..nerfstudio.quiet import quiet_libraries
 
         method = self.method or method_of(self.file)
         config = deepcopy(getattr(methods, method.replace("-", "_")).config)

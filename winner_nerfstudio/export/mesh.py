@@ -14,11 +14,11 @@ from numpy import ndarray
 
 from ..colors import diverging
 from ..fields import Field
-from ..fields.level_set import solid_of
-from ..fields.surface import Solid, extract_surface, pull_onto_level
 from ..files import replacing
 from ..signals.normalization import Normalization
 from ..signals.shape import Shape
+from ..surfaces.extraction import Solid, extract_surface, pull_onto_level
+from ..surfaces.level_set import solid_of
 from .errors import ExportError, require_kind
 
 SUFFIXES = (".ply", ".obj", ".stl", ".glb")

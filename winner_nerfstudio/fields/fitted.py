@@ -124,8 +124,8 @@ class FittedField(nn.Module):
         self._require("surface", "sdf", "volume")
         import trimesh
 
-        from .level_set import solid_of
-        from .surface import extract_surface, pull_onto_level
+        from ..surfaces.extraction import extract_surface, pull_onto_level
+        from ..surfaces.level_set import solid_of
 
         solid, unit_level = solid_of(self.field, resolution, level)
         mesh = extract_surface(solid.evaluate, resolution, unit_level)
@@ -183,7 +183,7 @@ class FittedField(nn.Module):
             OSError: the file cannot be written.
             ImportError: safetensors is missing.
         """
-        from .portable import save_field
+        from .file import save_field
 
         save_field(self, Path(path))
 

@@ -1,0 +1,121 @@
+"""The methods that ``ns-train`` offers.
+
+Imported for every method of nerfstudio's, so it imports no heavy library; what it imports must not fail.
+"""
+
+from typing import Any
+
+from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from nerfstudio.plugins.types import MethodSpecification
+
+from ...training.recipes import ADAM_EPSILON, RECIPES, Recipe
+from ..models.audio import AudioDataManagerConfig, AudioModelConfig
+from ..models.base import SignalModelConfig
+from ..models.image import ImageDataManagerConfig, ImageModelConfig
+from ..models.sdf import SDFModelConfig, ShapeDataManagerConfig
+from ..models.volume import VolumeDataManagerConfig, VolumeModelConfig
+from ..photos.method import PhotoInit, PhotoPipelineConfig, PhotoTrainerConfig
+from ..photos.neus import WinnerNeuSModelConfig
+from ..photos.radiance import WinnerNeRFModelConfig
+from ..run.pipeline import SignalPipelineConfig
+from ..run.trainer import SignalTrainerConfig
+from .datamanager import SignalDataManagerConfig
+from .schedulers import CosineDecayConfig
+
+
+def adam(learning_rate: float) -> dict[str, dict[str, Any]]:
+    """Adam for the one group of parameters that our methods have, its rate falling as half a cosine."""
+    optimizer = AdamOptimizerConfig(lr=learning_rate, eps=ADAM_EPSILON)
+    return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
+
+
+def method(name: str, data: SignalDataManagerConfig, model: SignalModelConfig, description: str) -> MethodSpecification:
+    """What ``ns-train NAME`` does: the same for all kinds of signals but for what is given here and in `RECIPES`."""
+    recipe = RECIPES.get(name.removeprefix("winner-"), Recipe())
+    return MethodSpecification(
+        config=SignalTrainerConfig(
+            method_name=name,
+            max_num_iterations=recipe.steps,
+            steps_per_save=recipe.steps // 5,
+            steps_per_eval_batch=100,
+            steps_per_eval_image=500,
+            pipeline=SignalPipelineConfig(datamanager=data, model=model),
+            optimizers=adam(recipe.learning_rate),
+            logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
+            viewer=ViewerConfig(websocket_host="127.0.0.1"),
+            vis="tensorboard",
+        ),
+        description=description,
+    )
+
+
+winner_sdf = method(
+    "winner-sdf",
+    ShapeDataManagerConfig(),
+    SDFModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a shape's signed distance.",
+)
+winner_image = method(
+    "winner-image",
+    ImageDataManagerConfig(),
+    ImageModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a picture.",
+)
+winner_audio = method(
+    "winner-audio",
+    AudioDataManagerConfig(),
+    AudioModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a sound.",
+)
+winner_volume = method(
+    "winner-volume",
+    VolumeDataManagerConfig(),
+    VolumeModelConfig(),
+    "Fit a sine network with WINNER's initialisation to a volume: an occupancy, a density, a distance.",
+)
+
+
+def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> MethodSpecification:
+    """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
+    return MethodSpecification(
+        config=PhotoTrainerConfig(
+            method_name=name,
+            max_num_iterations=3000,
+            steps_per_save=600,
+            steps_per_eval_batch=100,
+            steps_per_eval_image=1000,
+            steps_per_eval_all_images=3000,
+            pipeline=PhotoPipelineConfig(
+                datamanager=VanillaDataManagerConfig(
+                    dataparser=NerfstudioDataParserConfig(),
+                    train_num_rays_per_batch=rays,
+                    eval_num_rays_per_batch=rays,
+                ),
+                model=model,  # type: ignore[arg-type]
+            ),
+            optimizers=adam(5e-4),
+            logging=LoggingConfig(
+                steps_per_log=100, profiler="none", local_writer=LocalWriterConfig(enable=True, max_log_size=0)
+            ),
+            viewer=ViewerConfig(websocket_host="127.0.0.1"),
+            vis="tensorboard",
+        ),
+        description=description,
+    )
+
+
+winner_neus = photo_method(
+    "winner-neus",
+    WinnerNeuSModelConfig(),
+    512,
+    "Fit the surface of an object to photographs: NeuS with sine networks and WINNER's initialisation.",
+)
+winner_nerf = photo_method(
+    "winner-nerf",
+    WinnerNeRFModelConfig(),
+    1024,
+    "Fit a radiance field to photographs: a small NeRF with a sine network and WINNER's initialisation.",
+)

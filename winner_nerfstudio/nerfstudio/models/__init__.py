@@ -1,0 +1,1 @@
+"""One nerfstudio model for each kind of signal."""

@@ -1,0 +1,186 @@
+"""What the models of all kinds of signals share: field, initialisation, bookkeeping."""
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+import tyro
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.models.base_model import Model, ModelConfig
+from torch import Tensor
+from torch.nn import Parameter
+
+from ...signals.signal import Signal
+from ...training.initialize import build_field, initialize_, told
+from ...training.loss import Loss, SquareLoss
+from ...training.options import NetworkOptions
+from ..viewer.screen import Screen, upwards
+
+
+@dataclass
+class SignalModelConfig(NetworkOptions, ModelConfig):
+    """A network and its initialisation."""
+
+    flag: ClassVar[str] = "--pipeline.model."
+
+    _target: type = field(default_factory=lambda: SignalModel)
+    eval_num_rays_per_chunk: int = 1 << 15
+    """Rays per chunk when a picture is rendered."""
+    enable_collider: tyro.conf.Suppress[bool] = False
+    collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
+    loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
+    prompt: tyro.conf.Suppress[str | None] = None
+
+
+class Outputs(MutableMapping[str, Tensor]):
+    """What is seen along rays, by name; each is computed when it is first asked for, for most are never looked at.
+
+    Args:
+        makers: what computes each output, by name.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers, self._made = dict(makers), dict[str, Tensor]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._made:
+            with torch.no_grad():
+                self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __setitem__(self, name: str, output: Tensor) -> None:
+        self._makers[name], self._made[name] = (lambda: output), output
+
+    def __delitem__(self, name: str) -> None:
+        del self._makers[name]
+        self._made.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers  # the mixin's own would compute it
+
+
+class SignalModel(Model):
+    """A field that is fitted to samples of a signal.
+
+    A kind of signal sets `exports` and `loss`, and overrides `render`, `evaluate` and `pictures`.
+
+    Args:
+        config: the network and its initialisation.
+        metadata: ``signal``; ``initialize``: whether to initialise for it or to await a checkpoint; ``cameras``: the
+            first of them takes the pictures.
+    """
+
+    config: SignalModelConfig
+    exports: str
+    """The command of ``winner-export`` that takes the result away."""
+    loss: Loss = SquareLoss()
+    """What drives the fit."""
+    sides = 1
+    """From how many sides it is worth a look."""
+    up: Float[Tensor, " 3"]
+
+    def populate_modules(self) -> None:
+        """Build the field and initialise it for the target."""
+        super().populate_modules()
+        signal: Signal = self.kwargs["metadata"]["signal"]
+        self.signal, self.screen = signal, Screen()
+        self.register_buffer("up", upwards(self.kwargs["metadata"]["cameras"]), persistent=False)
+        self.last_loss: Tensor | float = float("nan")
+        self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
+        seed = torch.initial_seed() % 2**62
+        self.field = build_field(signal, self.config, seed)
+        if self.kwargs["metadata"]["initialize"]:
+            try:
+                chosen = initialize_(self.field, signal, self.config, seed)
+            except ValueError as error:
+                raise SystemExit(f"error: {error}") from None
+            self.progress |= told(chosen, self.config)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures.
+
+        And the history: of each look the step, the mean loss since the one before, and the figures.
+        """
+        return dict(self.progress)
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up the bookkeeping of a checkpoint."""
+        self.progress = {"history": []} | state
+
+    def get_param_groups(self) -> dict[str, list[Parameter]]:
+        """One group, ``fields``."""
+        return {"fields": list(self.field.network.parameters())}
+
+    def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
+        """``values`` [n, c] at coordinates [n, d] in training, or what is seen along a flat bundle of rays."""
+        if isinstance(ray_bundle, Tensor):
+            return self.loss.outputs(self.field, ray_bundle)
+        if isinstance(ray_bundle, RayBundle):
+            return self.render(ray_bundle)
+        raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
+
+    def chosen(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The samples of a batch that a step learns from."""
+        return self.loss.chosen(self.field, batch)
+
+    def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
+        """What is seen in a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
+        shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
+        outputs = self.render(camera_ray_bundle.flatten().to(self.device))
+
+        def frame(name: str) -> Tensor:
+            return self.annotate(name, outputs[name].reshape(*shape, -1)).to(device)
+
+        picture = Outputs({name: partial(frame, name) for name in outputs})
+        for name in self.screen.names() & set(picture):
+            picture[name]
+        return picture
+
+    def get_loss_dict(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of the loss; their sum is kept for the progress display, on the device."""
+        terms = self.loss.terms(outputs, batch)
+        if self.training:
+            self.last_loss = sum(term.detach() for term in terms.values())
+        return terms
+
+    def get_image_metrics_and_images(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """No figures, and the rendered colours [h, w, 3] in [0, 1]."""
+        return {}, {"fit": outputs["rgb"]}
+
+    def render(self, rays: RayBundle) -> Outputs:
+        """What is seen along a flat bundle of rays; must hold ``rgb`` [n, 3], ``depth`` and ``accumulation`` [n, 1]."""
+        raise NotImplementedError
+
+    def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
+        """A picture of an output with its legend, if it has one."""
+        return picture
+
+    def evaluate(self, signal: Signal) -> dict[str, float]:
+        """Figures of the fit against the target."""
+        raise NotImplementedError
+
+    def quick_points(self) -> int:
+        """How many points `quick_evaluate` looks at."""
+        return 0
+
+    def quick_evaluate(self) -> dict[str, float]:
+        """Figures that can be had in passing, the greater the better; the run keeps the best of each. None here."""
+        return {}
+
+    def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
+        """Pictures of target and fit that compare at a glance, [h, w, 3] in [0, 1], all of one size."""
+        raise NotImplementedError

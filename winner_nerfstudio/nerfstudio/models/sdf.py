@@ -1,0 +1,167 @@
+"""The model of a shape: a signed distance, looked at by sphere tracing."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.viewer.viewer_elements import ViewerSlider
+from torch import Tensor
+
+from ...metrics.measure import figures_of_shape, truth_of
+from ...surfaces.distance_grid import DistanceGrid
+from ...training.loss import DistanceLoss
+from ...training.options import DistanceOptions
+from ..config.datamanager import DrawnDataManagerConfig, subcommand
+from ..config.dataparsers import ShapeDataParserConfig
+from ..viewer.export_button import ExportMesh
+from ..viewer.shading import Seen, diverging, round_length, with_legend
+from .base import Outputs, SignalModelConfig
+from .surface import SurfaceModel, View, line
+
+if TYPE_CHECKING:
+    from ...metrics.shape import Quick
+    from ...signals.cloud import PointCloud
+    from ...signals.shape import Shape
+
+LARGEST_LEVEL = 0.1
+"""Of the iso levels that can be looked at, unit-cube lengths; what stays inside the cube all around."""
+ERROR_RANGE = 0.004
+"""Errors that take the strongest colour at first, as a part of the bounding box's diagonal."""
+ISO_LINES = 20
+"""Iso-lines, about, along that diagonal."""
+COARSE = 32
+"""Cells per axis of the target's grid, which serves only its light."""
+
+
+ShapeData = subcommand("shape-data", ShapeDataParserConfig)
+
+
+@dataclass
+class ShapeDataManagerConfig(DrawnDataManagerConfig):
+    """Points of a shape, near its surface for the most part."""
+
+    dataparser: ShapeDataParserConfig = field(default_factory=ShapeDataParserConfig)
+    short: ShapeData = field(default_factory=ShapeDataParserConfig)  # type: ignore[valid-type]
+
+
+@dataclass
+class SDFModelConfig(DistanceOptions, SignalModelConfig):
+    """A signed distance function."""
+
+    _target: type = field(default_factory=lambda: SDFModel)
+
+
+class SDFModel(SurfaceModel):
+    """Fits signed distances (negative inside) in the unit cube."""
+
+    config: SDFModelConfig
+    signal: "Shape | PointCloud"
+    exports = "mesh"
+    cut, extent = "sdf-slice", "the shape lies within 0.9"
+
+    def populate_modules(self) -> None:
+        """Besides the field, the viewer's controls; lengths on them are in the input's units."""
+        from ...signals.cloud import PointCloud
+
+        super().populate_modules()
+        self.loss = DistanceLoss(self.config, isinstance(self.signal, PointCloud))
+        scale = self.signal.normalization.scale
+        most = float(f"{LARGEST_LEVEL / scale:.2g}")
+        self.iso_level = ViewerSlider(
+            "Iso level",
+            self.signal.level / scale,
+            -most,
+            most,
+            most / 100,
+            hint="Which distance from the surface to show, in its units",
+        )
+        self.add_controls(round_length(ERROR_RANGE * self.signal.diagonal / scale))
+        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
+
+    def render(self, rays: RayBundle) -> Outputs:
+        """The fitted surface along rays by sphere tracing, the target's by ray casting, and a slice of the distance."""
+        view = View(self, rays)
+        return Outputs(view.outputs() | {"sdf-slice": lambda: view.slice(self._paint_slice)})
+
+    def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
+        """Legends, in the input's units, for the outputs that show numbers by colours."""
+        if name == "error":
+            return with_legend(picture, self.error_range.value, "distance from the target")
+        if name == "sdf-slice":
+            lines = f"distance; a line every {self.line_step:g}"
+            return with_legend(picture, self.line_step * ISO_LINES / 4, lines)
+        return picture
+
+    @property
+    def level(self) -> float:
+        """The iso level that is looked at, unit-cube lengths."""
+        return float(self.iso_level.value) * self.signal.normalization.scale
+
+    @property
+    def line_step(self) -> float:
+        """Between neighbouring iso-lines, in the input's units."""
+        return round_length(self.signal.diagonal / self.signal.normalization.scale / ISO_LINES)
+
+    def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The fitted distance at points of the unit cube, less the iso level."""
+        return self.field.evaluate(points)[:, 0] - self.level
+
+    def above_level_and_gradient(
+        self, points: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """As `above_level`, and its gradient."""
+        value, slopes = self.field.value_and_gradient(points)
+        return value - self.level, slopes
+
+    def see_target(self, rays: RayBundle) -> Seen:
+        """The input mesh by ray casting."""
+        cast = self.signal.cast_rays(rays.origins.cpu().numpy(), rays.directions.cpu().numpy())
+        depth, hit, normals = (torch.from_numpy(found).to(rays.origins.device) for found in cast)
+        return Seen(depth.to(rays.origins), hit, normals.to(rays.origins))
+
+    def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The signed distance from the input mesh, or from the shell about it."""
+        distance = self.signal.signed_distance(points.cpu().numpy()) - self.signal.level
+        return torch.from_numpy(distance).to(points)
+
+    def target_light(self) -> DistanceGrid:
+        """A coarse grid of that distance."""
+        return self._target_light
+
+    @cached_property
+    def _target_light(self) -> DistanceGrid:
+        return DistanceGrid.of(self.target_distance, self.device, COARSE)
+
+    def evaluate(self, signal: "Shape | PointCloud") -> dict[str, float]:  # type: ignore[override]
+        """Volume figures, and those of the surface extracted at `eval_resolution` where there is one.
+
+        Of points there are only the latter, unless a reference is known, which all figures are against then.
+        """
+        return figures_of_shape(self.field, self.signal, self.config.eval_resolution)
+
+    @cached_property
+    def _quick(self) -> "Quick":
+        from ...metrics.shape import quick_points
+
+        return quick_points(truth_of(self.signal))
+
+    def quick_points(self) -> int:
+        """How many points `quick_evaluate` looks at."""
+        return len(self._quick.points)
+
+    def quick_evaluate(self) -> dict[str, float]:
+        """``iou`` over a few points."""
+        from ...metrics.shape import quick_figures
+
+        return quick_figures(self.field.evaluate, self._quick)
+
+    def _paint_slice(self, points: Float[Tensor, "m 3"], pixel: Float[Tensor, " m"]) -> Float[Tensor, "m 3"]:
+        """The fitted distance by colour, black where it is the iso level."""
+        value = self.field.evaluate(points)[:, 0]
+        step = self.line_step * self.signal.normalization.scale
+        shade = diverging(value / (step * ISO_LINES / 4))
+        shade = shade * (1 - 0.35 * line(value - step * (value / step).round(), pixel, 1.0))
+        return shade * (1 - line(value - self.level, pixel, 3.0))

@@ -1,0 +1,1 @@
+"""Surfaces and radiance fields fitted to photographs."""

@@ -1,0 +1,111 @@
+"""A small NeRF (arXiv 2003.08934) with sine networks: uniform samples, then more where they found something."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import tyro
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.model_components.losses import MSELoss
+from nerfstudio.model_components.ray_samplers import PDFSampler, UniformSampler
+from nerfstudio.model_components.renderers import AccumulationRenderer, DepthRenderer, RGBRenderer
+from nerfstudio.model_components.scene_colliders import AABBBoxCollider
+from nerfstudio.models.base_model import ModelConfig
+from torch import Tensor, nn
+
+from ...winner import NoiseScales
+from ...winner.photos import GEOMETRY_SCALES
+from .method import PhotoInit, PhotoModel
+from .mlp import WinnerMLP
+from .radiance_field import WinnerNeRFField
+
+
+@dataclass
+class WinnerNeRFModelConfig(PhotoInit, ModelConfig):
+    """A radiance field of what is inside the scene box, before a plain background."""
+
+    _target: type = field(default_factory=lambda: WinnerNeRFModel)
+    num_layers: int = 4
+    """Number of layers of the density's sine network and of the texture's, the last included."""
+    hidden_dim: int = 128
+    """Width of each."""
+    hidden_dim_color: int = 64
+    """Width of the layer that makes colours of features and direction."""
+    omega_0: float = 30.0
+    """Frequency of the sine layers."""
+    num_coarse_samples: int = 48
+    """Uniform samples per ray."""
+    num_importance_samples: int = 48
+    """Samples per ray that are added where the uniform ones found something."""
+    background_color: Literal["random", "last_sample", "white", "black"] = "white"
+    """What is behind the object, and behind transparent photographs."""
+    enable_collider: tyro.conf.Suppress[bool] = False
+    collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
+    loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
+    prompt: tyro.conf.Suppress[str | None] = None
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if self.num_layers < 3 or self.hidden_dim < 1:
+            return f"num_layers={self.num_layers} must be at least 3 and hidden_dim={self.hidden_dim} at least 1"
+        return super().problem()
+
+
+class WinnerNeRFModel(PhotoModel):
+    """A radiance field; both passes ask the same network, of which the second is trained."""
+
+    config: WinnerNeRFModelConfig
+
+    def populate_modules(self) -> None:
+        """Field, samplers and renderers."""
+        super().populate_modules()
+        config = self.config
+        self.field = WinnerNeRFField(
+            self.scene_box.aabb, config.hidden_dim, config.num_layers, config.hidden_dim_color, config.omega_0
+        )
+        self.collider = AABBBoxCollider(self.scene_box)
+        self.sampler_uniform = UniformSampler(num_samples=config.num_coarse_samples)
+        self.sampler_pdf = PDFSampler(num_samples=config.num_importance_samples)
+        self.renderer_rgb = RGBRenderer(background_color=config.background_color)
+        self.renderer_accumulation = AccumulationRenderer()
+        self.renderer_depth = DepthRenderer(method="expected")
+        self.rgb_loss = MSELoss()
+
+    def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
+        """The texture by the photographs, the density by the scales that do for shapes."""
+        return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
+
+    def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
+        """One group, ``fields``."""
+        return {"fields": list(self.field.parameters())}
+
+    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:  # type: ignore[override]
+        """``rgb`` [n, 3], ``accumulation`` and ``depth`` [n, 1] along rays."""
+        coarse = self.sampler_uniform(ray_bundle)
+        with torch.no_grad():
+            weights = coarse.get_weights(self.field.get_density(coarse)[0])
+        samples = self.sampler_pdf(ray_bundle, coarse, weights)
+        seen = self.field(samples)
+        weights = samples.get_weights(seen[FieldHeadNames.DENSITY])
+        return {
+            "rgb": self.renderer_rgb(rgb=seen[FieldHeadNames.RGB], weights=weights),
+            "accumulation": self.renderer_accumulation(weights=weights),
+            "depth": self.renderer_depth(weights=weights, ray_samples=samples),
+        }
+
+    def get_metrics_dict(self, outputs: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """PSNR of the rays, on the device."""
+        truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
+        return {"psnr": -10 * (outputs["rgb"].detach() - truth).square().mean().log10()}
+
+    def get_loss_dict(
+        self, outputs: dict[str, Any], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The mean squared error of the colours."""
+        fitted, truth = self.renderer_rgb.blend_background_for_loss_computation(
+            pred_image=outputs["rgb"],
+            pred_accumulation=outputs["accumulation"],
+            gt_image=batch["image"].to(self.device),
+        )
+        return {"rgb_loss": self.rgb_loss(truth, fitted)}

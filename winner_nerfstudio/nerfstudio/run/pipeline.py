@@ -1,0 +1,118 @@
+"""nerfstudio's pipeline with figures and pictures that need no camera images."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from ..config.datamanager import SignalDataManager
+from ..models.base import SignalModel
+from ..quiet import quiet_libraries
+from ..viewer.screen import FirstView
+from .report import Reporter, figures_table, write_pictures
+
+
+@dataclass
+class SignalPipelineConfig(VanillaPipelineConfig):
+    """A signal's data and model."""
+
+    _target: type = field(default_factory=lambda: SignalPipeline)
+
+
+class SignalPipeline(VanillaPipeline):
+    """Trains, evaluates and shows any `SignalModel`; knows nothing of its kind."""
+
+    datamanager: SignalDataManager
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        quiet_libraries()
+        super().__init__(*args, **kwargs)
+        self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """The model, without a wrapper for parallel runs."""
+        model = self.model
+        assert isinstance(model, SignalModel)
+        return model
+
+    def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
+        """Load a checkpoint; one of another network, or fitted to another target, ends the program with one line."""
+        try:
+            super().load_pipeline(loaded_state, step)
+        except (ValueError, RuntimeError) as error:
+            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+        signal = self.datamanager.signal
+        stored, own = self.signal_model.field.normalization, signal.normalization
+        if not np.allclose([*stored.center, stored.scale], [*own.center, own.scale], rtol=1e-9, atol=0):
+            raise SystemExit(
+                f"error: {signal.name}: the checkpoint was fitted to a target of another size or place; use the data"
+                " that it was fitted to, or train anew"
+            )
+
+    def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs, losses and no figures, from those samples of the step's batch that the model chooses."""
+        _, batch = self.datamanager.next_train(step)
+        batch = self.signal_model.chosen(batch)
+        outputs = self.model(batch["coords"])
+        return outputs, self.model.get_loss_dict(outputs, batch), {}
+
+    @torch.no_grad()
+    def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """The losses on a batch that training never sees; without a graph, unlike upstream."""
+        return super().get_eval_loss_dict(step)
+
+    @torch.no_grad()
+    def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Figures in passing and pictures of the fit; ``num_rays`` is what the trainer asks for."""
+        self.eval()
+        pictures = self._pictures()
+        pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures.values())
+        metrics = {"num_rays": pixels, **self.signal_model.quick_evaluate()}
+        self.train()
+        return metrics, pictures
+
+    @torch.no_grad()
+    def get_average_eval_image_metrics(
+        self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
+    ) -> dict[str, float]:
+        """The figures of the fit as plain floats, a table of them on the console, and pictures in `output_path`.
+
+        Nothing is averaged over images, so there is no standard deviation to `get`.
+        """
+        training = self.training
+        self.eval()
+        figures = self.figures()
+        CONSOLE.print(figures_table(figures))
+        if output_path is not None:
+            write_pictures(self._pictures(), output_path)
+        self.train(training)
+        return figures
+
+    def figures(self) -> dict[str, float]:
+        """The model's figures, seconds of training and points trained per second."""
+        model = self.signal_model
+        with CONSOLE.status("Measuring the fit..."):
+            figures = model.evaluate(self.datamanager.signal)
+        seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
+        figures |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
+        # A fit that has diverged has figures that JSON has no way to write.
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> list[TrainingCallback]:
+        """Those of data and model, and the report of the run."""
+        callbacks = super().get_training_callbacks(training_callback_attributes)
+        return callbacks + Reporter(self, training_callback_attributes.trainer).callbacks()
+
+    def _pictures(self) -> dict[str, Tensor]:
+        camera, _ = self.datamanager.next_eval_image(0)
+        return self.signal_model.pictures(self.datamanager.signal, camera)

@@ -1,0 +1,143 @@
+"""nerfstudio's trainer and its config, mended where a run would fail or surprise its user."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from nerfstudio.configs.base_config import MachineConfig
+from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from ...fields.checkpoint import checkpoint_steps
+from ..config.datamanager import SignalDataManagerConfig
+from ..config.schedulers import CosineDecayConfig
+from ..models.base import SignalModelConfig
+from ..quiet import quiet_libraries
+
+
+def default_machine() -> MachineConfig:
+    """CUDA where there is one, else the CPU."""
+    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class WinnerTrainerConfig(TrainerConfig):
+    """A run of one of our methods. What it is fitted to is its subclasses' matter."""
+
+    _target: type = field(default_factory=lambda: WinnerTrainer)
+    machine: MachineConfig = field(default_factory=default_machine)
+
+    def set_timestamp(self) -> None:
+        """Check everything that can be checked before anything is written, then set the timestamp.
+
+        It is the first thing that ``ns-train`` calls; a mistake ends the program with one line and status 1.
+        """
+        quiet_libraries()
+        problem = self.problem()
+        if problem:
+            raise SystemExit(f"error: {problem}")
+        if self.load_dir is not None:
+            # As one file: nerfstudio stumbles over any other in the folder, and a load_step that is saved in config.yml
+            # makes ns-eval look for that step in the new run.
+            step = checkpoint_steps(self.load_dir)[-1] if self.load_step is None else self.load_step
+            self.load_checkpoint, self.load_dir, self.load_step = self.load_dir / f"step-{step:09d}.ckpt", None, None
+        for group in self.optimizers.values():
+            if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
+                group["scheduler"].max_steps = self.max_num_iterations
+        super().set_timestamp()
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        if self.machine.num_devices != 1 or self.machine.num_machines != 1:
+            return "a run uses one device; leave --machine.num-devices and --machine.num-machines at 1"
+        if self.machine.device_type == "cuda" and not torch.cuda.is_available():
+            return "--machine.device-type cuda, but torch finds no CUDA device here; use cpu"
+        if self.max_num_iterations < 1:
+            return f"--max-num-iterations {self.max_num_iterations} must be at least 1"
+        if self.load_dir is not None:
+            steps = checkpoint_steps(self.load_dir)
+            if not steps:
+                return f"{self.load_dir}: no checkpoint step-*.ckpt there; --load-dir takes a run's nerfstudio_models"
+            if self.load_step is not None and self.load_step not in steps:
+                return f"{self.load_dir}: no checkpoint of step {self.load_step}; it has {', '.join(map(str, steps))}"
+        if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
+            return f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt"
+        return None
+
+    def print_to_terminal(self) -> None:
+        """Nothing: the config is in config.yml, and the run says what it chose."""
+
+
+@dataclass
+class SignalTrainerConfig(WinnerTrainerConfig):
+    """A run that fits one signal."""
+
+    def set_timestamp(self) -> None:
+        """As every run of ours, and load the target."""
+        super().set_timestamp()
+        self._data().load_outputs()
+
+    def problem(self) -> str | None:
+        """What is wrong with the options, in one line, or None."""
+        model = self.pipeline.model
+        assert isinstance(model, SignalModelConfig)
+        return super().problem() or self._data().problem() or model.problem()
+
+    def set_experiment_name(self) -> None:
+        """The target's name: the file's without its suffix, or the sample's."""
+        if self.experiment_name is None:
+            data = self._data()
+            source = data.data or data.dataparser.data
+            self.experiment_name = Path(str(source).removeprefix("sample:")).stem
+
+    def _data(self) -> SignalDataManagerConfig:
+        data = self.pipeline.datamanager
+        assert isinstance(data, SignalDataManagerConfig)
+        return data
+
+
+class WinnerTrainer(Trainer):
+    """Counts ``max_num_iterations`` from the run's first step, also when resumed, and saves whole files only."""
+
+    config: WinnerTrainerConfig
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the whole run, those before a resume included."""
+        return self._total
+
+    def train(self) -> None:
+        """Train up to the total number of steps; nerfstudio's own would count from the checkpoint."""
+        remaining = self.config.max_num_iterations - self._start_step
+        if self._start_step:
+            CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
+        # The trainer reads its number of steps from the config, which is already saved.
+        self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)
+        self.step = max(self._start_step - 1, 0)
+        try:
+            super().train()
+        finally:
+            self.config.max_num_iterations = self._total
+
+    def save_checkpoint(self, step: int) -> None:
+        """Save beside the folder, then move into it: a run killed in between leaves the last checkpoint whole."""
+        final = self.checkpoint_dir
+        final.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
+            self.checkpoint_dir = Path(temporary)
+            try:
+                super().save_checkpoint(step)
+            finally:
+                self.checkpoint_dir = final
+            (saved,) = Path(temporary).iterdir()
+            os.replace(saved, final / saved.name)
+        if self.config.save_only_latest_checkpoint:
+            for path in final.glob("step-*.ckpt"):
+                if path.name != saved.name:
+                    path.unlink()
+
+
+SignalTrainer = WinnerTrainer
+"""As the config.yml of older runs names it."""

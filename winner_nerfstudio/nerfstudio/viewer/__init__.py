@@ -1,0 +1,1 @@
+"""The drawing of pictures and controls for the viewer."""

@@ -1,0 +1,1 @@
+"""Surfaces of fitted fields: extraction, level sets, sphere tracing."""

@@ -1,0 +1,107 @@
+"""A fit in one call, without nerfstudio: what ``ns-train`` does, for notebooks and scripts."""
+
+import math
+import time
+import warnings
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..fields.checkpoint import provenance
+from ..fields.fitted import FittedField
+from ..metrics.measure import figures_of
+from ..signals.load import Kind
+from .decay import cosine_decay
+from .initialize import build_field, initialize_, told
+from .loop import Training
+from .prepare import checked_run, prepared
+from .recipes import loss_of
+
+SECONDS_PER_UPDATE = 0.5
+"""The loss is fetched from the device no oftener than this."""
+_COLUMNS = (
+    TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+    BarColumn(),
+    TextColumn("loss {task.fields[loss]:.4g}"),
+    TimeRemainingColumn(),
+)
+
+
+def fit(
+    data: Any,
+    kind: Kind | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 42,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    measure: bool = True,
+    **options: Any,
+) -> FittedField:
+    """Fit a sine network with WINNER's initialisation to a shape, a picture, a sound or a volume.
+
+    The same signal, network, initialisation, batches and loss as ``ns-train winner-KIND --data DATA``: on one machine's
+    CPU, one seed gives the same weights to the bit.
+
+    Args:
+        data: a file, ``sample:NAME``, an array or tensor, channels last (a picture [h, w] or [h, w, c], a series [n] or
+            [n, c], a volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is
+            loaded already.
+        kind: "sdf", "image", "audio" or "volume"; told by the file's name or the array's shape if left out.
+        steps: of training; those of the kind's method if left out.
+        learning_rate: of Adam at first, likewise.
+        seed: of the network and the batches; that of noise and held-out samples is the option ``data_seed``.
+        device: left out, CUDA where there is one.
+        progress: whether to show it, and what is done to the data.
+        measure: whether to measure the fit at the end, ``field.provenance["figures"]``.
+        options: by the names of the command line: of the data (``max_side``, ``sample_rate``, ``sign`` ...), the
+            network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``, ``schedule``), the
+            batches (``batch_size`` ...) and, of shapes, the loss (``truncation`` ...).
+
+    Returns:
+        The fitted field, in the data's own coordinates and units; if interrupted (Ctrl-C, or the notebook's stop), as
+        it was then.
+
+    Raises:
+        ValueError: options or data that won't do, in one line.
+    """
+    console = Console(quiet=not progress)
+    place = checked_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
+    with console.status("Loading..."):
+        signal, (_, network, batches, recipe) = prepared(data, kind, options)
+        steps = recipe.steps if steps is None else steps
+        learning_rate = recipe.learning_rate if learning_rate is None else learning_rate
+    for line in signal.describe():
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    with console.status("Initialising..."):
+        sampler, loss = batches.sampler(signal, place, seed), loss_of(signal, network)
+        sampler.start()
+        field = build_field(signal, network, seed)
+        chosen = told(initialize_(field, signal, network, seed), network)
+        field.to(place)
+    console.print(f"initialisation: {chosen['init']}", markup=False, highlight=False)
+    training = Training(field, sampler, loss, learning_rate, cosine_decay(steps))
+    start = shown = time.perf_counter()
+    with Progress(*_COLUMNS, console=console, disable=not progress) as bar:
+        task = bar.add_task("", total=steps, loss=math.nan)
+        try:
+            while training.done < steps:
+                training.step()
+                if progress and (time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps):
+                    shown = time.perf_counter()
+                    bar.update(task, completed=training.done, loss=float(training.loss))
+        except KeyboardInterrupt:
+            if training.done == 0:
+                raise
+            warnings.warn(f"interrupted: the field is that of {training.done} of {steps} steps", stacklevel=2)
+        final = float(training.loss)  # waits for the device
+    seconds = time.perf_counter() - start
+    training.finish()
+    if not math.isfinite(final):
+        warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
+    with console.status("Measuring the fit..."):
+        figures = figures_of(field, signal, network) if measure else {}
+    return FittedField(field, provenance(chosen | {"seconds": seconds}, training.done, figures))
