@@ -11,6 +11,7 @@ from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import checkpoint_steps
+from ...registry import kind_named
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
@@ -83,7 +84,13 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         """What is wrong with the options, in one line, or None."""
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
-        return super().problem() or self._data().problem() or model.problem()
+        try:
+            self._data().dataparser.options.check()
+            self._data().batches.check()
+            model.options.check(kind_named(model.kind).axes, "--pipeline.model.")
+        except ValueError as error:
+            return str(error)
+        return super().problem()
 
     def set_experiment_name(self) -> None:
         """The target's name: the file's without its suffix, or the sample's."""
