@@ -17,9 +17,11 @@ from ..models.base import SignalModelConfig
 from ..models.image import ImageDataManagerConfig, ImageModelConfig
 from ..models.sdf import SDFModelConfig, ShapeDataManagerConfig
 from ..models.volume import VolumeDataManagerConfig, VolumeModelConfig
-from ..photos.method import PhotoInit, PhotoPipelineConfig, PhotoTrainerConfig
-from ..photos.neus import WinnerNeuSModelConfig
-from ..photos.radiance import WinnerNeRFModelConfig
+from ..photos.initialization import PhotoInitializationOptions
+from ..photos.nerf_model import WinnerNeRFModelConfig
+from ..photos.neus_model import WinnerNeuSModelConfig
+from ..photos.pipeline import PhotoPipelineConfig
+from ..photos.trainer import PhotoTrainerConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
 from .datamanager import SignalDataManagerConfig
@@ -78,7 +80,7 @@ winner_volume = method(
 )
 
 
-def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> MethodSpecification:
+def photo_method(name: str, model: PhotoInitializationOptions, rays: int, description: str) -> MethodSpecification:
     """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
     return MethodSpecification(
         config=PhotoTrainerConfig(
