@@ -14,9 +14,11 @@ from nerfstudio.plugins.types import MethodSpecification
 from ...registry import Kind, all_kinds
 from ...training.loop import ADAM_EPSILON
 from ..models.base import SignalModelConfig
-from ..photos.method import PhotoInit, PhotoPipelineConfig, PhotoTrainerConfig
-from ..photos.neus import WinnerNeuSModelConfig
-from ..photos.radiance import WinnerNeRFModelConfig
+from ..photos.initialization import PhotoInitializationOptions
+from ..photos.nerf_model import WinnerNeRFModelConfig
+from ..photos.neus_model import WinnerNeuSModelConfig
+from ..photos.pipeline import PhotoPipelineConfig
+from ..photos.trainer import PhotoTrainerConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
 from .datamanager import data_manager_config
@@ -60,7 +62,7 @@ def __getattr__(name: str) -> MethodSpecification:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> MethodSpecification:
+def photo_method(name: str, model: PhotoInitializationOptions, rays: int, description: str) -> MethodSpecification:
     """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
     return MethodSpecification(
         config=PhotoTrainerConfig(
