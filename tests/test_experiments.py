@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from winner_nerfstudio.training.recipes import RECIPES
 
 from winner_nerfstudio.experiments import fronts, plots, progress, runs, tables
 from winner_nerfstudio.experiments.config import (
@@ -28,7 +29,6 @@ from winner_nerfstudio.experiments.config import (
 from winner_nerfstudio.experiments.conversion import ConfigError
 from winner_nerfstudio.training.decay import Decay
 from winner_nerfstudio.training.options import NetworkOptions
-from winner_nerfstudio.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
