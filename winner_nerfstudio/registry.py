@@ -26,6 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy import ndarray
+
     from .export.command import Export
     from .fields import Field
     from .signals.options import SignalOptions
@@ -65,12 +68,16 @@ class Metrics:
     Attributes:
         names: all that `Kind.metrics` can return.
         columns: those that a table of experiments has if nothing else is said.
-        headline: the one that stands for the fit in a line of progress.
+        headline: the one that stands for the fit when a run of an experiment has finished.
+        curve: the one that is drawn over the steps of a run; the kind's monitor computes it.
+        curve_label: the label of the axis that it is drawn along.
     """
 
     names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     headline: str = "psnr"
+    curve: str = "psnr"
+    curve_label: str = "PSNR, peak 1 (dB)"
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ class Kind(ABC):
     """What a frequency is in the world's coordinates, such as "Hz"."""
     options: ClassVar[type[SignalOptions]]
     """The options of the data."""
+    sampling_options: ClassVar[tuple[str, ...]] = ()
+    """Those of them that say how points are drawn, and leave the signal as it is."""
     record: ClassVar[type[Record]]
     """What a checkpoint or a field file keeps of a target."""
     network: ClassVar[type[NetworkOptions]]
@@ -161,9 +170,22 @@ class Kind(ABC):
     def metrics(self, field: Field, signal: Any, options: Any) -> dict[str, float]:
         """Compute the metrics of a fit; `options` is an instance of `Kind.network`."""
 
-    def monitor(self, signal: Any) -> Monitor:
-        """Return the metrics that can be computed while a run goes on; none by default."""
+    def monitor(self, signal: Any, most: int = 1 << 16) -> Monitor:
+        """Return the metrics that can be computed while a run goes on; none by default.
+
+        Args:
+            signal: the target.
+            most: samples, about, at which each is computed at most.
+        """
         return Monitor(0, lambda field: {})
+
+    def sample_count(self, signal: Any) -> int | None:
+        """Return the number of samples that are fitted; None, by default, where points are drawn all the time."""
+        return None
+
+    def draw(self, axes: Axes, signal: Any, values: ndarray) -> None:
+        """Draw values at all samples of a signal, in the network's units, where a kind has samples."""
+        raise NotImplementedError
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
         """Return what a surface is extracted from, and at which of its values.

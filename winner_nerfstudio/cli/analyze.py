@@ -42,7 +42,7 @@ class Analyze:
     output: Path | None = None
     """Folder for analysis.json, spectra.png and ntk.png; outputs/NAME/winner-analyze if left out."""
     kind: str | None = None
-    """Kind of signal: sdf, image, audio, volume or another; if left out, the file's name or the array's shape says it."""
+    """Kind of signal: sdf, image, audio, volume or another; if left out, the file or the array's shape says it."""
     study: Annotated[Study, tyro.conf.arg(name="")] = field(default_factory=Study)
 
     @property
@@ -60,7 +60,8 @@ class Analyze:
         """
         from rich.console import Console
 
-        if problem := self.study.problem() or _taken(self.folder):
+        self.study.check()
+        if problem := _taken(self.folder):
             raise ValueError(problem)
         console = Console()
         with Console(stderr=True).status("loading") as status, warnings.catch_warnings(record=True) as met:

@@ -27,7 +27,7 @@ class Inspect:
     file: tyro.conf.Positional[Path]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     kind: str | None = None
-    """Kind of signal: sdf, image, audio, volume or another; if left out, the file's name or the array's shape says it."""
+    """Kind of signal: sdf, image, audio, volume or another; if left out, the file or the array's shape says it."""
 
     def run(self, options: FitOptions) -> list[str]:
         """Return what there is to say, a line each.

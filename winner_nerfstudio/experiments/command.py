@@ -15,9 +15,9 @@ import torch
 import tyro
 from rich.console import Console
 
+from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
-from ..training.prepare import checked_run
-from .by_kind import headline_metric
+from ..training.prepare import check_run
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
 from .progress import RemainingTime, format_duration, progress_bar
 from .report import write_report
@@ -69,7 +69,7 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
         OSError: A file cannot be read or written.
     """
     experiment = replace_baseline(read_experiment(arguments.config, arguments.small), arguments.baseline)
-    device = checked_run(1, 1.0, 0, arguments.device)
+    device = check_run(1, 1.0, 0, arguments.device)
     runs = _plan(arguments, experiment, Workspace(device, arguments.folder, arguments.kept), console)
     kept = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in kept if record is not None]
@@ -108,7 +108,7 @@ def make_runs(pending: list[Run], done: Done, device: torch.device, console: Con
             record = perform(run, device, advance)
             remaining.finish(record)
             done.append((run, record))
-            metric = headline_metric(run.specification["kind"])
+            metric = kind_named(run.specification["kind"]).metric_names.headline
             value = record["metrics"].get(metric)
             outcome = "diverged" if value is None else f"{metric} {value:.4g}"
             wall = format_duration(record["wall"])

@@ -3,17 +3,15 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
-from ..signals.load import Kind
+from ..registry import kind_named
 from ..training.decay import Decay
-from ..training.prepare import options_of, sorted_options
-from ..training.recipes import RECIPES
-from .by_kind import accepts_noise, metric_names, signal_options
+from ..training.prepare import option_names, sort_options
 from .conversion import ConfigError, convert, suggest
 
 MEAN = "mean"
@@ -97,7 +95,7 @@ class Experiment:
         front: Two metrics to plot over one another.
     """
 
-    kind: Kind
+    kind: str
     signals: dict[str, Target]
     variants: dict[str, Variant]
     options: dict[str, Any] = field(default_factory=dict)
@@ -200,7 +198,7 @@ def read_experiment(path: Path, small: bool = False) -> Experiment:
 
 def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit:
     """Return how a variant fits a signal: its own values, else the signal's, the experiment's, the recipe's."""
-    recipe = RECIPES[experiment.kind]
+    recipe = kind_named(experiment.kind).recipe
 
     def first(*values: Any) -> Any:
         return next(value for value in values if value is not None)
@@ -269,7 +267,7 @@ def _check(experiment: Experiment) -> Experiment:
     _check_numbers(experiment)
     if not experiment.signals or not experiment.variants:
         raise ConfigError("signals and variants must not be empty")
-    if experiment.snr is not None and not accepts_noise(experiment.kind):
+    if experiment.snr is not None and not hasattr(kind_named(experiment.kind).options, "noise_std"):
         raise ConfigError("snr adds noise to samples; shapes have none")
     _check_metrics(experiment)
     _check_references(experiment)
@@ -279,7 +277,8 @@ def _check(experiment: Experiment) -> Experiment:
         if name in experiment.variants or name == MEAN:
             other = "a variant" if name != MEAN else "their mean"
             raise ConfigError(f"signals: {name} is the name of {other} as well")
-    shared = signal_options(experiment.kind)
+    kind = kind_named(experiment.kind)
+    shared = {option.name for option in fields(kind.options)} - set(kind.sampling_options)
     for name, variant in experiment.variants.items():
         if data := [each for each in variant.options if each in shared]:
             raise ConfigError(f"variants.{name}: {data[0]} is an option of the data; all variants have the same")
@@ -311,7 +310,7 @@ def _check_metrics(experiment: Experiment) -> None:
         {**experiment.options, **target.options}.get("train_fraction", 1) for target in experiment.signals.values()
     ]
     whole = all(fraction == 1 for fraction in fractions)
-    names = metric_names(experiment.kind)
+    names = kind_named(experiment.kind).metric_names.names
     known = [name for name in names if not (whole and "held_out" in name)]
     front = experiment.front
     uses = [("metrics", name) for name in experiment.metrics] + [("relative", name) for name in experiment.relative]
@@ -348,18 +347,21 @@ def _check_fit(experiment: Experiment, fit: Fit, key: str) -> None:
         raise ConfigError(f"{key}: steps={fit.steps} must be at least 1")
     if not 0 < fit.learning_rate < math.inf:
         raise ConfigError(f"{key}: learning_rate={fit.learning_rate} must be positive and finite")
-    if problem := fit.decay.problem():
-        raise ConfigError(f"{key}: decay: {problem}")
+    try:
+        fit.decay.check()
+    except ValueError as error:
+        raise ConfigError(f"{key}: decay: {error}") from None
     if fit.seconds is not None and fit.decay.course == "exponential":
         raise ConfigError(f"{key}: decay: the exponential course counts steps, and seconds limits runs by time")
     if experiment.snr is not None and "noise_std" in fit.options:
         raise ConfigError(f"{key}: snr and noise_std both add noise; give one")
-    types = {name: annotation for part in options_of(experiment.kind).values() for name, annotation in part.items()}
+    kind = kind_named(experiment.kind)
+    types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}
     for name, value in fit.options.items():
         if name in types:
             convert(types[name], value, f"{key}: {name}")
     try:
-        options = sorted_options(experiment.kind, fit.options)
+        options = sort_options(kind, fit.options)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
     if fit.noise_scale is None:

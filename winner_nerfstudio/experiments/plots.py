@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from ..files import replacing
+from ..registry import kind_named
 from ..signals.grid import Grid
-from .by_kind import curve_label, curve_metric, draw_samples
 from .config import Experiment, slugify
 from .fronts import Fronts, pareto_front
 from .runs import Done
@@ -28,11 +28,11 @@ def draw_curves(experiment: Experiment, records: Records, signal: str, folder: P
 
     A mark shows where a variant first reaches the baseline's last value, a dotted line that value.
     """
-    level = baseline_level(records, signal, experiment.baseline, curve_metric(experiment.kind))
+    level = baseline_level(records, signal, experiment.baseline, kind_named(experiment.kind).metric_names.curve)
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for variant in [variant for name, variant in records if name == signal]:
-        curve = average_curves(records[signal, variant], curve_metric(experiment.kind))
+        curve = average_curves(records[signal, variant], kind_named(experiment.kind).metric_names.curve)
         for axis, key in zip(axes, ("step", "seconds"), strict=True):
             _draw_curve(axis, key, curve, _style(experiment, variant))
             if variant != experiment.baseline:
@@ -42,7 +42,7 @@ def draw_curves(experiment: Experiment, records: Records, signal: str, folder: P
         axis.grid(alpha=0.3)
         if math.isfinite(level):
             axis.axhline(level, color="black", lw=0.8, ls=":")
-    axes[0].set(ylabel=curve_label(experiment.kind), title=signal)
+    axes[0].set(ylabel=kind_named(experiment.kind).metric_names.curve_label, title=signal)
     axes[1].set_title("" if math.isnan(level) else f"dotted: {experiment.baseline} at its end; dots: first there")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     return _save(figure, folder / f"{slugify(signal)}-curves.png")
@@ -94,7 +94,7 @@ def draw_fits(experiment: Experiment, signal: str, target: Grid, values: dict[st
     shown = {"target": target.values, **{name: values[name] for name in variants}}
     figure, axes = _make_panels(len(shown), min(5, len(shown)), (2.6, 2.8), shared=True)
     for axis, (name, samples) in zip(axes, shown.items(), strict=True):
-        draw_samples(axis, target, samples)
+        kind_named(experiment.kind).draw(axis, target, samples)
         axis.set_title(name, fontsize="small")
     figure.suptitle(signal)
     return _save(figure, folder / f"{slugify(signal)}-fits.png")

@@ -14,23 +14,24 @@ import torch
 
 from ..fields import Field
 from ..files import replacing
-from ..metrics.grid import Function, psnr
-from ..metrics.measure import figures_of
+from ..metrics.grid import evaluate_grid, psnr
+from ..registry import kind_named
 from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..training.initialize import build_field, initialize_, told
+from ..training.initialize import build_field, describe_initialization, initialize_
 from ..training.loop import Training
-from ..training.options import NetworkOptions, NoiseConfig
-from ..training.prepare import Options, load, sorted_options
-from ..training.recipes import loss_of
+from ..training.options import NetworkOptions, NoiseOptions
+from ..training.prepare import FitOptions, sort_options
 from ..version import __version__
-from .by_kind import count_samples, evaluate_samples, hash_data, quick_measure
 from .clock import Clock
 from .config import Experiment, Fit, Target, Variant, resolve_fit, slugify
 from .conversion import ConfigError
 
 PAPER = 20 * math.log10(2)
 """dB between a PSNR whose peak is the data range, 2, and arXiv 2509.09719's, whose peak is 1."""
+
+CURVE_SAMPLES = 1 << 18
+"""Samples that a point of a curve is measured at, at most."""
 
 Record = dict[str, Any]
 """What is kept of a run, see `perform`."""
@@ -58,7 +59,7 @@ class Run:
     path: Path
     specification: dict[str, Any]
     target: Signal
-    options: Options
+    options: FitOptions
     fit: Fit
     keeps_values: bool
 
@@ -73,7 +74,7 @@ class Run:
         if self.fit.steps is None:
             return float(self.fit.seconds or 0)
         batch = self.options.batches.batch_size
-        return float(self.fit.steps * min(batch, count_samples(self.target) or batch))
+        return float(self.fit.steps * min(batch, self.options.kind.sample_count(self.target) or batch))
 
     def record(self) -> Record | None:
         """Return the record that was kept of it, or None."""
@@ -134,25 +135,25 @@ def plan(
         source = target.data if target.data.startswith("sample:") else str(workspace.data / target.data)
         for label, variant in variants.items():
             fit = resolve_fit(experiment, target, variant)
-            options = sorted_options(experiment.kind, fit.options)
-            key = json.dumps(options.data, sort_keys=True)
+            options = sort_options(kind_named(experiment.kind), fit.options)
+            key = repr(options.data)
             if key not in loaded:
-                loaded[key] = _load(source, experiment, options.data)
+                loaded[key] = _load(source, experiment, options)
             signal = loaded[key]
             network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
-            options = options._replace(network=network)
+            options = replace(options, network=network)
             path = workspace.runs / slugify(name) / slugify(label) / "seed"
             common = {
                 "kind": experiment.kind,
                 "data": target.data,
-                "digest": hash_data(signal, source),
+                "digest": _hash_data(signal, source),
                 "snr": experiment.snr,
                 "noise": noise,
                 "device": workspace.device.type,
                 **_describe_fit(fit, options),
             }
             for seed in range(1, seeds + 1):
-                keeps = seed == 1 and count_samples(signal) is not None
+                keeps = seed == 1 and isinstance(signal, Grid)
                 run = Run(name, label, seed, path, {}, signal, options, fit, keeps)
                 yield _specify(run, common | {"seed": seed})
 
@@ -173,7 +174,7 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     began = time.perf_counter()
     field, training, clock = _prepare(run, device)
     curve, losses = _train(run, field, training, clock, on_progress)
-    metrics = figures_of(field, run.target, run.options.network) | find_best(curve)
+    metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
     if _learns_from_all_samples(run):
         metrics |= find_best_loss(losses, metrics)
     if run.fit.steps is None:
@@ -188,14 +189,14 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
-    _keep(run, record, field.evaluate)
+    _keep(run, record, field)
     return record
 
 
 def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
     """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
     signal, network = run.target, run.options.network
-    sampler, loss = run.options.batches.sampler(signal, device, run.seed), loss_of(signal, network)
+    sampler, loss = run.options.batches.sampler(signal, device, run.seed), run.options.kind.loss(signal, network)
     sampler.start()
     field = build_field(signal, network, run.seed)
     initialize_(field, signal, network, run.seed)
@@ -210,8 +211,8 @@ def _train(
     run: Run, field: Field, training: Training, clock: Clock, on_progress: Callable[[float], None]
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Train to the end; return the curve, and the loss before each step."""
-    measure = quick_measure(run.target)
-    curve, losses = [{"step": 0, "seconds": 0.0, **measure(field.evaluate)}], []
+    measure = run.options.kind.monitor(run.target, CURVE_SAMPLES).metrics
+    curve, losses = [{"step": 0, "seconds": 0.0, **measure(field)}], []
     while clock.part(training.done) < 1:
         with clock.running():
             for _ in range(clock.steps_to_next_point(training.done)):
@@ -220,18 +221,19 @@ def _train(
             float(training.loss)  # waits for the device
         part = clock.part(training.done)
         if part == 1 or run.fit.measure_every is not None:
-            curve.append({"step": training.done, "seconds": clock.seconds, **measure(field.evaluate)})
+            curve.append({"step": training.done, "seconds": clock.seconds, **measure(field)})
         on_progress(part)
     training.finish()
     return curve, torch.stack(losses).tolist()
 
 
-def _keep(run: Run, record: Record, function: Function) -> None:
+def _keep(run: Run, record: Record, field: Field) -> None:
     """Write the fitted samples, if they are kept, and the record."""
     run.path.parent.mkdir(parents=True, exist_ok=True)
     if run.keeps_values:
+        assert isinstance(run.target, Grid)
         with replacing(run.values_path) as temporary:
-            np.savez_compressed(temporary, values=evaluate_samples(function, run.target))
+            np.savez_compressed(temporary, values=evaluate_grid(field.evaluate, run.target.lattice))
     with replacing(run.path) as temporary:
         temporary.write_text(json.dumps(record, indent=1), "utf8")
 
@@ -273,40 +275,41 @@ def _add_paper_convention(found: dict[str, float]) -> dict[str, float]:
 
 def _learns_from_all_samples(run: Run) -> bool:
     """Return whether every step's loss is the mean square error, against the clean signal, of all samples."""
-    count = count_samples(run.target)
+    count = run.options.kind.sample_count(run.target)
     clean = getattr(run.target, "clean", None)
     return count is not None and clean is None and run.options.batches.batch_size >= count
 
 
-def _load(source: str, experiment: Experiment, options: dict[str, Any]) -> Signal:
+def _load(source: str, experiment: Experiment, options: FitOptions) -> Signal:
     """Load a signal, with noise of the experiment's level added if it names one."""
     if not (source.startswith("sample:") or Path(source).exists()):
         raise ConfigError(f"{source}: no such file; name the folder that has it with --folder")
-    signal = load(source, experiment.kind, options)
+    signal = options.kind.load(source, options.data)
     if experiment.snr is None:
         return signal
     assert isinstance(signal, Grid)
     noise = float(signal.values.std(dtype=np.float64)) * 10 ** (-experiment.snr / 20)
-    return load(source, experiment.kind, {**options, "noise_std": noise})
+    return options.kind.load(source, replace(options.data, noise_std=noise))  # type: ignore[call-arg]
 
 
 def _resolve_noise(
     signal: Signal, network: NetworkOptions, scale: float | None
 ) -> tuple[NetworkOptions, dict[str, Any] | None]:
     """Return the options with the noise's scales multiplied, and a description of the noise or None."""
-    noise = told(initialize_(build_field(signal, network, 0), signal, network, 0), network)["noise"]
+    noise = describe_initialization(initialize_(build_field(signal, network, 0), signal, network, 0), network)["noise"]
     if noise is None:
         return network, None
-    biases = network.noise.biases()
+    biases = network.noise.hidden_biases
+    biases = network.noise.rule().hidden_biases if biases is None else biases
     if scale is not None:
         if "s0_axes" in noise:
             raise ConfigError(f"noise_scale: {noise['schedule']} has noise of its own for each axis of {signal.name}")
         noise = noise | {"s0": scale * noise["s0"], "s1": scale * noise["s1"]}
-        network = replace(network, noise=NoiseConfig("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))
+        network = replace(network, noise=NoiseOptions("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))
     return network, {name: _round(value) for name, value in (noise | {"hidden_biases": biases}).items()}
 
 
-def _describe_fit(fit: Fit, options: Options) -> dict[str, Any]:
+def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
     network = {name: _round(value) for name, value in asdict(options.network).items() if name != "noise"}
     return {**asdict(fit), "network": network, "batches": asdict(options.batches)}
 
@@ -323,3 +326,15 @@ def _round(value: Any) -> Any:
     if isinstance(value, list):
         return [_round(each) for each in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _hash_data(signal: Any, source: str) -> str:
+    """Return a digest that changes with the data.
+
+    It is that of the samples, else of the file, else of the vertices, to six digits, of a shape that is made by code.
+    """
+    if isinstance(signal, Grid):
+        return signal.record.digest
+    file = Path(source)
+    content = file.read_bytes() if file.is_file() else np.round(signal.mesh.vertices, 6).astype("<f4").tobytes()
+    return blake2b(content, digest_size=16).hexdigest()

@@ -10,7 +10,7 @@ from statistics import geometric_mean, mean, stdev
 from typing import Any
 
 from ..files import replacing
-from .by_kind import curve_metric, default_columns
+from ..registry import kind_named
 from .config import MEAN, Experiment
 from .runs import PAPER, Done, Record
 
@@ -127,11 +127,11 @@ def make_rows(experiment: Experiment, records: Records) -> list[Row]:
 
     Columns: the experiment's metrics, `reach_column`, and `SECONDS`.
     """
-    metrics = list(experiment.metrics or default_columns(experiment.kind))
+    metrics = list(experiment.metrics or kind_named(experiment.kind).metric_names.columns)
     for more in ("psnr_held_out", "psnr_target", "steps"):
         if more not in metrics and any(more in record["metrics"] for group in records.values() for record in group):
             metrics.append(more)
-    name, rows = curve_metric(experiment.kind), []
+    name, rows = kind_named(experiment.kind).metric_names.curve, []
     for (signal, variant), group in records.items():
         row: Row = {"signal": signal, "variant": variant, "runs": len(group)}
         row |= {metric: summarize_metric(group, metric) for metric in metrics}

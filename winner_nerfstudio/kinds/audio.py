@@ -14,6 +14,7 @@ from .grid import GRID_METRICS, GridKind, like_input
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from matplotlib.axes import Axes
     from numpy import ndarray
 
     from ..fields.fitted import FittedField
@@ -63,6 +64,14 @@ class AudioKind(GridKind):
         from ..metrics.audio import audio_figures
 
         return audio_figures(fitted, signal.truth)
+
+    def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
+        """Draw the spectrogram of the first channel."""
+        window = min(512, 1 << (len(values).bit_length() - 3))
+        options: dict[str, Any] = {"noverlap": window * 3 // 4, "cmap": "magma", "vmin": -120, "vmax": 0}
+        axes.specgram(values[:, 0] + 1e-12, NFFT=window, Fs=signal.sample_rate / 1000, **options)
+        axes.set(xlabel="ms", ylabel="kHz")
+        axes.label_outer()
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:

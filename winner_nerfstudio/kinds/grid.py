@@ -16,14 +16,13 @@ from ..training.options import NetworkOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from matplotlib.axes import Axes
     from numpy import ndarray
 
     from ..fields import Field
     from ..signals.grid import Grid
     from ..training.loss import Loss
 
-MONITORED_SAMPLES = 1 << 16
-"""Most samples that the metrics in passing are computed from."""
 GRID_METRICS = (
     "psnr",
     "psnr_paper",
@@ -62,13 +61,24 @@ class GridKind(Kind):
         """Compute the metrics that only this kind has, from the fit at all samples, in the network's units."""
         return {}
 
-    def monitor(self, signal: Grid[Any]) -> Monitor:
-        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `MONITORED_SAMPLES` of each at most."""
+    def monitor(self, signal: Grid[Any], most: int = 1 << 16) -> Monitor:
+        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each."""
         from ..metrics.grid import quick_figures, quick_samples
 
-        samples = quick_samples(signal, MONITORED_SAMPLES)
+        samples = quick_samples(signal, most)
         points = len(samples.fitted) + len(samples.held_out)
         return Monitor(points, lambda field: quick_figures(field.evaluate, signal, samples))
+
+    def sample_count(self, signal: Grid[Any]) -> int:
+        """Return the number of samples that are fitted."""
+        return signal.lattice.count if signal.fitted is None else len(signal.fitted)
+
+    def draw(self, axes: Axes, signal: Grid[Any], values: Float[ndarray, "*axes c"]) -> None:
+        """Draw a picture as it is, and of a volume the middle slice."""
+        picture = values[values.shape[0] // 2] if signal.dim == 3 else values
+        unit = (np.clip(picture[..., :3], -1, 1) + 1) / 2
+        axes.imshow(unit if unit.shape[-1] == 3 else unit[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.axis("off")
 
 
 def grid_size(shape: tuple[int, ...], size: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ class ShapeKind(Kind):
     formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
+    sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
     record = ShapeRecord
     network = DistanceOptions
     batches = DrawnOptions
@@ -68,7 +69,9 @@ class ShapeKind(Kind):
             "sdf_error_near",
             "sdf_error_far",
         ),
-        "iou",
+        headline="iou",
+        curve="iou",
+        curve_label="IoU",
     )
     views = "winner_nerfstudio.nerfstudio.models.sdf:SDFModel"
 
@@ -122,7 +125,7 @@ class ShapeKind(Kind):
             metrics |= surface_figures(surface, truth)
         return metrics
 
-    def monitor(self, signal: Shape | PointCloud) -> Monitor:
+    def monitor(self, signal: Shape | PointCloud, most: int = 1 << 16) -> Monitor:
         """Return ``iou`` over a few points."""
         from ..metrics.shape import quick_figures, quick_points
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...training.options import NoiseConfig
+from ...training.options import NoiseOptions
 from ...winner import EXACTNESS, Initialization
 from ...winner.photos import SceneFrequency
 
@@ -14,27 +14,31 @@ class PhotoInitializationOptions:
 
     init: Literal["winner", "siren"] = "winner"
     """Initialisation: "winner" is SIREN's with WINNER's noise, "siren" is SIREN's alone."""
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise. Its scales are computed from the photographs and their cameras unless s0 and s1 are set."""
 
-    def problem(self) -> str | None:
-        """Return what is wrong with the options in one line, or None."""
-        if self.init == "siren" and self.noise != NoiseConfig():
-            return (
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
+        if self.init == "siren" and self.noise != NoiseOptions():
+            raise ValueError(
                 "--pipeline.model.init siren adds no noise; leave the options --pipeline.model.noise.* out, or use"
                 " --pipeline.model.init winner"
             )
         if self.noise.schedule not in ("matched", "fixed"):
-            return (
+            raise ValueError(
                 f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; leave it"
                 " out, or use fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
             )
         if self.noise.exactness != EXACTNESS or self.noise.hidden_biases is not None:
-            return (
+            raise ValueError(
                 "--pipeline.model.noise.exactness and --pipeline.model.noise.hidden-biases are for signals, not for"
                 " photographs; leave them out"
             )
-        return self.noise.problem("--pipeline.model.noise.")
+        self.noise.check("--pipeline.model.noise.")
 
     def choose_initialization(self, frequency: SceneFrequency, unit: float, omega_0: float) -> Initialization:
         """Return the initialisation of a network that learns the colours of the photographs.

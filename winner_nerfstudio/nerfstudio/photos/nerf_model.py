@@ -46,14 +46,18 @@ class WinnerNeRFModelConfig(PhotoInitializationOptions, ModelConfig):
     loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
     prompt: tyro.conf.Suppress[str | None] = None
 
-    def problem(self) -> str | None:
-        """Return what is wrong with the options in one line, or None."""
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.num_layers < 3 or self.hidden_dim < 1:
-            return (
+            raise ValueError(
                 f"--pipeline.model.num-layers {self.num_layers} must be at least 3, and --pipeline.model.hidden-dim"
                 f" {self.hidden_dim} at least 1"
             )
-        return super().problem()
+        super().check()
 
 
 class WinnerNeRFModel(PhotoModel):

@@ -45,21 +45,25 @@ class WinnerNeuSModelConfig(PhotoInitializationOptions, NeuSModelConfig):
     """Rays per chunk when a picture is rendered. Each takes about 1 MB of memory, because normals need gradients."""
     prompt: tyro.conf.Suppress[str | None] = None
 
-    def problem(self) -> str | None:
-        """Return what is wrong with the options in one line, or None."""
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.background_model != "none" and self.background_color != "black":
-            return (
+            raise ValueError(
                 f"--pipeline.model.background-model {self.background_model} renders the background itself and needs"
                 " --pipeline.model.background-color black"
             )
         if self.sdf_field.num_layers < 2 or self.sdf_field.hidden_dim < 1:
-            return (
+            raise ValueError(
                 f"--pipeline.model.sdf-field.num-layers {self.sdf_field.num_layers} must be at least 2, and"
                 f" --pipeline.model.sdf-field.hidden-dim {self.sdf_field.hidden_dim} at least 1"
             )
         if not 0 <= self.cos_anneal_part <= 1:
-            return f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]"
-        return super().problem()
+            raise ValueError(f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]")
+        super().check()
 
 
 class WinnerNeuSModel(PhotoModel, NeuSModel):

@@ -16,41 +16,46 @@ from .pipeline import PhotoPipelineConfig
 class PhotoTrainerConfig(WinnerTrainerConfig):
     """A run that fits a scene to photographs."""
 
-    def problem(self) -> str | None:
-        """Return what is wrong with the options or the data in one line, or None."""
+    def check(self) -> None:
+        """Check the options and the data; see `WinnerTrainerConfig.check`."""
         model = self.pipeline.model
         assert isinstance(model, PhotoInitializationOptions)
-        return super().problem() or model.problem() or self._reference_problem() or self._data_problem()
+        super().check()
+        model.check()
+        self._check_reference()
+        self._check_data()
 
-    def _reference_problem(self) -> str | None:
-        """Return why the reference mesh cannot be loaded, or None."""
+    def _check_reference(self) -> None:
+        """Check that the reference mesh can be loaded."""
         pipeline = self.pipeline
         if not isinstance(pipeline, PhotoPipelineConfig) or pipeline.reference is None:
-            return None
+            return
         from ...signals.errors import SignalError
         from ...signals.shape import load_shape
 
         try:
             load_shape(pipeline.reference)
         except SignalError as error:
-            return f"--pipeline.reference {error}"
-        return None
+            raise ValueError(f"--pipeline.reference {error}") from None
 
-    def _data_problem(self) -> str | None:
-        """Return why the photographs cannot be read, or None."""
+    def _check_data(self) -> None:
+        """Check that the photographs can be read."""
         data = self.pipeline.datamanager
         assert isinstance(data, VanillaDataManagerConfig)
         source = data.data or data.dataparser.data
         if source == Path():
-            return "no photographs given; name their folder with --data FOLDER (with transforms.json in it)"
+            raise ValueError("no photographs given; name their folder with --data FOLDER (with transforms.json in it)")
         if not source.exists():
-            return f"{source}: no such file or folder; --data takes a folder of photographs with transforms.json"
+            raise ValueError(
+                f"{source}: no such file or folder; --data takes a folder of photographs with transforms.json"
+            )
         data.dataparser.data = source
-        return _split_problem(data.dataparser, "train") or _split_problem(data.dataparser, "val")
+        for split in ("train", "val"):
+            _check_split(data.dataparser, split)
 
 
-def _split_problem(parser: DataParserConfig, split: str) -> str | None:
-    """Return why a data parser cannot read one split of its data, "train" or "val", or None."""
+def _check_split(parser: DataParserConfig, split: str) -> None:
+    """Check that a data parser can read one split of its data, "train" or "val"."""
     source = parser.data
     try:
         with CONSOLE.capture():
@@ -58,14 +63,13 @@ def _split_problem(parser: DataParserConfig, split: str) -> str | None:
     except Exception as error:  # each data parser fails in its own way
         reason = " ".join(str(error).split()) or type(error).__name__
         name = type(parser).__name__.removesuffix("DataParserConfig").lower()
-        return (
+        raise ValueError(
             f"{source}: {name}-data cannot read it ({reason});"
             " nerfstudio-data takes a folder with transforms.json, and blender-data, named at the end of the command, a"
             " folder with transforms_train.json"
-        )
+        ) from None
     if not outputs.image_filenames:
-        return f"{source}: holds no photographs for the {split} split; at least one is needed"
+        raise ValueError(f"{source}: holds no photographs for the {split} split; at least one is needed")
     for path in outputs.image_filenames:
         if not path.is_file():
-            return f"{path}: no such photograph, but {source} lists it"
-    return None
+            raise ValueError(f"{path}: no such photograph, but {source} lists it")
