@@ -19,7 +19,7 @@ from winner_nerfstudio.networks.finer import VariableSine
 from winner_nerfstudio.networks.gauss import Gaussian
 from winner_nerfstudio.networks.wire import Gabor
 from winner_nerfstudio.signals.samples import SOUNDS
-from winner_nerfstudio.winner.sines import sine_frequency
+from winner_nerfstudio.winner.parts import measure_sine_frequency
 
 NOISE = {"s0": 20.0, "s1": 0.2, "seed": 4}
 
@@ -289,9 +289,9 @@ def test_a_flat_sequential_may_begin_with_an_encoding():
 )
 def test_a_sine_is_known_by_what_it_computes(module, frequency):
     with torch.no_grad():
-        assert sine_frequency(module) == frequency
+        assert measure_sine_frequency(module) == frequency
     with torch.inference_mode():
-        assert sine_frequency(module) == frequency
+        assert measure_sine_frequency(module) == frequency
 
 
 @pytest.mark.parametrize("make", [lambda: Lambda(10), lambda: Learned(10.0)])
