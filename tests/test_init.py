@@ -148,7 +148,7 @@ def test_applied_twice_it_starts_afresh():
     assert all(torch.equal(a, b) for a, b in zip(once.parameters(), twice.parameters(), strict=True))
 
 
-def test_told_to_keep_the_weights_it_only_adds():
+def test_without_reinitialization_it_only_adds_to_the_weights():
     network = Siren(2, 1, 32, 3)
     before = weights(network)
     winner_init_(network, s0=20, s1=0.2, seed=4, reinitialize=False)
@@ -205,17 +205,19 @@ def test_any_module_whose_layers_are_named(by_name):
 def test_a_target_gives_the_same_as_its_centroid():
     image = np.random.default_rng(1).normal(size=(16, 24, 3))
     by_target, by_centroid = Siren(2, 3, 32, 3), Siren(2, 3, 32, 3)
-    chosen = winner_init_(by_target, target=image, schedule=NoiseSchedule.reference(), seed=1)
-    assert chosen.s0 == pytest.approx(50 * (1 - math.exp(-5 * chosen.centroid / 9)))
-    assert winner_init_(by_centroid, centroid=chosen.centroid, schedule=NoiseSchedule.reference(), seed=1) == chosen
+    reference = NoiseSchedule.reference()
+    initialization = winner_init_(by_target, target=image, schedule=reference, seed=1)
+    centroid = initialization.centroid
+    assert initialization.s0 == pytest.approx(50 * (1 - math.exp(-5 * centroid / 9)))
+    assert winner_init_(by_centroid, centroid=centroid, schedule=reference, seed=1) == initialization
     assert torch.equal(by_target[0].weight, by_centroid[0].weight)
 
 
-def test_what_was_chosen_prints_in_one_line():
+def test_an_initialization_prints_in_one_line():
     network = Siren(1, 1, 16, 2)
     reference = NoiseSchedule.reference()
-    told = winner_init_(network, centroid=0.1, schedule=reference)
-    assert str(told) == "psi=0.1, schedule=reference, s0=1.76e+03, s1=0.3"
+    initialization = winner_init_(network, centroid=0.1, schedule=reference)
+    assert str(initialization) == "psi=0.1, schedule=reference, s0=1.76e+03, s1=0.3"
     assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
 
 
@@ -309,7 +311,7 @@ def test_added_noise_is_the_difference_to_siren():
     assert not same(network, plain)
 
 
-def test_the_hidden_biases_are_part_of_what_was_chosen():
+def test_the_hidden_biases_are_part_of_the_initialization():
     network = Siren(2, 3, 32, 3)
     assert compute_noise_scales(network, target=IMAGE).hidden_biases == 0
     assert compute_noise_scales(network, target=IMAGE, schedule=NoiseSchedule.paper()).hidden_biases == 1
@@ -342,16 +344,16 @@ def test_a_network_is_described_to_the_rules():
     assert not describe_network(behind, dim=2).takes_coordinates
 
 
-def test_a_rule_of_ones_own_sees_the_target_and_the_network(monkeypatch):
+def test_a_rule_that_is_added_sees_the_target_and_the_network(monkeypatch):
     seen = []
 
     def rule(target, network):
         seen.append((target, network))
         return NoiseScales(7.0, 0.5)
 
-    monkeypatch.setitem(SCHEDULES, "own", lambda: NoiseSchedule("own", rule))
-    found = winner_init_(Siren(2, 3, 32, 5), target=IMAGE, schedule=SCHEDULES["own"]())
-    assert str(found).endswith("schedule=own, s0=7, s1=0.5")
+    monkeypatch.setitem(SCHEDULES, "mine", lambda: NoiseSchedule("mine", rule))
+    found = winner_init_(Siren(2, 3, 32, 5), target=IMAGE, schedule=SCHEDULES["mine"]())
+    assert str(found).endswith("schedule=mine, s0=7, s1=0.5")
     assert seen == [(TargetTraits(found.centroid, 3, 2, axes_of(IMAGE)), NetworkTraits(32, 5))]
 
 

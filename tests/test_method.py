@@ -202,11 +202,11 @@ def test_what_siren_is_fine_enough_for_gets_no_noise(target):
 
 
 def test_what_the_second_layer_alone_can_reach_gets_no_noise_on_the_first():
-    own, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
-    assert own * compute_growth(4, 1.0) < wanted < own * compute_growth(4, 4.0)
+    siren, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
+    assert siren * compute_growth(4, 1.0) < wanted < siren * compute_growth(4, 4.0)
     s0, s1, axes = NoiseSchedule.matched(0.5)(0.25, samples=48, dim=2)
     assert (s0, axes) == (0, ())
-    assert own * compute_growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
+    assert siren * compute_growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
 
 
 def test_a_matched_network_has_sirens_weights_and_no_hidden_biases():
@@ -238,8 +238,8 @@ def test_biases_take_from_the_last_sines_what_varies(hidden_biases):
 def test_noise_on_a_faster_first_sine_counts_for_what_it_is():
     scales = NoiseSchedule.matched()(0.3, samples=4000)
     fast = NoiseSchedule.matched()(0.3, samples=4000, network=NetworkTraits(first_omega_0=300.0))
-    own = 300**2 / 3 - 30**2 / 3
-    assert (10 * fast.s0) ** 2 == pytest.approx(scales.s0**2 - own)
+    gained = 300**2 / 3 - 30**2 / 3
+    assert (10 * fast.s0) ** 2 == pytest.approx(scales.s0**2 - gained)
 
 
 @pytest.mark.parametrize("exactness", [-0.1, 1.1, float("nan")])
