@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import tyro
-from compare import call
+from compare_photos import call
 from matplotlib.figure import Figure
 from PIL import Image
 
