@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy import ndarray
+from numpy.typing import NDArray
 
 from ..metrics import grid, shape
 from ..metrics.measure import truth_of
@@ -152,7 +152,7 @@ def quick_measure(signal: Any) -> Callable[[grid.Function], dict[str, float]]:
     return lambda function: shape.quick_figures(function, quick)
 
 
-def evaluate_samples(function: grid.Function, signal: Signal) -> ndarray:
+def evaluate_samples(function: grid.Function, signal: Signal) -> NDArray[Any]:
     """Return the values of a fit at all samples of its target, float32 [*axes, c].
 
     Args:
@@ -163,7 +163,7 @@ def evaluate_samples(function: grid.Function, signal: Signal) -> ndarray:
     return grid.evaluate_grid(function, signal.lattice)
 
 
-def draw_samples(axes: Axes, target: Grid, samples: ndarray) -> None:
+def draw_samples(axes: Axes, target: Grid, samples: NDArray[Any]) -> None:
     """Draw a sound's first channel as a spectrogram, a picture as it is, and the middle slice of a volume.
 
     Args:
