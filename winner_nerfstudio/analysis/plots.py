@@ -89,7 +89,7 @@ def _draw_eigenvalues(plots: Any, states: list[dict[str, Any]]) -> None:
         dots = {"marker": "." if state["steps"] else "+", "ls": "", "ms": 4, "alpha": 0.6}
         frequency.plot(share, kernel["frequency"][:resolved], **style | dots)
         energy.plot(share, np.cumsum(kernel["energy"][:resolved]), **style)
-    decay.set(xscale="log", yscale="log", xlabel="number of eigenvalue", ylabel="eigenvalue / greatest")
+    decay.set(xscale="log", yscale="log", xlabel="index of the eigenvalue", ylabel="eigenvalue / greatest")
     frequency.set(xscale="log", xlabel="eigenvalue / greatest", ylabel="mean frequency / Nyquist", ylim=(0, 1))
     energy.set(xscale="log", xlabel="eigenvalue / greatest", ylabel="share of the target, summed", ylim=(-0.03, 1.03))
     decay.set_title("decay of the eigenvalues")
@@ -111,7 +111,7 @@ def _draw_basis(plot: Any, state: dict[str, Any]) -> None:
         plot.axvspan(kernel["resolved"] + 0.5, count + 0.5, color="0.9")
         middle = (kernel["resolved"] + count + 1) / 2
         plot.text(middle, 0.5, "not resolved", ha="center", va="center", rotation="vertical", color="0.4")
-    plot.set(title=label_of(state), xlabel="number of eigenvector")
+    plot.set(title=label_of(state), xlabel="index of the eigenvector")
 
 
 def _figure(width: float, height: float) -> Figure:

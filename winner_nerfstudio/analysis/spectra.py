@@ -1,4 +1,4 @@
-"""Power spectra along lines of regular samples: of a target, and of every layer of a sine network there."""
+"""Power spectra along lines of regular samples: of a target, and of every layer of a sine network."""
 
 from __future__ import annotations
 
