@@ -16,8 +16,8 @@ from PIL import Image
 from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.models.base import Outputs
 from winner_nerfstudio.nerfstudio.run.sheet import write_sheet
-from winner_nerfstudio.nerfstudio.viewer.shading import diverging, round_length, with_legend
-from winner_nerfstudio.nerfstudio.viewer.turntable import camera_path
+from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, round_length, with_legend
+from winner_nerfstudio.nerfstudio.viewer.turntable import make_camera_path
 from winner_nerfstudio.signals.shape import MARGIN
 
 from .conftest import BIN, fit, make_config
@@ -309,7 +309,7 @@ def filmed(tmp_path_factory):
 
 @needs_ffmpeg
 def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
-    (tmp_path / "path.json").write_text(json.dumps(camera_path("y", 4, 1.0, 96)))
+    (tmp_path / "path.json").write_text(json.dumps(make_camera_path("y", 4, 1.0, 96)))
     renders = {
         "path": (RenderCameraPath(filmed, tmp_path / "path.mp4", camera_path_filename=tmp_path / "path.json"), 4),
         "between": (

@@ -13,7 +13,7 @@ from winner_nerfstudio.export.mesh import export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.checkpoint import load_run
 from winner_nerfstudio.nerfstudio.config.dataparsers import look_at_origin, orbit
-from winner_nerfstudio.nerfstudio.viewer.shading import diverging
+from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.grid import Experiment
 from winner_nerfstudio.signals.volume import load_volume

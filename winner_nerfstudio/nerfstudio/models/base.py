@@ -18,7 +18,8 @@ from ...signals.signal import Signal
 from ...training.initialize import build_field, initialize_, told
 from ...training.loss import Loss, SquareLoss
 from ...training.options import NetworkOptions
-from ..viewer.screen import Screen, upwards
+from ..viewer.first_view import nearest_up_axis
+from ..viewer.visible_outputs import VisibleOutputs
 
 
 @dataclass
@@ -93,8 +94,8 @@ class SignalModel(Model):
         """Build the field and initialise it for the target."""
         super().populate_modules()
         signal: Signal = self.kwargs["metadata"]["signal"]
-        self.signal, self.screen = signal, Screen()
-        self.register_buffer("up", upwards(self.kwargs["metadata"]["cameras"]), persistent=False)
+        self.signal, self.screen = signal, VisibleOutputs()
+        self.register_buffer("up", nearest_up_axis(self.kwargs["metadata"]["cameras"]), persistent=False)
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         seed = torch.initial_seed() % 2**62

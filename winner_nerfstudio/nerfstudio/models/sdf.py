@@ -16,8 +16,9 @@ from ...training.loss import DistanceLoss
 from ...training.options import DistanceOptions
 from ..config.datamanager import DrawnDataManagerConfig, subcommand
 from ..config.dataparsers import ShapeDataParserConfig
+from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
-from ..viewer.shading import Seen, diverging, round_length, with_legend
+from ..viewer.shading import Seen
 from .base import Outputs, SignalModelConfig
 from .surface import SurfaceModel, View, line
 

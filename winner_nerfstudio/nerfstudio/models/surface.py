@@ -13,7 +13,8 @@ from torch import Tensor
 from ...signals.signal import Signal
 from ...surfaces.distance_grid import DistanceGrid
 from ...surfaces.sphere_tracing import box_interval, sphere_trace
-from ..viewer.shading import BACKGROUND, SHADINGS, Seen, diverging, shade
+from ..viewer.color_legend import diverging
+from ..viewer.shading import BACKGROUND, SHADINGS, Seen, shade
 from .base import SignalModel
 
 Value = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]

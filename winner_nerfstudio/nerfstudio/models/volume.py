@@ -17,8 +17,9 @@ from ...surfaces.level_set import LevelSet, half_extents
 from ...training.options import VolumeOptions
 from ..config.datamanager import ResidentDataManagerConfig, subcommand
 from ..config.dataparsers import VolumeDataParserConfig
+from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
-from ..viewer.shading import Seen, diverging, round_length, with_legend
+from ..viewer.shading import Seen
 from .base import Outputs
 from .grid import GridModel, GridModelConfig, within
 from .surface import SurfaceModel, View, line, trace
