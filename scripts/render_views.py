@@ -71,7 +71,8 @@ def texture(points: ndarray, detail: float) -> ndarray:
         ],
         -1,
     )
-    return 0.5 + 0.2 * slow + 0.3 * fine
+    colors: ndarray = 0.5 + 0.2 * slow + 0.3 * fine
+    return colors
 
 
 def look_at_middle(count: int) -> ndarray:

@@ -108,7 +108,7 @@ def _shade_softly(
     sky = (1 + (normals @ up)[:, None]) / 2
     ambient = sky * sky.new_tensor(SKY) + (1 - sky) * sky.new_tensor(GROUND)
     direct = (normals @ (lamp / lamp.norm()))[:, None].clamp(min=0)
-    light = 0.72 * open_sky[:, None] * ambient + 0.5 * direct
+    light: Tensor = 0.72 * open_sky[:, None] * ambient + 0.5 * direct
     return (light * light.new_tensor(CLAY)).clamp(0, 1)
 
 
