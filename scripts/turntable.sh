@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Films a fitted shape from all sides: bash scripts/turntable.sh RUN/config.yml [VIDEO.mp4], run where the fit was started.
-# SECONDS_LONG, FRAMES and SIZE (pixels) may be set; ffmpeg must be installed.
+# Makes a video of a fitted shape or volume from all sides: bash scripts/turntable.sh RUN/config.yml [VIDEO.mp4]
+# Run it in the folder in which the fit was started. Needs ffmpeg. These environment variables change the video:
+# SECONDS_LONG (duration), FRAMES (number of pictures), SIZE (width and height in pixels).
 set -euo pipefail
 config=${1:-}
 if [ ! -f "$config" ]; then
@@ -9,7 +10,7 @@ if [ ! -f "$config" ]; then
 fi
 video=${2:-$(dirname "$config")/turntable.mp4}
 if ! command -v ffmpeg >/dev/null; then
-    echo "error: ffmpeg is missing, which writes the video; on Debian or Ubuntu: sudo apt-get install ffmpeg" >&2
+    echo "error: ffmpeg, which writes the video, is not installed; on Debian or Ubuntu: sudo apt-get install ffmpeg" >&2
     exit 1
 fi
 export PATH="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH"

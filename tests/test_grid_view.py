@@ -12,8 +12,8 @@ from nerfstudio.data.scene_box import SceneBox
 from winner_nerfstudio.nerfstudio.models import audio
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.models.grid import error_colors
+from winner_nerfstudio.nerfstudio.viewer.audio_panel import HEIGHT, WIDTH, Window, draw_panel, select_frames
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, FRONT, look_at_origin
-from winner_nerfstudio.nerfstudio.viewer.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.image import load_image
 from winner_nerfstudio.signals.options import AudioOptions
@@ -140,7 +140,7 @@ def test_a_few_pixels_fill_the_frame_at_the_greatest_zoom(tmp_path, size, doubli
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 200, 4_410, 16_384, 16_385, 30 * 60 * 44_100])
 def test_frames_stay_in_the_window_and_miss_nothing_that_is_drawn(count):
-    numbers = frames_of(Window(1000, count))
+    numbers = select_frames(Window(1000, count))
     assert numbers.size <= 500 * 1024
     assert numbers.min() >= 1000
     assert numbers.max() < 1000 + count
@@ -233,7 +233,7 @@ def test_a_click_near_the_beginning_is_in_its_place_in_a_long_window_too(tmp_pat
 
 def test_late_times_are_written_out(figures):
     window = Window(5, 64)
-    silence = np.zeros((*frames_of(window).shape, 1), np.float32)
+    silence = np.zeros((*select_frames(window).shape, 1), np.float32)
     draw_panel(silence, silence, window, RATE, 1700.0)
     axis = figures[-1].axes[2].xaxis
     assert axis.get_offset_text().get_text() == ""

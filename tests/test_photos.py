@@ -30,8 +30,8 @@ def plane_seen(omega, focal, distance, size=(12, 64)):
         height=torch.tensor([[height]]),
     )
     rays = camera.generate_rays(camera_indices=0, keep_shape=True)
-    places = rays.origins - rays.directions * (rays.origins[..., 2:] / rays.directions[..., 2:])
-    return (0.6 + 0.3 * torch.cos(omega * places[..., :1])).expand(-1, -1, 3)
+    points = rays.origins - rays.directions * (rays.origins[..., 2:] / rays.directions[..., 2:])
+    return (0.6 + 0.3 * torch.cos(omega * points[..., :1])).expand(-1, -1, 3)
 
 
 @pytest.mark.parametrize("periods, focal, distance", [(4, 80.0, 3.0), (11, 80.0, 3.0), (11, 200.0, 0.7), (31, 50.0, 9)])
@@ -109,10 +109,10 @@ def test_without_anything_that_all_look_at_it_is_the_wall():
 
 
 @pytest.fixture(scope="module", params=["winner-neus", "winner-nerf"])
-def prepared(request, photographs, tmp_path_factory):
-    """A run that is set up and not yet trained, and what its config says."""
+def set_up(request, photographs, tmp_path_factory):
+    """Sets a run up without training it; returns its pipeline and callbacks."""
 
-    def prepare(**changes):
+    def make(**changes):
         small = {"hidden_dim": 32, "num_layers": 3}
         where = "sdf_field__" if request.param == "winner-neus" else ""
         changes = {f"pipeline__model__{name}": value for name, value in changes.items()} | {
@@ -124,7 +124,7 @@ def prepared(request, photographs, tmp_path_factory):
         attributes = TrainingCallbackAttributes(None, None, pipeline, FakeTrainer(tmp_path_factory.mktemp("run")))
         return pipeline, pipeline.get_training_callbacks(attributes)
 
-    return prepare
+    return make
 
 
 class FakeTrainer:
@@ -146,8 +146,8 @@ def weights(pipeline):
     return {name: value.clone() for name, value in pipeline.model.field.state_dict().items()}
 
 
-def test_the_noise_comes_before_the_first_step_and_never_again(prepared, capsys):
-    pipeline, callbacks = prepared()
+def test_the_noise_comes_before_the_first_step_and_never_again(set_up, capsys):
+    pipeline, callbacks = set_up()
     untouched = weights(pipeline)
     before(callbacks, 40)  # a run that is resumed
     assert all(torch.equal(value, untouched[name]) for name, value in weights(pipeline).items())
@@ -163,8 +163,8 @@ def test_the_noise_comes_before_the_first_step_and_never_again(prepared, capsys)
     assert all(torch.equal(value, noisy[name]) for name, value in weights(pipeline).items())
 
 
-def test_the_noise_is_that_of_photographs_and_cameras(prepared, photographs):
-    pipeline, callbacks = prepared()
+def test_the_noise_is_that_of_photographs_and_cameras(set_up, photographs):
+    pipeline, callbacks = set_up()
     before(callbacks, 0)
     # By hand: the data parser leaves the farthest camera's coordinate at 1, so that distances are those over it.
     data = pipeline.datamanager
@@ -172,8 +172,8 @@ def test_the_noise_is_that_of_photographs_and_cameras(prepared, photographs):
     distance = 3.5 / photographs.normalization.scale * outputs.dataparser_scale
     focal = photographs.size / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
     psi = []
-    for number in range(len(data.train_dataset)):
-        image = data.train_dataset.get_image_float32(number)
+    for index in range(len(data.train_dataset)):
+        image = data.train_dataset.get_image_float32(index)
         psi.append(photo_centroid(image[..., :3] * image[..., 3:] + 1 - image[..., 3:]))
     omega = math.pi * np.mean(psi) * focal / distance
     s0 = math.sqrt((PHOTO_SPREAD * omega) ** 2 - 100 / 3)  # the scene box is [-1, 1]
@@ -181,17 +181,17 @@ def test_the_noise_is_that_of_photographs_and_cameras(prepared, photographs):
     network = pipeline.model.field.texture
     same = type(network)(3, network.num_layers, network.layer_width, network.out_dim)
     winner_init_(same._chain(), s0=s0, s1=PHOTO_S1, seed=torch.initial_seed())
-    for layer, own in zip(same.layers, network.layers, strict=True):
-        torch.testing.assert_close(own.weight, layer.weight, rtol=1e-2, atol=2e-3)
+    for expected, layer in zip(same.layers, network.layers, strict=True):
+        torch.testing.assert_close(layer.weight, expected.weight, rtol=1e-2, atol=2e-3)
 
 
-def test_siren_and_scales_by_hand(prepared):
-    pipeline, callbacks = prepared(init="siren")
+def test_siren_and_scales_by_hand(set_up):
+    pipeline, callbacks = set_up(init="siren")
     before(callbacks, 0)
     assert "schedule=siren, s0=0, s1=0" in pipeline.model.initialization
     for network, _ in pipeline.model.sine_networks():
         assert network.layers[0].weight.abs().max() <= 1 / 3
-    pipeline, callbacks = prepared(noise__s0=50.0, noise__s1=0.0)
+    pipeline, callbacks = set_up(noise__s0=50.0, noise__s1=0.0)
     before(callbacks, 0)
     assert pipeline.model.initialization == "schedule=fixed, s0=50, s1=0"
     # The std of omega_0 W0 with noise: arXiv 2509.09719, by U(-1/3, 1/3) and N(0, (s0 / omega_0)^2).

@@ -16,8 +16,8 @@ from PIL import Image
 from winner_nerfstudio.nerfstudio.models.base import Outputs
 from winner_nerfstudio.nerfstudio.run.sheet import write_sheet
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
-from winner_nerfstudio.nerfstudio.viewer.shading import diverging, round_length, with_legend
-from winner_nerfstudio.nerfstudio.viewer.turntable import camera_path
+from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, round_length, with_legend
+from winner_nerfstudio.nerfstudio.viewer.turntable import make_camera_path
 from winner_nerfstudio.signals.shape import MARGIN
 
 from .conftest import BIN, fit, make_config
@@ -60,8 +60,8 @@ def view(model):
 
 def angles(size):
     """Of each pixel's ray to the direction of view, radians."""
-    place = (np.arange(size) + 0.5 - size / 2) / (size / 2) * np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
-    return np.arctan(np.hypot(place[:, None], place[None]))
+    position = (np.arange(size) + 0.5 - size / 2) / (size / 2) * np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
+    return np.arctan(np.hypot(position[:, None], position[None]))
 
 
 def ball_depth(size, radius=RADIUS):
@@ -226,10 +226,10 @@ def test_the_first_views_have_all_of_the_shape_and_its_up_is_up(up, stretch, tmp
 
 def test_an_orbit_goes_around_at_one_height_and_distance():
     for axis, up in enumerate("xyz"):
-        places = orbit(up, 12)
-        torch.testing.assert_close(places.norm(dim=-1), places[:1].norm(dim=-1).expand(12))
-        torch.testing.assert_close(places[:, axis], places[:1, axis].expand(12))
-        steps = (places - places.roll(1, 0)).norm(dim=-1)
+        positions = orbit(up, 12)
+        torch.testing.assert_close(positions.norm(dim=-1), positions[:1].norm(dim=-1).expand(12))
+        torch.testing.assert_close(positions[:, axis], positions[:1, axis].expand(12))
+        steps = (positions - positions.roll(1, 0)).norm(dim=-1)
         torch.testing.assert_close(steps, steps[:1].expand(12))
 
 
@@ -254,8 +254,8 @@ def test_a_sheet_has_every_side_and_the_course_of_the_run(tmp_path):
     path = write_sheet(views, history, tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(path).convert("RGB")).astype(int)
     upper = sheet[: sheet.shape[0] // 3]
-    places = [np.nonzero((np.abs(upper - np.multiply(color, 255)) < 5).all(-1))[1].mean() for color in colors]
-    assert places == sorted(places)
+    positions = [np.nonzero((np.abs(upper - np.multiply(color, 255)) < 5).all(-1))[1].mean() for color in colors]
+    assert positions == sorted(positions)
     course = sheet[-260:]
     for line in ((31, 119, 180), (255, 127, 14)):  # matplotlib's first two colours
         rows, columns = np.nonzero((np.abs(course - line) < 8).all(-1))
@@ -271,11 +271,11 @@ def test_a_run_ends_with_its_sheet_and_says_where(trained):
     sheet = np.asarray(Image.open(trained.folder / path).convert("RGB")).astype(int)
     height, width = sheet.shape[:2]
     pictures = sheet[: height - 260]
-    for number in range(3):  # target, fit, error
-        row = pictures[len(pictures) * number // 3 : len(pictures) * (number + 1) // 3]
+    for index in range(3):  # target, fit, error
+        row = pictures[len(pictures) * index // 3 : len(pictures) * (index + 1) // 3]
         for side in range(4):
             cell = row[:, width * side // 4 : width * (side + 1) // 4]
-            assert 0.1 < (cell.max(-1) < 245).mean() < 0.6, (number, side)
+            assert 0.1 < (cell.max(-1) < 245).mean() < 0.6, (index, side)
     state = torch.load(next((trained.config.parent / "nerfstudio_models").glob("*.ckpt")), weights_only=True)[
         "pipeline"
     ]
@@ -283,8 +283,8 @@ def test_a_run_ends_with_its_sheet_and_says_where(trained):
     assert [step for step, _, _ in history] == sorted({step for step, _, _ in history})
     assert history[-1][0] == 400
     assert history[-1][1] < 0.5 * history[0][1]
-    figures = json.loads((trained.config.parent / "metrics.json").read_text())
-    assert history[-1][2]["iou"] == pytest.approx(figures["iou"], abs=0.01)
+    metrics = json.loads((trained.config.parent / "metrics.json").read_text())
+    assert history[-1][2]["iou"] == pytest.approx(metrics["iou"], abs=0.01)
 
 
 def frames_of(path):
@@ -309,7 +309,7 @@ def filmed(tmp_path_factory):
 
 @needs_ffmpeg
 def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
-    (tmp_path / "path.json").write_text(json.dumps(camera_path("y", 4, 1.0, 96)))
+    (tmp_path / "path.json").write_text(json.dumps(make_camera_path("y", 4, 1.0, 96)))
     renders = {
         "path": (RenderCameraPath(filmed, tmp_path / "path.mp4", camera_path_filename=tmp_path / "path.json"), 4),
         "between": (

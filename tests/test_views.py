@@ -47,10 +47,10 @@ def test_photographs_show_the_shape_where_it_is(photographs):
 
 def test_every_pixel_has_its_texture_and_is_upright():
     poses = look_at_middle(40)
-    # z is up in every photograph, and no two cameras stand in one place.
+    # z is up in every photograph, and no two cameras are close to each other.
     assert (poses[:, 2, 1] > 0).all()
-    places = poses[:, :3, 3]
-    apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(40)
+    positions = poses[:, :3, 3]
+    apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + 9 * np.eye(40)
     assert apart.min() > 1.0
     assert 0 < FIELD_OF_VIEW < 90
 
@@ -136,7 +136,7 @@ SMALL_NEUS = {
 
 
 def fit_views(method, data, output, steps, **changes):
-    """Run a method in this process, as ``ns-train`` does; returns the config's path and the figures."""
+    """Run a method in this process, as ``ns-train`` does; returns the config's path and the metrics."""
     from nerfstudio.scripts.train import main as train
     from nerfstudio.utils import writer
 
@@ -165,8 +165,8 @@ def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_p
     psnr = {}
     for init in ("siren", "winner"):
         rates = {"optimizers": learning_rate("winner-nerf", 2e-3), "pipeline__model__init": init}
-        _, figures = fit_views("winner-nerf", fine_photographs.output, tmp_path / init, 300, **rates)
-        psnr[init] = figures["psnr"]
+        _, metrics = fit_views("winner-nerf", fine_photographs.output, tmp_path / init, 300, **rates)
+        psnr[init] = metrics["psnr"]
     assert psnr["winner"] > psnr["siren"] + 0.5
     assert psnr["winner"] > 21
 
@@ -180,14 +180,14 @@ def learning_rate(method, rate):
 
 def test_neus_finds_the_surface(photographs, tmp_path):
     """The ball's inside, from photographs with transparency alone."""
-    config, figures = fit_views(
+    config, metrics = fit_views(
         "winner-neus", photographs.folder, tmp_path, 120, **in_the_box(pipeline__reference=str(photographs.mesh)),
         optimizers=learning_rate("winner-neus", 2e-3),
     )  # fmt: skip
     # The sphere that it starts as has a third of the ball's radius, hence a 27th of its volume.
-    assert figures["iou"] > 0.85
-    assert {"psnr", "ssim"} <= set(figures)
-    assert "lpips" not in figures
+    assert metrics["iou"] > 0.85
+    assert {"psnr", "ssim"} <= set(metrics)
+    assert "lpips" not in metrics
     (checkpoint,) = (config.parent / "nerfstudio_models").iterdir()
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["pipeline"]
     assert state["_model._extra_state"]["initialization"].startswith("psi=0.")
@@ -203,15 +203,15 @@ def test_the_commands_of_a_user(photographs, tmp_path):
     assert "initialisation: psi=0." in trained.output
     assert "Traceback" not in trained.output
     config = config_of(trained, tmp_path)
-    told = json.loads((config.parent / "metrics.json").read_text())
-    assert {"psnr", "ssim"} <= set(told)
+    metrics = json.loads((config.parent / "metrics.json").read_text())
+    assert {"psnr", "ssim"} <= set(metrics)
     evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
     written = json.loads((tmp_path / "eval.json").read_text())["results"]
-    assert [written["psnr"], written["ssim"]] == pytest.approx([told["psnr"], told["ssim"]], rel=1e-4)
+    assert [written["psnr"], written["ssim"]] == pytest.approx([metrics["psnr"], metrics["ssim"]], rel=1e-4)
 
 
-def test_a_run_goes_on_where_it_was(photographs, tmp_path):
+def test_a_run_is_resumed_where_it_stopped(photographs, tmp_path):
     """Resumed: no noise again, and as many steps as there are in all."""
     first, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "a", 4, **in_the_box())
     folder = first.parent / "nerfstudio_models"
@@ -225,7 +225,7 @@ def test_blenders_data_and_photographs_without_transparency(photographs, tmp_pat
 
     for method in ("winner-nerf", "winner-neus"):
         parser = BlenderDataParserConfig()
-        _, figures = fit_views(
+        _, metrics = fit_views(
             method, photographs.folder, tmp_path / method, 3, pipeline__datamanager__dataparser=parser
         )
-        assert math.isfinite(figures["psnr"])
+        assert math.isfinite(metrics["psnr"])

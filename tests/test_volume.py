@@ -14,7 +14,7 @@ from winner_nerfstudio.fields.checkpoint import load_run
 from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.kinds.volume import VolumeExport
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
-from winner_nerfstudio.nerfstudio.viewer.shading import diverging
+from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.records import VolumeRecord

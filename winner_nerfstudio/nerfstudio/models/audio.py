@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ...metrics.grid import evaluate_grid
-from ..viewer.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
+from ..viewer.audio_panel import HEIGHT, WIDTH, Window, draw_panel, select_frames
 from .grid import GridModel, within
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class AudioModel(GridModel):
         return Window(min(max(round((within(self.from_second) - self._start) * rate), 0), total - count), count)
 
     def _draw(self, signal: "Audio", window: Window) -> Float[Tensor, "h w 3"]:
-        numbers = frames_of(window)
+        numbers = select_frames(window)
         shown, place = np.unique(numbers, return_inverse=True)
         fitted = evaluate_grid(self.field.evaluate, signal.lattice, shown)[place.reshape(numbers.shape)]
         return draw_panel(fitted, signal.truth[numbers], window, signal.sample_rate, self._start)

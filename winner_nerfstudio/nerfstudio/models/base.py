@@ -20,7 +20,8 @@ from ...signals.signal import Signal
 from ...training.initialize import build_field, describe_initialization, initialize_
 from ...training.options import NetworkOptions
 from ..viewer.cameras import front
-from ..viewer.screen import Screen, upwards
+from ..viewer.first_view import nearest_up_axis
+from ..viewer.visible_outputs import VisibleOutputs
 
 
 def build_model(config: "SignalModelConfig", **arguments: Any) -> "SignalModel":
@@ -115,8 +116,8 @@ class SignalModel(Model):
         signal: Signal = self.kwargs["metadata"]["signal"]
         self.kind = kind_named(self.config.kind)
         self.loss = self.kind.loss(signal, self.config.options)
-        self.signal, self.screen = signal, Screen()
-        self.register_buffer("up", upwards(self.kwargs["metadata"]["cameras"]), persistent=False)
+        self.signal, self.screen = signal, VisibleOutputs()
+        self.register_buffer("up", nearest_up_axis(self.kwargs["metadata"]["cameras"]), persistent=False)
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         seed = torch.initial_seed() % 2**62

@@ -10,8 +10,9 @@ from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
 from ...surfaces.distance_grid import DistanceGrid
+from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
-from ..viewer.shading import Seen, diverging, round_length, with_legend
+from ..viewer.shading import Seen
 from .base import Outputs
 from .surface import SurfaceModel, View, line
 

@@ -15,7 +15,8 @@ from ...signals.signal import Signal
 from ...surfaces.distance_grid import DistanceGrid
 from ...surfaces.sphere_tracing import box_interval, sphere_trace
 from ..viewer.cameras import SIDES, look_at_origin, orbit
-from ..viewer.shading import BACKGROUND, SHADINGS, Seen, diverging, shade
+from ..viewer.color_legend import diverging
+from ..viewer.shading import BACKGROUND, SHADINGS, Seen, shade
 from .base import SignalModel
 
 Value = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]

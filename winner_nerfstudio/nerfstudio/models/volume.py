@@ -14,8 +14,9 @@ from torch import Tensor
 from ...surfaces.distance_grid import DistanceGrid, interpolate_grid
 from ...surfaces.level_set import LevelSet, half_extents
 from ..viewer.cameras import FARTHER
+from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
-from ..viewer.shading import Seen, diverging, round_length, with_legend
+from ..viewer.shading import Seen
 from .base import Outputs
 from .grid import GridModel, within
 from .surface import SurfaceModel, View, line, trace

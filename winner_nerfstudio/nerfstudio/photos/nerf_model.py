@@ -11,7 +11,7 @@ from nerfstudio.model_components.losses import MSELoss
 from nerfstudio.model_components.ray_samplers import PDFSampler, UniformSampler
 from nerfstudio.model_components.renderers import AccumulationRenderer, DepthRenderer, RGBRenderer
 from nerfstudio.model_components.scene_colliders import AABBBoxCollider
-from nerfstudio.models.base_model import ModelConfig
+from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
 from ...winner import NoiseScales
@@ -70,7 +70,7 @@ class WinnerNeRFModel(PhotoModel):
 
     def populate_modules(self) -> None:
         """Make the field, the samplers and the renderers."""
-        super().populate_modules()
+        Model.populate_modules(self)
         config = self.config
         self.field = WinnerNeRFField(
             self.scene_box.aabb, config.hidden_dim, config.num_layers, config.hidden_dim_color, config.omega_0

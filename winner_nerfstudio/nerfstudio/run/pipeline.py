@@ -15,7 +15,7 @@ from torch import Tensor
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
-from ..viewer.screen import FirstView
+from ..viewer.first_view import FirstView
 from .report import Reporter, figures_table, write_pictures
 
 

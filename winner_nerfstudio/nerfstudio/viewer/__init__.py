@@ -1,1 +1,1 @@
-"""The drawing of pictures and controls for the viewer."""
+"""What the viewer draws and the controls that it gets: shading, legends, the panel of a sound, export, first view."""

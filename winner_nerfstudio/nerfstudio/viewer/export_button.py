@@ -1,4 +1,4 @@
-"""The viewer's button that writes the surface as it stands to a mesh file."""
+"""The button in the viewer that writes the current surface to a mesh file."""
 
 import contextlib
 import copy
@@ -12,38 +12,41 @@ from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerSlider
 from ...fields import Field
 
 RESOLUTIONS = (64, 512)
-"""Samples per axis between which one chooses."""
+"""Smallest and largest number of samples per axis that can be set."""
 SECONDS_PER_UPDATE = 0.3
+"""Time between two updates of the progress bar."""
 
 
 class ExportMesh(ViewerControl):
-    """A folder of the panel with resolution, button, progress and a note; the file goes to the run's folder.
+    """A folder in the viewer's control panel with a resolution, a button, a progress bar and a message.
 
-    The surface is that of the moment of the click, at the iso level that is looked at; training goes on meanwhile.
+    The button writes a mesh file to the run's folder: the surface of the field at the moment of the click, at the iso
+    level that the viewer shows. Training continues meanwhile.
 
     Args:
-        field: what is fitted.
-        name: of the target.
-        level: the iso level, in the input's units.
+        field: the fitted field.
+        name: name of the target, from which the file gets its own.
+        level: the control of the iso level, in the target's units.
     """
 
-    def __init__(self, field: Field, name: str, level: ViewerSlider) -> None:
+    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]") -> None:
         self.field, self.stem, self.level = field, Path(name.removeprefix("sample:")).stem, level
         self.running = threading.Lock()
 
     def _setup(self, viewer: Any) -> None:
+        """Add the folder when a viewer starts; nerfstudio calls this."""
         super()._setup(viewer)
         gui = self.viser_server.gui
         with gui.add_folder("Export"):
-            hint = "Samples per axis; twice as many take four times as long"
+            hint = "Samples per axis; doubling it takes about four times as long"
             self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
             self.button = gui.add_button("Export mesh now")
             self.bar = gui.add_progress_bar(0.0, visible=False)
-            self.note = gui.add_markdown("Writes a .ply into the run's folder.")
+            self.note = gui.add_markdown("Writes a .ply file into the run's folder.")
         self.button.on_click(lambda _: self.start())
 
     def start(self) -> None:
-        """Take the field as it is and begin to write in the background; nothing if that goes on already."""
+        """Copy the field and start to write its surface in the background, unless an export is running already."""
         if not self.running.acquire(blocking=False):
             return
         lock = self.viewer.train_lock
@@ -56,19 +59,20 @@ class ExportMesh(ViewerControl):
         threading.Thread(target=self._write, args=(field, output, resolution, level), daemon=True).start()
 
     def _write(self, field: Field, output: Path, resolution: int, level: float) -> None:
+        """Write the surface of a field to a file, and report progress and result in the viewer."""
         from ...export.mesh import export_mesh
 
-        started = told = time.monotonic()
+        started = last_update = time.monotonic()
 
-        def progress(part: float) -> None:
-            nonlocal told
+        def show_progress(part: float) -> None:
+            nonlocal last_update
             now = time.monotonic()
-            if now - told > SECONDS_PER_UPDATE:
-                told, self.bar.value = now, 100 * part
+            if now - last_update > SECONDS_PER_UPDATE:
+                last_update, self.bar.value = now, 100 * part
                 self.note.content = f"{part:.0%} of a surface at {resolution}³, {now - started:.0f} s"
 
         try:
-            mesh = export_mesh(field, output, resolution, level, progress=progress).mesh
+            mesh = export_mesh(field, output, resolution, level, progress=show_progress).mesh
             self.note.content = f"Wrote `{output}`: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
         except (ValueError, OSError, MemoryError) as error:
             self.note.content = f"Not written: {error or 'out of memory'}"

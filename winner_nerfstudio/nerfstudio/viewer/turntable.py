@@ -1,4 +1,7 @@
-"""A camera path once around a shape or a volume, for ``ns-render camera-path``; ``scripts/turntable.sh`` runs both."""
+"""Writes a camera path once around a shape or a volume, for ``ns-render camera-path``.
+
+``scripts/turntable.sh`` runs both.
+"""
 
 import json
 from dataclasses import dataclass
@@ -17,22 +20,30 @@ from .cameras import FIELD_OF_VIEW, look_at_origin, orbit
 
 @dataclass
 class Arguments:
-    """What to write."""
+    """The run that is filmed, and the film."""
 
     load_config: Path
-    """The run's config.yml; read as ns-render reads it, in a way that can run code."""
+    """The run's config.yml. Like ns-render, this can run code that the file contains; open only files you trust."""
     output: Path
-    """The camera path, .json."""
+    """The file to write the camera path to, .json."""
     frames: int = 120
-    """Pictures of the whole turn."""
+    """Number of pictures of the whole turn."""
     seconds: float = 5.0
     """Duration of the video."""
     size: int = 512
-    """Width and height, pixels."""
+    """Width and height of the video, pixels; an even number."""
 
 
-def camera_path(up: str, frames: int, seconds: float, size: int, farther: float = 1.0) -> dict[str, Any]:
-    """The path as nerfstudio's viewer would save it: a full turn about the axis `up` in equal steps."""
+def make_camera_path(up: str, frames: int, seconds: float, size: int, farther: float = 1.0) -> dict[str, Any]:
+    """Make the path of a full turn in equal steps, in the form in which nerfstudio's viewer saves one.
+
+    Args:
+        up: the axis of the turn, "x", "y" or "z", which points up.
+        frames: number of pictures.
+        seconds: duration of the video.
+        size: width and height, pixels.
+        farther: factor of the cameras' distance from the origin.
+    """
     poses = look_at_origin(farther * orbit(up, frames), up).camera_to_worlds
     last = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
     return {
@@ -49,18 +60,22 @@ def camera_path(up: str, frames: int, seconds: float, size: int, farther: float 
 
 
 def main() -> None:
-    """Write the path; a mistake ends the program with one line and exit status 1."""
+    """Write the path; a mistake ends the program with a message of one line and exit status 1."""
     arguments = tyro.cli(Arguments, description=__doc__)
     if min(arguments.frames, arguments.seconds, arguments.size) <= 0 or arguments.size % 2:
-        raise SystemExit("error: frames, seconds and size must be positive, and the size even, as video wants it")
+        raise SystemExit(
+            f"error: --frames {arguments.frames}, --seconds {arguments.seconds:g} and --size {arguments.size} must be"
+            " positive, and the size even, as video requires"
+        )
     config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
     data = config.pipeline.datamanager.dataparser
     model = model_class(kind_named(data.kind))
     if not issubclass(model, SurfaceModel):
         raise SystemExit(
-            f"error: {arguments.load_config}: a turntable is for shapes and volumes, not for what lies in a plane"
+            f"error: {arguments.load_config}: a turntable needs the run of a shape or a volume; images and sounds are"
+            " seen in a plane"
         )
-    path = camera_path(data.options.up, arguments.frames, arguments.seconds, arguments.size, model.room)
+    path = make_camera_path(data.options.up, arguments.frames, arguments.seconds, arguments.size, model.room)
     arguments.output.write_text(json.dumps(path), "utf8")
 
 
