@@ -9,7 +9,9 @@ if ! .venv/bin/python -c 'import material' 2>/dev/null; then
     # As the docs extra in pyproject.toml has it, which would bring PyTorch too.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.5,<10'
 fi
+export NO_MKDOCS_2_WARNING=1
 if [ $# -gt 0 ]; then
     exec .venv/bin/python -m mkdocs "$@"
 fi
-exec .venv/bin/python -m mkdocs build --strict --quiet
+.venv/bin/python -m mkdocs build --strict --quiet
+echo "the site: site/index.html"
