@@ -13,5 +13,5 @@ export NO_MKDOCS_2_WARNING=1
 if [ $# -gt 0 ]; then
     exec .venv/bin/python -m mkdocs "$@"
 fi
-.venv/bin/python -m mkdocs build --strict --quiet
+.venv/bin/python -m mkdocs build --strict
 echo "the site: site/index.html"

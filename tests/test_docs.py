@@ -133,7 +133,7 @@ def test_the_site_lists_every_page():
 @each_page
 def test_files_that_it_names_exist(page):
     for name in re.findall(r"(?<![\w/.])(?:configs|docs|scripts|tests|winner_nerfstudio)/[\w./-]*\w", code(page)):
-        assert (ROOT / name).exists() or name == "docs/bottleneck.png", name
+        assert (ROOT / name).exists(), name
 
 
 @each_page
