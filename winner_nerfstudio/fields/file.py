@@ -114,12 +114,12 @@ def _check_target(name: Any, network: dict[str, Any], entries: dict[str, Any]) -
     if not isinstance(name, str):
         raise ValueError(f"kind {name!r} is no name")
     kind = kind_named(name)
-    record = kind.record.from_json(entries)
-    axes, values = kind.axes, kind.channels or network.get("out_dim")
-    if network.get("in_dim") != axes or record.dim not in (None, axes):
-        raise ValueError(f"a field of kind {name} has {axes} coordinates")
-    if network.get("out_dim") != values:
-        raise ValueError(f"a field of kind {name} has {values} values")
+    if network.get("in_dim") != kind.axes:
+        raise ValueError(f"a field of kind {name} has {kind.axes} coordinates")
+    if kind.channels is not None and network.get("out_dim") != kind.channels:
+        raise ValueError(f"a field of kind {name} has {kind.channels} values per point")
+    if kind.record.from_json(entries).dim not in (None, kind.axes):
+        raise ValueError("its record's shape does not fit the network")
 
 
 def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:
