@@ -1,6 +1,6 @@
-"""The README's pictures of an image and a sound: target, SIREN's fit and WINNER's at equal steps, all else alike.
+"""Make the README's pictures of an image and a sound: target, SIREN's fit and WINNER's in equally many steps.
 
-Trains on built-in samples, so that anyone can make them again; takes some minutes on two cores.
+Trains on built-in samples, which anyone has; takes some minutes on two cores.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import tyro
-from compare import call
+from compare_photos import call
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -34,13 +34,13 @@ class Arguments:
     """Folder for image.png and audio.png."""
 
 
-def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, float]]:
-    """The exported fit and its PSNR, by variant."""
+def fit(kind: str, sample: str, suffix: str, arguments: Arguments) -> dict[str, tuple[Path, float]]:
+    """Return the exported fit, a file of that suffix, and its PSNR, by variant."""
     results = {}
     for name, flags in VARIANTS[kind].items():
         folder = arguments.runs / name.replace(", ", "-").replace(" ", "-")
         run = folder / sample / f"winner-{kind}" / "picture"
-        output = folder / f"{sample}{'.png' if kind == 'image' else '.wav'}"
+        output = folder / f"{sample}{suffix}"
         train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", *flags]
         train += ["--max-num-iterations", str(arguments.steps), "--output-dir", str(folder), "--timestamp", "picture"]
         export = ["winner-export", kind, "--load-config", str(run / "config.yml"), "--output", str(output)]
@@ -52,11 +52,11 @@ def fit(kind: str, sample: str, arguments: Arguments) -> dict[str, tuple[Path, f
 
 
 def draw_image(sample: str, arguments: Arguments) -> None:
-    """Three pictures side by side, pixel for pixel, and their middles below, enlarged."""
+    """Draw the pictures side by side, pixel for pixel, and their middles below, enlarged."""
     from winner_nerfstudio.signals.samples import IMAGES
 
     shown = {"target": IMAGES[sample]()}
-    for name, (path, psnr) in fit("image", sample, arguments).items():
+    for name, (path, psnr) in fit("image", sample, ".png", arguments).items():
         shown[f"{name}, {psnr:.1f} dB"] = np.asarray(Image.open(path))
     figure = Figure(figsize=(10.5, 7.3), dpi=100, layout="constrained")
     axes = figure.subplots(2, 3)
@@ -71,12 +71,12 @@ def draw_image(sample: str, arguments: Arguments) -> None:
 
 
 def draw_audio(sample: str, arguments: Arguments) -> None:
-    """Spectrograms side by side, with a part of the waveform below."""
+    """Draw spectrograms side by side, with a part of the waveform below."""
     from winner_nerfstudio.signals.samples import SOUNDS
 
     sound, rate = SOUNDS[sample]()
     shown = {"target": sound[:, 0]}
-    for name, (path, psnr) in fit("audio", sample, arguments).items():
+    for name, (path, psnr) in fit("audio", sample, ".wav", arguments).items():
         shown[f"{name}, {psnr:.1f} dB"] = soundfile.read(path)[0]
     figure = Figure(figsize=(10.5, 4.2), dpi=100, layout="constrained")
     spectra, waves = figure.subplots(2, len(shown), sharey="row", height_ratios=[2, 1])
@@ -92,7 +92,7 @@ def draw_audio(sample: str, arguments: Arguments) -> None:
 
 
 def main() -> None:
-    """Train, export, draw."""
+    """Train, export and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
     arguments.output.mkdir(parents=True, exist_ok=True)
     draw_image("mandala", arguments)

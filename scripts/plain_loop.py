@@ -1,9 +1,9 @@
-"""The published procedure (arXiv 2509.09719) in plain torch, with nothing of this package: a check of reproduce.py.
+"""Follow the published procedure (arXiv 2509.09719) in plain torch, without this package, to check reproduce.py.
 
    python scripts/plain_loop.py relay.wav --size 20000 --steps 500
    python scripts/plain_loop.py camera.png --size 128 --steps 200
 
-Prints the best PSNR of each seed, its peak 1 on [-1, 1], and their mean. The same by reproduce.py:
+Prints the best PSNR of each seed, with a peak of 1 on [-1, 1], and their mean. The same by reproduce.py:
 configs/published_audio.yaml and published_image.yaml.
 """
 
@@ -31,17 +31,16 @@ class Sines(nn.Module):
         nn.init.uniform_(self.linear.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[n, inputs] to [n, outputs]."""
+        """Return the layer's values [n, outputs] at its inputs [n, inputs]."""
         return torch.sin(OMEGA * self.linear(x))
 
 
 def load(path: Path, size: int) -> tuple[Tensor, Tensor]:
-    """Coordinates [n, d] and values [n, c] in [-1, 1]: the first `size` samples, or a square of `size` pixels."""
+    """Return coordinates [n, d] and values [n, c] in [-1, 1]: of `size` samples or a square of `size` pixels."""
     if path.suffix == ".wav":
         sound = soundfile.read(path, dtype="float64", always_2d=True)[0].mean(1)[:size]
-        return torch.linspace(-1, 1, len(sound))[:, None], torch.from_numpy(sound / np.abs(sound).max()).float()[
-            :, None
-        ]
+        values = torch.from_numpy(sound / np.abs(sound).max()).float()
+        return torch.linspace(-1, 1, len(sound))[:, None], values[:, None]
     pixels = np.asarray(Image.open(path), np.float64)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     part = len(pixels) // size
@@ -52,7 +51,7 @@ def load(path: Path, size: int) -> tuple[Tensor, Tensor]:
 
 
 def noise_scales(values: Tensor, sound: bool) -> tuple[float, float]:
-    """s0 and s1 of the authors' code, which sees an image as one line of pixels, row after row."""
+    """Return s0 and s1 as the authors' code has them; it treats an image as one line of pixels, row after row."""
     channels = values.shape[1]
     spectrum = torch.fft.rfft(values.T.double()).abs()
     frequency = torch.fft.rfftfreq(len(values), dtype=torch.float64)
@@ -62,7 +61,7 @@ def noise_scales(values: Tensor, sound: bool) -> tuple[float, float]:
 
 
 def fit(coords: Tensor, values: Tensor, steps: int, seed: int) -> float:
-    """The best PSNR over the steps, of the start and of the end too, dB, peak 1."""
+    """Return the best PSNR over the steps, from before the first to after the last, in dB, with a peak of 1."""
     torch.manual_seed(seed)
     sound = coords.shape[1] == 1
     width, gamma = (222, 0.99) if sound else (256, 0.998)
@@ -101,11 +100,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     coords, values = load(arguments.file, arguments.size)
-    found = []
+    results = []
     for seed in range(1, arguments.seeds + 1):
-        found.append(fit(coords, values, arguments.steps, seed))
-        print(f"{arguments.file.name}, seed {seed}: {found[-1]:.2f} dB", flush=True)
-    print(f"{arguments.file.name}: {mean(found):.2f} dB")
+        results.append(fit(coords, values, arguments.steps, seed))
+        print(f"{arguments.file.name}, seed {seed}: {results[-1]:.2f} dB", flush=True)
+    print(f"{arguments.file.name}: {mean(results):.2f} dB")
 
 
 if __name__ == "__main__":

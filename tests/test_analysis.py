@@ -9,9 +9,9 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from winner_nerfstudio import Siren, spectral_centroid, winner_init_
-from winner_nerfstudio.analysis.lines import liveliest_piece, spread_lines
-from winner_nerfstudio.analysis.ntk import eigenbasis, tangent_kernel
-from winner_nerfstudio.analysis.spectra import bands, layer_spectra, spectrum_of
+from winner_nerfstudio.analysis.lines import select_lines, select_piece
+from winner_nerfstudio.analysis.ntk import compute_eigenbasis, compute_tangent_kernel
+from winner_nerfstudio.analysis.spectra import band_centers, compute_layer_spectra, compute_spectrum
 from winner_nerfstudio.analysis.study import Study, study
 from winner_nerfstudio.networks import Sine
 from winner_nerfstudio.signals.audio import load_audio
@@ -30,12 +30,12 @@ def tone(frequency, count=1024):
 
 
 def test_a_tone_lies_where_it_is():
-    spectrum = spectrum_of(tone(0.3))
+    spectrum = compute_spectrum(tone(0.3))
     assert spectrum.rms_frequency == pytest.approx(0.3, abs=0.002)
     assert spectrum.std == pytest.approx(sqrt(0.5), rel=1e-3)
-    assert float(bands(1024)[spectrum.density.argmax()]) == pytest.approx(0.3, rel=0.05)
+    assert float(band_centers(1024)[spectrum.density.argmax()]) == pytest.approx(0.3, rel=0.05)
     assert spectrum.above_nyquist == 0
-    fast = spectrum_of(tone(0.3), oversampling=4)
+    fast = compute_spectrum(tone(0.3), oversampling=4)
     assert fast.rms_frequency == pytest.approx(1.2, abs=0.01)
     assert fast.above_nyquist == pytest.approx(1, abs=1e-3)
 
@@ -43,7 +43,7 @@ def test_a_tone_lies_where_it_is():
 def test_a_density_sums_to_one():
     values = torch.randn(3, 2048, 5, generator=torch.Generator().manual_seed(0))
     for oversampling in (1, 4):
-        spectrum, middle = spectrum_of(values, oversampling), bands(2048, oversampling).double()
+        spectrum, middle = compute_spectrum(values, oversampling), band_centers(2048, oversampling).double()
         assert float(torch.trapezoid(spectrum.density, middle)) == pytest.approx(1, abs=0.03)
         assert float(middle[-1]) <= oversampling
         assert spectrum.rms_frequency == pytest.approx(oversampling / sqrt(3), rel=0.03)  # of white noise
@@ -51,15 +51,17 @@ def test_a_density_sums_to_one():
 
 def test_the_centroid_is_the_target_s_own():
     values = torch.randn(4, 128, 3, generator=torch.Generator().manual_seed(0))
-    assert spectrum_of(values).centroid == spectral_centroid(values, dim=2)
-    assert spectrum_of(values.repeat_interleave(2, dim=1), oversampling=2).centroid == spectral_centroid(values, dim=2)
+    assert compute_spectrum(values).centroid == spectral_centroid(values, dim=2)
+    assert compute_spectrum(values.repeat_interleave(2, dim=1), oversampling=2).centroid == spectral_centroid(
+        values, dim=2
+    )
 
 
 def test_what_is_slow_is_told_to_be_slow_and_what_is_constant_to_be_nothing():
     ramp = torch.linspace(0, 1, 1024)[None, :, None]
-    assert spectrum_of(ramp).rms_frequency < 0.005
-    assert spectrum_of(ramp).centroid > 0.05, "the jump at the ends, which the centroid sees"
-    still = spectrum_of(torch.full((1, 64, 1), 3.0))
+    assert compute_spectrum(ramp).rms_frequency < 0.005
+    assert compute_spectrum(ramp).centroid > 0.05, "the jump at the ends, which the centroid sees"
+    still = compute_spectrum(torch.full((1, 64, 1), 3.0))
     assert still.rms_frequency == still.std == still.centroid == float(still.density.sum()) == 0
 
 
@@ -72,7 +74,7 @@ def test_the_sine_of_a_gaussian_process_is_as_wide_as_theory_has_it(sigma):
     drawn = amplitude * (rng.standard_normal((8, len(frequency))) + 1j * rng.standard_normal((8, len(frequency))))
     process = np.fft.irfft(drawn, axis=1)
     process *= sigma / process.std()
-    argument, sine = (spectrum_of(torch.from_numpy(x)[..., None]) for x in (process, np.sin(process)))
+    argument, sine = (compute_spectrum(torch.from_numpy(x)[..., None]) for x in (process, np.sin(process)))
     assert argument.rms_frequency == pytest.approx(0.05 / sqrt(3), rel=0.02)
     expected = argument.rms_frequency * sigma * sqrt(cosh(sigma**2) / sinh(sigma**2))
     assert sine.rms_frequency == pytest.approx(expected, rel=0.03)
@@ -80,7 +82,7 @@ def test_the_sine_of_a_gaussian_process_is_as_wide_as_theory_has_it(sigma):
 
 def spectra_along(network, nyquist, count=2048):
     coords = torch.arange(count)[None, :, None] / count * (count * 0.5 / nyquist)
-    return {(layer, stage): spectrum for layer, stage, spectrum in layer_spectra(network, coords, 1)}
+    return {(layer, stage): spectrum for layer, stage, spectrum in compute_layer_spectra(network, coords, 1)}
 
 
 def test_the_first_layer_s_band_is_that_of_its_weights():
@@ -116,7 +118,7 @@ def test_a_layer_widens_the_band_by_the_spread_of_its_argument(s1):
 def test_layers_are_told_from_the_first_to_the_output():
     network = Siren(1, 2, 8, 3)
     coords = torch.linspace(-1, 1, 64)[None, :, None]
-    found = list(layer_spectra(network, coords, 1))
+    found = list(compute_layer_spectra(network, coords, 1))
     stages = [(layer, stage) for layer, stage, _ in found]
     hidden = [(layer, stage) for layer in (1, 2, 3) for stage in ("pre_activation", "post_activation")]
     assert stages == [*hidden, (4, "output")]
@@ -144,7 +146,7 @@ def test_the_kernel_in_blocks_is_that_of_the_jacobian(channels, block_bytes):
     network = Siren(2, channels, 7, 3)
     winner_init_(network, s0=10.0, s1=0.2, seed=0)
     coords = torch.rand(6, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    kernel = tangent_kernel(network, coords, block_bytes)
+    kernel = compute_tangent_kernel(network, coords, block_bytes)
     assert kernel.dtype == torch.float64
     torch.testing.assert_close(kernel, direct_kernel(network, coords), rtol=1e-9, atol=1e-9)
     assert torch.equal(kernel, kernel.T)
@@ -154,7 +156,7 @@ def test_the_kernel_of_a_linear_layer():
     coords = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     expected = coords.double() @ coords.double().T + 1
     for channels in (1, 4):
-        torch.testing.assert_close(tangent_kernel(nn.Linear(3, channels), coords), expected)
+        torch.testing.assert_close(compute_tangent_kernel(nn.Linear(3, channels), coords), expected)
 
 
 def test_the_kernel_of_one_sine_layer_is_what_one_derives_on_paper():
@@ -165,7 +167,7 @@ def test_the_kernel_of_one_sine_layer_is_what_one_derives_on_paper():
     inner = (argument.cos() * network[2].weight.detach().double()) @ (argument.cos() * network[2].weight.double()).T
     xs = x.double() @ x.double().T
     expected = argument.sin() @ argument.sin().T + 1 + 900 * inner.detach() * (xs + 1)
-    torch.testing.assert_close(tangent_kernel(network, x), expected, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(compute_tangent_kernel(network, x), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_stationary_kernel_has_waves_for_eigenvectors():
@@ -174,7 +176,7 @@ def test_a_stationary_kernel_has_waves_for_eigenvectors():
     weight = {0: 5.0, 3: 4.0, 20: 2.0, 50: 1.0}  # of each frequency, cycles per line
     kernel = sum(w * torch.cos(2 * pi * k * (wave[:, None] - wave) / count) for k, w in weight.items()) / count
     target = torch.cos(2 * pi * 20 * wave / count) + 2 * torch.sin(2 * pi * 50 * wave / count) + 7
-    basis = eigenbasis(kernel, target[:, None])
+    basis = compute_eigenbasis(kernel, target[:, None])
     assert basis.resolved == 7
     expected = [5.0, 2.0, 2.0, 1.0, 1.0, 0.5, 0.5]  # a cosine and a sine share what is not constant
     np.testing.assert_allclose(basis.eigenvalues[:7], expected, rtol=1e-9)
@@ -191,19 +193,19 @@ def test_a_stationary_kernel_has_waves_for_eigenvectors():
 
 def test_rank_and_condition_of_kernels_one_knows():
     values = torch.linspace(-1, 1, 16)[:, None]
-    diagonal = eigenbasis(torch.diag(torch.linspace(1, 8, 16, dtype=torch.float64)), values)
+    diagonal = compute_eigenbasis(torch.diag(torch.linspace(1, 8, 16, dtype=torch.float64)), values)
     assert diagonal.condition_number == pytest.approx(8)
-    assert eigenbasis(torch.eye(16, dtype=torch.float64), values).effective_rank == pytest.approx(16)
-    single = eigenbasis(torch.ones(16, 16, dtype=torch.float64), values)
+    assert compute_eigenbasis(torch.eye(16, dtype=torch.float64), values).effective_rank == pytest.approx(16)
+    single = compute_eigenbasis(torch.ones(16, 16, dtype=torch.float64), values)
     assert single.effective_rank == pytest.approx(1, abs=1e-6)
     assert single.condition_number == pytest.approx(1 / (16 * 2.2e-16), rel=0.01)
     assert single.energy_in_top(1.0) == pytest.approx(0, abs=1e-12)
-    assert eigenbasis(torch.eye(16, dtype=torch.float64), torch.ones(16, 1)).energy.sum() == 0
+    assert compute_eigenbasis(torch.eye(16, dtype=torch.float64), torch.ones(16, 1)).energy.sum() == 0
 
 
 def test_lines_of_a_picture_are_whole_rows_from_top_to_bottom():
     signal = load_image(np.random.default_rng(0).integers(0, 255, (100, 64, 3), np.uint8))
-    lines = spread_lines(signal, 10 * 64)
+    lines = select_lines(signal, 10 * 64)
     assert lines.values.shape == (10, 64, 3)
     assert lines.first[:, 0].tolist() == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
     np.testing.assert_array_equal(lines.values, signal.values[lines.first[:, 0]])
@@ -216,19 +218,19 @@ def test_lines_of_a_picture_are_whole_rows_from_top_to_bottom():
 def test_of_a_long_sound_the_liveliest_part_is_taken():
     sound = np.zeros(5000)
     sound[3000:3400] = np.sin(np.arange(400))
-    lines = spread_lines(load_audio(sound), 1000)
+    lines = select_lines(load_audio(sound), 1000)
     assert lines.values.shape == (1, 1000, 1)
     start = int(lines.first[0, 0])
     assert start <= 3000
     assert start + 1000 >= 3400
-    piece = liveliest_piece(lines, 100)
+    piece = select_piece(lines, 100)
     assert 3000 <= int(piece.first[0, 0]) <= 3300
     np.testing.assert_allclose(piece.values[0, :, 0], sound[piece.first[0, 0] :][:100], atol=1e-4)
 
 
 def test_a_shape_is_looked_at_where_its_centroid_is():
     shape = Shape.from_mesh(sphere())
-    lines = spread_lines(shape, 640)
+    lines = select_lines(shape, 640)
     assert lines.values.shape == (10, 64, 1)
     radius = 1 / 2 * np.ptp(shape.mesh.vertices, axis=0).max()
     distance = lines.coords().double().norm(dim=-1, keepdim=True).numpy() - radius
@@ -237,7 +239,7 @@ def test_a_shape_is_looked_at_where_its_centroid_is():
 
 def test_what_is_too_short_is_refused():
     with pytest.raises(SignalError, match="array: 15 samples along the last axis are too few for a spectrum"):
-        spread_lines(load_audio(np.sin(np.arange(15.0))), 256)
+        select_lines(load_audio(np.sin(np.arange(15.0))), 256)
 
 
 SMALL = {"hidden_dim": 24, "num_layers": 2, "batch_size": 128, "samples": 512, "kernel_points": 64}

@@ -75,7 +75,7 @@ def test_a_loud_fit_in_single_precision_stays_loud(tmp_path, subtype):
 
 def test_a_long_sound_can_be_written_as_ogg(tmp_path):
     long = np.sin(np.arange(3_000_000, dtype=np.float32) / 30)[:, None]
-    save_audio(tmp_path / "a.ogg", long, 44_100, {"format": "WAV", "subtype": "PCM_16"})
+    save_audio(tmp_path / "a.ogg", long, 44_100, record_of("PCM_16"))
     assert soundfile.info(tmp_path / "a.ogg").frames == len(long)
 
 

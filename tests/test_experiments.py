@@ -3,10 +3,12 @@
 import csv
 import json
 import math
+import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import soundfile
 import torch
 import yaml
 
-from winner_nerfstudio.experiments import fronts, plots, progress, runs, tables
+from winner_nerfstudio.experiments import clock, fronts, plots, progress, runs, tables
 from winner_nerfstudio.experiments.config import (
     Experiment,
     Target,
@@ -73,9 +75,9 @@ def written(folder, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    time = np.arange(240) / 8000
-    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 600 * time), 8000)
-    soundfile.write(tmp_path / "two.wav", 0.3 * np.sin(2 * np.pi * 90 * time) + 0.2 * np.sin(5000 * time), 8000)
+    seconds = np.arange(240) / 8000
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 600 * seconds), 8000)
+    soundfile.write(tmp_path / "two.wav", 0.3 * np.sin(2 * np.pi * 90 * seconds) + 0.2 * np.sin(5000 * seconds), 8000)
     return tmp_path
 
 
@@ -138,6 +140,15 @@ def reproduce(folder, *arguments):
         ({"signals": {"SIREN": {"data": "x"}}}, "signals: SIREN is the name of a variant as well"),
         ({"signals": {"mean": {"data": "x"}}}, "signals: mean is the name of their mean as well"),
         ({"signals": {3: {"data": "x"}}}, "signals=3 must be named by a text"),
+        ({"seconds": 3}, "steps doesn't go with seconds, which limits runs by time; leave one out"),
+        (
+            {"seconds": 3, "steps": ..., "measure_every": ..., "variants__SIREN__steps": 5},
+            "variants.SIREN.steps doesn't go with seconds",
+        ),
+        ({"seconds": 0, "steps": ..., "measure_every": ...}, "seconds=0.0 must be positive and finite"),
+        ({"seconds": 3, "steps": ..., "measure_every": ...}, "the exponential course counts steps"),
+        ({"relative": ["pnsr"]}, "relative: pnsr is no metric of kind 'audio'; is psnr meant?"),
+        ({"relative": ["psnr"], "baseline": ...}, "relative compares with the baseline, and there is none"),
     ],
 )
 def test_what_wont_do_is_one_line_with_the_nearest_name(changes, words, tmp_path):
@@ -288,6 +299,42 @@ def test_a_run_is_adam_by_hand(folder):
     seconds = [point["seconds"] for point in record["curve"]]
     assert seconds == sorted(seconds)
     assert seconds[-1] == record["seconds"] < record["wall"]
+
+
+def test_runs_of_equal_time_stop_when_it_is_up_and_their_rate_falls_with_it(folder):
+    changes = {"seconds": 0.2, "steps": ..., "measure_every": ..., "decay": ..., "small": ...}
+    experiment = read_experiment(written(folder, **changes))
+    run = planned(experiment, folder)[0]
+    assert run.work == 0.2
+    parts = []
+    begin = time.process_time()
+    record = runs.perform(run, CPU, parts.append)
+    assert time.process_time() - begin >= 0.2
+    assert parts == sorted(parts)
+    assert parts[-1] == 1 > parts[0]
+    assert [point["step"] for point in record["curve"]] == [0, record["metrics"]["steps"]] == [0, len(parts)]
+    rows = tables.make_rows(experiment, {("tone", "SIREN"): [record]})
+    assert f"| {len(parts)} | " in tables.format_markdown(rows, 2)
+    timer = clock.Clock(run.fit)
+    assert timer.decay(10**6) == 1, "before anything has been trained"
+    with timer.running():
+        while timer.part(1) < 0.5:
+            pass
+        assert timer.decay(1) == pytest.approx(0.51, abs=0.05)
+    assert timer.part(1) < 0.6
+    assert timer.seconds >= 0.08
+
+
+def test_variants_may_draw_their_points_differently_but_not_fit_another_signal(folder):
+    variants = {"close": {"options": {"near_sigmas": [0.01]}}, "far": {"options": {"near_sigmas": [0.1]}}}
+    changes = {"kind": "sdf", "variants": variants, "baseline": "close", "signals": {"cog": {"data": "sample:cog"}}}
+    options = {"hidden_dim": 16, "num_layers": 2}
+    path = written(folder, **changes, options=options, metrics=..., front=..., small=...)
+    close, far = planned(read_experiment(path), folder, seeds=1)
+    assert (close.target.mix.sigmas, far.target.mix.sigmas) == ((0.01,), (0.1,))
+    variants["far"]["options"] = {"sign": "winding"}
+    with pytest.raises(ConfigError, match=r"variants\.far: sign is an option of the data; all variants have the same"):
+        read_experiment(written(folder, **changes, options=options, metrics=..., front=..., small=...))
 
 
 def test_the_best_of_losses_is_that_of_the_least():
@@ -479,6 +526,19 @@ def test_a_seed_that_diverged_is_told():
     assert {row[tables.reach_column(experiment)].count for row in rows} == {0}
 
 
+def test_errors_relative_to_the_baselines_are_geometric_means():
+    values = {("a", "old"): (0.9, 0.2), ("a", "new"): (0.95, 0.4), ("b", "old"): (0.8, 0.2), ("b", "new"): (0.975, 0.1)}
+    records = {key: [{"metrics": {"iou": iou, "chamfer_l1": distance}}] for key, (iou, distance) in values.items()}
+    experiment = Experiment("sdf", {}, {}, baseline="old", relative=("iou", "chamfer_l1"))
+    text = tables.format_relative(experiment, records)
+    assert "| variant | 1 - iou | chamfer_l1 |" in text
+    assert "| old | 1.000 | 1.000 |" in text
+    assert "| new | 0.250 | 1.000 |" in text, "of 1/2 and 1/8, and of 2 and 1/2"
+    del records["b", "new"]
+    assert "| new |  |  |" in tables.format_relative(experiment, records)
+    assert tables.format_relative(replace(experiment, relative=()), records) == ""
+
+
 def test_a_front_and_how_far_one_lies_above_another():
     points = [fronts.Point("", x, y) for x, y in ((1, 5), (3, 3), (2, 2), (0, 5), (4, 1))]
     x, y = fronts.pareto_front(points)
@@ -531,3 +591,37 @@ def test_the_hiss_has_nothing_but_high_frequencies():
     inside = (frequency >= 0.7 * rate / 2) & (frequency <= 0.9 * rate / 2)
     assert power[~inside].sum() < 1e-20 * power.sum()
     np.testing.assert_allclose(power[inside] / power[inside].mean(), 1, rtol=1e-9)
+
+
+TRAIN = """#!{python}
+import json, pathlib, sys
+value = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+folder = pathlib.Path(value["--output-dir"], pathlib.Path(value["--data"]).name, sys.argv[1], value["--timestamp"])
+folder.mkdir(parents=True)
+psnr = 20.0 + int(value["--machine.seed"]) + 10 * ("winner" in sys.argv)
+(folder / "metrics.json").write_text(json.dumps({{"psnr": psnr, "ssim": 0.5}}))
+"""
+"""Stands in for ns-train: a PSNR of 21, 22, 23 by the seed, and 10 dB more with WINNER's initialisation."""
+
+
+def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated(tmp_path):
+    program = tmp_path / "ns-train"
+    program.write_text(TRAIN.format(python=sys.executable))
+    program.chmod(0o755)
+    command = [sys.executable, ROOT / "scripts" / "compare_photos.py", ROOT / "configs" / "views_nerf.yml"]
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "| snowman | SIREN | 3 | 22.000 ± 1 | 0.5000 ± 0 |" in done.stdout
+        assert "| snowman | WINNER | 3 | 32.000 ± 1 | 0.5000 ± 0 |" in done.stdout
+        program.write_text("#!/bin/false")
+    program.write_text("#!/bin/sh\necho no such folder; exit 1")
+    failed = subprocess.run(
+        [*command, "--flags=--vis wandb"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ns-train winner-nerf --data snowman")
+    assert "no such folder" in failed.stderr

@@ -124,4 +124,4 @@ def test_the_record_tells_one_target_and_experiment_from_another():
         grid.under(GridOptions(train_fraction=0.5)),
         grid.under(GridOptions(train_fraction=0.5, data_seed=1)),
     ]
-    assert len({other.record["digest"] for other in [grid, *others]}) == 5
+    assert len({other.record.digest for other in [grid, *others]}) == 5

@@ -10,6 +10,7 @@ from PIL import ImageOps
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
 from winner_nerfstudio.signals.options import ImageOptions
+from winner_nerfstudio.signals.records import ImageRecord
 
 RNG = np.random.default_rng(0)
 
@@ -67,7 +68,9 @@ def test_a_perfect_fit_is_written_back_as_it_was(tmp_path, name):
     image = load_image(path)
     assert image.values.dtype == np.float32
     assert np.abs(image.values).max() <= 1
-    save_image(back, image.units.to_own(image.values), json.loads(json.dumps(image.record)))
+    record = ImageRecord.from_json(json.loads(json.dumps(image.record.to_json())))
+    assert record == image.record
+    save_image(back, image.units.to_own(image.values), record)
     (mode, size, seen, raw), (mode_2, size_2, seen_2, raw_2) = decoded(path), decoded(back)
     assert (mode, size, raw.dtype) == (mode_2, size_2, raw_2.dtype)
     if name.endswith(".jpg"):

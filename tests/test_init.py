@@ -1,4 +1,7 @@
+import doctest
+import importlib
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,8 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from winner_nerfstudio import NoiseSchedule, Siren, siren_init_, winner_init_
-from winner_nerfstudio.networks import Sine
+from winner_nerfstudio import Initialization, NoiseSchedule, Siren, siren_init_, winner_init_
+from winner_nerfstudio.networks import NETWORKS, Sine, build_network
+from winner_nerfstudio.winner import (
+    SCHEDULES,
+    NetworkTraits,
+    NoiseScales,
+    TargetTraits,
+    add_noise_,
+    axes_of,
+    compute_noise_scales,
+    describe_network,
+    find_network_to_perturb,
+    initialize_,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +148,7 @@ def test_applied_twice_it_starts_afresh():
     assert all(torch.equal(a, b) for a, b in zip(once.parameters(), twice.parameters(), strict=True))
 
 
-def test_told_to_keep_the_weights_it_only_adds():
+def test_without_reinitialization_it_only_adds_to_the_weights():
     network = Siren(2, 1, 32, 3)
     before = weights(network)
     winner_init_(network, s0=20, s1=0.2, seed=4, reinitialize=False)
@@ -182,7 +197,7 @@ def test_any_module_whose_layers_are_named(by_name):
     before = weights(network)
     layers = ("inner.a", "inner.b") if by_name else (network.inner["a"], network.inner["b"])
     result = winner_init_(network, centroid=0.1, schedule=NoiseSchedule.reference(), layers=layers, seed=2)
-    assert result == (0.1, "reference", *NoiseSchedule.reference()(0.1, dim=2))
+    assert result == Initialization(0.1, "reference", *NoiseSchedule.reference()(0.1, dim=2))
     untouched = {name for name, value in network.state_dict().items() if torch.equal(value, before[name])}
     assert untouched == {name for name in before if name.startswith("head")}
 
@@ -190,17 +205,19 @@ def test_any_module_whose_layers_are_named(by_name):
 def test_a_target_gives_the_same_as_its_centroid():
     image = np.random.default_rng(1).normal(size=(16, 24, 3))
     by_target, by_centroid = Siren(2, 3, 32, 3), Siren(2, 3, 32, 3)
-    chosen = winner_init_(by_target, target=image, schedule=NoiseSchedule.reference(), seed=1)
-    assert chosen.s0 == pytest.approx(50 * (1 - math.exp(-5 * chosen.centroid / 9)))
-    assert winner_init_(by_centroid, centroid=chosen.centroid, schedule=NoiseSchedule.reference(), seed=1) == chosen
+    reference = NoiseSchedule.reference()
+    initialization = winner_init_(by_target, target=image, schedule=reference, seed=1)
+    centroid = initialization.centroid
+    assert initialization.s0 == pytest.approx(50 * (1 - math.exp(-5 * centroid / 9)))
+    assert winner_init_(by_centroid, centroid=centroid, schedule=reference, seed=1) == initialization
     assert torch.equal(by_target[0].weight, by_centroid[0].weight)
 
 
-def test_what_was_chosen_prints_in_one_line():
+def test_an_initialization_prints_in_one_line():
     network = Siren(1, 1, 16, 2)
     reference = NoiseSchedule.reference()
-    told = winner_init_(network, centroid=0.1, schedule=reference)
-    assert str(told) == "psi=0.1, schedule=reference, s0=1.76e+03, s1=0.3"
+    initialization = winner_init_(network, centroid=0.1, schedule=reference)
+    assert str(initialization) == "psi=0.1, schedule=reference, s0=1.76e+03, s1=0.3"
     assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
 
 
@@ -233,3 +250,117 @@ def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, argume
 def test_networks_without_size_are_refused(arguments, word):
     with pytest.raises(ValueError, match=word):
         Siren(*arguments)
+
+
+IMAGE = torch.rand(16, 24, 3, generator=torch.Generator().manual_seed(0))
+
+
+def same(network, other):
+    return all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_computing_the_scales_leaves_the_weights_and_the_global_generator_alone():
+    network = Siren(2, 3, 32, 3)
+    before, state = weights(network), torch.get_rng_state()
+    compute_noise_scales(network, target=IMAGE)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "make, arguments, options",
+    [
+        (lambda: Siren(2, 3, 32, 3), {"target": IMAGE}, {}),
+        (lambda: Siren(2, 3, 32, 3), {"target": IMAGE, "schedule": NoiseSchedule.reference()}, {}),
+        (lambda: Siren(2, 3, 32, 3), {"centroid": 0.3, "samples": 20}, {}),
+        (lambda: Siren(2, 3, 32, 3), {"centroid": 0.3, "axes": axes_of(IMAGE)}, {}),
+        (lambda: Siren(2, 3, 32, 3), {"target": IMAGE}, {"layers": ("0", "2"), "omega_0": 20.0}),
+        (lambda: build_network("siren-rff", in_dim=2, out_dim=3, hidden_dim=32), {"target": IMAGE}, {}),
+    ],
+    ids=["matched", "reference", "samples", "axes", "layers", "encoded"],
+)
+@pytest.mark.parametrize("apply, reinitialize", [(initialize_, True), (add_noise_, False)])
+def test_the_two_steps_give_what_the_short_form_gives(make, arguments, options, apply, reinitialize):
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        networks.append(make())
+    short = winner_init_(networks[0], **arguments, **options, seed=4, reinitialize=reinitialize)
+    initialization = compute_noise_scales(networks[1], **arguments, **options)
+    apply(networks[1], initialization, **options, seed=4)
+    assert initialization == short
+    assert same(*networks)
+
+
+def test_scales_set_by_hand_are_applied_as_by_the_short_form():
+    short, network = Siren(2, 1, 32, 3), Siren(2, 1, 32, 3)
+    initialization = Initialization.fixed(20, 0.2)
+    assert winner_init_(short, s0=20, s1=0.2, seed=4) == initialization == (None, "fixed", 20, 0.2, (), 1.0)
+    initialize_(network, initialization, seed=4)
+    assert same(short, network)
+
+
+def test_added_noise_is_the_difference_to_siren():
+    plain, noisy, network = Siren(2, 1, 32, 3), Siren(2, 1, 32, 3), Siren(2, 1, 32, 3)
+    initialization = Initialization.fixed(20, 0.2)
+    siren_init_(plain, seed=4)
+    initialize_(noisy, initialization, seed=4)
+    siren_init_(network, seed=4)
+    add_noise_(network, initialization, seed=4)
+    assert same(network, noisy)
+    assert not same(network, plain)
+
+
+def test_the_hidden_biases_are_part_of_the_initialization():
+    network = Siren(2, 3, 32, 3)
+    assert compute_noise_scales(network, target=IMAGE).hidden_biases == 0
+    assert compute_noise_scales(network, target=IMAGE, schedule=NoiseSchedule.paper()).hidden_biases == 1
+    assert winner_init_(network, target=IMAGE, hidden_biases=0.5).hidden_biases == 0.5
+
+
+@pytest.mark.parametrize("arguments", [{}, {"target": IMAGE, "centroid": 0.1}])
+def test_scales_come_from_a_target_or_from_its_centroid(arguments):
+    with pytest.raises(ValueError, match="exactly one of: target, centroid"):
+        compute_noise_scales(Siren(2, 3, 32, 3), **arguments)
+
+
+@pytest.mark.parametrize("apply", [initialize_, add_noise_])
+def test_one_sine_layer_is_too_few_to_apply_noise_to(apply):
+    network = Siren(2, 1, 8, num_layers=1)
+    before = weights(network)
+    with pytest.raises(ValueError, match="two sine layers; this network has 1"):
+        apply(network, Initialization.fixed(20, 0.2), seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_is_described_to_the_rules():
+    network = find_network_to_perturb(Siren(2, 3, 32, 5, omega_0=20, first_omega_0=300))
+    assert describe_network(network, dim=2) == NetworkTraits(32, 5, 300, 20, takes_coordinates=True)
+    assert not describe_network(network, dim=3).takes_coordinates
+    assert find_network_to_perturb(Siren(2, 3)).frequencies == (30, 30, 30)
+    two = find_network_to_perturb(Siren(2, 3, 32, 5), layers=("0", "2"))
+    assert describe_network(two, dim=2) == NetworkTraits(32, 2)
+    behind = find_network_to_perturb(nn.Sequential(nn.Linear(1, 2), nn.ReLU(), Siren(2, 3)))
+    assert not describe_network(behind, dim=2).takes_coordinates
+
+
+def test_a_rule_that_is_added_sees_the_target_and_the_network(monkeypatch):
+    seen = []
+
+    def rule(target, network):
+        seen.append((target, network))
+        return NoiseScales(7.0, 0.5)
+
+    monkeypatch.setitem(SCHEDULES, "mine", lambda: NoiseSchedule("mine", rule))
+    found = winner_init_(Siren(2, 3, 32, 5), target=IMAGE, schedule=SCHEDULES["mine"]())
+    assert str(found).endswith("schedule=mine, s0=7, s1=0.5")
+    assert seen == [(TargetTraits(found.centroid, 3, 2, axes_of(IMAGE)), NetworkTraits(32, 5))]
+
+
+@pytest.mark.parametrize("name", ["networks", "winner.init", "winner.scales", "winner.schedule"])
+def test_the_examples_in_the_docstrings_run(name):
+    module = importlib.import_module(f"winner_nerfstudio.{name}")
+    with patch.dict(NETWORKS), patch.dict(SCHEDULES):
+        result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed

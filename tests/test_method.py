@@ -9,8 +9,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.fft import dct
 
 from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
-from winner_nerfstudio.winner import axes_of
-from winner_nerfstudio.winner.matched import Start, growth
+from winner_nerfstudio.winner import NetworkTraits, axes_of
+from winner_nerfstudio.winner.matched import compute_growth
+from winner_nerfstudio.winner.samples import iterate_lines
 
 finite = st.floats(-100, 100, width=32)
 
@@ -201,11 +202,11 @@ def test_what_siren_is_fine_enough_for_gets_no_noise(target):
 
 
 def test_what_the_second_layer_alone_can_reach_gets_no_noise_on_the_first():
-    own, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
-    assert own * growth(4, 1.0) < wanted < own * growth(4, 4.0)
+    siren, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
+    assert siren * compute_growth(4, 1.0) < wanted < siren * compute_growth(4, 4.0)
     s0, s1, axes = NoiseSchedule.matched(0.5)(0.25, samples=48, dim=2)
     assert (s0, axes) == (0, ())
-    assert own * growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
+    assert siren * compute_growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
 
 
 def test_a_matched_network_has_sirens_weights_and_no_hidden_biases():
@@ -236,9 +237,9 @@ def test_biases_take_from_the_last_sines_what_varies(hidden_biases):
 
 def test_noise_on_a_faster_first_sine_counts_for_what_it_is():
     scales = NoiseSchedule.matched()(0.3, samples=4000)
-    fast = NoiseSchedule.matched()(0.3, samples=4000, network=Start(omega=300.0))
-    own = 300**2 / 3 - 30**2 / 3
-    assert (10 * fast.s0) ** 2 == pytest.approx(scales.s0**2 - own)
+    fast = NoiseSchedule.matched()(0.3, samples=4000, network=NetworkTraits(first_omega_0=300.0))
+    gained = 300**2 / 3 - 30**2 / 3
+    assert (10 * fast.s0) ** 2 == pytest.approx(scales.s0**2 - gained)
 
 
 @pytest.mark.parametrize("exactness", [-0.1, 1.1, float("nan")])
@@ -280,3 +281,14 @@ def test_an_axis_knows_nothing_of_a_step_from_its_end_to_its_start():
     ramp = torch.linspace(-1, 1, 64, dtype=torch.float64)
     assert spectral_centroid(ramp) > 0.15
     assert axes_of(ramp)[0].centroid < 0.04
+
+
+def test_long_signals_are_taken_in_blocks_that_change_nothing(monkeypatch):
+    signal = torch.rand(7, 9, 2, generator=torch.Generator().manual_seed(0))
+    centroid, axes = spectral_centroid(signal), axes_of(signal)
+    monkeypatch.setattr("winner_nerfstudio.winner.samples._BLOCK_SIZE", 27)
+    blocks = list(iterate_lines(signal, axis=1))
+    assert [block.shape for block in blocks] == [(3, 9), (3, 9), (3, 9), (3, 9), (2, 9)]
+    assert torch.equal(torch.cat(blocks), signal.movedim(1, -1).reshape(14, 9).double())
+    assert spectral_centroid(signal) == pytest.approx(centroid, rel=1e-12)
+    assert [axis.centroid for axis in axes_of(signal)] == pytest.approx([axis.centroid for axis in axes], rel=1e-12)

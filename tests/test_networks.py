@@ -98,10 +98,10 @@ def test_the_registry_holds_these_networks():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_constructor_starts_alike_and_its_defaults_can_be_stored(name):
     parameters = list(inspect.signature(NETWORKS[name]).parameters.values())
-    (a, b, c, d), own = parameters[:4], parameters[4:]
+    (a, b, c, d), others = parameters[:4], parameters[4:]
     assert [p.name for p in (a, b, c, d)] == ["in_dim", "out_dim", "hidden_dim", "num_layers"]
     assert (c.default, d.default) == (256, 4)
-    assert all(type(p.default) in (int, float, bool, type(None)) for p in own)
+    assert all(type(p.default) in (int, float, bool, type(None)) for p in others)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,7 +192,7 @@ def test_derivatives_by_the_coordinates_are_the_slope(name):
 
 
 @pytest.mark.parametrize("scale_grad", [False, True])
-def test_finer_holds_its_factor_constant_in_derivatives_unless_told(scale_grad):
+def test_finer_holds_its_factor_constant_in_derivatives_unless_scale_grad(scale_grad):
     network = build("finer", in_dim=1, out_dim=1, num_layers=1, scale_grad=scale_grad)
     network(torch.tensor([[0.3]])).backward()
     first, last = linears(network)
@@ -254,10 +254,11 @@ def test_wire_starts_as_torchs_layers_in_both_parts():
 
 
 def test_wire_has_about_as_many_numbers_as_a_real_network():
-    def numbers(network):
+    def count_numbers(network):
         return sum(p.numel() * (2 if p.is_complex() else 1) for p in network.parameters())
 
-    assert numbers(build("wire", hidden_dim=256)) == pytest.approx(numbers(build("siren", hidden_dim=256)), rel=0.02)
+    wire, siren = build("wire", hidden_dim=256), build("siren", hidden_dim=256)
+    assert count_numbers(wire) == pytest.approx(count_numbers(siren), rel=0.02)
 
 
 def test_gauss_starts_as_torchs_layers():
@@ -306,8 +307,8 @@ def test_siren_rff_is_initialised_as_the_siren_behind_its_features(initialise):
 def test_winner_adds_its_noise_to_siren_rff():
     plain, noisy = build("siren-rff", hidden_dim=256), build("siren-rff", hidden_dim=256)
     siren_init_(plain, seed=3)
-    chosen = winner_init_(noisy, centroid=0.2, dim=2, seed=3)
-    for index, scale in ((0, chosen.s0), (1, chosen.s1)):
+    initialization = winner_init_(noisy, centroid=0.2, dim=2, seed=3)
+    for index, scale in ((0, initialization.s0), (1, initialization.s1)):
         noise = (linears(noisy)[index].weight - linears(plain)[index].weight).detach()
         assert noise.std() == pytest.approx(scale / 30, rel=0.05)
 

@@ -19,7 +19,7 @@ from winner_nerfstudio.networks.finer import VariableSine
 from winner_nerfstudio.networks.gauss import Gaussian
 from winner_nerfstudio.networks.wire import Gabor
 from winner_nerfstudio.signals.samples import SOUNDS
-from winner_nerfstudio.winner.sines import sine_frequency
+from winner_nerfstudio.winner.parts import measure_sine_frequency
 
 NOISE = {"s0": 20.0, "s1": 0.2, "seed": 4}
 
@@ -215,12 +215,12 @@ def test_layers_of_any_make_can_be_named():
     [(PositionalEncoding(4, True), 18), (FourierFeatures(2, 9, 1.0), 18), (LearnedEncoding(), 18)],
 )
 @pytest.mark.parametrize("shape, outputs", [((16, 24, 3), 3), ((16, 24), 1), ((16, 24, 1), 1)])
-def test_behind_an_encoding_the_targets_axes_are_told_by_the_outputs(join, encoding, inputs, shape, outputs):
+def test_behind_an_encoding_the_outputs_say_which_axes_are_the_targets(join, encoding, inputs, shape, outputs):
     network, ours = join(encoding, Siren(inputs, outputs, 32, 3)), Siren(inputs, outputs, 32, 3)
     before = state_of(encoding)
     target = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    chosen = winner_init_(network, target=target, seed=1)
-    assert chosen == winner_init_(ours, target=target, dim=2, seed=1)
+    initialization = winner_init_(network, target=target, seed=1)
+    assert initialization == winner_init_(ours, target=target, dim=2, seed=1)
     assert same(network[1] if join is nn.Sequential else network.network, ours)
     assert all(torch.equal(value, before[name]) for name, value in encoding.state_dict().items())
 
@@ -238,7 +238,7 @@ def encoded():
         (lambda: Siren(18, 3, 32, 3), {"target": torch.rand(64, 96, 3), "layers": ("0", "2")}),
     ],
 )
-def test_axes_that_nothing_tells_are_asked_for(make, arguments):
+def test_axes_that_cannot_be_inferred_are_asked_for(make, arguments):
     network = make()
     before = state_of(network)
     with pytest.raises(ValueError, match="inputs are not the target's coordinates; pass dim=, its number of axes"):
@@ -289,9 +289,9 @@ def test_a_flat_sequential_may_begin_with_an_encoding():
 )
 def test_a_sine_is_known_by_what_it_computes(module, frequency):
     with torch.no_grad():
-        assert sine_frequency(module) == frequency
+        assert measure_sine_frequency(module) == frequency
     with torch.inference_mode():
-        assert sine_frequency(module) == frequency
+        assert measure_sine_frequency(module) == frequency
 
 
 @pytest.mark.parametrize("make", [lambda: Lambda(10), lambda: Learned(10.0)])
@@ -329,7 +329,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_where_the_layers_cannot_be_told_one_error_says_what_was_seen(name):
+def test_where_the_layers_are_not_found_one_error_says_what_was_seen(name):
     make, words = REFUSED[name]
     network = make()
     before = state_of(network)

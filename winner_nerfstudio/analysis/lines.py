@@ -1,9 +1,9 @@
-"""Where a target and a network are looked at: neighbouring samples along the target's last axis."""
+"""Where a target and a network are compared: neighbouring samples along the target's last axis."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +14,16 @@ from ..signals.lattice import Lattice
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-    from numpy import ndarray
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ..signals.cloud import PointCloud
     from ..signals.shape import Shape
 
+    Array = NDArray[Any]
+
 SHORTEST = 16
-"""Samples along the last axis below which there is no spectrum to speak of."""
+"""Samples along the last axis that a spectrum needs at least."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,18 @@ class Lines:
     """Pieces of equal length along the last axis of a target's lattice.
 
     Attributes:
-        lattice: where the target's samples lie.
-        first: the position of each piece's first sample, counted in samples, [k, d].
-        values: the target there, in the network's units, float32 [k, n, c].
+        lattice: The lattice of the target's samples.
+        first: The position of each piece's first sample, counted in samples, [k, d].
+        values: The target's values, in the network's units, float32 [k, n, c].
     """
 
     lattice: Lattice
-    first: Int[ndarray, "k d"]
-    values: Float[ndarray, "k n c"]
+    first: Int[Array, "k d"]
+    values: Float[Array, "k n c"]
 
     @property
     def length(self) -> int:
-        """Samples of a piece, n."""
+        """The number of samples of a piece, n."""
         return self.values.shape[1]
 
     @property
@@ -49,50 +51,50 @@ class Lines:
         return 0.5 / self.lattice.spacing
 
     def coords(self, oversampling: int = 1) -> Float[Tensor, "k m d"]:
-        """The network's coordinates, so many to a sample, from each piece's first sample on."""
-        return self.lattice.at(_positions(self.first, self.length, oversampling).reshape(-1, self.lattice.dim)).reshape(
-            len(self.first), -1, self.lattice.dim
-        )
+        """Return the network's coordinates along each piece, from its first sample on, m = n * `oversampling`."""
+        positions = _make_positions(self.first, self.length, oversampling)
+        return self.lattice.at(positions.reshape(-1, self.lattice.dim)).reshape(positions.shape)
 
 
-def spread_lines(signal: Grid | Shape | PointCloud, samples: int) -> Lines:
-    """Whole lines, evenly spread over the target, of about as many samples together.
+def select_lines(signal: Grid | Shape | PointCloud, samples: int) -> Lines:
+    """Return whole lines, evenly spread over the target, of about as many samples together.
 
-    Where a single line has more, its part with the greatest variance. Shapes are sampled where their centroid is.
+    Where a single line has more, the part of it with the greatest variance is taken. Shapes are sampled on the grid
+    that their centroid is computed on.
 
     Args:
-        signal: the target.
-        samples: at most, at least `SHORTEST`.
+        signal: The target.
+        samples: The number of samples, at most; at least `SHORTEST`.
 
     Raises:
-        SignalError: the target has too few samples along its last axis.
+        SignalError: The target has too few samples along its last axis.
     """
-    lattice = _lattice(signal)
+    lattice = _get_lattice(signal)
     *others, along = lattice.shape
     if along < SHORTEST:
         raise SignalError(
             f"{signal.name}: {along} samples along the last axis are too few for a spectrum; {SHORTEST} are needed"
         )
     length, every = min(along, samples), int(np.prod(others))
-    chosen = np.linspace(0, every - 1, min(every, samples // length)).round().astype(np.int64)
-    first = np.zeros((len(chosen), lattice.dim), np.int64)
-    first[:, :-1] = np.stack(np.unravel_index(chosen, others), -1) if others else 0
-    values = _values(signal, lattice, first, along)
-    start = _liveliest(values, length)
+    index = np.linspace(0, every - 1, min(every, samples // length)).round().astype(np.int64)
+    first = np.zeros((len(index), lattice.dim), np.int64)
+    first[:, :-1] = np.stack(np.unravel_index(index, others), -1) if others else 0
+    values = _evaluate(signal, lattice, first, along)
+    start = _find_greatest_variance(values, length)
     first[:, -1] = start
     return Lines(lattice, first, values[:, start : start + length])
 
 
-def liveliest_piece(lines: Lines, points: int) -> Lines:
-    """The piece of `points` neighbouring samples at most, of one line, in which the target varies most."""
-    length, line = min(lines.length, points), int(_centred(lines.values).sum((1, 2)).argmax())
-    start = _liveliest(lines.values[line : line + 1], length)
+def select_piece(lines: Lines, points: int) -> Lines:
+    """Return the piece of one line, `points` neighbouring samples at most, in which the target varies most."""
+    length, line = min(lines.length, points), int(_square_deviations(lines.values).sum((1, 2)).argmax())
+    start = _find_greatest_variance(lines.values[line : line + 1], length)
     first = lines.first[line : line + 1].copy()
     first[:, -1] += start
     return Lines(lines.lattice, first, lines.values[line : line + 1, start : start + length])
 
 
-def _lattice(signal: Grid | Shape | PointCloud) -> Lattice:
+def _get_lattice(signal: Grid | Shape | PointCloud) -> Lattice:
     if isinstance(signal, Grid):
         return signal.lattice
     from ..signals.shape import CENTROID_GRID
@@ -100,28 +102,32 @@ def _lattice(signal: Grid | Shape | PointCloud) -> Lattice:
     return Lattice((CENTROID_GRID,) * 3)
 
 
-def _values(
-    signal: Grid | Shape | PointCloud, lattice: Lattice, first: Int[ndarray, "k d"], length: int
-) -> Float[ndarray, "k n c"]:
-    positions = _positions(first, length, 1).long()
+def _evaluate(
+    signal: Grid | Shape | PointCloud, lattice: Lattice, first: Int[Array, "k d"], length: int
+) -> Float[Array, "k n c"]:
+    positions = _make_positions(first, length, 1).long()
+    values: Array
     if isinstance(signal, Grid):
-        return signal.values[tuple(positions.numpy().transpose(2, 0, 1))]
+        values = signal.values[tuple(positions.numpy().transpose(2, 0, 1))]
+        return values
     coords = lattice.at(positions.reshape(-1, 3)).numpy().astype(np.float64)
-    return signal.signed_distance(coords).astype(np.float32).reshape(len(first), length, 1)
+    values = signal.signed_distance(coords).astype(np.float32).reshape(len(first), length, 1)
+    return values
 
 
-def _positions(first: Int[ndarray, "k d"], length: int, oversampling: int) -> Float[Tensor, "k m d"]:
-    place = torch.from_numpy(first).double()[:, None].repeat(1, length * oversampling, 1)
-    place[..., -1] += torch.arange(length * oversampling, dtype=torch.float64) / oversampling
-    return place
+def _make_positions(first: Int[Array, "k d"], length: int, oversampling: int) -> Float[Tensor, "k m d"]:
+    positions = torch.from_numpy(first).double()[:, None].repeat(1, length * oversampling, 1)
+    positions[..., -1] += torch.arange(length * oversampling, dtype=torch.float64) / oversampling
+    return positions
 
 
-def _centred(values: Float[ndarray, "k n c"]) -> Float[ndarray, "k n c"]:
-    """Squares of what the values are off their line's mean."""
-    return np.square(values - values.mean(1, keepdims=True, dtype=np.float64))
+def _square_deviations(values: Float[Array, "k n c"]) -> Float[Array, "k n c"]:
+    """Return the squares of the values' deviations from their line's mean."""
+    squares: Array = np.square(values - values.mean(1, keepdims=True, dtype=np.float64))
+    return squares
 
 
-def _liveliest(values: Float[ndarray, "k n c"], length: int) -> int:
-    """Where the piece of that length begins that has the greatest variance, all lines together."""
-    summed = np.concatenate([[0.0], _centred(values).sum((0, 2)).cumsum()])
+def _find_greatest_variance(values: Float[Array, "k n c"], length: int) -> int:
+    """Return where the piece of that length begins that has the greatest variance, all lines together."""
+    summed = np.concatenate([[0.0], _square_deviations(values).sum((0, 2)).cumsum()])
     return int((summed[length:] - summed[: len(summed) - length]).argmax())

@@ -1,9 +1,10 @@
-"""A target and the networks for it, as they start and after some training: everything measured, as plain numbers."""
+"""A target and the networks for it, after initialisation and after some training, measured as plain numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from math import prod
 from typing import Any, Literal
 
@@ -17,28 +18,28 @@ from ..registry import kind_named
 from ..signals.grid import Grid
 from ..training.fit import fit
 from ..training.initialize import build_field, describe_initialization, initialize_
-from ..training.options import NoiseOptions
+from ..training.options import NetworkOptions, NoiseOptions
 from ..training.prepare import sort_options
-from .lines import Lines, liveliest_piece, spread_lines
-from .ntk import eigenbasis, tangent_kernel
-from .spectra import OVERSAMPLING, Spectrum, bands, layer_spectra, spectrum_of
+from .lines import Lines, select_lines, select_piece
+from .ntk import compute_eigenbasis, compute_tangent_kernel
+from .spectra import OVERSAMPLING, Spectrum, band_centers, compute_layer_spectra, compute_spectrum
 
 Init = Literal["siren", "winner"]
 TOP = (0.01, 0.1, 0.5)
-"""Parts of the eigenvectors, those of the greatest eigenvalues, whose share in the target is told."""
+"""Parts of the eigenvectors, those of the greatest eigenvalues, whose share of the target is reported."""
 WITHIN = (1e-1, 1e-2, 1e-3, 1e-6)
-"""Parts of the greatest eigenvalue, above which eigenvectors' share in the target is told."""
+"""Parts of the greatest eigenvalue, above which the eigenvectors' share of the target is reported."""
 DIGITS = 6
-"""Of what is written."""
+"""Significant digits of the numbers in analysis.json."""
 
 
 @dataclass
 class Study:
-    """What to look at, and how a network is fitted meanwhile."""
+    """What to measure, and how the networks are fitted in between."""
 
     init: tuple[Init, ...] = ("siren", "winner")
     """Initialisations to compare: SIREN's, and SIREN's with WINNER's noise."""
-    noise: NoiseOptions = field(default_factory=NoiseOptions)
+    noise: NoiseOptions = dataclass_field(default_factory=NoiseOptions)
     """WINNER's noise."""
     hidden_dim: int = 256
     """Width of each hidden layer."""
@@ -49,20 +50,24 @@ class Study:
     first_omega_0: float | None = None
     """Frequency of the first layer; 30 if left out."""
     steps: int = 200
-    """Of the training between the two looks at each network; 0 looks at the starts alone."""
+    """Training steps between the two measurements of each network; 0 measures only after initialisation."""
     batch_size: int = 1024
     """Points per training step."""
     learning_rate: float | None = None
-    """Of Adam at first; that of the kind's method if left out."""
+    """First learning rate of Adam; that of the kind's method if left out."""
     seed: int = 42
-    """Of the networks and the batches."""
+    """Seed of the networks and the batches."""
     samples: int = 8192
-    """Samples of the target, at most, whose lines the spectra are taken along."""
+    """Samples of the target, at most, along whose lines the spectra are computed."""
     kernel_points: int = 512
-    """Neighbouring samples of one line, at most, of the tangent kernel; time grows with their square."""
+    """Neighbouring samples of one line, at most, for the tangent kernel; time grows with their square."""
 
     def check(self) -> None:
-        """What is wrong with the options, in one line, or None."""
+        """Check the options.
+
+        Raises:
+            ValueError: one of them is out of its range, in one line.
+        """
         if not self.init or len(set(self.init)) < len(self.init):
             raise ValueError(
                 f"init {' '.join(self.init) or 'of none'} must name one or more initialisations, each once"
@@ -79,62 +84,41 @@ class Study:
             )
 
     def network(self, init: Init) -> dict[str, Any]:
-        """Options of `fit` that say which network it is and how it starts."""
+        """Return the options of `fit` for the network and its initialisation."""
         noise = asdict(self.noise) if init == "winner" else {}
         sizes = {"hidden_dim": self.hidden_dim, "num_layers": self.num_layers}
         return {"init": init, **sizes, "omega_0": self.omega_0, "first_omega_0": self.first_omega_0, **noise}
 
 
-def study(signal: Any, options: Study, tell: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
-    """Look at a target and at the networks for it.
+def study(signal: Any, options: Study, on_progress: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
+    """Measure a target and the networks for it.
 
     Args:
-        signal: the target, loaded.
-        options: what to look at.
-        tell: called with what is being done.
+        signal: The target, loaded.
+        options: What to measure.
+        on_progress: Called with what is being done.
 
     Returns:
-        What `analysis.json` holds, see docs/analysis.md: strings, numbers, lists and dicts.
+        The content of `analysis.json`, see docs/analysis.md: strings, numbers, lists and dicts.
 
     Raises:
-        ValueError: options that won't do, or a target that is too short.
-        KeyboardInterrupt: also while a network is being fitted.
+        ValueError: The options cannot be used, or the target is too short.
+        KeyboardInterrupt: Also while a network is being fitted.
     """
     options.check()
-    networks = {
-        init: sort_options(kind_named(signal.kind), options.network(init), loaded=True).network for init in options.init
-    }
-    tell("looking at the target")
-    lines = spread_lines(signal, options.samples)
-    piece = liveliest_piece(lines, options.kernel_points)
-    target = spectrum_of(torch.from_numpy(lines.values))
-    states = []
-    for init, network in networks.items():
-        tell(f"initialising {init}")
-        start = build_field(signal, network, options.seed)
-        chosen = describe_initialization(initialize_(start, signal, network, options.seed), network)
-        fields = {0: start}
-        if options.steps:
-            tell(f"fitting {init}, {options.steps:,} steps")
-            fields[options.steps] = _fitted(signal, options, init)
-        for steps, own in fields.items():
-            tell(f"looking at {init} after {steps:,} steps" if steps else f"looking at {init}'s start")
-            state = {"init": init, "steps": steps, "initialization": chosen}
-            states.append(state | _look(own, signal, lines, piece))
+    kind = kind_named(signal.kind)
+    networks = {init: sort_options(kind, options.network(init), loaded=True).network for init in options.init}
+    on_progress("measuring the target")
+    lines = select_lines(signal, options.samples)
+    piece = select_piece(lines, options.kernel_points)
+    target = _describe_target(signal, lines)
+    states = [
+        state
+        for init, network in networks.items()
+        for state in _measure_states(signal, options, init, network, lines, piece, on_progress)
+    ]
     return {
-        "target": {
-            "name": signal.name,
-            "kind": signal.kind,
-            "samples": list(lines.lattice.shape),
-            "channels": signal.channels,
-            "psi": _tidy(signal.centroid),
-            "nyquist": {
-                "cycles_per_unit": _tidy(lines.nyquist),
-                "cycles_per_world_unit": _tidy(lines.nyquist * signal.normalization.scale),
-            },
-            "frequency": _tidy(bands(lines.length)),
-            **_summary(target),
-        },
+        "target": target,
         "network": {
             name: getattr(networks[options.init[0]], name)
             for name in ("network", "hidden_dim", "num_layers", "omega_0", "first_omega_0")
@@ -147,13 +131,56 @@ def study(signal: Any, options: Study, tell: Callable[[str], None] = lambda doin
         },
         "lines": {"count": len(lines.first), "samples": lines.length, "oversampling": OVERSAMPLING},
         "kernel": {"samples": piece.length, "first": piece.first[0].tolist()},
-        "reduced": _reduced(signal, options, lines, piece),
-        "frequency": _tidy(bands(lines.length * OVERSAMPLING, OVERSAMPLING)),
+        "reduced": _describe_reductions(signal, options, lines, piece),
+        "frequency": _round(band_centers(lines.length * OVERSAMPLING, OVERSAMPLING)),
         "states": states,
     }
 
 
-def _fitted(signal: Any, options: Study, init: Init) -> Field:
+def _describe_target(signal: Any, lines: Lines) -> dict[str, Any]:
+    return {
+        "name": signal.name,
+        "kind": signal.kind,
+        "samples": list(lines.lattice.shape),
+        "channels": signal.channels,
+        "psi": _round(signal.centroid),
+        "nyquist": {
+            "cycles_per_unit": _round(lines.nyquist),
+            "cycles_per_world_unit": _round(lines.nyquist * signal.normalization.scale),
+        },
+        "frequency": _round(band_centers(lines.length)),
+        **_describe_spectrum(compute_spectrum(torch.from_numpy(lines.values))),
+    }
+
+
+def _measure_states(
+    signal: Any,
+    options: Study,
+    init: Init,
+    network: NetworkOptions,
+    lines: Lines,
+    piece: Lines,
+    on_progress: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Yield the measurements of a network after initialisation and, if it is trained, after training."""
+    on_progress(f"initialising {init}")
+    field = build_field(signal, network, options.seed)
+    initialization = describe_initialization(initialize_(field, signal, network, options.seed), network)
+    on_progress(f"measuring {init} after initialisation")
+    yield {"init": init, "steps": 0, "initialization": initialization, **_measure(field, signal, lines, piece)}
+    if options.steps:
+        on_progress(f"fitting {init}, {options.steps:,} steps")
+        field = _fit(signal, options, init)
+        on_progress(f"measuring {init} after {options.steps:,} steps")
+        yield {
+            "init": init,
+            "steps": options.steps,
+            "initialization": initialization,
+            **_measure(field, signal, lines, piece),
+        }
+
+
+def _fit(signal: Any, options: Study, init: Init) -> Field:
     fitted = fit(
         signal,
         steps=options.steps,
@@ -171,53 +198,55 @@ def _fitted(signal: Any, options: Study, init: Init) -> Field:
     return fitted.field
 
 
-def _look(own: Field, signal: Any, lines: Lines, piece: Lines) -> dict[str, Any]:
-    """What there is to see of a network at the target's lines."""
+def _measure(field: Field, signal: Any, lines: Lines, piece: Lines) -> dict[str, Any]:
+    """Return the PSNR, where there are samples, the layers' spectra and the tangent kernel of a network."""
     found: dict[str, Any] = {}
     if isinstance(signal, Grid):
-        values = own.evaluate(lines.coords().flatten(0, 1)).cpu().numpy().reshape(lines.values.shape)
-        found["psnr"] = _tidy(psnr(root_mean_square(values, lines.values)))
-    assert isinstance(own.network, nn.Sequential)  # as a `Siren` is
+        values = field.evaluate(lines.coords().flatten(0, 1)).cpu().numpy().reshape(lines.values.shape)
+        found["psnr"] = _round(psnr(root_mean_square(values, lines.values)))
+    assert isinstance(field.network, nn.Sequential)  # as a `Siren` is
     found["layers"] = [
-        {"layer": layer, "stage": stage, **_summary(spectrum)}
-        for layer, stage, spectrum in layer_spectra(own.network, lines.coords(OVERSAMPLING), OVERSAMPLING)
+        {"layer": layer, "stage": stage, **_describe_spectrum(spectrum)}
+        for layer, stage, spectrum in compute_layer_spectra(field.network, lines.coords(OVERSAMPLING), OVERSAMPLING)
     ]
-    basis = eigenbasis(tangent_kernel(own.network, piece.coords()[0]), torch.from_numpy(piece.values[0]))
+    basis = compute_eigenbasis(
+        compute_tangent_kernel(field.network, piece.coords()[0]), torch.from_numpy(piece.values[0])
+    )
     found["ntk"] = {
-        "effective_rank": _tidy(basis.effective_rank),
-        "condition_number": _tidy(basis.condition_number),
+        "effective_rank": _round(basis.effective_rank),
+        "condition_number": _round(basis.condition_number),
         "resolved": basis.resolved,
-        "energy_in_top": {str(part): _tidy(basis.energy_in_top(part)) for part in TOP},
-        "energy_within": {str(ratio): _tidy(basis.energy_within(ratio)) for ratio in WITHIN},
-        "eigenvalues": _tidy(basis.eigenvalues),
-        "frequency": _tidy(basis.frequency),
-        "energy": _tidy(basis.energy),
-        "spectrum": [_tidy(row) for row in basis.spectrum],
+        "energy_in_top": {str(part): _round(basis.energy_in_top(part)) for part in TOP},
+        "energy_within": {str(ratio): _round(basis.energy_within(ratio)) for ratio in WITHIN},
+        "eigenvalues": _round(basis.eigenvalues),
+        "frequency": _round(basis.frequency),
+        "energy": _round(basis.energy),
+        "spectrum": [_round(row) for row in basis.spectrum],
     }
     return found
 
 
-def _reduced(signal: Any, options: Study, lines: Lines, piece: Lines) -> list[str]:
-    """What was looked at where not all could be, a line each."""
+def _describe_reductions(signal: Any, options: Study, lines: Lines, piece: Lines) -> list[str]:
+    """Return what was measured where not all could be, a line each."""
     *others, along = lines.lattice.shape
-    told = f"{lines.length:,} of {along:,} samples"
+    part = f"{lines.length:,} of {along:,} samples"
     if others:
-        told = f"{len(lines.first):,} of {prod(others):,} lines along the last axis, {told} of each"
+        part = f"{len(lines.first):,} of {prod(others):,} lines along the last axis, {part} of each"
     channels = f", the sum of the {signal.channels} channels" if signal.channels > 1 else ""
     steps = kind_named(signal.kind).recipe.steps
     return [
-        f"spectra: {told}",
+        f"spectra: {part}",
         f"kernel: {piece.length:,} neighbouring samples of {lines.lattice.count:,}{channels}",
         f"fit: {options.steps:,} steps of {options.batch_size:,} points; a whole run takes {steps:,}",
     ][: 3 if options.steps else 2]
 
 
-def _summary(spectrum: Spectrum) -> dict[str, Any]:
+def _describe_spectrum(spectrum: Spectrum) -> dict[str, Any]:
     names = ("centroid", "rms_frequency", "above_nyquist", "std", "density")
-    return {name: _tidy(getattr(spectrum, name)) for name in names}
+    return {name: _round(getattr(spectrum, name)) for name in names}
 
 
-def _tidy(values: Any) -> Any:
-    """Numbers, one or a list, with `DIGITS` digits; None for what is not finite."""
-    tidy = [float(f"{v:.{DIGITS}g}") if np.isfinite(v) else None for v in np.atleast_1d(np.asarray(values)).tolist()]
-    return tidy if np.ndim(values) else tidy[0]
+def _round(values: Any) -> Any:
+    """Return numbers, one or a list, rounded to `DIGITS` digits; None for those that are not finite."""
+    rounded = [float(f"{v:.{DIGITS}g}") if np.isfinite(v) else None for v in np.atleast_1d(np.asarray(values)).tolist()]
+    return rounded if np.ndim(values) else rounded[0]

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from statistics import mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import ndarray
+from numpy.typing import NDArray
 
 from .config import MEAN, Experiment
 from .tables import Records, summarize_metric
@@ -74,7 +74,7 @@ def _find_points(experiment: Experiment, records: Records) -> dict[tuple[str, st
     return points
 
 
-def pareto_front(points: Sequence[Point]) -> tuple[ndarray, ndarray]:
+def pareto_front(points: Sequence[Point]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return x and y of the points that no other is better than in both, by rising x; y falls along them."""
     best = [p for p in points if not any(q.x >= p.x and q.y >= p.y and (q.x, q.y) != (p.x, p.y) for q in points)]
     ordered = sorted({(p.x, p.y) for p in best})

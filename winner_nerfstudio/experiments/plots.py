@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy import ndarray
+from numpy.typing import NDArray
 
 from ..files import replacing
 from ..registry import kind_named
@@ -65,7 +65,9 @@ def _mark_reached(axis: Axes, key: str, curve: list[dict[str, float]], level: fl
         axis.plot(first[key], first["mean"], "o", color=color, ms=5, mec="black", mew=0.6)
 
 
-def draw_spectra(experiment: Experiment, signal: str, target: Grid, values: dict[str, ndarray], folder: Path) -> Path:
+def draw_spectra(
+    experiment: Experiment, signal: str, target: Grid, values: dict[str, NDArray[Any]], folder: Path
+) -> Path:
     """Draw the power of the error of each variant's first seed over frequency, against the target's.
 
     Args:
@@ -88,7 +90,7 @@ def draw_spectra(experiment: Experiment, signal: str, target: Grid, values: dict
     return _save(figure, folder / f"{slugify(signal)}-spectrum.png")
 
 
-def draw_fits(experiment: Experiment, signal: str, target: Grid, values: dict[str, ndarray], folder: Path) -> Path:
+def draw_fits(experiment: Experiment, signal: str, target: Grid, values: dict[str, NDArray[Any]], folder: Path) -> Path:
     """Draw the target and the fit of each variant's first seed side by side; for the arguments see `draw_spectra`."""
     variants = [name for name in experiment.shown or values if name in values]
     shown = {"target": target.values, **{name: values[name] for name in variants}}
@@ -123,7 +125,7 @@ def draw_fronts(experiment: Experiment, found: Fronts, folder: Path) -> Path | N
     return _save(figure, folder / "front.png")
 
 
-def compute_power_spectrum(samples: ndarray) -> tuple[ndarray, ndarray]:
+def compute_power_spectrum(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the mean power of the lines along the last axis, all lines and channels, in bands of frequency.
 
     Args:
@@ -146,7 +148,7 @@ def compute_power_spectrum(samples: ndarray) -> tuple[ndarray, ndarray]:
     return middle, np.bincount(index, power, bands)[inside] / count[inside]
 
 
-def load_values(done: Done, signal: str) -> dict[str, ndarray]:
+def load_values(done: Done, signal: str) -> dict[str, NDArray[Any]]:
     """Return the kept samples, [*axes, c], of the variants of one signal, but for fits that aren't finite."""
     values = {}
     for run, _ in done:
@@ -180,8 +182,9 @@ def _style(experiment: Experiment, variant: str) -> dict[str, Any]:
     return {"label": variant, "color": f"C{index % 10}", "ls": ("-", "--", "-.", ":")[index // 10 % 4]}
 
 
-def _to_decibels(power: ndarray) -> ndarray:
-    return np.maximum(10 * np.log10(np.maximum(power, 1e-300)), FLOOR)
+def _to_decibels(power: NDArray[Any]) -> NDArray[Any]:
+    decibels: NDArray[Any] = np.maximum(10 * np.log10(np.maximum(power, 1e-300)), FLOOR)
+    return decibels
 
 
 def _save(figure: Figure, path: Path) -> Path:

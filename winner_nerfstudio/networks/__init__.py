@@ -37,8 +37,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 """The networks that a field may be made of, by the name that it is stored under.
 
-An entry takes ``in_dim``, ``out_dim``, ``hidden_dim`` and ``num_layers``, and returns a module that maps
-[..., in_dim] to [..., out_dim]. Any further argument needs a default, a number. A network of your own is added by
+An entry takes ``in_dim``, ``out_dim``, ``hidden_dim`` and ``num_layers``, and returns a module that maps [..., in_dim]
+to [..., out_dim]. Any further argument needs a default, a number. A network of your own is added by
 ``NETWORKS["name"] = Network``, before a field that is made of it is loaded.
 """
 

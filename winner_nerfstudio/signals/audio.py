@@ -90,6 +90,8 @@ def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[
 
 def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     name = name_of(source)
+    if options.sample_rate is not None and not 0 < options.sample_rate < float("inf"):
+        raise SignalError(f"{name}: sample_rate={options.sample_rate} must be positive and finite")
     if name.startswith("sample:"):
         whole, rate = sample(SOUNDS, name, "sound")
         first, count = excerpt(options, name, len(whole), rate)

@@ -114,7 +114,7 @@ class AudioOptions(GridOptions):
     """Samples per second of an array, which doesn't say so itself; 1 if left out."""
 
     def check(self) -> None:
-        """Check the excerpt and the sample rate."""
+        """Check the excerpt."""
         super().check()
         if not 0 <= self.start < float("inf"):
             raise SignalError(f"start={self.start} must be finite and not negative (seconds)")
@@ -122,8 +122,6 @@ class AudioOptions(GridOptions):
             raise SignalError(f"duration={self.duration} must be positive (seconds)")
         if self.max_samples is not None and self.max_samples < 1:
             raise SignalError(f"max_samples={self.max_samples} must be at least 1")
-        if self.sample_rate is not None and not 0 < self.sample_rate < float("inf"):
-            raise SignalError(f"sample_rate={self.sample_rate} must be positive and finite")
 
 
 @dataclass

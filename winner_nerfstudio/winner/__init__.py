@@ -1,18 +1,32 @@
-"""The method: spectral centroid, noise schedules, in-place initialisation. Needs torch and numpy only."""
+"""The method: spectral centroid, noise schedules, initialisation in place. It needs torch and numpy only.
 
-from .init import Initialization, siren_init_, winner_init_
-from .matched import EXACTNESS, Axis, axes_of
+`winner_init_` does it all in one call. Its two steps are public as well: `compute_noise_scales` goes from a target and
+a network to the noise scales, `initialize_` and `add_noise_` apply scales to a network.
+"""
+
+from .init import add_noise_, initialize_, siren_init_, winner_init_
+from .matched import EXACTNESS, Axis, NetworkTraits, axes_of
 from .method import spectral_centroid
-from .schedule import SCHEDULES, NoiseScales, NoiseSchedule
+from .scales import Initialization, compute_noise_scales
+from .schedule import SCHEDULES, NoiseScales, NoiseSchedule, TargetTraits
+from .sines import SineNetwork, describe_network, find_network_to_perturb
 
 __all__ = [
     "EXACTNESS",
     "SCHEDULES",
     "Axis",
     "Initialization",
+    "NetworkTraits",
     "NoiseScales",
     "NoiseSchedule",
+    "SineNetwork",
+    "TargetTraits",
+    "add_noise_",
     "axes_of",
+    "compute_noise_scales",
+    "describe_network",
+    "find_network_to_perturb",
+    "initialize_",
     "siren_init_",
     "spectral_centroid",
     "winner_init_",

@@ -4,27 +4,26 @@ from collections.abc import Sequence
 from math import exp, pi, sqrt, tanh
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .method import checked, lines_along
+from .samples import Samples, check_samples, iterate_lines
 
 EXACTNESS = 0.4
-"""Of `NoiseSchedule.matched` if nothing else is said: a network begins a little below the target's mean frequency, 0.5.
-Measured: docs/noise-rule.md."""
+"""The default exactness of `NoiseSchedule.matched`. At 0.5 a network begins with the target's mean frequency, at 0.4 a
+little below. Chosen by measurement, see docs/noise-rule.md."""
 SECOND_VARIANCE = 4.0
-"""Variance of the second sines' arguments, radians squared, SIREN's own 1 included, where there is room for noise;
-measured, likewise."""
+"""The variance of the second sines' arguments, radians squared, where there is room for noise; it includes the 1 that
+SIREN's weights give. Chosen by measurement, see docs/noise-rule.md."""
 
 
 class Axis(NamedTuple):
     """What a rule may know of a target along one of its spatial axes.
 
     Attributes:
-        centroid: mean frequency of all lines along it, weighted by spectral magnitude, see `axes_of`; in [0, 1], 1 is
-            Nyquist.
-        samples: along it.
+        centroid: The mean frequency of all lines along the axis, weighted by spectral magnitude, see `axes_of`; in
+            [0, 1], 1 is Nyquist.
+        samples: The samples along the axis.
     """
 
     centroid: float
@@ -36,44 +35,65 @@ class Axis(NamedTuple):
         return pi * (self.samples - 1) / 2
 
 
-def axes_of(signal: Tensor | np.ndarray, *, dim: int | None = None) -> tuple[Axis, ...]:
-    """Centroid and samples along each spatial axis of a regularly sampled signal.
+class NetworkTraits(NamedTuple):
+    """What a rule may know of the network. The defaults are those of `Siren`.
+
+    Attributes:
+        hidden_dim: The width of the first sine layer.
+        num_layers: The number of sine layers.
+        first_omega_0: The frequency of the first sine.
+        noise_omega_0: What the noise on the first layer's weights is divided by: the frequency of the hidden sines.
+        takes_coordinates: Whether the inputs are the target's coordinates, not an encoding of them.
+    """
+
+    hidden_dim: int = 256
+    num_layers: int = 4
+    first_omega_0: float = 30.0
+    noise_omega_0: float = 30.0
+    takes_coordinates: bool = True
+
+
+def axes_of(signal: Samples, *, dim: int | None = None) -> tuple[Axis, ...]:
+    """Measure the centroid and count the samples along each spatial axis of a regularly sampled signal.
 
     Unlike in `spectral_centroid`, a constant counts for nothing, neither brightness nor a plain background; lines weigh
-    as much as their spectra; and these are cosine transforms (DCT-II), as if each line were followed by its mirror
-    image: the step from a line's last sample back to its first, which a Fourier transform sees, is not in the target.
+    as much as their spectra; and the transform is the cosine transform (DCT-II), which sees each line followed by its
+    mirror image. A Fourier transform would see a step from a line's last sample back to its first, which is not in the
+    target.
 
     Args:
-        signal: as in `spectral_centroid`.
-        dim: likewise.
+        signal: The samples, as in `spectral_centroid`.
+        dim: The number of spatial axes, as in `spectral_centroid`.
 
     Raises:
-        ValueError: as `spectral_centroid`.
+        ValueError: As `spectral_centroid`.
     """
-    samples, axes = checked(signal, dim), []
-    for axis in range(samples.ndim - 1):
-        moment = total = 0.0
-        for lines in lines_along(samples, axis):
-            moments, totals = _cosine_moments(lines - lines.mean(-1, keepdim=True))
-            moment, total = moment + moments, total + totals
-        # Rounding leaves a constant a little more than nothing.
-        silent = total <= 1e-9 * float(samples.double().abs().sum())
-        axes.append(Axis(0.0 if silent else moment / total, samples.shape[axis]))
-    return tuple(axes)
+    samples = check_samples(signal, dim)
+    return tuple(_measure_axis(samples, axis) for axis in range(samples.ndim - 1))
 
 
-def _cosine_moments(lines: Tensor) -> tuple[float, float]:
-    """Of the DCT-II ``C`` of lines [m, n]: ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|``, sums over all lines.
+def _measure_axis(samples: Tensor, axis: int) -> Axis:
+    moment = total = 0.0
+    for lines in iterate_lines(samples, axis):
+        line_moments, line_totals = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True))
+        moment, total = moment + line_moments, total + line_totals
+    # Rounding leaves a constant a little more than nothing.
+    is_silent = total <= 1e-9 * float(samples.double().abs().sum())
+    return Axis(0.0 if is_silent else moment / total, samples.shape[axis])
 
-    By one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the odd
-    ones backwards: its bin k holds ``C_k`` and ``C_(n-k)``.
+
+def _sum_cosine_spectra(lines: Tensor) -> tuple[float, float]:
+    """Return ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|``, summed over all lines [m, n], where ``C`` is their DCT-II.
+
+    It takes one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the
+    odd ones backwards: its bin k holds ``C_k`` and ``C_(n-k)``.
     """
     count = lines.shape[-1]
     spectrum = torch.fft.rfft(torch.cat([lines[:, ::2], lines[:, 1::2].flip(-1)], -1))
     index = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=lines.device)
     spectrum *= torch.polar(torch.ones_like(index), -pi * index / (2 * count))
     low, high = spectrum.real.abs().sum(0), spectrum.imag.abs().sum(0)
-    # The first bin's other half is C_n, which there isn't; the middle one's is itself.
+    # The first bin would also hold C_n, which does not exist; the middle bin holds the same coefficient twice.
     high[0] = 0
     if count % 2 == 0:
         high[-1] = 0
@@ -81,57 +101,62 @@ def _cosine_moments(lines: Tensor) -> tuple[float, float]:
     return float(moment) / count, float(low.sum() + high.sum())
 
 
-class Start(NamedTuple):
-    """What a rule may know of the network.
+def compute_matched_scales(
+    axes: Sequence[Axis], network: NetworkTraits, exactness: float
+) -> tuple[tuple[float, ...], float]:
+    """Compute the noise scales by equations (1), (2), (4) and (5) of docs/noise-rule.md, solved for ``s0`` and ``s1``.
 
-    Attributes:
-        width: of the first sine layer.
-        layers: of sines.
-        omega: frequency of the first one.
-        omega_0: what the noise on the first layer's weights is divided by, that of the hidden ones.
-        takes_coordinates: whether its inputs are the target's coordinates, not an encoding of them.
+    Args:
+        axes: The target's spatial axes.
+        network: The network that is to be initialised.
+        exactness: See `NoiseSchedule.matched`.
+
+    Returns:
+        ``s0`` along each axis, and ``s1``.
     """
-
-    width: int = 256
-    layers: int = 4
-    omega: float = 30.0
-    omega_0: float = 30.0
-    takes_coordinates: bool = True
-
-
-def matched_scales(axes: Sequence[Axis], network: Start, exactness: float) -> tuple[tuple[float, ...], float]:
-    """``s0`` along each axis, and ``s1``: equations (1), (2), (4) and (5) of docs/noise-rule.md, solved for them."""
-    own = network.omega / len(axes) / sqrt(3)
+    siren = network.first_omega_0 / len(axes) / sqrt(3)  # the rms frequency of SIREN's first sines along an axis
     wanted = [axis.nyquist * axis.centroid ** (2 * (1 - exactness)) if axis.centroid else 0.0 for axis in axes]
-    # Where SIREN is finer than what is wanted, less noise on the second layer; without any, it stays a SIREN.
-    variance, low = SECOND_VARIANCE, 1.0
-    if own * growth(network.layers, variance) > max(wanted):
-        for _ in range(50):
-            middle = (low + variance) / 2
-            too_fine = own * growth(network.layers, middle) > max(wanted)
-            low, variance = (low, middle) if too_fine else (middle, variance)
-        variance = low
-    grown = own * growth(network.layers, variance)
+    variance = _find_second_variance(siren, max(wanted), network.num_layers)
+    grown = siren * compute_growth(network.num_layers, variance)
     lacking = [(frequency / grown) ** 2 - 1 for frequency in wanted]
     # What the bisection leaves is no lack.
-    noise = [own * sqrt(part) if part > 1e-9 else 0.0 for part in lacking]
-    scales = tuple(scale * network.omega_0 / network.omega for scale in noise)
-    return scales, sqrt(2 * (variance - 1) / network.width)
+    noise = [siren * sqrt(part) if part > 1e-9 else 0.0 for part in lacking]
+    scales = tuple(scale * network.noise_omega_0 / network.first_omega_0 for scale in noise)
+    return scales, sqrt(2 * (variance - 1) / network.hidden_dim)
 
 
-def growth(layers: int, variance: float) -> float:
-    """The root mean square frequency of a SIREN's last sines over that of its first, before training.
+def _find_second_variance(siren: float, wanted: float, num_layers: int) -> float:
+    """Return the variance of the second sines' arguments with which SIREN's first frequencies grow to those wanted.
+
+    Where SIREN's own frequencies are as high already, the variance is 1, that of SIREN; it is never more than
+    `SECOND_VARIANCE`, even if frequencies are then lacking.
+    """
+
+    def is_too_high(variance: float) -> bool:
+        return siren * compute_growth(num_layers, variance) > wanted
+
+    if not is_too_high(SECOND_VARIANCE):
+        return SECOND_VARIANCE
+    low, high = 1.0, SECOND_VARIANCE
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_too_high(middle) else (middle, high)
+    return low
+
+
+def compute_growth(num_layers: int, variance: float) -> float:
+    """Compute the root mean square frequency of a SIREN's last sines over that of its first, before training.
 
     For a Gaussian process ``a`` of variance ``v`` and rms frequency ``B``, ``sin a`` has the variance
     ``(1 - e^-2v) / 2`` and the rms frequency ``B sqrt(v coth v)``; SIREN's weights behind it double the variance.
-    Biases are 0.
+    Biases are 0. This is ``g`` in equation (4) of docs/noise-rule.md.
 
     Args:
-        layers: of sines.
-        variance: of the second sines' arguments, radians squared; 1 without noise.
+        num_layers: The number of sine layers.
+        variance: The variance of the second sines' arguments, radians squared; 1 without noise.
     """
     product = 1.0
-    for _ in range(layers - 1):
+    for _ in range(num_layers - 1):
         product *= variance / tanh(variance)
         variance = 1 - exp(-2 * variance)
     return sqrt(product)

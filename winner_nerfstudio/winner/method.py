@@ -1,31 +1,40 @@
 """WINNER's three formulas: the target's spectral centroid, the noise scales, the perturbed weights.
 
-Source: "Spectral Bottleneck in Deep Neural Networks: Noise is All You Need" (arXiv 2509.09719), called the paper below.
+Source: "Spectral Bottleneck in Deep Neural Networks: Noise is All You Need" (arXiv 2509.09719), called the paper below;
+its section 3 has the scheme. A SIREN that is to be fitted to a target is initialised in three steps:
+
+1. `spectral_centroid`: ``psi = 2 sum_k f_k |Y_k| / sum_k |Y_k|``, the mean frequency of the target.
+2. `compute_published_scales`: ``s0 = a (1 - exp(-b z))`` and ``s1 = c z``, with ``z`` made of ``psi``.
+3. `perturb_`: ``W0 += N(0, (s0 / omega_0)^2)`` and ``W1 += N(0, (s1 / omega_0)^2)``, the first two layers' weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import exp
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from .samples import Samples, check_samples, iterate_lines
 
-def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) -> float:
-    """Mean frequency of a regularly sampled signal, weighted by spectral magnitude: ``psi`` in [0, 1], 1 is Nyquist.
+
+def spectral_centroid(signal: Samples, *, dim: int | None = None) -> float:
+    """Compute the mean frequency of a regularly sampled signal, weighted by spectral magnitude: the paper's ``psi``.
 
     ``psi = 2 sum_k f_k |Y_k| / sum_k |Y_k|`` with ``Y = rfft(line)`` and ``f`` in cycles per sample, for lines along
-    the last spatial axis, as in the paper; the mean over all lines and channels. A line of silence counts as 0.
+    the last spatial axis, as in the paper; then the mean over all lines and channels. A line of silence counts as 0.
 
     Args:
-        signal: the samples, channels last: [n, c], [h, w, c], [d, h, w, c]; [n]; with `dim` also [h, w] and [d, h, w].
-        dim: the number of spatial axes, 1 to 3. Left out, the last axis of anything but [n] holds channels.
+        signal: The samples, channels last: [n, c], [h, w, c], [d, h, w, c] or [n]; with `dim` also [h, w] or [d, h, w].
+        dim: The number of spatial axes, 1 to 3. Left out, the last axis of anything but [n] holds channels.
+
+    Returns:
+        ``psi``, in [0, 1]; 1 is the Nyquist frequency.
 
     Raises:
-        ValueError: an empty signal, values that are not finite or not real, or axes that do not fit `dim`.
+        ValueError: The signal is empty, has values that are not finite or not real, or axes that do not fit `dim`.
     """
     summed, count = 0.0, 0
-    for lines in lines_along(checked(signal, dim), -2):
+    for lines in iterate_lines(check_samples(signal, dim), -2):
         frequency = torch.fft.rfftfreq(lines.shape[-1], dtype=torch.float64, device=lines.device)
         magnitude = torch.fft.rfft(lines).abs()
         total = magnitude.sum(-1)
@@ -34,16 +43,21 @@ def spectral_centroid(signal: Tensor | np.ndarray, *, dim: int | None = None) ->
     return summed / count
 
 
-def published_scales(z: float, dim: int, audio_rate: float = 7.0) -> tuple[float, float]:
-    """The authors' rules from ``z``, their centroid divided by the channels, to ``s0`` and ``s1``.
+def compute_published_scales(z: float, dim: int, audio_rate: float = 7.0) -> tuple[float, float]:
+    """Compute the noise scales ``s0`` and ``s1`` by the authors' rules.
+
+    Sound: ``s0 = 3500 (1 - exp(-7 z))``, ``s1 = 3 z``. Images: ``s0 = 50 (1 - exp(-5 z))``, ``s1 = 0.4 z``.
 
     Args:
-        z: ``psi / channels^2``: their function for ``psi`` divides by the channels as well.
-        dim: 1, sound; 2, an image.
-        audio_rate: 7 in their code, 5 in the paper's text.
+        z: ``psi / channels^2``: the authors' function for ``psi`` divides by the channels, and their rule once more.
+        dim: The target's spatial axes: 1 for sound, 2 for an image.
+        audio_rate: The factor in the exponent for sound: 7 in the authors' code, 5 in the paper's text.
+
+    Returns:
+        ``s0`` and ``s1``.
 
     Raises:
-        ValueError: any other `dim`.
+        ValueError: `dim` is neither 1 nor 2.
     """
     if dim == 1:
         return 3500 * (1 - exp(-audio_rate * z)), 3 * z
@@ -53,51 +67,17 @@ def published_scales(z: float, dim: int, audio_rate: float = 7.0) -> tuple[float
 
 
 def perturb_(weight: Tensor, scale: float | Sequence[float], omega_0: float, generator: torch.Generator) -> None:
-    """Add Gaussian noise to a weight in place: ``W += N(0, (scale / omega_0)^2)``, the paper's perturbation.
+    """Add Gaussian noise to a weight in place: ``W += N(0, (scale / omega_0)^2)`` (section 3 of the paper).
 
-    `omega_0` is that of the hidden layers, for the first layer too. Several scales are one for each input. Drawn on the
-    CPU: every device gets the same.
+    The noise is drawn on the CPU, so that every device gets the same.
+
+    Args:
+        weight: The weight of the first or of the second layer, [out, in].
+        scale: ``s0`` or ``s1``; or several, one for each input.
+        omega_0: The frequency of the hidden layers, for the first layer too.
+        generator: The source of the noise.
     """
     noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
     noise *= torch.tensor(scale, dtype=torch.float64).div(omega_0).float()
     with torch.no_grad():
         weight += noise.to(weight)
-
-
-def checked(signal: Tensor | np.ndarray, dim: int | None) -> Tensor:
-    """The samples, channels last.
-
-    Raises:
-        ValueError: they won't do, see `spectral_centroid`.
-    """
-    if signal.dtype.is_complex if isinstance(signal, Tensor) else np.iscomplexobj(signal):
-        raise ValueError("the signal is complex; a centroid is defined here for real samples")
-    if isinstance(signal, Tensor):
-        samples = signal.detach()
-    else:
-        # As torch takes arrays: native byte order, no negative strides, writable; float64 for the types that it lacks.
-        dtype = np.float32 if signal.dtype == np.float32 else np.float64
-        samples = torch.from_numpy(np.require(signal, dtype, ["C", "W"]))
-    spatial = max(samples.ndim - 1, 1) if dim is None else dim
-    if spatial not in (1, 2, 3) or samples.ndim not in (spatial, spatial + 1) or samples.numel() == 0:
-        raise ValueError(
-            f"a signal of shape {tuple(samples.shape)} does not fit dim={dim}: expected 1 to 3 non-empty spatial axes,"
-            " then at most one of channels"
-        )
-    if samples.ndim == spatial:
-        samples = samples[..., None]
-    if dim is None and samples.shape[-1] > 16:
-        raise ValueError(
-            f"the last axis of a signal of shape {tuple(signal.shape)} would be {samples.shape[-1]} channels; pass"
-            " dim=2 for a grey image, dim=3 for a volume, dim=1 if they are channels"
-        )
-    if not torch.isfinite(samples).all():
-        raise ValueError("the signal holds NaN or infinite samples; every sample must be finite")
-    return samples
-
-
-def lines_along(samples: Tensor, axis: int) -> Iterator[Tensor]:
-    """Blocks of the lines along an axis, [lines, n], in float64, since sums run over up to millions of bins."""
-    lines = samples.movedim(axis, -1).reshape(-1, samples.shape[axis])
-    for block in lines.split(max(1, (1 << 22) // lines.shape[-1])):  # bounds the spectrum's memory
-        yield block.double()

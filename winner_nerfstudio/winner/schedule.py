@@ -1,4 +1,4 @@
-"""Rules for the noise as values: a name, and what it makes of a target."""
+"""Rules for the noise as values: a name, and how a target and a network give the noise scales."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,30 +6,34 @@ from functools import partial
 from math import isfinite, sqrt
 from typing import NamedTuple
 
-import numpy as np
-from torch import Tensor
-
-from .matched import EXACTNESS, Axis, Start, matched_scales
-from .method import checked, published_scales, spectral_centroid
+from .matched import EXACTNESS, Axis, NetworkTraits, compute_matched_scales
+from .method import compute_published_scales, spectral_centroid
+from .samples import Samples, check_samples
 
 
-class Target(NamedTuple):
-    """What a rule may know: ``psi``, channels, the spatial axes (None: nothing but their number), the network."""
+class TargetTraits(NamedTuple):
+    """What a rule may know of the target.
+
+    Attributes:
+        centroid: ``psi``, see `spectral_centroid`.
+        channels: The values per sample.
+        dim: The number of spatial axes.
+        axes: The spatial axes, see `axes_of`; None where nothing but their number is known.
+    """
 
     centroid: float
     channels: int
     dim: int
     axes: tuple[Axis, ...] | None
-    network: Start
 
 
 class NoiseScales(NamedTuple):
-    """Standard deviations, times omega_0, of the noise on the first and the second layer's weights.
+    """The standard deviations, times omega_0, of the noise on the first two layers' weights.
 
     Attributes:
-        s0: of the first; where it differs from axis to axis, the root of the mean square.
-        s1: of the second.
-        axes: s0 along each axis where they differ, by more than a hundredth, else nothing.
+        s0: That on the first layer; where it differs from axis to axis, the root of the mean square.
+        s1: That on the second layer.
+        axes: ``s0`` along each axis where they differ by more than a hundredth, else empty.
     """
 
     s0: float
@@ -39,33 +43,43 @@ class NoiseScales(NamedTuple):
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """A named rule from the target's centroid to the two noise scales: an immutable value, made by a class method.
+    """A named rule from a target and a network to the two noise scales: an immutable value.
+
+    The class methods make the rules that there are. A rule of your own is a function:
+
+        >>> from winner_nerfstudio import NoiseSchedule
+        >>> from winner_nerfstudio.winner import SCHEDULES, NoiseScales
+        >>> def scale_with_centroid(target, network):
+        ...     return NoiseScales(s0=100 * target.centroid, s1=0.1)
+        >>> SCHEDULES["linear"] = lambda: NoiseSchedule("linear", scale_with_centroid)
+        >>> SCHEDULES["linear"]()(0.25)
+        NoiseScales(s0=25.0, s1=0.1, axes=())
 
     Attributes:
-        name: of the rule.
-        rule: itself.
-        hidden_biases: what SIREN's draws of the biases between the first and the last layer are multiplied by.
-        flat: whether its ``psi`` is that of all samples in one line, row after row, see `centroid_of`.
+        name: The rule's name.
+        rule: The rule: a function of the target and the network.
+        hidden_biases: What SIREN's draws of the biases between the first and the last layer are multiplied by.
+        flat: Whether the rule's ``psi`` is that of all samples in one line, row after row, see `centroid_of`.
     """
 
     name: str
-    rule: Callable[[Target], NoiseScales]
+    rule: Callable[[TargetTraits, NetworkTraits], NoiseScales]
     hidden_biases: float = 1.0
     flat: bool = False
 
-    def centroid_of(self, signal: Tensor | np.ndarray, *, dim: int | None = None) -> float:
-        """The centroid that the rule goes by: `spectral_centroid`, in one line if it is `flat`.
+    def centroid_of(self, signal: Samples, *, dim: int | None = None) -> float:
+        """Compute the centroid that the rule uses: `spectral_centroid`, of all samples in one line if `flat`.
 
         Args:
-            signal: as in `spectral_centroid`.
-            dim: likewise.
+            signal: The samples, as in `spectral_centroid`.
+            dim: The number of spatial axes, as in `spectral_centroid`.
 
         Raises:
-            ValueError: as `spectral_centroid`.
+            ValueError: As `spectral_centroid`.
         """
         if not self.flat:
             return spectral_centroid(signal, dim=dim)
-        return spectral_centroid(checked(signal, dim).flatten(0, -2), dim=1)
+        return spectral_centroid(check_samples(signal, dim).flatten(0, -2), dim=1)
 
     def __call__(
         self,
@@ -75,20 +89,21 @@ class NoiseSchedule:
         samples: int | None = None,
         dim: int = 1,
         axes: Sequence[Axis] | None = None,
-        network: Start | None = None,
+        network: NetworkTraits | None = None,
     ) -> NoiseScales:
-        """The noise scales for a target.
+        """Compute the noise scales for a target.
 
         Args:
             centroid: ``psi``, see `spectral_centroid`.
-            channels: of the target.
-            samples: along an axis, where all have as many and the same centroid.
-            dim: spatial axes.
-            axes: each of them, see `axes_of`, instead of `samples`.
-            network: that is to be initialised; one of the usual size if left out.
+            channels: The target's values per sample.
+            samples: The samples along an axis, if all axes have as many and the same centroid.
+            dim: The number of spatial axes.
+            axes: The spatial axes, see `axes_of`, instead of `samples`.
+            network: The network that is to be initialised; `Siren` with its defaults if left out.
 
         Raises:
-            ValueError: arguments out of range, no rule for this `dim`, or samples that the rule needs and isn't told.
+            ValueError: An argument is out of range, the rule does not cover this `dim`, or needs samples that are left
+                out.
         """
         if not 0 <= centroid <= 1:
             raise ValueError(f"centroid={centroid} must lie in [0, 1], where 1 is the Nyquist frequency")
@@ -99,80 +114,83 @@ class NoiseSchedule:
         if axes is None and samples is not None:
             axes = [Axis(centroid, samples)] * dim
         axes = None if axes is None else tuple(axes)
-        return self.rule(Target(centroid, channels, dim, axes, network or Start()))
+        return self.rule(TargetTraits(centroid, channels, dim, axes), network or NetworkTraits())
 
     @classmethod
     def matched(cls, exactness: float = EXACTNESS) -> "NoiseSchedule":
-        """Ours: the network begins with the frequencies that the target has, in one, two and three dimensions.
+        """Return this package's rule: the network begins with the target's frequencies, in one to three dimensions.
 
-        Its root mean square frequency is ``nyquist * centroid^(2 (1 - exactness))`` along each axis; the hidden biases
-        are 0. ``docs/noise-rule.md`` has the derivation and what was measured, `matched_scales` the formulas.
+        The network's root mean square frequency is ``nyquist * centroid^(2 (1 - exactness))`` along each axis; the
+        hidden biases are 0. ``docs/noise-rule.md`` has the derivation and what was measured, `compute_matched_scales`
+        the formulas.
 
         Args:
-            exactness: from 0, true between the samples, to 1, exact on the samples: 1/2 is the target's centroid, 1
-                the highest frequency that the samples can hold.
+            exactness: From 0, true between the samples, to 1, exact on the samples. At 1/2 the network begins with the
+                target's centroid, at 1 with the highest frequency that the samples can hold.
 
         Raises:
-            ValueError: an exactness outside [0, 1].
+            ValueError: The exactness lies outside [0, 1].
         """
         if not 0 <= exactness <= 1:
             raise ValueError(
                 f"exactness={exactness} must lie in [0, 1], from true between the samples to exact on them"
             )
-        return cls("matched", partial(_matched, exactness=float(exactness)), hidden_biases=0.0)
+        return cls("matched", partial(_apply_matched_rule, exactness=float(exactness)), hidden_biases=0.0)
 
     @classmethod
     def reference(cls) -> "NoiseSchedule":
-        """What the authors' code does, for sound and images: see `published_scales`.
+        """Return the rule of the authors' code, for sound and images: see `compute_published_scales`.
 
-        Their script for images hands the pixels over as one long line, row after row, so that the centroid is that of
-        the line, not the mean over rows which their function has for images.
+        Their script for images hands the pixels over as one long line, row after row. So the centroid is that of the
+        line, not the mean over rows, although their function has that for images.
         """
-        return cls("reference", _published, flat=True)
+        return cls("reference", _apply_published_rule, flat=True)
 
     @classmethod
     def paper(cls) -> "NoiseSchedule":
-        """As `reference`, with the exponent that the paper's text has for sound, s0 = 3500 (1 - exp(-5 z)), and the
-        centroid of images by rows.
+        """Return the rule of the paper's text (arXiv 2509.09719).
+
+        It differs from `reference` in the exponent for sound, ``s0 = 3500 (1 - exp(-5 z))``, and takes the centroid of
+        images by rows.
         """
-        return cls("paper", partial(_published, audio_rate=5.0))
+        return cls("paper", partial(_apply_published_rule, audio_rate=5.0))
 
     @classmethod
     def fixed(cls, s0: float, s1: float) -> "NoiseSchedule":
-        """Hand-given scales, whatever the target; ``fixed(0, 0)`` is SIREN.
+        """Return a rule that gives these two scales, whatever the target; ``fixed(0, 0)`` is SIREN.
 
         Raises:
-            ValueError: a scale that is negative or not finite.
+            ValueError: A scale is negative or not finite.
         """
         scales = NoiseScales(float(s0), float(s1))
         if not all(isfinite(s) and s >= 0 for s in scales[:2]):
             raise ValueError(f"s0={s0} and s1={s1} must be finite and not negative")
-        return cls("fixed", _Always(scales))
+        return cls("fixed", _FixedRule(scales))
 
 
-def _matched(target: Target, exactness: float) -> NoiseScales:
+def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness: float) -> NoiseScales:
     if target.axes is None:
         raise ValueError("the matched schedule goes by the number of samples; pass samples=, or the target itself")
-    if not target.network.takes_coordinates:
+    if not network.takes_coordinates:
         raise ValueError(
             "the matched schedule doesn't know the frequencies of what stands before the network; give s0 and s1, or"
             " another schedule"
         )
-    scales, s1 = matched_scales(target.axes, target.network, exactness)
+    scales, s1 = compute_matched_scales(target.axes, network, exactness)
     s0 = sqrt(sum(scale**2 for scale in scales) / len(scales))
     return NoiseScales(s0, s1, scales if max(scales) > 1.01 * min(scales) else ())
 
 
-def _published(target: Target, audio_rate: float = 7.0) -> NoiseScales:
+def _apply_published_rule(target: TargetTraits, network: NetworkTraits, audio_rate: float = 7.0) -> NoiseScales:
     # The authors' centroid is already psi / channels, and their rule divides once more.
-    return NoiseScales(*published_scales(target.centroid / target.channels**2, target.dim, audio_rate))
+    return NoiseScales(*compute_published_scales(target.centroid / target.channels**2, target.dim, audio_rate))
 
 
 @dataclass(frozen=True)
-class _Always:
+class _FixedRule:
     scales: NoiseScales
 
-    def __call__(self, target: Target) -> NoiseScales:
+    def __call__(self, target: TargetTraits, network: NetworkTraits) -> NoiseScales:
         return self.scales
 
 
@@ -181,4 +199,8 @@ SCHEDULES: dict[str, Callable[[], NoiseSchedule]] = {
     "paper": NoiseSchedule.paper,
     "reference": NoiseSchedule.reference,
 }
-"""The rules by name: one that is added here can be chosen wherever a rule can."""
+"""The schedules by name: each entry makes one.
+
+One of your own is added by ``SCHEDULES["name"] = make_schedule`` and can then be chosen wherever a schedule can; see
+`NoiseSchedule` for an example.
+"""

@@ -1,204 +1,225 @@
-"""Which layers of a network feed its sines, and at what frequency: read from its modules in the order of registration.
-
-A layer is an ``nn.Linear``, or another library's module with a parameter ``weight`` [out, in]. A sine is a module that
-computes one, or else a module that names a frequency and holds layers.
-"""
+"""The sine network in a module: its layers, in the order of registration, and the frequencies of its sines."""
 
 from collections.abc import Iterator
-from itertools import chain, pairwise
-from math import inf, pi
-from typing import Any, Literal, NamedTuple
+from itertools import pairwise
+from math import inf
+from typing import Any, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-FREQUENCIES = ("omega_0", "omega0", "omega", "w0", "w_0")
-"""Attributes by which networks name a sine's frequency."""
+from .matched import NetworkTraits
+from .parts import Layer, Part, is_from_torch, is_layer, list_parts, read_layer, read_named_frequency, select_sines
+
+LayerPair: TypeAlias = tuple[nn.Module | str, nn.Module | str]
+"""The layers that feed the first two sines, or their names in ``module.named_modules()``."""
 
 
-class Layer(NamedTuple):
-    """The parameters of a linear layer.
+class SineFrequencies(NamedTuple):
+    """The frequencies that the initialisation of a sine network needs.
 
     Attributes:
-        weight: [out, in].
-        bias: [out], or None.
+        first: The frequency of the first sine.
+        first_noise: What the noise on the first layer's weights is divided by.
+        hidden: The frequency of the sines from the second on; the noise on the second layer's weights is divided by it.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-
-    @property
-    def in_features(self) -> int:
-        """Inputs per point."""
-        return self.weight.shape[1]
-
-    @property
-    def out_features(self) -> int:
-        """Outputs per point."""
-        return self.weight.shape[0]
+    first: float
+    first_noise: float
+    hidden: float
 
 
 class SineNetwork(NamedTuple):
-    """What was found in a module.
+    """A sine network that was found in a module.
 
     Attributes:
-        layers: all the layers, the output's included.
-        encoded: whether something stands before the first layer, so that its inputs are not the coordinates.
+        sine_layers: The layers that feed sines.
+        output_layer: The last layer, which feeds none; None where only the first two layers are known.
+        is_encoded: Whether something stands before the first layer, so that its inputs are not the coordinates.
+        frequencies: The frequencies of the sines.
     """
 
-    layers: list[Layer]
-    encoded: bool
+    sine_layers: list[Layer]
+    output_layer: Layer | None
+    is_encoded: bool
+    frequencies: SineFrequencies
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All layers, the output's included."""
+        return self.sine_layers + ([] if self.output_layer is None else [self.output_layer])
 
 
-class Part(NamedTuple):
-    """A module as this file sees it.
-
-    Attributes:
-        module: itself.
-        kind: what it is.
-        frequency: a sine's, radians per unit of its argument.
-    """
-
-    module: nn.Module
-    kind: Literal["layer", "sine", "other"]
-    frequency: float = 0.0
-
-
-def sine_network(module: nn.Module) -> SineNetwork:
-    """The sine network in a module: the smallest part of it that holds all its sines and ends in a layer.
+def find_sine_network(module: nn.Module, omega_0: float | None = None) -> SineNetwork:
+    """Find the sine network in a module: the smallest part that holds all sines and ends in a layer.
 
     What is registered before it counts as an encoding. So a network is found behind one, in a larger field whose other
     networks have no sines, and under the wrappers of ``torch.compile`` and data-parallel training.
 
+    Args:
+        module: The module to search.
+        omega_0: The frequency of the hidden sines; found in the module if left out, see `winner_init_`.
+
     Raises:
-        ValueError: no sine, layers that do not follow on one another, or between them anything but sines; the error
-            says what was seen and how to name the layers.
+        ValueError: There is no sine, the layers do not follow on one another, or something else than sines stands
+            between them; the message says what was seen and how to name the layers.
     """
-    everything = parts_of(module)
-    sines = [part for part in everything if part.kind == "sine"]
-    own = _smallest(module, sines)
-    places = [index for index, part in enumerate(own) if part.kind == "layer"] or [0]
-    within = own[places[0] : places[-1] + 1]
-    for part in within:
-        if part.kind == "other" and not isinstance(part.module, (nn.Identity, nn.Dropout)):
-            raise _refusal(module, f"it holds a {type(part.module).__name__}, which is neither Linear nor sine")
+    parts = list_parts(module)
+    sines = select_sines(parts)
+    network = _cut_to_layers(_find_smallest(module, sines))
+    layers = _read_chain(module, network, sines)
+    before = parts[: parts.index(network[0])] if network else []
+    is_encoded = any(_encodes(part) for part in before)
+    return SineNetwork(
+        layers[:-1], layers[-1] if layers else None, is_encoded, _find_frequencies(module, layers, omega_0)
+    )
+
+
+def find_network_to_perturb(
+    module: nn.Module, layers: LayerPair | None = None, omega_0: float | None = None
+) -> SineNetwork:
+    """Find the network whose first two layers get the noise: by itself, or as two layers that are named.
+
+    Args:
+        module: The module to search.
+        layers: The layers that feed the first two sines; found if left out.
+        omega_0: The frequency of the hidden sines; found if left out.
+
+    Raises:
+        ValueError: No sine network is found, it has less than two sine layers, or `layers` do not name two layers.
+    """
+    if layers is None:
+        network = find_sine_network(module, omega_0)
+        if len(network.sine_layers) < 2:
+            raise ValueError(f"WINNER perturbs two sine layers; this network has {len(network.sine_layers)}")
+        return network
+    if len(layers) != 2:
+        raise ValueError(f"layers={layers} must be two: those that feed the first two sines")
+    pair = [_look_up_layer(module, layer) for layer in layers]
+    return SineNetwork(pair, None, False, _find_frequencies(module, pair, omega_0))
+
+
+def describe_network(network: SineNetwork, dim: int) -> NetworkTraits:
+    """Describe a sine network to the rules for the noise.
+
+    Args:
+        network: The network.
+        dim: The number of the target's spatial axes.
+    """
+    first = network.sine_layers[0]
+    return NetworkTraits(
+        hidden_dim=first.out_features,
+        num_layers=len(network.sine_layers),
+        first_omega_0=network.frequencies.first,
+        noise_omega_0=network.frequencies.first_noise,
+        takes_coordinates=dim == first.in_features and not network.is_encoded,
+    )
+
+
+def _read_chain(module: nn.Module, parts: list[Part], sines: list[Part]) -> list[Layer]:
+    """Return the layers among a network's parts.
+
+    Raises:
+        ValueError: The parts are no chain of layers with sines between them.
+    """
+    for part in parts:
+        if part.role == "other" and not isinstance(part.module, (nn.Identity, nn.Dropout)):
+            raise _refuse(module, f"it holds a {type(part.module).__name__}, which is neither Linear nor sine")
     if not sines:
-        raise _refusal(module, "no sine is to be seen in it")
-    # Sines stand either between all layers, or elsewhere because one serves them all.
-    order = "".join(part.kind[0] for part in within if part.kind != "other")
-    if len(sines) > 1 and "s" in order and "ll" in order:
-        raise _refusal(module, "sines stand between some of its layers and not between others")
-    layers = [layer_of(part.module) for part in within if part.kind == "layer"]
-    # A skip connection adds the network's inputs to a layer's.
-    if any(b.in_features not in (a.out_features, a.out_features + layers[0].in_features) for a, b in pairwise(layers)):
-        raise _refusal(module, "its layers do not follow on one another")
-    before = everything[: everything.index(within[0])] if within else []
-    return SineNetwork(layers, encoded=any(_encodes(part) for part in before))
+        raise _refuse(module, "no sine is to be seen in it")
+    # A single sine may serve all layers, wherever it is registered.
+    if len(sines) > 1 and _separate_some_layers_only(parts):
+        raise _refuse(module, "sines stand between some of its layers and not between others")
+    layers = [read_layer(part.module) for part in parts if part.role == "layer"]
+    if not all(_follows(layer, before, layers[0]) for before, layer in pairwise(layers)):
+        raise _refuse(module, "its layers do not follow on one another")
+    return layers
 
 
-def parts_of(module: nn.Module) -> list[Part]:
-    """Layers, sines and whatever else, in the order of registration; a layer's own parts follow it."""
-    holds_layers = any(map(is_layer, module.modules()))
-    if not holds_layers and not _is_container(module):
-        frequency = sine_frequency(module)
-        return [Part(module, "other") if frequency is None else Part(module, "sine", frequency)]
-    parts = [Part(module, "layer")] if is_layer(module) else []
-    # What an nn.Linear holds are parametrizations of its weight.
-    for child in () if isinstance(module, nn.Linear) else module.children():
-        parts += parts_of(child)
-    named = named_frequency(module)
-    if holds_layers and named is not None and not any(part.kind == "sine" for part in parts):
-        parts.append(Part(module, "sine", named))
-    return parts
+def _separate_some_layers_only(parts: list[Part]) -> bool:
+    """Return whether sines stand between some of the layers while other layers follow directly on one another."""
+    roles = [part.role for part in parts if part.role != "other"]
+    are_adjacent = any(role == following == "layer" for role, following in pairwise(roles))
+    return "sine" in roles and are_adjacent
 
 
-def is_layer(module: nn.Module) -> bool:
-    """Whether a module passes for a linear layer unless told otherwise."""
-    weight = module._parameters.get("weight")
-    foreign = not _is_torchs(module) and weight is not None and weight.ndim == 2
-    return isinstance(module, nn.Linear) or foreign
+def _follows(layer: Layer, before: Layer, first: Layer) -> bool:
+    """Return whether a layer can take the outputs of the one before; a skip connection may add the network's inputs."""
+    return layer.in_features in (before.out_features, before.out_features + first.in_features)
 
 
-def layer_of(module: nn.Module) -> Layer:
-    """The parameters of any module that has a weight [out, in].
-
-    Raises:
-        ValueError: it has none, or one that is computed from other parameters.
-    """
-    weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
-    if weight is None and isinstance(module, nn.Linear):
-        raise ValueError(
-            f"the weight of {module} is computed (weight norm, or another parametrization) and would not keep what is"
-            " written to it; initialise first, then parametrize"
-        )
-    if weight is None or weight.ndim != 2 or weight.is_complex():
-        raise ValueError(f"{type(module).__name__} has no real weight [out, in]")
-    return Layer(weight, bias)
+def _find_smallest(module: nn.Module, sines: list[Part]) -> list[Part]:
+    """List the parts of the smallest module within that can be called, holds all the sines and ends in a layer."""
+    for child in _iterate_callable_children(module):
+        parts = list_parts(child)
+        if sines and _ends_in_layer(parts) and select_sines(parts) == sines:
+            return _find_smallest(child, sines)
+    return list_parts(module)
 
 
-def sine_frequency(module: nn.Module) -> float | None:
-    """The frequency of a module that computes a sine, or None of any other; found by calling it on some numbers.
-
-    It is the slope at 0 of what is 0 there, stays within [-1, 1], and is negative somewhere in the turn that follows.
-    Modules of torch's, and those with more than single numbers for parameters, are not called: none is a sine.
-    """
-    own = list(chain(module.parameters(), module.buffers()))
-    if _is_torchs(module) or any(tensor.numel() != 1 for tensor in own):
-        return None
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            zero = torch.zeros_like(own[0] if own else torch.empty(1)).reshape(1).requires_grad_()
-            start = module(zero)
-            frequency = float(torch.autograd.grad(start.sum(), zero)[0])
-            turn = module(torch.linspace(0, 2 * pi / frequency, 65).to(zero))
-        risen = 0 < frequency < inf and float(start.detach()) == 0
-        return frequency if risen and turn.shape == (65,) and turn.min() < -0.5 and turn.abs().max() <= 1.001 else None
-    except Exception:  # whatever somebody's module raises when given numbers, it is no sine then
-        return None
+def _ends_in_layer(parts: list[Part]) -> bool:
+    roles = [part.role for part in parts if part.role != "other"]
+    return roles[-1:] == ["layer"]
 
 
-def named_frequency(module: nn.Module) -> float | None:
-    """The frequency that a module has among its attributes, or None."""
-    for name in FREQUENCIES:
-        value = getattr(module, name, None)
-        if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
-            return float(value)
-    return None
+def _cut_to_layers(parts: list[Part]) -> list[Part]:
+    """Return the parts from the first layer to the last; the first part alone where there is no layer."""
+    indices = [index for index, part in enumerate(parts) if part.role == "layer"] or [0]
+    return parts[indices[0] : indices[-1] + 1]
 
 
-def _smallest(module: nn.Module, sines: list[Part]) -> list[Part]:
-    """The parts of the smallest module within that can be called, holds all the sines and ends in a layer."""
-    for child in _callable_children(module):
-        parts = parts_of(child)
-        ends = [part.kind for part in parts if part.kind != "other"][-1:]
-        if sines and ends == ["layer"] and [part for part in parts if part.kind == "sine"] == sines:
-            return _smallest(child, sines)
-    return parts_of(module)
-
-
-def _callable_children(module: nn.Module) -> Iterator[nn.Module]:
+def _iterate_callable_children(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
         if isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-            yield from _callable_children(child)
+            yield from _iterate_callable_children(child)
         else:
             yield child
 
 
-def _is_container(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
-
-
-def _is_torchs(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
-
-
 def _encodes(part: Part) -> bool:
-    if part.kind == "other":
-        return not _is_torchs(part.module) or next(part.module.parameters(), None) is not None
-    return part.kind == "layer"
+    if part.role == "other":
+        return not is_from_torch(part.module) or next(part.module.parameters(), None) is not None
+    return part.role == "layer"
 
 
-def _refusal(module: nn.Module, reason: str) -> ValueError:
+def _look_up_layer(module: nn.Module, layer: nn.Module | str) -> Layer:
+    found = dict(module.named_modules()).get(layer) if isinstance(layer, str) else layer
+    if not isinstance(found, nn.Module):
+        raise ValueError(f"layers names {layer!r}, which is no module of {type(module).__name__}")
+    try:
+        return read_layer(found)
+    except ValueError as error:
+        raise ValueError(f"layers names {layer!r}: {error}") from None
+
+
+def _find_frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> SineFrequencies:
+    """Find the frequencies of a network's sines, see `omega_0` of `winner_init_`."""
+    if omega_0 is None:
+        omega_0 = _find_named_frequency(module, layers[:2])
+    sines = [part.frequency for part in select_sines(list_parts(module))] or [omega_0 or 30.0]
+    if omega_0 is None:
+        frequencies = SineFrequencies(first=sines[0], first_noise=sines[0], hidden=sines[min(1, len(sines) - 1)])
+    else:
+        frequencies = SineFrequencies(first=sines[0], first_noise=omega_0, hidden=omega_0)
+    if not all(0 < frequency < inf for frequency in frequencies):
+        raise ValueError(f"omega_0={omega_0} must be positive and finite")
+    return frequencies
+
+
+def _find_named_frequency(module: nn.Module, layers: list[Layer]) -> float | None:
+    """Return the frequency that is named by the outermost module that holds these layers and names one, or None."""
+    for part in module.modules():
+        if all(_holds(part, layer) for layer in layers):
+            frequency = read_named_frequency(part)
+            if frequency is not None:
+                return frequency
+    return None
+
+
+def _holds(module: nn.Module, layer: Layer) -> bool:
+    return any(parameter is layer.weight for parameter in module.parameters())
+
+
+def _refuse(module: nn.Module, reason: str) -> ValueError:
     sizes = []
     for name, part in module.named_modules():
         if is_layer(part):

@@ -1,0 +1,129 @@
+"""From a target and a network to the noise scales; no weight is touched."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from .matched import Axis, axes_of
+from .samples import Samples
+from .schedule import NoiseSchedule
+from .sines import LayerPair, SineNetwork, describe_network, find_network_to_perturb
+
+
+class Initialization(NamedTuple):
+    """What was chosen for a network's initialisation; prints as ``psi=0.171, schedule=matched, s0=28.6, s1=0.153``.
+
+    Attributes:
+        centroid: The target's spectral centroid, None where the scales were set by hand.
+        schedule: The schedule's name.
+        s0: The scale of the noise on the first layer.
+        s1: The scale of the noise on the second layer.
+        axes: The scale on the first layer along each axis where they differ (`s0` is the root of their mean square),
+            else empty.
+        hidden_biases: What SIREN's draws of the biases between the first and the last layer are multiplied by.
+    """
+
+    centroid: float | None
+    schedule: str
+    s0: float
+    s1: float
+    axes: tuple[float, ...] = ()
+    hidden_biases: float = 1.0
+
+    @classmethod
+    def fixed(cls, s0: float, s1: float) -> "Initialization":
+        """Return noise scales that are set by hand; ``fixed(0, 0)`` is SIREN.
+
+        Raises:
+            ValueError: A scale is negative or not finite.
+        """
+        schedule = NoiseSchedule.fixed(s0, s1)
+        return cls(None, schedule.name, *schedule(0.0))
+
+    def __str__(self) -> str:
+        psi = "" if self.centroid is None else f"psi={self.centroid:.3g}, "
+        axes = f" ({', '.join(f'{scale:.3g}' for scale in self.axes)})" if self.axes else ""
+        return f"{psi}schedule={self.schedule}, s0={self.s0:.3g}{axes}, s1={self.s1:.3g}"
+
+
+def compute_noise_scales(
+    module: nn.Module,
+    *,
+    target: Samples | None = None,
+    centroid: float | None = None,
+    schedule: NoiseSchedule | None = None,
+    layers: LayerPair | None = None,
+    omega_0: float | None = None,
+    dim: int | None = None,
+    channels: int | None = None,
+    samples: int | None = None,
+    axes: Sequence[Axis] | None = None,
+) -> Initialization:
+    """Compute WINNER's noise scales for a network, from a target or from its centroid; the network stays as it is.
+
+        >>> import torch
+        >>> from winner_nerfstudio import Siren
+        >>> from winner_nerfstudio.winner import compute_noise_scales, initialize_
+        >>> network = Siren(in_dim=1, out_dim=1)
+        >>> initialization = compute_noise_scales(network, target=torch.arange(1000.0).sin())
+        >>> print(initialization)
+        psi=0.367, schedule=matched, s0=151, s1=0.153
+        >>> initialize_(network, initialization, seed=0)
+
+    The arguments are those of `winner_init_`; either `target` or `centroid` is needed.
+
+    Raises:
+        ValueError: As `winner_init_`.
+    """
+    if (target is None) == (centroid is None):
+        raise ValueError("give exactly one of: target, centroid")
+    network = find_network_to_perturb(module, layers, omega_0)
+    dim = _find_dim(network, target) if dim is None else dim
+    traits = describe_network(network, dim)
+    if schedule is None:
+        schedule = NoiseSchedule.matched() if traits.takes_coordinates else NoiseSchedule.reference()
+    if target is not None:
+        target_channels = _count_channels(target, dim)
+        channels = target_channels if channels is None else channels
+        centroid = schedule.centroid_of(target, dim=dim)
+        axes = axes_of(target, dim=dim) if axes is None and samples is None else axes
+    assert centroid is not None
+    channels = (_count_outputs(network) or 1) if channels is None else channels
+    scales = schedule(centroid, channels=channels, samples=samples, dim=dim, axes=axes, network=traits)
+    return Initialization(centroid, schedule.name, *scales, hidden_biases=schedule.hidden_biases)
+
+
+def _count_outputs(network: SineNetwork) -> int | None:
+    return None if network.output_layer is None else network.output_layer.out_features
+
+
+def _count_channels(target: Samples, dim: int) -> int:
+    """Return the channels of a target with so many spatial axes.
+
+    Raises:
+        ValueError: The target has other axes.
+    """
+    if target.ndim not in (dim, dim + 1):
+        raise ValueError(
+            f"a target of shape {tuple(target.shape)} does not fit a network of {dim} inputs: it needs {dim}"
+            " spatial axes, then at most one of channels; pass dim= if the inputs are not coordinates"
+        )
+    return target.shape[-1] if target.ndim == dim + 1 else 1
+
+
+def _find_dim(network: SineNetwork, target: Samples | None) -> int:
+    """Return the number of spatial axes: the network's inputs, or what the target has besides the network's outputs.
+
+    Raises:
+        ValueError: The inputs are no coordinates, and there is no target that fits the outputs.
+    """
+    inputs, outputs = network.sine_layers[0].in_features, _count_outputs(network)
+    if inputs <= 3 and not network.is_encoded:
+        return inputs
+    if target is not None and target.ndim > 1 and target.shape[-1] == outputs:
+        return target.ndim - 1
+    if target is not None and outputs == 1:
+        return target.ndim
+    shape = "" if target is None else f" in {tuple(target.shape)}"
+    raise ValueError(f"the network's inputs are not the target's coordinates; pass dim=, its number of axes{shape}")
