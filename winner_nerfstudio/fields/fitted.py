@@ -111,7 +111,9 @@ class FittedField(nn.Module):
         return self._at(points, trace, ())
 
     def mesh(self, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
-        """The surface of a shape or of a volume, in the world, with the field's normals. Needs libigl, scipy, trimesh.
+        """Return the surface of a shape or of a volume, in the world, with the field's normals.
+
+        Needs libigl, scipy and trimesh.
 
         Args:
             resolution: samples per axis of the cube around it; what is thinner than a cell may be lost.
@@ -119,17 +121,14 @@ class FittedField(nn.Module):
 
         Raises:
             ValueError: another kind of field, a resolution below 3, or no surface at this level.
-            ImportError: a library is missing; it is named.
+            ImportError: a library is missing; the message names it.
         """
         self._require("surface", "sdf", "volume")
         import trimesh
 
-        from ..surfaces.extraction import extract_surface, pull_onto_level
-        from ..surfaces.level_set import solid_of
+        from ..surfaces.mesh import extract_mesh
 
-        solid, unit_level = solid_of(self.field, resolution, level)
-        mesh = extract_surface(solid.evaluate, resolution, unit_level)
-        mesh = pull_onto_level(mesh, solid, unit_level, 2 / (resolution - 1))
+        mesh, solid = extract_mesh(self.field, resolution, level)
         vertices = solid.normalization.to_world(mesh.vertices)
         return trimesh.Trimesh(vertices, mesh.faces, vertex_normals=mesh.vertex_normals, process=False)
 
