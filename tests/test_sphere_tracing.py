@@ -7,9 +7,7 @@ import pytest
 import torch
 import trimesh
 
-from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
-from winner_nerfstudio.surfaces.extraction import extract_surface
-from winner_nerfstudio.surfaces.sphere_tracing import box_interval, sphere_trace
+from winner_nerfstudio.surfaces import DistanceGrid, box_interval, extract_surface, sphere_trace
 
 from .test_surface import ball
 

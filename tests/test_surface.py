@@ -5,7 +5,9 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from winner_nerfstudio.surfaces.extraction import CLEARANCE, EmptySurfaceError, extract_surface
+from winner_nerfstudio import Siren
+from winner_nerfstudio.surfaces import EmptySurfaceError, extract_surface
+from winner_nerfstudio.surfaces.extraction import CLEARANCE
 
 
 def ball(radius, slope=1.0, center=(0.0, 0.0, 0.0)):
@@ -79,6 +81,7 @@ def dense_surface(function, resolution, level=0.0):
 
 
 def assert_same_surface(sparse, dense, tolerance=1e-5):
+    """No vertex of either is farther from the other's than that part of the cube's side; and there are no holes."""
     for one, other in ((sparse, dense), (dense, sparse)):
         assert cKDTree(one.vertices).query(other.vertices)[0].max() < 2 * tolerance
     assert sparse.is_watertight
@@ -133,6 +136,35 @@ THIN = {
     "dips": (bumps(0.05), (0.3, 4.0)),
     "rough": (rough, (1.0,)),
 }
+
+
+def torus(x):
+    return torch.stack([x[:, :2].norm(dim=-1) - 0.6, x[:, 2]], -1).norm(dim=-1, keepdim=True) - 0.15
+
+
+def box(x):
+    return ((x - x.new_tensor([0.1, -0.2, 0.05])).abs() - x.new_tensor([0.5, 0.3, 0.7])).amax(-1, keepdim=True)
+
+
+@torch.no_grad()
+def network(x):
+    """A ball bent by a network with random weights, like a field early in its training."""
+    siren = Siren(3, 1, 32, 2, generator=torch.Generator().manual_seed(0))
+    return ball(0.6)(x) + 0.2 * siren(x)
+
+
+@pytest.mark.parametrize(
+    "function, level",
+    [(ball(0.7), 0.0), (torus, 0.1), (box, -0.05), (ball(0.5, center=(0.9, 0, 0)), 0.0), (network, 0.0)],
+    ids=["ball", "torus above 0", "box below 0", "ball cut by a wall", "network"],
+)
+@pytest.mark.parametrize("resolution", [40, 131])
+def test_the_surface_is_that_of_pymcubes_over_the_whole_grid(function, level, resolution):
+    sparse, dense = extract_surface(function, resolution, level), dense_surface(function, resolution, level)
+    assert_same_surface(sparse, dense)
+    assert len(sparse.vertices) == len(dense.vertices)
+    assert sparse.volume == pytest.approx(dense.volume, rel=1e-4)
+    assert sparse.area == pytest.approx(dense.area, rel=1e-4)
 
 
 @pytest.mark.parametrize("name, slope", [(name, slope) for name in THIN for slope in THIN[name][1]])

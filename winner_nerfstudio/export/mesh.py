@@ -1,4 +1,4 @@
-"""A fitted shape as a mesh file."""
+"""Write the surface of a fitted shape or volume as a mesh file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,41 +9,40 @@ import igl
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from ..colors import diverging
 from ..fields import Field
 from ..files import replacing
-from ..registry import kind_named, require_result
+from ..registry import require_result
 from ..signals.normalization import Normalization
 from ..signals.shape import Shape
-from ..surfaces.extraction import Solid, extract_surface, pull_onto_level
+from ..surfaces.extraction import Solid
+from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
 
 SUFFIXES = (".ply", ".obj", ".stl", ".glb")
 """Mesh formats that can be written."""
 ERROR_RANGE = 0.004
-"""Errors that take the strongest colour if nothing else is said, as a part of the bounding box's diagonal."""
+"""Errors that take the strongest colour unless a range is given, as a part of the bounding box's diagonal."""
 CURVATURE_PART = 0.95
-"""Part of the vertices whose curvature lies within what takes the strongest colour."""
-_EXTRACTING = 0.7
-"""Part of the time, about, that extraction takes, the rest being the pull onto the level."""
+"""Part of the vertices whose curvature lies within the range of colours, unless a range is given."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What is done to a mesh before it is written.
+    """What to do to a mesh before it is written.
 
     Attributes:
         components: which pieces to keep: all ("keep"), the one with the greatest volume ("largest"), or those with at
             least `min_volume` of its volume ("min-volume").
-        min_volume: a part of the largest piece's volume.
-        simplify: faces, at most, to be left by quadric decimation; None leaves all.
+        min_volume: a part of the largest piece's volume, 0 to 1.
+        simplify: greatest number of faces, reached by quadric decimation; None keeps all.
         colors: of the vertices: none, by mean "curvature", or by signed distance from `target` ("error").
-        color_range: what takes the strongest colour, in the output's units, or one over them for curvature; chosen for
+        color_range: value of the strongest colour, in the output's units, or one over them for curvature; chosen for
             the mesh if None.
-        target: what errors are measured against, in its own units.
+        target: the shape that errors are measured against, in its own units.
     """
 
     components: Literal["keep", "largest", "min-volume"] = "keep"
@@ -54,7 +53,7 @@ class Finish:
     target: Shape | None = None
 
     def problem(self) -> str | None:
-        """What is wrong, in one line, or None."""
+        """Return what is wrong, in one line, or None."""
         if not 0 <= self.min_volume <= 1:
             return f"min_volume={self.min_volume} must be a part of the largest piece's volume, 0 to 1"
         if self.simplify is not None and self.simplify < 4:
@@ -68,13 +67,13 @@ class Finish:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """A mesh that was written.
 
     Attributes:
-        mesh: as it stands in the file.
+        mesh: as it is in the file.
         found: pieces of the surface before any was dropped.
         pieces: pieces that were kept.
-        color_range: what the strongest colour stands for; None without colours.
+        color_range: value of the strongest colour; None without colours.
     """
 
     mesh: trimesh.Trimesh
@@ -92,27 +91,57 @@ def export_mesh(
     finish: Finish | None = None,
     progress: Callable[[float], None] = lambda part: None,
 ) -> Exported:
-    """Write the surface of a fitted signed distance or volume; a failure leaves what stood at `output` as it was.
+    """Write the surface of a fitted signed distance or volume; after a failure an existing file is as it was.
 
-    Vertices lie on the field's level to single precision, and have the field's normals (.stl has no room for these).
+    Vertices lie on the field's level to single precision and have the field's normals (.stl has no room for these).
 
     Args:
         field: of kind "sdf" or "volume".
-        output: the file, with a suffix of `SUFFIXES`; folders on its way are made.
+        output: the file, with a suffix of `SUFFIXES`; missing folders are made.
         resolution: samples per axis of [-1, 1]^3.
         level: of a signed distance, in the units of the output; 0 if left out, or half a shell's thickness where it has
             no sign. Of a volume, in its own values; that of the run if left out.
         normalized: stay in [-1, 1]^3 instead of going back to the input's coordinates.
-        finish: what is done to the mesh; nothing if None.
-        progress: called with the part done, 0 to 1.
+        finish: what to do to the mesh; nothing if None.
+        progress: called with the part that is done, 0 to 1.
 
     Raises:
-        ExportError: another kind of field, an unknown suffix, a finish that won't do, or colours in an .stl.
+        ExportError: another kind of field, an unknown suffix, an impossible finish, or colours in an .stl.
         ValueError: a resolution below 3.
         EmptySurfaceError: the field has no surface at this level.
         OSError: the file cannot be written.
     """
-    finish, suffix = finish or Finish(), output.suffix.lower()
+    finish = finish or Finish()
+    _check(field, output, finish)
+    if normalized and level is not None:  # where values are lengths, they are those of the cube
+        record = field.record
+        level *= record.units(field.normalization.scale).amplitude / record.units(1.0).amplitude
+    found = pieces = 0
+
+    def select(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+        nonlocal found, pieces
+        mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
+        return mesh
+
+    mesh, solid = extract_mesh(field, resolution, level, select, progress)
+    if finish.simplify is not None and finish.simplify < len(mesh.faces):
+        mesh = simplify(mesh, finish.simplify, solid)
+    normalization = solid.normalization
+    if normalized:  # from the solid's cube to the field's, which may be smaller
+        normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
+    colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
+    mesh = _place(mesh, normalization, colors, single=output.suffix.lower() != ".obj")
+    _write(mesh, output)
+    return Exported(mesh, found, pieces, color_range)
+
+
+def _check(field: Field, output: Path, finish: Finish) -> None:
+    """Refuse what cannot be exported, before anything is evaluated.
+
+    Raises:
+        ExportError: see `export_mesh`.
+    """
+    suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
     require_result(field.kind, "mesh")
@@ -120,46 +149,15 @@ def export_mesh(
         raise ExportError(problem)
     if suffix == ".stl" and finish.colors != "none":
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
-    if normalized and level is not None:
-        # Where values are lengths they are now those of the cube.
-        record = field.record
-        level *= record.units(field.normalization.scale).amplitude / record.units(1.0).amplitude
-    solid, unit_level = kind_named(field.kind).solid(field, resolution, level)
-    spacing, way = 2 / (resolution - 1), solid.normalization
-    scale = way.scale / field.normalization.scale if normalized else way.scale
-    mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
-    mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
-    mesh = pull_onto_level(
-        mesh, solid, unit_level, spacing, lambda part: progress(_EXTRACTING + (1 - _EXTRACTING) * part)
-    )
-    if finish.simplify is not None and finish.simplify < len(mesh.faces):
-        mesh = simplified(mesh, finish.simplify, solid)
-    colors, reach = None, finish.color_range
-    if finish.colors != "none":
-        values = mean_curvature(mesh) * scale if finish.colors == "curvature" else _errors(mesh, way, finish) / scale
-        if reach is None and finish.colors == "error":
-            reach = ERROR_RANGE * float(np.linalg.norm(mesh.extents)) / scale
-        elif reach is None:
-            reach = float(np.quantile(np.abs(values), CURVATURE_PART)) or 1.0
-        colors = (diverging(values / reach) * 255 + 0.5).astype(np.uint8)
-    vertices = mesh.vertices / scale if normalized else way.to_world(mesh.vertices)
-    if suffix != ".obj":
-        vertices = vertices.astype(np.float32).astype(np.float64)
-    mesh = trimesh.Trimesh(
-        vertices, mesh.faces, vertex_normals=mesh.vertex_normals, vertex_colors=colors, process=False
-    )
-    _drop_empty_faces(mesh)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {".ply": {"vertex_normal": True}, ".stl": {}}.get(suffix, {"include_normals": True})
-    with replacing(output) as path:
-        mesh.export(path, **options)
-    return Exported(mesh, found, pieces, reach)
 
 
 def keep_components(mesh: trimesh.Trimesh, which: str, min_volume: float) -> tuple[trimesh.Trimesh, int, int]:
-    """The mesh without the pieces that `Finish.components` drops, how many there were, and how many are left.
+    """Drop the pieces that `Finish.components` rules out.
 
-    A cavity is a piece like any other, of its own volume; so "largest" fills what is hollow.
+    A cavity is a piece like any other, with a volume of its own; so "largest" fills hollow shapes.
+
+    Returns:
+        The mesh, how many pieces it had, and how many are left.
     """
     label = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
     first, second, third = mesh.triangles.transpose(1, 0, 2)
@@ -174,10 +172,10 @@ def keep_components(mesh: trimesh.Trimesh, which: str, min_volume: float) -> tup
     return mesh, found, int(kept.sum())
 
 
-def simplified(mesh: trimesh.Trimesh, faces: int, solid: Solid) -> trimesh.Trimesh:
-    """The mesh with no more than that many faces, if that can be had without a hole (QSlim, Garland 1997; libigl).
+def simplify(mesh: trimesh.Trimesh, faces: int, solid: Solid) -> trimesh.Trimesh:
+    """Return the mesh with no more than that many faces, if that is possible without a hole (QSlim, Garland 1997).
 
-    Its normals are the field's.
+    Its normals are the solid's.
     """
     vertices, corners = np.asfortranarray(mesh.vertices), np.asfortranarray(mesh.faces, np.int32)
     vertices, corners, _, _ = igl.qslim(vertices, corners, faces)
@@ -187,8 +185,32 @@ def simplified(mesh: trimesh.Trimesh, faces: int, solid: Solid) -> trimesh.Trime
     return trimesh.Trimesh(vertices, corners, vertex_normals=normals, process=False)
 
 
+def _color(
+    mesh: trimesh.Trimesh, normalization: Normalization, scale: float, finish: Finish
+) -> tuple[UInt8[ndarray, "v 3"] | None, float | None]:
+    """Return the colours of a mesh's vertices, and the value of the strongest one; None where there are none.
+
+    Args:
+        mesh: in the unit cube.
+        normalization: from the world to that cube.
+        scale: cube lengths per length of the output.
+        finish: what the colours stand for.
+    """
+    strongest = finish.color_range
+    if finish.colors == "none":
+        return None, strongest
+    if finish.colors == "curvature":
+        values = mean_curvature(mesh) * scale
+        default = float(np.quantile(np.abs(values), CURVATURE_PART)) or 1.0
+    else:
+        values = _errors(mesh, normalization, finish) / scale
+        default = ERROR_RANGE * float(np.linalg.norm(mesh.extents)) / scale
+    strongest = default if strongest is None else strongest
+    return (diverging(values / strongest) * 255 + 0.5).astype(np.uint8), strongest
+
+
 def mean_curvature(mesh: trimesh.Trimesh) -> Float[ndarray, " v"]:
-    """Mean curvature at vertices, positive where the surface is convex, from how normals turn along the edges, [v]."""
+    """Return the mean curvature at vertices from how normals turn along edges, positive where convex, [v]."""
     first, second = mesh.edges_unique.T
     along = mesh.vertices[second] - mesh.vertices[first]
     turn = ((mesh.vertex_normals[second] - mesh.vertex_normals[first]) * along).sum(-1)
@@ -198,22 +220,51 @@ def mean_curvature(mesh: trimesh.Trimesh) -> Float[ndarray, " v"]:
     return turns / squares.clip(1e-30)
 
 
-def _errors(mesh: trimesh.Trimesh, way: Normalization, finish: Finish) -> Float[ndarray, " v"]:
-    """Signed distance of vertices from the target, unit-cube lengths, [v]."""
+def _errors(mesh: trimesh.Trimesh, normalization: Normalization, finish: Finish) -> Float[ndarray, " v"]:
+    """Return the signed distances of vertices from the target, unit-cube lengths, [v]."""
     assert finish.target is not None
     theirs = finish.target.normalization
-    points = theirs.to_unit(way.to_world(mesh.vertices))
-    return finish.target.signed_distance(points) / theirs.scale * way.scale
+    points = theirs.to_unit(normalization.to_world(mesh.vertices))
+    return finish.target.signed_distance(points) / theirs.scale * normalization.scale
+
+
+def _place(
+    mesh: trimesh.Trimesh, normalization: Normalization, colors: UInt8[ndarray, "v 3"] | None, single: bool
+) -> trimesh.Trimesh:
+    """Return the mesh in the output's coordinates, watertight still where vertices fall together there.
+
+    Args:
+        mesh: in the unit cube.
+        normalization: from the output's coordinates to that cube.
+        colors: of the vertices.
+        single: whether the file holds coordinates in single precision.
+    """
+    vertices = normalization.to_world(mesh.vertices)
+    if single:
+        vertices = vertices.astype(np.float32).astype(np.float64)
+    mesh = trimesh.Trimesh(
+        vertices, mesh.faces, vertex_normals=mesh.vertex_normals, vertex_colors=colors, process=False
+    )
+    _drop_empty_faces(mesh)
+    return mesh
 
 
 def _drop_empty_faces(mesh: trimesh.Trimesh) -> None:
-    """Merge vertices that fall together and drop the triangles between them, in place: the mesh stays closed."""
+    """Merge vertices that fall together and drop the triangles between them, in place; no hole comes of it."""
     mesh.merge_vertices(merge_norm=True)
     mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
     mesh.remove_unreferenced_vertices()
 
 
+def _write(mesh: trimesh.Trimesh, output: Path) -> None:
+    """Write a mesh file with normals where its format has them."""
+    options: dict[str, Any] = {".ply": {"vertex_normal": True}, ".stl": {}}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as path:
+        mesh.export(path, **options.get(output.suffix.lower(), {"include_normals": True}))
+
+
 def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:
-    """Whether a file's single precision is coarse beside the mesh's edges: .ply, .stl and .glb far from the origin."""
+    """Return whether single precision is coarse beside a mesh's edges, in a .ply, .stl or .glb far from the origin."""
     spacing = np.spacing(np.float32(np.abs(mesh.vertices).max()))
     return output.suffix.lower() != ".obj" and spacing > 0.05 * np.median(mesh.edges_unique_length)

@@ -168,12 +168,9 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
     """
     import trimesh
 
-    from ..registry import kind_named
-    from ..surfaces.extraction import extract_surface, pull_onto_level
+    from ..surfaces.mesh import extract_mesh
 
-    solid, unit_level = kind_named(fitted.kind).solid(fitted.field, resolution, level)
-    surface = extract_surface(solid.evaluate, resolution, unit_level)
-    surface = pull_onto_level(surface, solid, unit_level, 2 / (resolution - 1))
+    surface, solid = extract_mesh(fitted.field, resolution, level)
     vertices = solid.normalization.to_world(surface.vertices)
     return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
 
