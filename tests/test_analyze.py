@@ -187,7 +187,7 @@ def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, cap
         (["--data", "a.npy", "--init", "siren", "--noise.s0", "3", "--noise.s1", "0"], "init siren has no noise"),
         (["--data", "a.npy", "--init", "siren", "siren"], "init siren siren must name"),
         (["--data", "a.npy", "--noise.s0", "3"], "noise.s0 and noise.s1 go together"),
-        (["--data", "sample:cog", "--noise.schedule", "paper"], "noise.schedule paper has no rule for shapes"),
+        (["--data", "sample:cog", "--noise.schedule", "paper"], "noise.schedule paper has no rule for targets of 3 axes"),
         (["--data", "a.npy", "--max-side", "9"], "max_side=9 is for winner-image; a.npy is for winner-audio"),
         (["--data", "a.npy", "--max-samples", "9"], "a.npy: 9 samples along the last axis are too few"),
         (["--data", "a.npy", "--steps", "-1"], "steps=-1 and seed=42 must not be negative"),

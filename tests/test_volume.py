@@ -95,7 +95,7 @@ def test_the_level_is_what_the_values_suggest_and_the_inside_is_above_it(tmp_pat
     array = np.resize(array, (3, 4, 5))
     path = saved(tmp_path / "a.npy", array)
     volume = load_volume(path)
-    assert volume.record["level"] == level
+    assert volume.record.level == level
     assert np.array_equal(volume.inside(volume.values)[..., 0], array > level)
     other = load_volume(path, VolumeOptions(inside="below"))
     assert np.array_equal(other.inside(other.values)[..., 0], array < level)
@@ -275,14 +275,14 @@ def test_of_the_built_in_volumes_one_is_smooth_and_one_is_fine(name, psi):
 @pytest.mark.parametrize("scale", [1.0, 250.0])
 def test_the_slope_at_the_surface_is_that_of_the_field(tmp_path, scale):
     volume = load_volume(saved(tmp_path / "a.npy", scale * distances()), VolumeOptions(spacing=SPACING, inside="below"))
-    assert volume.record["slope"] == pytest.approx(scale * SPACING, rel=0.02)  # per sample
+    assert volume.record.slope == pytest.approx(scale * SPACING, rel=0.02)  # per sample
 
 
 def test_a_noisy_volume_takes_its_level_from_the_clean_one(tmp_path):
     clean = saved(tmp_path / "clean.npy", distances() < 0)
     noisy = (distances() < 0) + np.random.default_rng(0).normal(0, 0.1, SHAPE)
     volume = load_volume(saved(tmp_path / "noisy.npy", noisy), VolumeOptions(reference=str(clean)))
-    assert volume.record["level"] == 0.5
+    assert volume.record.level == 0.5
     assert np.array_equal(volume.inside(volume.truth)[..., 0], distances() < 0)
 
 
@@ -439,7 +439,7 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"pipeline__model__noise__schedule": "paper"}, "paper has no rule for volumes"),
+        ({"pipeline__model__noise__schedule": "paper"}, "paper has no rule for targets of 3 axes"),
         ({"pipeline__datamanager__data": None}, "name one with --data FILE (.npy .npz) or one of --data sample:meta"),
         ({"pipeline__datamanager__dataparser__max_samples": 0}, "max_samples=0 must be at least 1"),
     ],

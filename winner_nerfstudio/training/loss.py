@@ -1,14 +1,18 @@
 """What a fit is driven by: the terms of the loss, and the samples that a step learns from."""
 
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..fields import Field
 from .options import DistanceOptions
 from .sampling import Batch
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 OFF_SURFACE_DECAY = 100.0
 """How fast SIREN's term off the surface falls with the distance, per unit-cube length."""
