@@ -88,14 +88,17 @@ class FittedField(nn.Module):
         return record
 
     def __getattr__(self, name: str) -> Any:
-        """The results that a field of this kind has, as methods."""
+        """The results that fields have, as methods; those of other kinds raise a ValueError when they are called."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name.startswith("_") or not with_result(name):
                 raise
+        return partial(self._result, name)
+
+    def _result(self, name: str, *arguments: Any, **options: Any) -> Any:
         require_result(self.kind, name)
-        return partial(kind_named(self.kind).results[name], self)
+        return kind_named(self.kind).results[name](self, *arguments, **options)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *kind_named(self.kind).results]
