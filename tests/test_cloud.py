@@ -256,7 +256,7 @@ def test_files_that_are_no_cloud_end_in_one_line_that_names_them(tmp_path, name)
 def test_without_open3d_normals_are_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(
-        SignalError, match=r"^cloud: without normals, .* cannot be imported .*; give points with normals"
+        SignalError, match=r"^cloud: without normals, .* cannot be imported .*; give points with normals .*\[points\]"
     ):
         PointCloud.from_points(ball(100)[0])
     PointCloud.from_points(*ball(100))

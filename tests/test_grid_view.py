@@ -9,8 +9,8 @@ import torch
 from matplotlib.backends import backend_agg
 from nerfstudio.data.scene_box import SceneBox
 
-from winner_nerfstudio.nerfstudio.models import audio
 from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, FRONT, look_at_origin
+from winner_nerfstudio.nerfstudio.models import audio
 from winner_nerfstudio.nerfstudio.models.audio import AudioModelConfig
 from winner_nerfstudio.nerfstudio.models.grid import error_colors
 from winner_nerfstudio.nerfstudio.models.image import ImageModelConfig
