@@ -31,8 +31,11 @@ SMALL = [
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests first: where several run at a time, none is left over at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Mark what has no mark of its cost as cheap, and put the dearest first, so that none is left over at the end."""
+    for item in items:
+        if not any(item.iter_markers("commands")) and not any(item.iter_markers("quality")):
+            item.add_marker("unit")
+    items.sort(key=lambda item: ("quality" not in item.keywords, "commands" not in item.keywords))
 
 
 @dataclass

@@ -390,6 +390,7 @@ def test_a_weight_that_is_none_is_refused(option):
         assert f"{option}_weight={value}" in SDFModelConfig(**{f"{option}_weight": value}).problem()
 
 
+@pytest.mark.commands
 def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
     np.savetxt(tmp_path / "torus.xyz", 5 + torus(8000)[0])
     mesh = trimesh.creation.torus(0.65, 0.25, major_sections=128, minor_sections=64)
@@ -412,6 +413,7 @@ def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
     assert (config.parent / "sheet.png").stat().st_size > 1000
 
 
+@pytest.mark.commands
 def test_without_a_reference_figures_are_against_the_points(tmp_path):
     np.save(tmp_path / "ball.npy", np.concatenate(ball(2000), axis=1))
     figures = figures_of(fit("winner-sdf", tmp_path / "ball.npy", tmp_path, 5, pipeline__model__eval_resolution=16))
@@ -420,7 +422,7 @@ def test_without_a_reference_figures_are_against_the_points(tmp_path):
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_points_of_the_bunny_become_the_bunny(tmp_path):
     mesh = SHARED / "stanford-bunny.obj"
     shape = load_surface(mesh)

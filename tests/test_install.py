@@ -82,7 +82,7 @@ def link(distribution, site_packages):
             target.symlink_to(Path(distribution.locate_file(name)).resolve())
 
 
-@pytest.mark.slow
+@pytest.mark.quality
 @pytest.mark.parametrize(
     "real",
     [

@@ -44,6 +44,7 @@ def assert_same_bits(first, second):
         assert torch.equal(first["pipeline"][name], second["pipeline"][name]), name
 
 
+@pytest.mark.commands
 def test_a_run_says_what_it_did_and_what_comes_next(trained):
     output = trained.result.output
     assert "ball.ply: 2,562 vertices, 5,120 faces; closed surface; sign from the winding number" in output
@@ -58,6 +59,7 @@ def test_a_run_says_what_it_did_and_what_comes_next(trained):
         assert noise not in ours
 
 
+@pytest.mark.commands
 def test_a_run_leaves_its_figures_and_a_picture(trained):
     figures = figures_of(trained.config)
     assert set(figures) == FIGURES
@@ -66,6 +68,7 @@ def test_a_run_leaves_its_figures_and_a_picture(trained):
     assert trained.config.parts[-4:-2] == ("ball", "winner-sdf")
 
 
+@pytest.mark.commands
 def test_the_transform_beside_the_checkpoint_is_nerfstudios_convention(trained):
     written = json.loads((trained.config.parent / "dataparser_transforms.json").read_text())
     point = np.array([120.0, 0, -50])  # the ball's easternmost
@@ -73,6 +76,7 @@ def test_the_transform_beside_the_checkpoint_is_nerfstudios_convention(trained):
     np.testing.assert_allclose(unit, [0.9, 0, 0], atol=1e-5)
 
 
+@pytest.mark.commands
 def test_evaluation_finds_what_the_run_found(trained):
     result = run("ns-eval", "--load-config", trained.config, "--output-path", "new/eval.json", cwd=trained.folder)
     assert result.returncode == 0, result.output
@@ -81,6 +85,7 @@ def test_evaluation_finds_what_the_run_found(trained):
     assert "Warning" not in result.output.partition("Loading latest checkpoint")[2]
 
 
+@pytest.mark.commands
 def test_export_needs_neither_the_data_nor_the_place(trained, tmp_path):
     moved = tmp_path / "elsewhere"
     subprocess.run(["cp", "-r", trained.config.parent, moved], check=True)
@@ -98,6 +103,7 @@ def test_export_needs_neither_the_data_nor_the_place(trained, tmp_path):
     assert not list(tmp_path.glob("out/.*")), "a temporary file was left"
 
 
+@pytest.mark.commands
 def test_export_in_the_cube_and_at_a_level(trained, tmp_path):
     for flags, size in [(["--normalized"], 1.8), (["--normalized", "--level", "-0.2"], 1.4), (["--level", "-2"], 36)]:
         output = tmp_path / "a.ply"
@@ -109,6 +115,7 @@ def test_export_in_the_cube_and_at_a_level(trained, tmp_path):
         np.testing.assert_allclose(trimesh.load_mesh(output).extents, size, rtol=0.04)
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "flags, words",
     [
@@ -131,6 +138,7 @@ def test_an_export_that_fails_says_why_and_overwrites_nothing(trained, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["a.ply"]
 
 
+@pytest.mark.commands
 def test_a_broken_checkpoint_is_named(trained, tmp_path):
     (tmp_path / "nerfstudio_models").mkdir()
     (tmp_path / "config.yml").write_text("")
@@ -143,6 +151,7 @@ def test_a_broken_checkpoint_is_named(trained, tmp_path):
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.commands
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trained):
     arguments = ("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL)
     again = run(*arguments, cwd=trained.folder)
@@ -152,7 +161,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trained):
         assert_same_bits(checkpoint(trained.config), checkpoint(config_of(other, trained.folder)))
 
 
-@pytest.mark.slow
+@pytest.mark.commands
 def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_path):
     sphere(20.0, center=(100, 0, -50)).export(tmp_path / "ball.ply")
     models = tmp_path / "outputs" / "ball" / "winner-sdf" / "first" / "nerfstudio_models"
@@ -186,6 +195,7 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
     assert figures["iou"] == pytest.approx(figures_of(config_of(whole, tmp_path))["iou"], abs=1e-9)
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "target, flags, words",
     [
@@ -204,6 +214,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_line(trained, tmp_path
     assert words in line
 
 
+@pytest.mark.commands
 def test_a_finished_run_resumed_trains_no_further(trained):
     models = trained.config.parent / "nerfstudio_models"
     result = run("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL, "--load-dir", models, cwd=trained.folder)
@@ -211,6 +222,7 @@ def test_a_finished_run_resumed_trains_no_further(trained):
     assert_same_bits(checkpoint(trained.config), checkpoint(config_of(result, trained.folder)))
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("name", ["missing.obj", "photo.png", "nan.obj"])
 def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, name):
     write, words = HOSTILE[name]
@@ -316,7 +328,7 @@ def fit_and_measure(path, folder, *flags, resolution=256):
     return (*measure_in_the_inputs_coordinates(output, path), figures_of(config), result)
 
 
-@pytest.mark.slow
+@pytest.mark.quality
 def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_path):
     from winner_nerfstudio.signals.samples import urchin
 
@@ -337,7 +349,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_the_bunny_with_no_other_flag(tmp_path):
     path = SHARED / "stanford-bunny.obj"
     iou, forth, back, fitted, figures, result = fit_and_measure(path, tmp_path)
@@ -351,7 +363,7 @@ def test_the_bunny_with_no_other_flag(tmp_path):
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_a_third_of_the_steps_gives_most_of_the_shape(tmp_path):
     iou, forth, back, fitted, figures, _ = fit_and_measure(
         SHARED / "fandisk.obj", tmp_path, "--max-num-iterations", "800", resolution=192

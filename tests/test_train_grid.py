@@ -48,6 +48,7 @@ def assert_same(first, second):
         assert torch.equal(value, second[name]), name
 
 
+@pytest.mark.commands
 def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     source = picture(tmp_path / "waves.png")
     flags = [
@@ -90,6 +91,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.commands
 def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     source = sound(tmp_path / "tones.wav")
     before, _ = soundfile.read(source)
@@ -131,6 +133,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
         assert not list(tmp_path.glob("a.*"))
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "method, flags, words",
     [
@@ -173,6 +176,7 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(method,
     assert "\n" not in message
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("batch_size", [700, 1 << 20])
 @pytest.mark.parametrize("method", ["winner-image", "winner-audio"])
 def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, batch_size):
@@ -194,6 +198,7 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, ba
         assert_same(whole, other)
 
 
+@pytest.mark.commands
 def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     first = fit("winner-image", picture(tmp_path / "a.png"), tmp_path / "a")
     models = first.parent / "nerfstudio_models"
@@ -211,6 +216,7 @@ def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     fit("winner-image", tmp_path / "copy.tif", tmp_path / "c", 30, load_dir=models)
 
 
+@pytest.mark.commands
 def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_path):
     np.save(tmp_path / "a.npy", np.linspace(-1, 1, 400))
     # A network that learns fast and has no idea of smoothness: it fits the noise before long.
@@ -224,6 +230,7 @@ def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_
     assert figures["best_psnr_step"] < 200
 
 
+@pytest.mark.commands
 def test_a_noisy_picture_with_its_clean_one_named(tmp_path):
     clean = np.asarray(Pillow.open(picture(tmp_path / "clean.png"))).astype(float)
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 12, clean.shape), 0, 255).astype(np.uint8)
@@ -236,6 +243,7 @@ def test_a_noisy_picture_with_its_clean_one_named(tmp_path):
     assert figures_of(config)["psnr_target"] == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.commands
 def test_held_out_samples_are_measured_apart(tmp_path):
     config = fit(
         "winner-image", picture(tmp_path / "a.png", channels=1), tmp_path, 100,
@@ -247,6 +255,7 @@ def test_held_out_samples_are_measured_apart(tmp_path):
     assert "best_psnr_held_out_step" in figures
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("network", ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"])
 def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     source = picture(tmp_path / "a.png")
@@ -268,6 +277,7 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     assert psnr == pytest.approx(figures["psnr"], abs=0.5)
 
 
+@pytest.mark.commands
 def test_the_published_schedules_can_be_chosen_and_divide_by_the_channels(tmp_path):
     source, chosen = picture(tmp_path / "a.png"), {}
     for schedule in ("matched", "reference"):
@@ -280,6 +290,7 @@ def test_the_published_schedules_can_be_chosen_and_divide_by_the_channels(tmp_pa
     assert chosen["reference"]["s0"] == pytest.approx(50 * (1 - np.exp(-5 * psi / 9)), rel=0.01)
 
 
+@pytest.mark.commands
 @needs_shared
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_real_file_comes_back_as_it_was(tmp_path, path):
@@ -313,7 +324,7 @@ def published(method, path, folder, **changes):
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_the_published_rule_on_a_grey_picture(tmp_path):
     figures = published(
         "winner-image", SHARED / "images" / "camera.png", tmp_path, pipeline__model__hidden_dim=256,
@@ -323,7 +334,7 @@ def test_the_published_rule_on_a_grey_picture(tmp_path):
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_the_published_rule_on_a_recording(tmp_path):
     figures = published(
         "winner-audio", SHARED / "audio" / "gt_bach.wav", tmp_path, pipeline__model__hidden_dim=222,
@@ -334,7 +345,7 @@ def test_the_published_rule_on_a_recording(tmp_path):
 
 
 @needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_path):
     ours, theirs = (
         published(
@@ -351,6 +362,7 @@ def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_pa
     assert ours["psnr"] >= theirs["psnr"] + 5
 
 
+@pytest.mark.commands
 def test_a_kind_of_signal_in_a_file_of_its_own(tmp_path):
     time = np.linspace(0, 1, 300)
     readings = np.stack([20 + 5 * np.sin(50 * time), 21 + 3 * np.cos(30 * time)], -1)
