@@ -16,8 +16,9 @@ from siren_pytorch import SirenNet
 from torch import Tensor, nn
 
 from winner_nerfstudio import NoiseSchedule, Siren, winner_init_
-from winner_nerfstudio.signals.audio import Excerpt, load_audio
+from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.options import AudioOptions
 
 
 @dataclass
@@ -61,7 +62,7 @@ def main() -> None:
     """Fit each network from each start, then tabulate."""
     arguments = tyro.cli(Arguments, description=__doc__)
     try:
-        sound = load_audio(arguments.data, Excerpt(arguments.start, max_samples=arguments.max_samples))
+        sound = load_audio(arguments.data, AudioOptions(start=arguments.start, max_samples=arguments.max_samples))
     except SignalError as error:
         sys.exit(f"error: {error}")
     values = torch.as_tensor(sound.values, dtype=torch.float32)

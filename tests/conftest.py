@@ -70,6 +70,12 @@ def figures_of(config):
     return json.loads((config.parent / "metrics.json").read_text())
 
 
+def holder_of(config, name):
+    """The part of a config that has an option, which the command line names without naming that part."""
+    parts = [config, *(getattr(config, part) for part in ("options", "batches") if hasattr(config, part))]
+    return next((part for part in parts if hasattr(part, name)), config)
+
+
 def make_config(method, **changes):
     """A method's config as from the command line, with ``part__of__it=value`` set."""
     from nerfstudio.configs.method_configs import all_methods
@@ -79,8 +85,8 @@ def make_config(method, **changes):
         *parents, last = path.split("__")
         holder = config
         for parent in parents:
-            holder = getattr(holder, parent)
-        setattr(holder, last, value)
+            holder = getattr(holder_of(holder, parent), parent)
+        setattr(holder_of(holder, last), last, value)
     return config
 
 

@@ -17,6 +17,7 @@ from winner_nerfstudio.networks import Sine
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import load_image
+from winner_nerfstudio.signals.options import AudioOptions, VolumeOptions
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.signals.volume import load_volume
 
@@ -272,9 +273,9 @@ def test_siren_does_not_reach_what_winner_reaches():
 def test_every_kind_has_its_frequencies_in_its_own_units():
     ramp = np.linspace(0, 1, 32)
     for signal, expected in (
-        (load_audio(np.sin(np.arange(400.0)), sample_rate=8000), 4000),
+        (load_audio(np.sin(np.arange(400.0)), AudioOptions(sample_rate=8000)), 4000),
         (load_image(np.outer(ramp, ramp)), 0.5),
-        (load_volume(ramp[:, None, None] * ramp[:, None] * ramp, spacing=0.25), 2),
+        (load_volume(ramp[:, None, None] * ramp[:, None] * ramp, VolumeOptions(spacing=0.25)), 2),
     ):
         found = study(signal, Study(init=("winner",), steps=0, **SMALL))
         assert found["target"]["nyquist"]["cycles_per_world_unit"] == pytest.approx(expected, rel=1e-5)

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from winner_nerfstudio.signals.audio import Excerpt, cannot_save, load_audio, save_audio
+from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.options import AudioOptions
+from winner_nerfstudio.signals.records import AudioRecord
 
 RNG = np.random.default_rng(0)
 RATE = 11_025
+
+
+def record_of(subtype):
+    units = {"shape": (1,), "offset": 0.0, "amplitude": 1.0, "digest": ""}
+    return AudioRecord(**units, format="WAV", subtype=subtype, sample_rate=RATE)
 
 
 def sound(channels=1, seconds=0.2, peak=0.37):
@@ -39,7 +46,7 @@ def test_a_perfect_fit_is_written_back_as_it_was(tmp_path, suffix, subtype, chan
     soundfile.write(path, sound(channels), RATE, subtype=subtype)
     audio = load_audio(path)
     assert np.abs(audio.values).max() == pytest.approx(1)
-    record = json.loads(json.dumps(audio.record))
+    record = AudioRecord.from_json(json.loads(json.dumps(audio.record.to_json())))
     assert save_audio(back, audio.units.to_own(audio.values), RATE, record) == subtype
     first, second = soundfile.info(path), soundfile.info(back)
     for name in ("samplerate", "channels", "frames", "subtype", "format"):
@@ -59,7 +66,7 @@ def test_a_fit_that_overshoots_is_clipped_not_wrapped(tmp_path):
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
 def test_a_loud_fit_in_single_precision_stays_loud(tmp_path, subtype):
-    record = {"format": "WAV", "subtype": subtype}
+    record = record_of(subtype)
     loud = np.repeat(np.float32([0.2, 1.0, 1.0001, 3.0, -3.0]), 400)[:, None]
     save_audio(tmp_path / "b.wav", loud, RATE, record)
     back = soundfile.read(tmp_path / "b.wav")[0][: len(loud)].reshape(5, 400)[:, 200:300].mean(-1)
@@ -81,21 +88,21 @@ def test_a_lossy_recording_becomes_a_plain_one(tmp_path):
 
 def test_a_format_without_seeking_is_read_all_the_same(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(seconds=1.0), 8000, subtype="GSM610")
-    whole, part = load_audio(tmp_path / "a.wav"), load_audio(tmp_path / "a.wav", Excerpt(start=0.25))
+    whole, part = load_audio(tmp_path / "a.wav"), load_audio(tmp_path / "a.wav", AudioOptions(start=0.25))
     own = whole.units.to_own(whole.values)[2000:]
     np.testing.assert_allclose(part.units.to_own(part.values), own, atol=1e-6)
 
 
 def test_an_endless_excerpt_is_all_that_there_is(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(), RATE)
-    assert len(load_audio(tmp_path / "a.wav", Excerpt(duration=float("inf"))).values) == round(0.2 * RATE)
+    assert len(load_audio(tmp_path / "a.wav", AudioOptions(duration=float("inf"))).values) == round(0.2 * RATE)
     with pytest.raises(SignalError, match="leaves none"):
-        load_audio(tmp_path / "a.wav", Excerpt(start=1e308))
+        load_audio(tmp_path / "a.wav", AudioOptions(start=1e308))
 
 
 def test_a_series_beyond_full_scale_is_not_cut_off_without_a_word(tmp_path):
     np.save(tmp_path / "a.npy", np.array([20.0, 25.0, 31.0] * 20))
-    audio = load_audio(tmp_path / "a.npy", sample_rate=8000)
+    audio = load_audio(tmp_path / "a.npy", AudioOptions(sample_rate=8000))
     own = audio.units.to_own(audio.values)
     with pytest.raises(SignalError, match="values reach 31, PCM_16 holds -1 to 1"):
         save_audio(tmp_path / "a.flac", own, 8000, audio.record)
@@ -121,7 +128,7 @@ def test_a_series_comes_back_in_its_shape_and_type(tmp_path, dtype, shape):
     low, high = (0, 200) if kind.kind in "iu" else (20.0, 31.0)
     series = RNG.uniform(low, high, shape).astype(kind)
     np.save(tmp_path / "a.npy", series)
-    audio = load_audio(tmp_path / "a.npy", sample_rate=50.0)
+    audio = load_audio(tmp_path / "a.npy", AudioOptions(sample_rate=50.0))
     # Shifted as well as scaled: an offset must not squeeze the signal.
     assert (audio.values.min(), audio.values.max()) == pytest.approx((-1, 1), abs=1e-6)
     save_audio(tmp_path / "b.npy", audio.units.to_own(audio.values), 50.0, audio.record)
@@ -132,7 +139,7 @@ def test_a_series_comes_back_in_its_shape_and_type(tmp_path, dtype, shape):
 
 def test_a_series_of_whole_numbers_becomes_a_sound_of_full_scale(tmp_path):
     np.save(tmp_path / "a.npy", np.array([-32768, 0, 16384, 32767], np.int16))
-    audio = load_audio(tmp_path / "a.npy", sample_rate=8000)
+    audio = load_audio(tmp_path / "a.npy", AudioOptions(sample_rate=8000))
     assert save_audio(tmp_path / "a.wav", audio.units.to_own(audio.values), 8000, audio.record) == "PCM_16"
     assert soundfile.read(tmp_path / "a.wav", dtype="int16")[0].tolist() == [-32768, 0, 16384, 32767]
 
@@ -140,20 +147,20 @@ def test_a_series_of_whole_numbers_becomes_a_sound_of_full_scale(tmp_path):
 def test_an_excerpt_is_that_part_of_the_recording_and_knows_its_time(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(seconds=1.0), RATE, subtype="DOUBLE")
     whole = soundfile.read(tmp_path / "a.wav", always_2d=True)[0]
-    audio = load_audio(tmp_path / "a.wav", Excerpt(start=0.25, duration=0.5))
+    audio = load_audio(tmp_path / "a.wav", AudioOptions(start=0.25, duration=0.5))
     first = round(0.25 * RATE)
     expected = whole[first : first + round(0.5 * RATE)]
     np.testing.assert_allclose(audio.values, expected / np.abs(expected).max(), atol=1e-6)
     times = audio.normalization.to_world(np.array([[-1.0], [1.0]]))[:, 0]
     np.testing.assert_allclose(times, [first / RATE, (first + len(expected) - 1) / RATE])
-    assert len(load_audio(tmp_path / "a.wav", Excerpt(max_samples=100)).values) == 100
-    assert len(load_audio(tmp_path / "a.wav", Excerpt(start=0.999, duration=5.0)).values) == 11
+    assert len(load_audio(tmp_path / "a.wav", AudioOptions(max_samples=100)).values) == 100
+    assert len(load_audio(tmp_path / "a.wav", AudioOptions(start=0.999, duration=5.0)).values) == 11
 
 
 def test_mono_is_the_mean_of_the_channels(tmp_path):
     stereo = np.stack([np.linspace(-0.5, 0.5, 100), np.full(100, 0.25)], 1)
     soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="DOUBLE")
-    audio = load_audio(tmp_path / "a.wav", Excerpt(mono=True))
+    audio = load_audio(tmp_path / "a.wav", AudioOptions(mono=True))
     mean = stereo.mean(1, keepdims=True)
     np.testing.assert_allclose(audio.values, mean / np.abs(mean).max(), atol=1e-6)
     assert load_audio(tmp_path / "a.wav").channels == 2
@@ -191,7 +198,7 @@ HOSTILE = {
     "nan.npy": (lambda path: np.save(path, np.array([1.0, np.inf])), {}, "1 of 2 samples are NaN or infinite"),
     "short.wav": (
         lambda path: soundfile.write(path, np.zeros(RATE), RATE),
-        {"excerpt": Excerpt(start=2.0)},
+        {"start": 2.0},
         "of which the excerpt leaves none",
     ),
     "rate.wav": (
@@ -210,7 +217,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
     write, options, words = HOSTILE[name]
     write(tmp_path / name)
     with pytest.raises(SignalError) as caught:
-        load_audio(tmp_path / name, **options)
+        load_audio(tmp_path / name, AudioOptions(**options))
     message = str(caught.value)
     assert words in message
     assert name in message
@@ -229,7 +236,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
     ],
 )
 def test_a_format_that_cannot_hold_the_sound_says_so(tmp_path, name, rate, words):
-    record = {"format": "WAV", "subtype": "PCM_16"}
+    record = record_of("PCM_16")
     assert words in cannot_save(tmp_path / name, rate, 1, record)
     with pytest.raises(SignalError, match=name):
         save_audio(tmp_path / name, np.zeros((4, 1)), rate, record)
@@ -237,10 +244,10 @@ def test_a_format_that_cannot_hold_the_sound_says_so(tmp_path, name, rate, words
 
 
 def test_excerpts_that_wont_do_say_why():
-    assert Excerpt().problem() is None
-    assert "start=-1" in Excerpt(start=-1).problem()
-    assert "duration=0" in Excerpt(duration=0).problem()
-    assert "max_samples=0" in Excerpt(max_samples=0).problem()
+    AudioOptions().check()
+    for name, value in {"start": -1, "duration": 0, "max_samples": 0}.items():
+        with pytest.raises(SignalError, match=f"{name}={value}"):
+            AudioOptions(**{name: value}).check()
 
 
 @pytest.mark.parametrize("name, channels", [("sample:bells", 1), ("sample:crickets", 2)])

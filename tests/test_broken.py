@@ -7,6 +7,7 @@ import pytest
 import trimesh
 
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import SHELL, load_shape
 
 from .conftest import figures_of, fit, run
@@ -187,7 +188,7 @@ def test_an_open_surface_has_a_distance_from_either_side(tmp_path):
     for side in (-1, 1):
         np.testing.assert_allclose(shape.signed_distance(points + side * 0.02 * normals), 0.02, atol=2e-3)
     assert shape.inside(points + 0.5 * SHELL * normals).all()
-    assert shape.record == {"level": SHELL}
+    assert shape.record == ShapeRecord(level=SHELL)
     assert shape.draw(np.random.default_rng(0), 1000)["values"].min() == 0
 
 

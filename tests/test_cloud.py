@@ -7,12 +7,13 @@ import trimesh
 from nerfstudio.data.scene_box import SceneBox
 
 from winner_nerfstudio.metrics.shape import surface_figures
-from winner_nerfstudio.nerfstudio.config.dataparsers import look_at_origin, orbit
-from winner_nerfstudio.nerfstudio.models.sdf import SDFModelConfig
+from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
+from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
+from winner_nerfstudio.training.options import DistanceOptions
 
 from .clouds import ball, torus, torus_distance, write_ply
 from .conftest import figures_of, fit
@@ -304,9 +305,8 @@ def model_of(signal, field=None, **options):
     box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
     cameras = look_at_origin(orbit("y", 1), "y")
     metadata = {"signal": signal, "initialize": False, "cameras": cameras}
-    model = SDFModelConfig(hidden_dim=8, num_layers=2, **options).setup(
-        scene_box=box, num_train_data=1, metadata=metadata
-    )
+    config = SignalModelConfig(kind="sdf", options=DistanceOptions(hidden_dim=8, num_layers=2, **options))
+    model = config.setup(scene_box=box, num_train_data=1, metadata=metadata)
     if field is not None:
         model.field.forward = field
     return model
@@ -387,7 +387,8 @@ def test_of_a_mesh_gradients_are_taken_if_a_weight_asks_for_them():
 @pytest.mark.parametrize("option", ["on_surface", "off_surface", "distance", "normal", "eikonal"])
 def test_a_weight_that_is_none_is_refused(option):
     for value in (-1.0, float("nan"), float("inf")):
-        assert f"{option}_weight={value}" in SDFModelConfig(**{f"{option}_weight": value}).problem()
+        with pytest.raises(ValueError, match=f"{option}_weight={value}"):
+            DistanceOptions(**{f"{option}_weight": value}).check(3)
 
 
 @pytest.mark.commands

@@ -6,7 +6,7 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,20 @@ import soundfile
 import torch
 import yaml
 
-from scripts.experiments import fronts, plots, progress, runs, tables
-from scripts.experiments.config import Experiment, Target, Variant, chosen, fit_of, read, with_baseline
-from scripts.experiments.typed import ConfigError
+from winner_nerfstudio.experiments import fronts, plots, progress, runs, tables
+from winner_nerfstudio.experiments.config import (
+    Experiment,
+    Target,
+    Variant,
+    read_experiment,
+    replace_baseline,
+    resolve_fit,
+    select,
+)
+from winner_nerfstudio.experiments.conversion import ConfigError
+from winner_nerfstudio.kinds.audio import AudioKind
 from winner_nerfstudio.training.decay import Decay
 from winner_nerfstudio.training.options import NetworkOptions
-from winner_nerfstudio.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -40,7 +48,7 @@ TINY = {
     "seeds": 2,
     "measure_every": 3,
     "baseline": "SIREN",
-    "figures": ["psnr", "psnr_paper", "best_psnr_paper"],
+    "metrics": ["psnr", "psnr_paper", "best_psnr_paper"],
     "front": {"x": "psnr_held_out", "y": "psnr", "reference": "rule"},
     "small": {"steps": 4, "variants": {"half": None}, "options": {"max_samples": 100}},
 }
@@ -71,10 +79,12 @@ def folder(tmp_path):
     return tmp_path
 
 
+def workspace(folder):
+    return runs.Workspace(CPU, folder, folder / "runs" / "tiny")
+
+
 def planned(experiment, folder, seeds=2):
-    return list(
-        runs.plan(experiment, experiment.signals, experiment.variants, seeds, CPU, folder, folder / "runs" / "tiny")
-    )
+    return list(runs.plan(experiment, experiment.signals, experiment.variants, seeds, workspace(folder)))
 
 
 def reproduce(folder, *arguments):
@@ -100,9 +110,9 @@ def reproduce(folder, *arguments):
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"learning_rate": [1]}, "learning_rate=[1] must be a number"),
         ({"learning_rate": -1}, "learning_rate=-1.0 must be positive"),
-        ({"figures": "psnr"}, "figures='psnr' must be a list"),
-        ({"figures": ["pnsr"]}, "figures: pnsr is no figure of kind 'audio'; is psnr meant?"),
-        ({"front__x": "psnr_heldout"}, "front.x: psnr_heldout is no figure of kind 'audio'; is psnr_held_out meant?"),
+        ({"metrics": "psnr"}, "metrics='psnr' must be a list"),
+        ({"metrics": ["pnsr"]}, "metrics: pnsr is no metric of kind 'audio'; is psnr meant?"),
+        ({"front__x": "psnr_heldout"}, "front.x: psnr_heldout is no metric of kind 'audio'; is psnr_held_out meant?"),
         ({"front__reference": "rules"}, "front.reference: rules is no group; is rule meant?"),
         ({"baseline": "SIREM"}, "baseline: SIREM is no variant; is SIREN meant?"),
         ({"decay__course": "exponental"}, "decay.course='exponental' is none of: cosine, constant, exponential; is"),
@@ -122,7 +132,7 @@ def reproduce(folder, *arguments):
         ({"options__mono": "no"}, "mono='no' must be true or false"),
         (
             {"options__train_fraction": ...},
-            "front.x: psnr_held_out is no figure of kind 'audio' without train_fraction",
+            "front.x: psnr_held_out is no metric of kind 'audio' without train_fraction",
         ),
         ({"variants__SIREN__options": {"start": 1.0}}, "variants.SIREN: start is an option of the data"),
         ({"signals": {"SIREN": {"data": "x"}}}, "signals: SIREN is the name of a variant as well"),
@@ -136,7 +146,7 @@ def test_what_wont_do_is_one_line_with_the_nearest_name(changes, words, tmp_path
     if any(value == {3: {"data": "x"}} for value in changes.values()):
         path.write_text(path.read_text().replace("tone:", "3:"))
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
-        read(path)
+        read_experiment(path)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
 
@@ -145,61 +155,61 @@ def test_a_name_that_stands_twice_is_refused(tmp_path):
     path = written(tmp_path)
     path.write_text(path.read_text().replace("  WINNER:", "  SIREN:"))
     with pytest.raises(ConfigError, match="SIREN stands twice"):
-        read(path)
+        read_experiment(path)
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
-        read(tmp_path / "nowhere.yaml")
+        read_experiment(tmp_path / "nowhere.yaml")
     (tmp_path / "a.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match=r"a\.yaml: cannot be read as YAML"):
-        read(tmp_path / "a.yaml")
+        read_experiment(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_text("- a")
     with pytest.raises(ConfigError, match="holds no mapping"):
-        read(tmp_path / "a.yaml")
+        read_experiment(tmp_path / "a.yaml")
 
 
 def test_small_is_the_whole_with_what_it_says(tmp_path):
     path = written(tmp_path)
-    whole, small = read(path), read(path, small=True)
+    whole, small = read_experiment(path), read_experiment(path, small=True)
     assert (whole.steps, small.steps) == (12, 4)
     assert list(small.variants) == ["SIREN", "WINNER"]
     assert small.options == {**whole.options, "max_samples": 100}
     assert small.signals == whole.signals
     with pytest.raises(ConfigError, match="small: is missing"):
-        read(written(tmp_path, small=...), small=True)
+        read_experiment(written(tmp_path, small=...), small=True)
 
 
 def test_the_variants_word_counts_before_the_signals_and_the_experiments():
     experiment = Experiment(
         "audio", {}, {}, options={"hidden_dim": 1, "start": 1.0, "s0": 1.0}, steps=10, learning_rate=0.1
     )
-    fit = fit_of(experiment, Target("x", {"start": 2.0, "s0": 2.0}), Variant({"s0": 3.0}, steps=500))
+    fit = resolve_fit(experiment, Target("x", {"start": 2.0, "s0": 2.0}), Variant({"s0": 3.0}, steps=500))
     assert fit.options == {"hidden_dim": 1, "start": 2.0, "s0": 3.0}
     assert (fit.steps, fit.learning_rate, fit.measure_every) == (500, 0.1, 5)
-    own = fit_of(Experiment("sdf", {}, {}), Target("x"), Variant())
+    own = resolve_fit(Experiment("sdf", {}, {}), Target("x"), Variant())
     assert (own.steps, own.learning_rate, own.decay) == (2500, 5e-4, Decay("cosine"))
 
 
 def test_names_choose_signals_and_variants(tmp_path):
-    experiment = read(written(tmp_path))
-    assert [list(each) for each in chosen(experiment, ("two",))] == [["two"], ["SIREN", "WINNER", "half"]]
-    assert [list(each) for each in chosen(experiment, ("half", "tone"))] == [["tone"], ["half"]]
+    experiment = read_experiment(written(tmp_path))
+    assert [list(each) for each in select(experiment, ("two",))] == [["two"], ["SIREN", "WINNER", "half"]]
+    assert [list(each) for each in select(experiment, ("half", "tone"))] == [["tone"], ["half"]]
     with pytest.raises(ConfigError, match=r"tow is neither a signal nor a variant; is two meant\?"):
-        chosen(experiment, ("tow",))
+        select(experiment, ("tow",))
 
 
 def test_another_baseline_may_be_named(tmp_path):
-    experiment = read(written(tmp_path))
-    assert with_baseline(experiment, None) == experiment
-    assert tables.reach(with_baseline(experiment, "half")) == "steps to half's final"
+    experiment = read_experiment(written(tmp_path))
+    assert replace_baseline(experiment, None) == experiment
+    assert tables.reach_column(replace_baseline(experiment, "half")) == "steps to half's final"
     with pytest.raises(ConfigError, match=r"baseline: WINER is no variant; is WINNER meant\?"):
-        with_baseline(experiment, "WINER")
+        replace_baseline(experiment, "WINER")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_experiment_is_sound_without_its_data(path):
-    whole, small = read(path), read(path, small=True)
+    whole, small = read_experiment(path), read_experiment(path, small=True)
     assert all(experiment.baseline in experiment.variants for experiment in (whole, small))
     assert small.seeds <= whole.seeds
 
@@ -207,7 +217,7 @@ def test_every_shipped_experiment_is_sound_without_its_data(path):
 def test_there_are_the_papers_experiments():
     names = {path.stem for path in CONFIGS}
     assert {"audio", "image", "audio_denoising", "image_denoising", "shapes", "bottleneck"} <= names
-    audio = read(ROOT / "configs" / "audio.yaml")
+    audio = read_experiment(ROOT / "configs" / "audio.yaml")
     assert (audio.steps, audio.learning_rate, audio.decay) == (1000, 1e-4, Decay("exponential", 0.99, 20))
     assert audio.options == {
         "hidden_dim": 222,
@@ -239,16 +249,17 @@ def test_the_learning_rates_course(decay, step, factor):
 
 def test_a_courses_problem_is_told():
     for decay in (Decay("exponential"), Decay("exponential", 0.9), Decay("exponential", 0.9, 0), Decay("linear")):
-        assert decay.problem()
+        with pytest.raises(ValueError, match="course"):
+            decay.check()
         with pytest.raises(ValueError, match="course"):
             decay.factor(3)
 
 
 def test_a_run_is_adam_by_hand(folder):
     """Ten full-batch steps, taken here with torch alone, give the curve's values."""
-    experiment = read(written(folder, options__train_fraction=..., front=...))
+    experiment = read_experiment(written(folder, options__train_fraction=..., front=...))
     run = planned(experiment, folder)[0]
-    record = runs.perform(run, CPU, lambda step: None)
+    record = runs.perform(run, CPU, lambda part: None)
     from winner_nerfstudio import Siren, siren_init_
 
     network = Siren(1, 1, 16, 2)
@@ -271,23 +282,23 @@ def test_a_run_is_adam_by_hand(folder):
         assert point["psnr"] - 20 * math.log10(2) == pytest.approx(psnr[point["step"]], abs=1e-3)
     # The best is over every step, not only over those of the curve.
     top = max(psnr, key=psnr.get)
-    assert record["figures"]["best_psnr_paper"] == pytest.approx(psnr[top], abs=1e-3)
-    assert record["figures"]["best_psnr_step"] == top
-    assert record["figures"]["psnr_paper"] == pytest.approx(psnr[12], abs=1e-3)
+    assert record["metrics"]["best_psnr_paper"] == pytest.approx(psnr[top], abs=1e-3)
+    assert record["metrics"]["best_psnr_step"] == top
+    assert record["metrics"]["psnr_paper"] == pytest.approx(psnr[12], abs=1e-3)
     seconds = [point["seconds"] for point in record["curve"]]
     assert seconds == sorted(seconds)
     assert seconds[-1] == record["seconds"] < record["wall"]
 
 
 def test_the_best_of_losses_is_that_of_the_least():
-    best = runs.best_of_losses([4.0, math.nan, 0.04, 1.0], {"best_psnr": 3.0})
+    best = runs.find_best_loss([4.0, math.nan, 0.04, 1.0], {"best_psnr": 3.0})
     assert best == pytest.approx({"best_psnr": 20.0, "best_psnr_step": 2, "best_psnr_paper": 20 - 20 * math.log10(2)})
-    assert runs.best_of_losses([4.0, 0.04], {"best_psnr": 30.0}) == {}
-    assert runs.best_of_losses([math.nan], {}) == {}
+    assert runs.find_best_loss([4.0, 0.04], {"best_psnr": 30.0}) == {}
+    assert runs.find_best_loss([math.nan], {}) == {}
 
 
 def test_noise_of_so_many_decibels_and_scaled_scales(folder):
-    experiment = read(written(folder, snr=10, options__train_fraction=..., front=...))
+    experiment = read_experiment(written(folder, snr=10, options__train_fraction=..., front=...))
     siren, winner, half = planned(experiment, folder, seeds=1)[:3]
     noise = siren.target.values - siren.target.clean
     power = siren.target.clean.var() / noise.var()
@@ -301,11 +312,11 @@ def test_noise_of_so_many_decibels_and_scaled_scales(folder):
 
 def test_noise_times_one_is_the_schedules_own_start(folder):
     variants = {"a": {"options": {"first_omega_0": 3.0}}, "b": {"noise_scale": 1, "options": {"first_omega_0": 3.0}}}
-    experiment = read(written(folder, variants=variants, baseline="a", front=..., small=...))
+    experiment = read_experiment(written(folder, variants=variants, baseline="a", front=..., small=...))
     own, scaled = planned(experiment, folder, seeds=1)[:2]
     assert own.specification["noise"]["s0"] > 0
     assert own.specification["noise"]["hidden_biases"] == 0
-    starts = [runs.perform(run, CPU, lambda step: None)["curve"][0] for run in (own, scaled)]
+    starts = [runs.perform(run, CPU, lambda part: None)["curve"][0] for run in (own, scaled)]
     assert starts[0]["psnr"] == pytest.approx(starts[1]["psnr"], abs=1e-5)
 
 
@@ -313,31 +324,31 @@ def test_noise_of_its_own_for_each_axis_has_no_one_scale_to_multiply(folder):
     np.save(folder / "a.npy", np.sin(np.arange(30))[:, None] * np.sin(2.5 * np.arange(40)))
     variants = {"a": {"noise_scale": 0.5}}
     changes = {"kind": "image", "signals": {"grid": {"data": "a.npy"}}, "variants": variants, "baseline": "a"}
-    experiment = read(written(folder, **changes, front=..., small=...))
+    experiment = read_experiment(written(folder, **changes, front=..., small=...))
     with pytest.raises(ConfigError, match="noise_scale: matched has noise of its own for each axis of"):
         planned(experiment, folder)
 
 
 def test_a_run_that_is_there_is_not_made_again_unless_its_specification_is_another(folder):
-    experiment = read(written(folder))
+    experiment = read_experiment(written(folder))
     made = planned(experiment, folder)
     assert len(made) == 2 * 3 * 2
     assert {run.record() for run in made} == {None}
     for run in made[:3]:
-        runs.perform(run, CPU, lambda step: None)
+        runs.perform(run, CPU, lambda part: None)
     again = planned(experiment, folder)
     assert [run.record() is not None for run in again] == [True] * 3 + [False] * 9
     assert again[0].record()["specification"] == made[0].specification
     for changes in ({"steps": 13}, {"learning_rate": 2e-3}, {"options__hidden_dim": 17}, {"decay__gamma": 0.6}):
-        others = planned(read(written(folder, **changes)), folder)
+        others = planned(read_experiment(written(folder, **changes)), folder)
         assert not any(run.record() for run in others), changes
     # Another variant's change leaves the others as they are; other data does not.
-    others = planned(read(written(folder, variants__half__noise_scale=0.25)), folder)
+    others = planned(read_experiment(written(folder, variants__half__noise_scale=0.25)), folder)
     assert [run.record() is not None for run in others[:4]] == [True, True, True, False]
     soundfile.write(folder / "tone.wav", np.sin(np.arange(240.0)), 8000)
     assert not any(run.record() for run in planned(experiment, folder))
     # What was made before is still there.
-    runs.perform(planned(experiment, folder)[0], CPU, lambda step: None)
+    runs.perform(planned(experiment, folder)[0], CPU, lambda part: None)
     assert made[0].record() is not None
 
 
@@ -349,17 +360,17 @@ class Faster(NetworkOptions):
 
 
 def test_what_a_fit_takes_by_default_is_part_of_its_specification(folder, monkeypatch):
-    experiment = read(written(folder))
+    experiment = read_experiment(written(folder))
     before = planned(experiment, folder)[0]
-    monkeypatch.setitem(RECIPES, "audio", replace(RECIPES["audio"], network=Faster))
+    monkeypatch.setattr(AudioKind, "network", Faster)
     assert planned(experiment, folder)[0].path != before.path
 
 
 def test_a_run_that_is_cut_off_leaves_nothing(folder):
-    run = planned(read(written(folder)), folder)[0]
+    run = planned(read_experiment(written(folder)), folder)[0]
 
-    def cut(step):
-        if step > 5:
+    def cut(part):
+        if part > 5 / 12:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -367,7 +378,7 @@ def test_a_run_that_is_cut_off_leaves_nothing(folder):
     assert run.record() is None
     assert not list((folder / "runs").rglob("*.*"))
     # Nor does one that was cut off while it was written count.
-    runs.perform(run, CPU, lambda step: None)
+    runs.perform(run, CPU, lambda part: None)
     whole = run.path.read_text()
     run.path.write_text(whole[: len(whole) // 2])
     assert run.record() is None
@@ -378,14 +389,14 @@ def test_a_run_that_is_cut_off_leaves_nothing(folder):
 
 
 def test_a_run_of_another_device_is_told_but_not_taken_for_this_ones(folder, monkeypatch):
-    here = planned(read(written(folder)), folder)[0]
-    experiment = read(written(folder))
+    here = planned(read_experiment(written(folder)), folder)[0]
+    experiment = read_experiment(written(folder))
     arguments = (experiment, experiment.signals, experiment.variants, 1)
-    there = next(runs.plan(*arguments, torch.device("cuda"), folder, folder / "runs" / "tiny"))
+    there = next(runs.plan(*arguments, workspace(folder)._replace(device=torch.device("cuda"))))
     assert (here.specification["device"], there.specification["device"]) == ("cpu", "cuda")
-    runs.perform(here, CPU, lambda step: None)
+    runs.perform(here, CPU, lambda part: None)
     assert there.record() is None
-    assert there.made_elsewhere().path == here.made_elsewhere().path == here.path
+    assert there.on_any_device().path == here.on_any_device().path == here.path
 
 
 @pytest.mark.commands
@@ -436,9 +447,9 @@ def test_a_users_mistake_is_one_line(folder):
     assert done.stderr.count("\n") == 1
 
 
-def record(psnr, **figures):
+def record(psnr, **metrics):
     curve = [{"step": 10 * i, "seconds": float(i), "psnr": value} for i, value in enumerate(psnr)]
-    return {"curve": curve, "figures": {"psnr": psnr[-1], **figures}, "seconds": 3.0}
+    return {"curve": curve, "metrics": {"psnr": psnr[-1], **metrics}, "seconds": 3.0}
 
 
 def test_the_step_at_which_the_baselines_last_value_is_reached():
@@ -447,64 +458,69 @@ def test_the_step_at_which_the_baselines_last_value_is_reached():
         ("s", "fast"): [record([10.0, 40.0, 35.0]), record([10.0, 26.0, 35.0])],
         ("s", "never"): [record([10.0, 11.0, 12.0]), record([10.0, 11.0, 31.0])],
     }
-    assert tables.goal(records, "s", "slow", "psnr") == pytest.approx(32 - 6.0206, abs=1e-4)
-    experiment = Experiment("audio", {}, {}, baseline="slow", figures=("psnr",))
-    rows = {row["variant"]: row for row in tables.table(experiment, records)}
+    assert tables.baseline_level(records, "s", "slow", "psnr") == pytest.approx(32 - 6.0206, abs=1e-4)
+    experiment = Experiment("audio", {}, {}, baseline="slow", metrics=("psnr",))
+    rows = {row["variant"]: row for row in tables.make_rows(experiment, records)}
     assert rows["slow"]["steps to slow's final"].mean == 20
-    assert rows["fast"][tables.reach(experiment)].mean == 10
-    assert rows["never"][tables.reach(experiment)].count == 0
+    assert rows["fast"][tables.reach_column(experiment)].mean == 10
+    assert rows["never"][tables.reach_column(experiment)].count == 0
     assert (rows["slow"]["psnr"].mean, rows["slow"]["psnr"].spread) == pytest.approx((32, 8**0.5))
 
 
 def test_a_seed_that_diverged_is_told():
     lost = record([10.0, None, None])
-    lost["figures"] = {}
+    lost["metrics"] = {}
     records = {("s", "a"): [record([10.0, 20.0, 30.0]), record([10.0, 20.0, 32.0]), lost], ("s", "b"): [lost]}
-    experiment = Experiment("audio", {}, {}, baseline="a", figures=("psnr",))
-    rows = tables.table(experiment, records)
-    assert "| s | a | 3 | 31.00 ± 1.4 (2 of 3) |" in tables.as_markdown(rows, 2)
-    assert "| s | b | 1 |  |" in tables.as_markdown(rows, 2)
-    assert tables.as_csv(rows).splitlines()[2].startswith("s,b,1,,,")
+    experiment = Experiment("audio", {}, {}, baseline="a", metrics=("psnr",))
+    rows = tables.make_rows(experiment, records)
+    assert "| s | a | 3 | 31.00 ± 1.4 (2 of 3) |" in tables.format_markdown(rows, 2)
+    assert "| s | b | 1 |  |" in tables.format_markdown(rows, 2)
+    assert tables.format_csv(rows).splitlines()[2].startswith("s,b,1,,,")
     # Where the baseline hasn't ended there is no value to reach.
-    assert math.isnan(tables.goal(records, "s", "a", "psnr"))
-    assert {row[tables.reach(experiment)].count for row in rows} == {0}
+    assert math.isnan(tables.baseline_level(records, "s", "a", "psnr"))
+    assert {row[tables.reach_column(experiment)].count for row in rows} == {0}
 
 
 def test_a_front_and_how_far_one_lies_above_another():
     points = [fronts.Point("", x, y) for x, y in ((1, 5), (3, 3), (2, 2), (0, 5), (4, 1))]
-    x, y = fronts.envelope(points)
+    x, y = fronts.pareto_front(points)
     assert x.tolist() == [1, 3, 4]
     assert y.tolist() == [5, 3, 1]
     higher = [fronts.Point("", 2, 6), fronts.Point("", 6, 2)]
-    gap = fronts.gap(higher, points)
+    gap = fronts.compare_fronts(higher, points)
     # Over x from 2 to 4: the one falls from 6 to 4; the other from 4 to 3 and on to 1.
     assert (gap.low, gap.high) == (2, 4)
     assert gap.least == pytest.approx(2, abs=0.02)
     assert gap.mean == pytest.approx((2 + 2) / 4 + (2 + 3) / 4, abs=0.02)
-    assert fronts.gap(points, [fronts.Point("", 9, 9)]) is None
+    assert fronts.compare_fronts(points, [fronts.Point("", 9, 9)]) is None
 
 
 def test_the_spectrum_has_the_sounds_power_at_its_frequency():
     sound = np.cos(np.pi * 0.25 * np.arange(2000))[:, None]
-    frequency, power = plots.power_spectrum(sound)
+    frequency, power = plots.compute_power_spectrum(sound)
     assert frequency[power.argmax()] == pytest.approx(0.25, abs=1 / plots.BANDS)
     assert (power[np.abs(frequency - 0.25) > 0.02] < 1e-9 * power.max()).all()
     noise = np.random.default_rng(0).standard_normal((64, 512, 3))
-    _, white = plots.power_spectrum(noise)
+    _, white = plots.compute_power_spectrum(noise)
     # 64 lines of 3 channels and 2 or 3 frequencies each: 1 / sqrt(500) of spread.
     np.testing.assert_allclose(white, 1, atol=0.25)
     assert white.mean() == pytest.approx(1, abs=0.02)
 
 
 def test_the_time_left_goes_by_the_variants_own_speed(folder):
-    experiment = read(written(folder))
+    experiment = read_experiment(written(folder))
     fast, slow, unknown = (planned(experiment, folder)[index] for index in (0, 2, 4))
-    outlook = progress.Outlook([fast, slow, unknown], [(fast, {"wall": 2.0}), (slow, {"wall": 6.0})])
-    assert outlook.left() == pytest.approx(2 + 6 + 4)
-    outlook.finished({"wall": 4.0})
-    assert outlook.left() == pytest.approx(6 + 4)
-    assert progress.Outlook([fast], []).left() is None
-    assert [progress.spoken(each) for each in (None, 30, 600, 7500)] == ["unknown", "30 s", "10 min", "2 h 05 min"]
+    remaining = progress.RemainingTime([fast, slow, unknown], [(fast, {"wall": 2.0}), (slow, {"wall": 6.0})])
+    assert remaining.seconds() == pytest.approx(2 + 6 + 4)
+    remaining.finish({"wall": 4.0})
+    assert remaining.seconds() == pytest.approx(6 + 4)
+    assert progress.RemainingTime([fast], []).seconds() is None
+    assert [progress.format_duration(each) for each in (None, 30, 600, 7500)] == [
+        "unknown",
+        "30 s",
+        "10 min",
+        "2 h 05 min",
+    ]
 
 
 def test_the_hiss_has_nothing_but_high_frequencies():

@@ -13,6 +13,7 @@ from winner_nerfstudio.export.mesh import Finish, export_mesh, loses_detail, mea
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.files import replacing
 from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import Shape
 
 from .conftest import BIN
@@ -47,7 +48,7 @@ def test_a_failure_leaves_what_stood_there(tmp_path):
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".glb", ".obj"])
 def test_a_mesh_far_from_the_origin_is_closed_in_every_format(tmp_path, suffix):
     # A field of a thousand near ties: the surface runs along the grid's samples.
-    field = Field("sdf", SIREN, Normalization((1500.0, -20.0, 300.0), 0.02))
+    field = Field("sdf", SIREN, Normalization((1500.0, -20.0, 300.0), 0.02), ShapeRecord())
     field.evaluate = lambda x: (x.abs().sum(-1, keepdim=True) - 0.5) * (1 + 1e-5 * torch.sin(500 * x[:, :1]))
     path = tmp_path / f"a{suffix}"
     export_mesh(field, path, resolution=65)
@@ -61,7 +62,7 @@ def test_a_mesh_far_from_the_origin_is_closed_in_every_format(tmp_path, suffix):
 
 def field_of(function, normalization=None):
     """A field whose values are those of a function of points [n, 3], and its gradients by automatic differentiation."""
-    field = Field("sdf", SIREN, normalization or Normalization((0.0, 0.0, 0.0), 1.0))
+    field = Field("sdf", SIREN, normalization or Normalization((0.0, 0.0, 0.0), 1.0), ShapeRecord())
     field.network.forward = function
     return field
 
@@ -160,7 +161,7 @@ def test_a_finish_that_wont_do_is_refused_before_anything_is_evaluated(tmp_path,
 
 
 def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):
-    field = Field("sdf", SIREN, Normalization((0.0, 0.0, 0.0), 0.5), {"level": 0.01})
+    field = Field("sdf", SIREN, Normalization((0.0, 0.0, 0.0), 0.5), ShapeRecord(level=0.01))
     field.network.forward = lambda x: (x.norm(dim=-1, keepdim=True) - 0.5).abs()
     mesh = export_mesh(field, tmp_path / "a.ply", resolution=160).mesh
     assert mesh.body_count == 2

@@ -3,12 +3,13 @@ import torch
 
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ShapeRecord
 
 SIREN = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 16, "num_layers": 2, "omega_0": 10.0}
 
 
 def make_field():
-    return Field("sdf", SIREN, Normalization((1.0, -2.0, 1e6), 0.125), {"mode": "L", "palette": [[1, 2, 3]]})
+    return Field("sdf", SIREN, Normalization((1.0, -2.0, 1e6), 0.125), ShapeRecord(level=0.01))
 
 
 def test_a_field_is_rebuilt_from_a_checkpoint_alone(tmp_path):
@@ -18,7 +19,7 @@ def test_a_field_is_rebuilt_from_a_checkpoint_alone(tmp_path):
     again = Field.from_state_dict(state, "_model.field.")
     x = torch.rand(100, 3)
     assert torch.equal(again(x), field(x))
-    assert (again.kind, again.record) == ("sdf", {"mode": "L", "palette": [[1, 2, 3]]})
+    assert (again.kind, again.record) == ("sdf", ShapeRecord(level=0.01))
     assert again.normalization == Normalization((1.0, -2.0, 1e6), 0.125)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.networks import NETWORKS
 from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ShapeRecord, VolumeRecord
 
 SMOOTH = {"s0": 0.3, "s1": 0.02, "omega_0": 3.0, "first_omega_0": 3.0, "hidden_dim": 48, "num_layers": 2}
 SMOOTH |= {"learning_rate": 5e-3, "steps": 3000}
 PLACE, SIZE = (7.0, -3.0, 40.0), 25.0
-GRID = {"shape": [9, 9, 9], "offset": 2.0, "amplitude": 5.0, "dtype": "<f4", "ndim": 3}
+GRID = {"shape": (9, 9, 9), "offset": 2.0, "amplitude": 5.0, "digest": "", "dtype": "<f4", "ndim": 3}
 
 
 def network_of(kind="siren", in_dim=3, out_dim=1, **more):
@@ -31,12 +33,14 @@ def network_of(kind="siren", in_dim=3, out_dim=1, **more):
 
 def distance_field(kind="siren", **more):
     torch.manual_seed(0)
-    return FittedField(Field("sdf", network_of(kind, **more), Normalization(PLACE, 1 / SIZE)), {"steps": 3})
+    return FittedField(
+        Field("sdf", network_of(kind, **more), Normalization(PLACE, 1 / SIZE), ShapeRecord()), {"steps": 3}
+    )
 
 
 def volume_field(out_dim=1):
     torch.manual_seed(1)
-    record = GRID | {"spacing": 0.5, "level": 2.0, "inside": "above", "slope": 1.0}
+    record = VolumeRecord(**GRID, spacing=0.5, level=2.0, inside="above", slope=1.0)
     network = network_of(out_dim=out_dim, omega_0=5.0, first_omega_0=4.0)
     return FittedField(Field("volume", network, Normalization((2.0, 2.0, 2.0), 0.5), record))
 
@@ -296,7 +300,7 @@ def test_a_file_that_is_none_is_one_line(file, change, words):
 )
 def test_a_record_that_is_none_is_refused(tmp_path, name, value):
     fitted = volume_field()
-    fitted.field.record[name] = value
+    fitted.field.record = replace(fitted.field.record, **{name: value})
     fitted.save(tmp_path / "a.safetensors")
     with pytest.raises(FieldFileError, match="its record"):
         load_field(tmp_path / "a.safetensors")
@@ -421,7 +425,7 @@ def test_what_onnx_has_not_is_one_line(tmp_path):
 def test_far_from_the_origin_onnx_says_what_single_precision_loses(tmp_path):
     from winner_nerfstudio.export.onnx import export_onnx
 
-    fitted = FittedField(Field("sdf", network_of(), Normalization((1e6, 0.0, 0.0), 1.0)))
+    fitted = FittedField(Field("sdf", network_of(), Normalization((1e6, 0.0, 0.0), 1.0), ShapeRecord()))
     assert "single precision is coarse so far from the origin: 0.12 of a unit" in export_onnx(
         fitted, tmp_path / "f.onnx"
     )
@@ -434,7 +438,7 @@ def test_onnx_says_what_single_precision_loses_of_values(tmp_path, offset, ampli
     from winner_nerfstudio.export.onnx import export_onnx
 
     fitted = volume_field()
-    fitted.field.record |= {"offset": offset, "amplitude": amplitude}
+    fitted.field.record = replace(fitted.field.record, offset=offset, amplitude=amplitude)
     note = export_onnx(fitted, tmp_path / "f.onnx")
     assert words in note
     assert bool(words) == bool(note)
@@ -444,6 +448,6 @@ def test_values_beyond_single_precision_are_not_written_as_onnx(tmp_path):
     from winner_nerfstudio.export.onnx import export_onnx
 
     fitted = volume_field()
-    fitted.field.record["amplitude"] = 1e300
+    fitted.field.record = replace(fitted.field.record, amplitude=1e300)
     with pytest.raises(ValueError, match=r"single precision cannot hold values about 1e\+300"):
         export_onnx(fitted, tmp_path / "f.onnx")

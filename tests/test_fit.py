@@ -150,7 +150,7 @@ def test_a_mesh_in_memory_and_points():
         (picture(), {"kind": "picture"}, "kind='picture' is not one of: sdf, image, audio, volume"),
         (load_image(picture()), {"max_side": 3}, "max_side is no option"),
         (load_image(picture()), {"kind": "audio"}, "of kind 'image'"),
-        ("sample:knot", {"schedule": "paper"}, "noise.schedule paper has no rule for shapes"),
+        ("sample:knot", {"schedule": "paper"}, "noise.schedule paper has no rule for targets of 3 axes"),
         ("nowhere.png", {}, "nowhere.png: no such file"),
         ("what.foo", {}, "cannot tell what a .foo holds"),
         (np.full((8, 8), np.nan), {}, "array: 64 of 64 samples are NaN"),
@@ -192,7 +192,7 @@ def test_an_interrupted_fit_is_what_it_was_then(monkeypatch):
 def test_the_data_has_a_seed_of_its_own():
     options = {"steps": 1, "train_fraction": 0.5, "progress": False, "measure": False, **NETWORK}
     first, second, other = (
-        fit(picture(), **options, **more).field.record["digest"] for more in ({}, {"seed": 7}, {"data_seed": 1})
+        fit(picture(), **options, **more).field.record.digest for more in ({}, {"seed": 7}, {"data_seed": 1})
     )
     assert first == second != other
 

@@ -1,25 +1,31 @@
+import re
+
 import numpy as np
 import pytest
 
 from winner_nerfstudio.signals.errors import SignalError
-from winner_nerfstudio.signals.grid import Experiment, Grid, Units, to_dtype
+from winner_nerfstudio.signals.grid import Grid, to_dtype
 from winner_nerfstudio.signals.lattice import Lattice
+from winner_nerfstudio.signals.options import GridOptions
+from winner_nerfstudio.signals.records import GridRecord
+from winner_nerfstudio.signals.units import Units
 from winner_nerfstudio.winner import spectral_centroid
 
 
 def make_grid(shape=(60, 50), channels=2, seed=0):
     values = np.random.default_rng(seed).uniform(-1, 1, (*shape, channels)).astype(np.float32)
-    return Grid("noise.png", values, Lattice(shape).normalization(), Units(0.0, 1.0))
+    draft = GridRecord(shape=tuple(shape), offset=0.0, amplitude=1.0, digest="")
+    return Grid("noise.png", values, Lattice(shape).normalization(), Units(0.0, 1.0), draft)
 
 
 def test_added_noise_has_the_deviation_asked_for_and_the_clean_signal_is_kept():
     grid = make_grid()
-    noisy = grid.under(Experiment(noise_std=0.25, seed=3))
+    noisy = grid.under(GridOptions(noise_std=0.25, data_seed=3))
     noise = noisy.values - grid.values
     assert noise.std() == pytest.approx(0.25, rel=0.03)
     assert abs(noise.mean()) < 0.02
     assert np.array_equal(noisy.truth, grid.values)
-    again, other = (grid.under(Experiment(noise_std=0.25, seed=seed)) for seed in (3, 4))
+    again, other = (grid.under(GridOptions(noise_std=0.25, data_seed=seed)) for seed in (3, 4))
     assert np.array_equal(noisy.values, again.values)
     assert not np.allclose(noisy.values, other.values)
     assert "figures are measured against the clean signal" in noisy.describe()[-1]
@@ -30,34 +36,34 @@ def test_a_reference_is_brought_into_the_targets_units():
     from dataclasses import replace
 
     louder = replace(clean, values=clean.values / 4, units=Units(3.0, 4.0))  # the same own values, less 3
-    result = target.under(Experiment(reference="clean.png"), louder)
+    result = target.under(GridOptions(reference="clean.png"), louder)
     np.testing.assert_allclose(result.units.to_own(result.truth), clean.values + 3, rtol=1e-5)
     np.testing.assert_allclose(result.units.to_own(result.values), target.values, atol=1e-6)
     # Figures refer to the clean signal's range.
     assert np.array_equal(result.truth, louder.values)
     deeper = replace(clean, measure="uint16")
     with pytest.raises(SignalError, match="the reference's values are uint16, the target's "):
-        target.under(Experiment(reference="clean.png"), deeper)
+        target.under(GridOptions(reference="clean.png"), deeper)
     with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
-        target.under(Experiment(reference="clean.png"), make_grid(channels=1))
+        target.under(GridOptions(reference="clean.png"), make_grid(channels=1))
 
 
 def test_samples_are_fitted_or_held_out_and_the_choice_is_seeded():
-    parted = make_grid().under(Experiment(train_fraction=0.75, seed=1))
+    parted = make_grid().under(GridOptions(train_fraction=0.75, data_seed=1))
     assert len(parted.fitted) == 2250
     assert np.array_equal(np.sort(np.concatenate([parted.fitted, parted.held_out])), np.arange(3000))
-    assert np.array_equal(parted.fitted, make_grid().under(Experiment(train_fraction=0.75, seed=1)).fitted)
-    assert not np.array_equal(parted.fitted, make_grid().under(Experiment(train_fraction=0.75, seed=2)).fitted)
+    assert np.array_equal(parted.fitted, make_grid().under(GridOptions(train_fraction=0.75, data_seed=1)).fitted)
+    assert not np.array_equal(parted.fitted, make_grid().under(GridOptions(train_fraction=0.75, data_seed=2)).fitted)
     # All over the place, not a corner of it.
     assert abs(np.mean(parted.held_out) / 1500 - 1) < 0.1
     with pytest.raises(SignalError, match="leaves nothing to fit or nothing held out"):
-        make_grid((1, 1)).under(Experiment(train_fraction=0.5))
+        make_grid((1, 1)).under(GridOptions(train_fraction=0.5))
 
 
 def test_the_centroid_is_that_of_what_is_fitted():
     smooth = make_grid((64,), 1)
     smooth.values[:] = np.linspace(-1, 1, 64)[:, None]
-    noisy = smooth.under(Experiment(noise_std=1.0))
+    noisy = smooth.under(GridOptions(noise_std=1.0))
     assert noisy.centroid == spectral_centroid(noisy.values, dim=1) > smooth.centroid
 
 
@@ -66,15 +72,16 @@ def test_the_centroid_is_that_of_what_is_fitted():
     [
         ({"noise_std": -1.0}, "noise_std=-1.0 must be finite and not negative"),
         ({"noise_std": float("nan")}, "noise_std=nan"),
-        ({"train_fraction": 0.0}, "train_fraction=0.0 must lie above 0"),
+        ({"train_fraction": 0.0}, "train_fraction=0.0 must be above 0"),
         ({"train_fraction": 1.5}, "train_fraction=1.5"),
         ({"noise_std": 0.1, "reference": "a"}, "give one"),
-        ({"seed": -1}, "seed=-1"),
+        ({"data_seed": -1}, "data_seed=-1"),
     ],
 )
 def test_an_experiment_that_wont_do_says_why(options, words):
-    assert Experiment().problem() is None
-    assert words in Experiment(**options).problem()
+    GridOptions().check()
+    with pytest.raises(SignalError, match=re.escape(words)):
+        GridOptions(**options).check()
 
 
 @pytest.mark.parametrize("low, high", [(0, 255), (-3.5, 1e-3), (1e300, 1.5e300), (-1e308, 1e308), (7, 7)])
@@ -110,11 +117,11 @@ def test_more_samples_than_single_precision_tells_apart_are_warned_about(monkeyp
 def test_the_record_tells_one_target_and_experiment_from_another():
     grid = make_grid()
     assert grid.record == make_grid().record
-    assert grid.record["shape"] == [60, 50]
+    assert grid.record.shape == (60, 50)
     others = [
         make_grid(seed=1),
-        grid.under(Experiment(noise_std=0.1)),
-        grid.under(Experiment(train_fraction=0.5)),
-        grid.under(Experiment(train_fraction=0.5, seed=1)),
+        grid.under(GridOptions(noise_std=0.1)),
+        grid.under(GridOptions(train_fraction=0.5)),
+        grid.under(GridOptions(train_fraction=0.5, data_seed=1)),
     ]
     assert len({other.record["digest"] for other in [grid, *others]}) == 5

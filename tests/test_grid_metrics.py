@@ -8,8 +8,9 @@ from winner_nerfstudio.metrics import image as image_metrics
 from winner_nerfstudio.metrics.audio import audio_figures, log_spectral_distance
 from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_figures, quick_figures, quick_samples
 from winner_nerfstudio.metrics.image import ssim
-from winner_nerfstudio.signals.grid import Experiment, Grid, Units
+from winner_nerfstudio.signals.grid import Grid, Units
 from winner_nerfstudio.signals.lattice import Lattice
+from winner_nerfstudio.signals.options import GridOptions
 
 
 def wave(coords):
@@ -70,7 +71,7 @@ def test_between_a_single_sample_there_is_nothing():
 
 
 def test_held_out_samples_have_figures_of_their_own():
-    signal = grid_of(wave, (40, 56)).under(Experiment(train_fraction=0.5))
+    signal = grid_of(wave, (40, 56)).under(GridOptions(train_fraction=0.5))
     fitted = evaluate_grid(wave, signal.lattice)
     fitted.reshape(-1, 2)[signal.fitted] += 0.001
     fitted.reshape(-1, 2)[signal.held_out] += 0.1
@@ -80,14 +81,14 @@ def test_held_out_samples_have_figures_of_their_own():
 
 
 def test_figures_of_a_noisy_target_are_against_the_clean_one():
-    signal = grid_of(wave, (200, 200)).under(Experiment(noise_std=0.1))
+    signal = grid_of(wave, (200, 200)).under(GridOptions(noise_std=0.1))
     figures = grid_figures(off(wave, 0.02), signal, evaluate_grid(off(wave, 0.02), signal.lattice))
     assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.02), abs=0.01)
     assert figures["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.1)
 
 
 def test_figures_in_passing_are_those_of_all_samples_where_there_are_few_and_close_where_there_are_many():
-    signal = grid_of(wave, (100, 100)).under(Experiment(train_fraction=0.6))
+    signal = grid_of(wave, (100, 100)).under(GridOptions(train_fraction=0.6))
     rng = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(10_000, 2, generator=rng)
 

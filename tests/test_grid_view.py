@@ -9,30 +9,32 @@ import torch
 from matplotlib.backends import backend_agg
 from nerfstudio.data.scene_box import SceneBox
 
-from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, FRONT, look_at_origin
 from winner_nerfstudio.nerfstudio.models import audio
-from winner_nerfstudio.nerfstudio.models.audio import AudioModelConfig
+from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.models.grid import error_colors
-from winner_nerfstudio.nerfstudio.models.image import ImageModelConfig
+from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, FRONT, look_at_origin
 from winner_nerfstudio.nerfstudio.viewer.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
-from winner_nerfstudio.signals.audio import Excerpt, load_audio
+from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.image import load_image
+from winner_nerfstudio.signals.options import AudioOptions
+from winner_nerfstudio.training.options import NetworkOptions
 
 SCALE = 32
 """Pixels of the frame to a pixel of the picture, at the zoom at which it is looked at."""
 
 
-def model_of(config, signal):
+def model_of(signal):
     metadata = {"signal": signal, "initialize": True, "cameras": look_at_origin(FRONT, "y")}
     torch.manual_seed(0)
     box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
-    return config(hidden_dim=16, num_layers=2).setup(scene_box=box, num_train_data=1, metadata=metadata).eval()
+    config = SignalModelConfig(kind=signal.kind, options=NetworkOptions(hidden_dim=16, num_layers=2))
+    return config.setup(scene_box=box, num_train_data=1, metadata=metadata).eval()
 
 
 def picture_model(tmp_path, rows=24, columns=32):
     pixels = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
     np.save(tmp_path / "picture.npy", pixels)
-    return model_of(ImageModelConfig, load_image(tmp_path / "picture.npy")), pixels / 255.0
+    return model_of(load_image(tmp_path / "picture.npy")), pixels / 255.0
 
 
 def look(model, layer, zoom=1.0, row=None, column=None, smooth=False):
@@ -153,7 +155,7 @@ def click_model(tmp_path, seconds=4.0, click=0.3, start=0.0):
     samples = np.zeros((round(seconds * RATE), 2))
     samples[round(click * RATE)] = 0.5
     soundfile.write(tmp_path / "click.wav", samples, RATE)
-    return model_of(AudioModelConfig, load_audio(tmp_path / "click.wav", Excerpt(start)))
+    return model_of(load_audio(tmp_path / "click.wav", AudioOptions(start=start)))
 
 
 @pytest.fixture
@@ -274,7 +276,7 @@ def test_a_window_stays_in_the_sound_and_has_a_least_length(tmp_path):
 @pytest.mark.parametrize("count, rate", [(1, 1), (1, 44_100), (5, 1), (64, 48_000), (3_001, 22_050), (1000, 1e-3)])
 def test_any_sound_has_sliders_that_move_and_is_shown_whole_at_first(tmp_path, count, rate):
     np.save(tmp_path / "sound.npy", np.sin(np.arange(count) + 1))
-    model = model_of(AudioModelConfig, load_audio(tmp_path / "sound.npy", sample_rate=rate))
+    model = model_of(load_audio(tmp_path / "sound.npy", AudioOptions(sample_rate=rate)))
     assert model._window() == Window(0, count)
     for slider in (model.from_second, model.length):
         assert slider.min <= slider.value <= slider.max

@@ -9,6 +9,7 @@ from PIL import ImageOps
 
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
+from winner_nerfstudio.signals.options import ImageOptions
 
 RNG = np.random.default_rng(0)
 
@@ -162,7 +163,7 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode, more):
     array[2, 3] = 7 if mode == "L" else (1, 2, 3)
     Pillow.fromarray(array).save(tmp_path / "a.png", **more)
     image = load_image(tmp_path / "a.png")
-    assert image.record["mode"] == {"L": "LA", "RGB": "RGBA"}[mode]
+    assert image.record.mode == {"L": "LA", "RGB": "RGBA"}[mode]
     assert image.values[2, 3, -1] == -1
     assert image.values[0, 0, -1] == 1
 
@@ -177,7 +178,7 @@ def test_the_color_profile_travels(tmp_path, deep):
         chunk = source[at : at + 12 + int.from_bytes(source[at : at + 4], "big")]
         (tmp_path / "a.png").write_bytes(whole[:33] + chunk + whole[33:])
     image = load_image(tmp_path / "a.png")
-    assert ("16" in image.record["mode"]) == deep
+    assert ("16" in image.record.mode) == deep
     save_image(tmp_path / "b.png", image.units.to_own(image.values), image.record)
     assert Pillow.open(tmp_path / "b.png").info["icc_profile"] == b"\x00profile\xff"
 
@@ -192,10 +193,10 @@ def test_a_fit_that_overshoots_is_clipped_not_wrapped(tmp_path):
 def test_a_large_picture_is_reduced_by_averaging(tmp_path):
     array = pixels(3, size=(40, 80))
     Pillow.fromarray(array).save(tmp_path / "a.png")
-    image = load_image(tmp_path / "a.png", max_side=20)
+    image = load_image(tmp_path / "a.png", ImageOptions(max_side=20))
     averaged = array.reshape(10, 4, 20, 4, 3).mean((1, 3))
     np.testing.assert_allclose(image.units.to_own(image.values), averaged, atol=0.51)
-    assert load_image(tmp_path / "a.png", max_side=80).values.shape == (40, 80, 3)
+    assert load_image(tmp_path / "a.png", ImageOptions(max_side=80)).values.shape == (40, 80, 3)
 
 
 def bomb(path):

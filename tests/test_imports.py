@@ -19,6 +19,7 @@ BELOW = {
     "metrics": {"fields", "metrics", "signals", "surfaces", "training"},
     "training": {"training", "fields", "metrics", "networks", "signals", "winner"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner"},
+    "experiments": {"experiments", "fields", "metrics", "signals", "training", "files", "version"},
     "export": {"export", "fields", "signals", "surfaces", "files", "colors"},
     "nerfstudio": {
         "nerfstudio",
@@ -60,8 +61,7 @@ print(winner_init_(network, target=torch.sin(torch.arange(64.0))))
 
 
 def test_experiments_need_no_nerfstudio():
-    scripts = PACKAGE.parent / "scripts"
-    for path in [scripts / "reproduce.py", *(scripts / "experiments").glob("*.py")]:
+    for path in [PACKAGE.parent / "scripts" / "reproduce.py", *(PACKAGE / "experiments").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -5,8 +5,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from winner_nerfstudio.cli.inspect import Inspect, method_of
-from winner_nerfstudio.nerfstudio.config.methods import winner_image
+from winner_nerfstudio.cli.inspect import Inspect
+from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.training.prepare import sort_options
 
 from .conftest import run
 from .meshes import sphere, sphere_with_holes
@@ -40,9 +41,8 @@ def test_a_mesh_that_wont_do_is_one_line(tmp_path):
 
 def test_a_picture_is_described(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8)).save(tmp_path / "a.png")
-    before = repr(winner_image.config)
-    lines = Inspect(tmp_path / "a.png").run()
-    assert repr(winner_image.config) == before, "what ns-train starts from has changed"
+    path = tmp_path / "a.png"
+    lines = Inspect(path).run(sort_options(kind_of(path), {}))
     assert "samples: 12 x 20" in lines
     assert lines[-1].startswith("ns-train winner-image: 4 layers of 256, 198,915 parameters, 3,000 steps of 240 points")
 
@@ -72,7 +72,7 @@ def test_the_method_is_told_by_the_file(tmp_path, name, shape, method):
     path = Path(name) if shape is None else tmp_path / name
     if shape is not None:
         np.save(path, np.zeros(shape))
-    assert method_of(path) == method
+    assert kind_of(path).method == method
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_file_that_nothing_fits_is_an_error(name, words):
     from pathlib import Path
 
     with pytest.raises(ValueError, match=words):
-        method_of(Path(name))
+        kind_of(Path(name))

@@ -1,4 +1,7 @@
-"""WinnerMLP stands where nerfstudio's MLP does, and is our Siren."""
+"""WinnerMLP takes the place of nerfstudio's MLP, and is our Siren."""
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -7,7 +10,7 @@ from nerfstudio.field_components.mlp import MLP
 from torch import nn
 
 from winner_nerfstudio import Siren, winner_init_
-from winner_nerfstudio.nerfstudio.photos.mlp import WinnerMLP
+from winner_nerfstudio.nerfstudio import WinnerMLP
 from winner_nerfstudio.networks import Sine
 
 
@@ -123,3 +126,15 @@ def test_arguments_that_make_no_sense_are_refused(arguments, words):
 def test_one_hidden_layer_is_too_few_for_winner():
     with pytest.raises(ValueError, match="two sine layers; this network has 1"):
         WinnerMLP(3, 2, 8, 1).winner_init_(s0=1.0, s1=0.1)
+
+
+def test_the_plugins_package_brings_nerfstudio_only_with_what_it_exports():
+    code = (
+        "import sys, winner_nerfstudio.nerfstudio as plugin\n"
+        "assert not any(name.partition('.')[0] == 'nerfstudio' for name in sys.modules)\n"
+        "assert all(getattr(plugin, name).__name__ == name for name in plugin.__all__)\n"
+        "assert 'nerfstudio' in sys.modules\n"
+        "assert not hasattr(plugin, 'WinnerNothing')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,11 +10,14 @@ from torch import nn
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.networks import NETWORKS, Siren, build_network
 from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ImageRecord
 from winner_nerfstudio.winner import siren_init_, winner_init_
 
 NAMES = ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"]
 SINES = ["siren", "finer", "finer++", "siren-rff"]
 COORDS = np.random.default_rng(0).uniform(-1, 1, (50, 2))
+
+RECORD = ImageRecord(shape=(2, 2), offset=0.0, amplitude=1.0, digest="", mode="F")
 
 
 def build(name, in_dim=2, out_dim=3, hidden_dim=24, num_layers=3, seed=0, **arguments):
@@ -334,7 +337,7 @@ def test_the_seed_decides(name):
 def test_a_field_is_rebuilt_from_its_state_alone(name):
     torch.manual_seed(1)
     spec = {"name": name, "in_dim": 2, "out_dim": 1, "hidden_dim": 8, "num_layers": 2}
-    field = Field("image", spec, Normalization((0.0, 0.0), 1.0))
+    field = Field("image", spec, Normalization((0.0, 0.0), 1.0), RECORD)
     file = io.BytesIO()
     torch.save(field.state_dict(), file)
     file.seek(0)

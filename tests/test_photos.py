@@ -12,7 +12,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
-from winner_nerfstudio.nerfstudio.photos.method import distances
+from winner_nerfstudio.nerfstudio.photos.frequency import measure_distances
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
 from .conftest import make_config
@@ -95,16 +95,17 @@ def cameras_at(poses):
 def test_the_distance_is_that_to_what_the_cameras_look_at():
     poses = look_at_middle(12)
     poses[:, :3, 3] = 0.2 * poses[:, :3, 3] + [0.3, -0.1, 0.2]
-    torch.testing.assert_close(distances(cameras_at(poses), BOX), torch.full((12,), 0.7).double(), atol=1e-4, rtol=0)
+    found = measure_distances(cameras_at(poses), BOX)
+    torch.testing.assert_close(found, torch.full((12,), 0.7).double(), atol=1e-4, rtol=0)
 
 
 def test_without_anything_that_all_look_at_it_is_the_wall():
     box, poses = 2 * BOX, look_at_middle(12)
     poses[:, :3, 3] *= -0.1  # a ring that looks outwards
-    assert distances(cameras_at(poses), box).tolist() == [2.0] * 12
+    assert measure_distances(cameras_at(poses), box).tolist() == [2.0] * 12
     parallel = np.tile(np.eye(4), (5, 1, 1))
     parallel[:, 0, 3] = np.linspace(-0.5, 0.5, 5)
-    assert distances(cameras_at(parallel), box).tolist() == [2.0] * 5
+    assert measure_distances(cameras_at(parallel), box).tolist() == [2.0] * 5
 
 
 @pytest.fixture(scope="module", params=["winner-neus", "winner-nerf"])
@@ -199,7 +200,7 @@ def test_siren_and_scales_by_hand(prepared):
 
 
 def test_a_scene_box_of_another_size_is_the_unit():
-    from winner_nerfstudio.nerfstudio.photos.radiance_field import WinnerNeRFField
+    from winner_nerfstudio.nerfstudio.photos.nerf_field import WinnerNeRFField
 
     assert WinnerNeRFField(3 * BOX, 8).unit == 3.0
     assert SceneBox(3 * BOX).aabb.max() == 3.0

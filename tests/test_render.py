@@ -13,9 +13,9 @@ import torch
 from nerfstudio.scripts.render import RenderCameraPath, RenderInterpolated, SpiralRender
 from PIL import Image
 
-from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.models.base import Outputs
 from winner_nerfstudio.nerfstudio.run.sheet import write_sheet
+from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.viewer.shading import diverging, round_length, with_legend
 from winner_nerfstudio.nerfstudio.viewer.turntable import camera_path
 from winner_nerfstudio.signals.shape import MARGIN

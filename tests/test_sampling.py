@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from winner_nerfstudio.signals.grid import Experiment
+from winner_nerfstudio.signals.options import GridOptions
 from winner_nerfstudio.training.sampling import Drawn, Resident
 
 from .test_grid import make_grid
@@ -23,7 +23,7 @@ def numbers_of(signal, batch):
 @pytest.mark.parametrize("fraction", [1.0, 0.7])
 @pytest.mark.parametrize("batch_size", [256, 999, 1500])
 def test_a_pass_serves_every_fitted_sample_once(batch_size, fraction):
-    signal = make_grid().under(Experiment(train_fraction=fraction))
+    signal = make_grid().under(GridOptions(train_fraction=fraction))
     sampler = Resident(signal, CPU, 1, batch_size)
     expected = list(range(3000)) if fraction == 1 else signal.fitted.tolist()
     orders = []
@@ -65,7 +65,7 @@ def test_a_step_has_the_same_batch_whatever_came_before(step):
 
 
 def test_evaluation_takes_held_out_samples_where_there_are_any():
-    signal = make_grid().under(Experiment(train_fraction=0.5))
+    signal = make_grid().under(GridOptions(train_fraction=0.5))
     sampler = Resident(signal, CPU, 1, 200)
     assert set(numbers_of(signal, sampler.evaluation())) <= set(signal.held_out.tolist())
     assert torch.equal(sampler.evaluation()["coords"], sampler.evaluation()["coords"])

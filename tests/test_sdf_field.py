@@ -10,7 +10,7 @@ from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.models.neus import NeuSModelConfig
 from torch import nn
 
-from winner_nerfstudio.nerfstudio.photos.sdf_field import WinnerSDFFieldConfig
+from winner_nerfstudio.nerfstudio import WinnerSDFFieldConfig
 
 BOX = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
@@ -59,13 +59,13 @@ def test_without_its_network_it_is_a_sphere_in_scene_units(inside_outside):
     field = sphere_alone(make_field(box, bias=0.6, inside_outside=inside_outside))
     points = torch.tensor([[3.0, 1.0, -0.5], [4.2, 1.0, -0.5], [3.0, 3.0, -0.5], [3.0, 1.0, 2.5]])
     known = torch.tensor([-1.2, 0.0, 0.8, 1.8])[:, None]
-    torch.testing.assert_close(field.distance(points), -known if inside_outside else known, atol=3e-4, rtol=0)
+    torch.testing.assert_close(field.signed_distance(points), -known if inside_outside else known, atol=3e-4, rtol=0)
 
 
 def test_it_starts_close_to_that_sphere():
     points = 2 * torch.rand(4096, 3, generator=torch.Generator().manual_seed(2)) - 1
     sphere = points.norm(dim=-1, keepdim=True) - 0.5
-    off = make_field(hidden_dim=128).distance(points) - sphere
+    off = make_field(hidden_dim=128).signed_distance(points) - sphere
     # A sine network of any width puts out about 1 / omega_0 (arXiv 2006.09661, theorem 1.8).
     assert off.std() < 2 / 30
     assert off.abs().max() < 0.25
@@ -76,7 +76,10 @@ def test_the_gradient_is_that_of_finite_differences():
     points = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     step = 1e-6
     differences = torch.cat(
-        [(field.distance(points + h) - field.distance(points - h)) / (2 * step) for h in step * torch.eye(3).double()],
+        [
+            (field.signed_distance(points + h) - field.signed_distance(points - h)) / (2 * step)
+            for h in step * torch.eye(3).double()
+        ],
         -1,
     )
     torch.testing.assert_close(field.gradient(points), differences, atol=1e-7, rtol=1e-6)

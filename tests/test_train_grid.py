@@ -1,7 +1,6 @@
 """Pictures, sounds and kinds of others through the one pipeline, on the CPU."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ import soundfile
 import torch
 from PIL import Image as Pillow
 
-from winner_nerfstudio.cli.export import Audio, Image
 from winner_nerfstudio.export.grid import export_audio, export_image
 from winner_nerfstudio.fields.checkpoint import load_run
+from winner_nerfstudio.kinds.audio import AudioExport
+from winner_nerfstudio.kinds.image import ImageExport
 
 from .conftest import config_of, figures_of, fit, make_config, run, weights_of
 
@@ -82,7 +82,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
     exported = run("winner-export", "image", "--load-config", config, "--output", "out/fit.png", cwd=tmp_path)
     assert exported.returncode == 0, exported.output
     assert "out/fit.png: 60 x 40 pixels, RGB" in exported.output
-    assert "150 x 100 pixels, RGB" in Image(config, tmp_path / "out" / "finer.png", scale=2.5).run()
+    assert "150 x 100 pixels, RGB" in ImageExport(config, tmp_path / "out" / "finer.png", scale=2.5).run()
     for name, size in (("fit", (60, 40)), ("finer", (150, 100))):
         written = Pillow.open(tmp_path / "out" / f"{name}.png")
         assert (written.size, written.mode) == (size, "RGB")
@@ -114,19 +114,22 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     # The same loudness, in both channels.
     np.testing.assert_allclose(np.sqrt((after**2).mean(0)), np.sqrt((before**2).mean(0)), rtol=0.05)
     assert np.corrcoef(after[:, 0], before[:, 0])[0, 1] > 0.99
-    said = Audio(config, tmp_path / "fit.flac", sample_rate=12_000).run()
+    said = AudioExport(config, tmp_path / "fit.flac", sample_rate=12_000).run()
     assert "3,600 samples at 12000 Hz (0.3 s), channels: 2, PCM_24" in said
     finer, _ = soundfile.read(tmp_path / "fit.flac")
     assert np.corrcoef(finer[:, 0], np.sin(900 * np.arange(3600) / 12_000))[0, 1] > 0.97
 
     refused = run("winner-export", "mesh", "--load-config", config, "--output", "a.ply", cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.output == "error: a field of kind 'audio' has no surface; only one of kind 'sdf' or 'volume' has\n"
+    assert refused.output == "error: a field of kind 'audio' has no mesh; only one of kind 'sdf' or 'volume' has\n"
     for command, words in [
-        (Image(config, tmp_path / "a.png"), "kind 'audio' has no picture"),
-        (Audio(config, tmp_path / "a.xyz"), "unknown sound format '.xyz'"),
-        (Audio(config, tmp_path / "a.npy", sample_rate=1e16), "at most 1,073,741,824"),
-        (Audio(config, tmp_path / "a.wav", sample_rate=-5), "--sample-rate -5 of 0.3 s must leave at least one sample"),
+        (ImageExport(config, tmp_path / "a.png"), "kind 'audio' has no image"),
+        (AudioExport(config, tmp_path / "a.xyz"), "unknown sound format '.xyz'"),
+        (AudioExport(config, tmp_path / "a.npy", sample_rate=1e16), "at most 1,073,741,824"),
+        (
+            AudioExport(config, tmp_path / "a.wav", sample_rate=-5),
+            "--sample-rate=-5 of 0.3 s must leave at least one sample",
+        ),
     ]:
         with pytest.raises(ValueError, match=words):
             command.run()
@@ -360,27 +363,3 @@ def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_pa
         for schedule, noise in (("matched", {"exactness": 0.5}), ("reference", {"schedule": "reference"}))
     )
     assert ours["psnr"] >= theirs["psnr"] + 5
-
-
-@pytest.mark.commands
-def test_a_kind_of_signal_in_a_file_of_its_own(tmp_path):
-    time = np.linspace(0, 1, 300)
-    readings = np.stack([20 + 5 * np.sin(50 * time), 21 + 3 * np.cos(30 * time)], -1)
-    np.savetxt(tmp_path / "readings.csv", readings, delimiter=",")
-    shutil.copy(Path(__file__).with_name("series.py"), tmp_path / "my_series.py")
-    environment = {"NERFSTUDIO_METHOD_CONFIGS": "winner-series=my_series:series", "PYTHONPATH": str(tmp_path)}
-    result = run(
-        "ns-train", "winner-series", "--max-num-iterations", "100", "series-data", "--data", "readings.csv", "--every",
-        "2", cwd=tmp_path, **environment,
-    )  # fmt: skip
-    assert result.returncode == 0, result.output
-    assert "readings: 150 rows" in result.output
-    config = config_of(result, tmp_path)
-    figures = figures_of(config)
-    assert figures["psnr"] > 30
-    assert figures["largest_error"] < 0.3
-    evaluated = run("ns-eval", "--load-config", config, "--output-path", "e.json", cwd=tmp_path, **environment)
-    assert evaluated.returncode == 0, evaluated.output
-    assert json.loads((tmp_path / "e.json").read_text())["results"]["psnr"] == pytest.approx(figures["psnr"], abs=1e-3)
-    refused = run("ns-train", "winner-series", "--data", "nowhere.csv", cwd=tmp_path, **environment)
-    assert "error: nowhere.csv: no such file; give a table of two columns" in refused.output

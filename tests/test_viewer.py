@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from scipy.ndimage import binary_fill_holes
 
-from winner_nerfstudio.nerfstudio.config.dataparsers import FIELD_OF_VIEW, VIEWPOINTS
+from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS
 from winner_nerfstudio.signals.shape import MARGIN
 
 from .browser import choose, is_shown, needs_browser, settled, type_value, viewed, wait_for

@@ -7,15 +7,17 @@ import pytest
 import torch
 import trimesh
 
-from winner_nerfstudio.cli.export import Mesh, Volume
 from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.export.mesh import export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.checkpoint import load_run
-from winner_nerfstudio.nerfstudio.config.dataparsers import look_at_origin, orbit
+from winner_nerfstudio.kinds.shape import MeshExport
+from winner_nerfstudio.kinds.volume import VolumeExport
+from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.viewer.shading import diverging
 from winner_nerfstudio.signals.errors import SignalError
-from winner_nerfstudio.signals.grid import Experiment
+from winner_nerfstudio.signals.options import VolumeOptions
+from winner_nerfstudio.signals.records import VolumeRecord
 from winner_nerfstudio.signals.volume import load_volume
 from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
 from winner_nerfstudio.surfaces.extraction import EmptySurfaceError
@@ -56,7 +58,9 @@ class Exact(torch.nn.Module):
 
 def field_of(volume, function):
     spec = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 4, "num_layers": 2}
-    field = Field("volume", spec, volume.normalization, json.loads(json.dumps(volume.record)))
+    field = Field(
+        "volume", spec, volume.normalization, VolumeRecord.from_json(json.loads(json.dumps(volume.record.to_json())))
+    )
     field.network = Exact(function, volume)
     return field
 
@@ -68,7 +72,7 @@ def ball(x):
 def test_axes_are_x_y_and_z_and_cells_are_cubes_of_the_given_spacing(tmp_path):
     array = np.zeros(SHAPE)
     array[19, 0, 8] = 1
-    volume = load_volume(saved(tmp_path / "a.npy", array), spacing=SPACING)
+    volume = load_volume(saved(tmp_path / "a.npy", array), VolumeOptions(spacing=SPACING))
     assert volume.values.shape == (*SHAPE, 1)
     (number,) = np.flatnonzero(volume.values == 1)
     place = volume.lattice.coords(torch.tensor([number])).double().numpy()
@@ -93,10 +97,10 @@ def test_the_level_is_what_the_values_suggest_and_the_inside_is_above_it(tmp_pat
     volume = load_volume(path)
     assert volume.record["level"] == level
     assert np.array_equal(volume.inside(volume.values)[..., 0], array > level)
-    other = load_volume(path, inside="below")
+    other = load_volume(path, VolumeOptions(inside="below"))
     assert np.array_equal(other.inside(other.values)[..., 0], array < level)
     assert f"inside is below {level:g}: {(array < level).mean():.3g} of the samples" in other.describe()
-    given = load_volume(path, level=float(array.max()) - 0.25)
+    given = load_volume(path, VolumeOptions(level=float(array.max()) - 0.25))
     assert np.array_equal(given.inside(given.values)[..., 0], array == array.max())
 
 
@@ -120,7 +124,7 @@ def test_a_perfect_fit_is_written_back_as_it_was(tmp_path, dtype, shape, suffix)
 
 
 def test_a_finer_export_says_where_its_samples_lie(tmp_path):
-    volume = load_volume(saved(tmp_path / "a.npy", distances()), SPACING, inside="below")
+    volume = load_volume(saved(tmp_path / "a.npy", distances()), VolumeOptions(spacing=SPACING, inside="below"))
     said = export_volume(field_of(volume, ball), tmp_path / "b.npy", scale=2)
     assert said == "40 x 28 x 34 samples, float64, 0.25 x 0.25 x 0.25 apart, the first at -0.125 x -0.125 x -0.125"
     # The outermost lie beyond the box, where the nearest inside is taken.
@@ -131,7 +135,7 @@ def test_a_finer_export_says_where_its_samples_lie(tmp_path):
 @pytest.mark.parametrize("suffix", [".ply", ".obj"])
 @pytest.mark.parametrize("inside, sign", [("below", 1.0), ("above", -7.0)])
 def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, inside, sign, suffix):
-    volume = load_volume(saved(tmp_path / "a.npy", sign * distances()), SPACING, inside=inside)
+    volume = load_volume(saved(tmp_path / "a.npy", sign * distances()), VolumeOptions(spacing=SPACING, inside=inside))
     field = field_of(volume, lambda x: sign * ball(x))
     for level, radius in ((None, RADIUS), (0.4 * sign, RADIUS + 0.4)):
         path = tmp_path / f"a{suffix}"
@@ -146,7 +150,7 @@ def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, insi
 
 
 def test_as_a_solid_a_volume_is_about_a_distance_with_its_gradient(tmp_path):
-    volume = load_volume(saved(tmp_path / "a.npy", 30 * distances()), SPACING, inside="below")
+    volume = load_volume(saved(tmp_path / "a.npy", 30 * distances()), VolumeOptions(spacing=SPACING, inside="below"))
     solid = VolumeSolid(field_of(volume, lambda x: 30 * ball(x)), resolution=20, level=3.0)
     world = CENTER + (RADIUS + 0.3) * np.array([[0.6, 0.8, 0], [-1, 0, 0], [0, -0.6, 0.8]])
     points = torch.from_numpy(solid.normalization.to_unit(world)).float()
@@ -157,7 +161,7 @@ def test_as_a_solid_a_volume_is_about_a_distance_with_its_gradient(tmp_path):
 
 
 def test_a_normalized_mesh_lies_in_the_networks_cube(tmp_path):
-    volume = load_volume(saved(tmp_path / "a.npy", distances()), SPACING, inside="below")
+    volume = load_volume(saved(tmp_path / "a.npy", distances()), VolumeOptions(spacing=SPACING, inside="below"))
     mesh = export_mesh(field_of(volume, ball), tmp_path / "a.ply", resolution=48, normalized=True).mesh
     center = volume.normalization.to_unit(CENTER)
     expected = RADIUS * volume.normalization.scale
@@ -178,7 +182,7 @@ def test_a_body_that_leaves_the_array_is_closed_at_its_walls(tmp_path, axis):
 
     places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1) * SPACING
     array = bar(torch.from_numpy(places)).numpy()
-    volume = load_volume(saved(tmp_path / "a.npy", array), SPACING, inside="below")
+    volume = load_volume(saved(tmp_path / "a.npy", array), VolumeOptions(spacing=SPACING, inside="below"))
     mesh = export_mesh(field_of(volume, bar), tmp_path / "a.ply", resolution=60).mesh
     assert mesh.is_watertight
     lower, upper = middle - 1.3, middle + 1.3
@@ -235,12 +239,14 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ({"spacing": float("inf")}, "spacing=inf"),
         ({"level": 1.5}, "level=1.5 lies outside the values, 0 to 1"),
         ({"level": float("nan")}, "level=nan lies outside"),
-        ({"inside": "left"}, "inside='left' must be one of above, below"),
+        ({"inside": "left"}, "inside='left' must be above or below"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_in_one_line(options, words):
+    source = options.get("source", "sample:sponge")
+    options = VolumeOptions(**{name: value for name, value in options.items() if name != "source"})
     with pytest.raises(SignalError) as caught:
-        load_volume(**{"source": "sample:sponge"} | options)
+        load_volume(source, options)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -268,14 +274,14 @@ def test_of_the_built_in_volumes_one_is_smooth_and_one_is_fine(name, psi):
 
 @pytest.mark.parametrize("scale", [1.0, 250.0])
 def test_the_slope_at_the_surface_is_that_of_the_field(tmp_path, scale):
-    volume = load_volume(saved(tmp_path / "a.npy", scale * distances()), SPACING, inside="below")
+    volume = load_volume(saved(tmp_path / "a.npy", scale * distances()), VolumeOptions(spacing=SPACING, inside="below"))
     assert volume.record["slope"] == pytest.approx(scale * SPACING, rel=0.02)  # per sample
 
 
 def test_a_noisy_volume_takes_its_level_from_the_clean_one(tmp_path):
     clean = saved(tmp_path / "clean.npy", distances() < 0)
     noisy = (distances() < 0) + np.random.default_rng(0).normal(0, 0.1, SHAPE)
-    volume = load_volume(saved(tmp_path / "noisy.npy", noisy), experiment=Experiment(reference=str(clean)))
+    volume = load_volume(saved(tmp_path / "noisy.npy", noisy), VolumeOptions(reference=str(clean)))
     assert volume.record["level"] == 0.5
     assert np.array_equal(volume.inside(volume.truth)[..., 0], distances() < 0)
 
@@ -410,7 +416,7 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     done = run("winner-export", "volume", "--load-config", config, "--output", "fit.npy", cwd=tmp_path)
     assert done.returncode == 0, done.output
     assert "fit.npy: 20 x 14 x 17 samples, uint8, 0.5 x 0.5 x 0.5 apart, the first at 0 x 0 x 0" in done.output
-    assert "closed" in Mesh(config, tmp_path / "fit.ply", resolution=64).run()
+    assert "watertight" in MeshExport(config, tmp_path / "fit.ply", resolution=64).run()
     after = np.load(tmp_path / "fit.npy")
     assert (after.shape, after.dtype) == (before.shape, before.dtype)
     overlap = ((before > 100) & (after > 100)).sum() / ((before > 100) | (after > 100)).sum()
@@ -419,12 +425,12 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     np.testing.assert_allclose(mesh.bounds.mean(0), CENTER, atol=0.3)
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.2)
     for command, words in [
-        (Volume(config, tmp_path / "a.ply"), "unknown format '.ply'; use one of .npy .npz"),
+        (VolumeExport(config, tmp_path / "a.ply"), "unknown format '.ply'; use one of .npy .npz"),
         (
-            Volume(config, tmp_path / "a.npy", scale=1e6),
+            VolumeExport(config, tmp_path / "a.npy", scale=1e6),
             "--scale 1e+06 of 20 x 14 x 17 samples must leave at least one",
         ),
-        (Mesh(config, tmp_path / "a.ply", level=300.0), "no surface"),
+        (MeshExport(config, tmp_path / "a.ply", level=300.0), "no surface"),
     ]:
         with pytest.raises(ValueError, match=words.replace("+", r"\+")):
             command.run()

@@ -13,13 +13,12 @@ from torch import nn
 
 from ..fields import Field
 from ..metrics.grid import psnr, root_mean_square
-from ..signals.errors import refuse
+from ..registry import kind_named
 from ..signals.grid import Grid
 from ..training.fit import fit
-from ..training.initialize import build_field, initialize_, told
-from ..training.options import NoiseConfig
-from ..training.prepare import sorted_options
-from ..training.recipes import RECIPES
+from ..training.initialize import build_field, describe_initialization, initialize_
+from ..training.options import NoiseOptions
+from ..training.prepare import sort_options
 from .lines import Lines, liveliest_piece, spread_lines
 from .ntk import eigenbasis, tangent_kernel
 from .spectra import OVERSAMPLING, Spectrum, bands, layer_spectra, spectrum_of
@@ -39,7 +38,7 @@ class Study:
 
     init: tuple[Init, ...] = ("siren", "winner")
     """Initialisations to compare: SIREN's, and SIREN's with WINNER's noise."""
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise."""
     hidden_dim: int = 256
     """Width of each hidden layer."""
@@ -62,19 +61,22 @@ class Study:
     kernel_points: int = 512
     """Neighbouring samples of one line, at most, of the tangent kernel; time grows with their square."""
 
-    def problem(self) -> str | None:
+    def check(self) -> None:
         """What is wrong with the options, in one line, or None."""
         if not self.init or len(set(self.init)) < len(self.init):
-            return f"init {' '.join(self.init) or 'of none'} must name one or more initialisations, each once"
-        if self.noise != NoiseConfig() and "winner" not in self.init:
-            return "init siren has no noise; leave noise out, or add winner to init"
+            raise ValueError(
+                f"init {' '.join(self.init) or 'of none'} must name one or more initialisations, each once"
+            )
+        if self.noise != NoiseOptions() and "winner" not in self.init:
+            raise ValueError("init siren has no noise; leave noise out, or add winner to init")
         if self.steps < 0 or self.seed < 0:
-            return f"steps={self.steps} and seed={self.seed} must not be negative"
+            raise ValueError(f"steps={self.steps} and seed={self.seed} must not be negative")
         if not 256 <= self.samples <= 1 << 17:
-            return f"samples={self.samples} must lie between 256 and 131072"
+            raise ValueError(f"samples={self.samples} must lie between 256 and 131072")
         if not 16 <= self.kernel_points <= 4096:
-            return f"kernel_points={self.kernel_points} must lie between 16 and 4096; the kernel has their square"
-        return None
+            raise ValueError(
+                f"kernel_points={self.kernel_points} must lie between 16 and 4096; the kernel has their square"
+            )
 
     def network(self, init: Init) -> dict[str, Any]:
         """Options of `fit` that say which network it is and how it starts."""
@@ -98,8 +100,10 @@ def study(signal: Any, options: Study, tell: Callable[[str], None] = lambda doin
         ValueError: options that won't do, or a target that is too short.
         KeyboardInterrupt: also while a network is being fitted.
     """
-    refuse(options.problem())
-    networks = {init: sorted_options(signal.kind, options.network(init), loaded=True).network for init in options.init}
+    options.check()
+    networks = {
+        init: sort_options(kind_named(signal.kind), options.network(init), loaded=True).network for init in options.init
+    }
     tell("looking at the target")
     lines = spread_lines(signal, options.samples)
     piece = liveliest_piece(lines, options.kernel_points)
@@ -108,7 +112,7 @@ def study(signal: Any, options: Study, tell: Callable[[str], None] = lambda doin
     for init, network in networks.items():
         tell(f"initialising {init}")
         start = build_field(signal, network, options.seed)
-        chosen = told(initialize_(start, signal, network, options.seed), network)
+        chosen = describe_initialization(initialize_(start, signal, network, options.seed), network)
         fields = {0: start}
         if options.steps:
             tell(f"fitting {init}, {options.steps:,} steps")
@@ -138,7 +142,7 @@ def study(signal: Any, options: Study, tell: Callable[[str], None] = lambda doin
         "training": {
             "steps": options.steps,
             "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate or RECIPES[signal.kind].learning_rate,
+            "learning_rate": options.learning_rate or kind_named(signal.kind).recipe.learning_rate,
             "seed": options.seed,
         },
         "lines": {"count": len(lines.first), "samples": lines.length, "oversampling": OVERSAMPLING},
@@ -200,7 +204,7 @@ def _reduced(signal: Any, options: Study, lines: Lines, piece: Lines) -> list[st
     if others:
         told = f"{len(lines.first):,} of {prod(others):,} lines along the last axis, {told} of each"
     channels = f", the sum of the {signal.channels} channels" if signal.channels > 1 else ""
-    steps = RECIPES[signal.kind].steps
+    steps = kind_named(signal.kind).recipe.steps
     return [
         f"spectra: {told}",
         f"kernel: {piece.length:,} neighbouring samples of {lines.lattice.count:,}{channels}",

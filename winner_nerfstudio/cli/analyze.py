@@ -15,38 +15,34 @@ import tyro
 from ..analysis.plots import draw_kernel, draw_spectra, label_of
 from ..analysis.study import Study, study
 from ..files import replacing
+from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
-from ..signals.load import Kind, kind_of, load_signal
+from ..training.prepare import FitOptions
 from .export import interrupt
-from .inspect import Method
+from .kinds import parse
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from ..signals.signal import Signal
 
 NUMBERS, SPECTRA, KERNEL = "analysis.json", "spectra.png", "ntk.png"
 PROGRAM = "winner-analyze"
 SHOWN = "0.001"
 """Part of the greatest eigenvalue above which the table counts the target's share."""
-WORLD = {"audio": "Hz", "image": "cycles per pixel", "volume": "cycles per unit of the array's spacing"}
-"""What a frequency is in the input's own coordinates; of shapes cycles per unit of the mesh."""
 
 
 @dataclass
 class Analyze:
-    """Compare SIREN's start with WINNER's, as they are and after a short fit of each: spectra and tangent kernel."""
+    """Compare SIREN's start with WINNER's, as they are and after a short fit of each: spectra and tangent kernel.
+
+    The options of the data's kind may be given too: winner-analyze --data FILE --help lists them.
+    """
 
     data: Path
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     output: Path | None = None
     """Folder for analysis.json, spectra.png and ntk.png; outputs/NAME/winner-analyze if left out."""
-    method: Method | None = None
-    """What would fit it; told by the file if left out."""
-    max_samples: int | None = None
-    """Of a sound: take so many samples, from its beginning."""
-    max_side: int | None = None
-    """Of a picture: reduce it, by averaging, until its longer side has no more pixels than this."""
+    kind: str | None = None
+    """Kind of signal: sdf, image, audio, volume or another; if left out, the file or the array's shape says it."""
     study: Annotated[Study, tyro.conf.arg(name="")] = field(default_factory=Study)
 
     @property
@@ -55,7 +51,7 @@ class Analyze:
         name = Path(str(self.data).removeprefix("sample:")).stem
         return self.output or Path("outputs") / name / PROGRAM
 
-    def run(self) -> None:
+    def run(self, options: FitOptions) -> None:
         """Measure, draw, write, and print a table.
 
         Raises:
@@ -64,12 +60,13 @@ class Analyze:
         """
         from rich.console import Console
 
-        if problem := self.study.problem() or _taken(self.folder):
+        self.study.check()
+        if problem := _taken(self.folder):
             raise ValueError(problem)
         console = Console()
         with Console(stderr=True).status("loading") as status, warnings.catch_warnings(record=True) as met:
             warnings.simplefilter("always")
-            target = self._load()
+            target = options.kind.load(str(self.data), options.data)
             for line in target.describe():
                 console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
             found = study(target, self.study, status.update)
@@ -81,14 +78,6 @@ class Analyze:
         console.print(_table(found))
         for line in [*_notes(found), f"{self.folder}: {NUMBERS}, {SPECTRA}, {KERNEL}"]:
             console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-    def _load(self) -> "Signal":
-        kind: Kind = self.method.removeprefix("winner-") if self.method else kind_of(self.data)  # type: ignore[assignment]
-        for name, value, own in (("max_samples", self.max_samples, "audio"), ("max_side", self.max_side, "image")):
-            if value is not None and kind != own:
-                raise ValueError(f"{name}={value} is for winner-{own}; {self.data} is for winner-{kind}")
-        given = {"max_samples": self.max_samples, "max_side": self.max_side}
-        return load_signal(self.data, kind, **{name: value for name, value in given.items() if value is not None})
 
     def _write(self, found: dict[str, Any]) -> None:
         """All files or none."""
@@ -149,7 +138,7 @@ def _table(found: dict[str, Any]) -> "Table":
 def _notes(found: dict[str, Any]) -> list[str]:
     """What the columns are, what the unit of frequency is, and what was left out to save time."""
     nyquist, points = found["target"]["nyquist"], found["kernel"]["samples"]
-    world = WORLD.get(found["target"]["kind"], "cycles per unit of the mesh")
+    world = kind_named(found["target"]["kind"]).frequency_unit
     return [
         "layer, output: root mean square frequency of what it puts out; above 1: part of the output's power above"
         " Nyquist's frequency, where no sample can correct it",
@@ -168,9 +157,10 @@ def _short(frequency: float) -> str:
 def main() -> None:
     """Entry point of ``winner-analyze``; status 1 and one line where the user's request cannot be met."""
     signal.signal(signal.SIGTERM, interrupt)
-    command = tyro.cli(Analyze, prog=PROGRAM, description=__doc__)
+    command: Analyze | None = None
     try:
-        command.run()
+        command, options = parse(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)
+        command.run(options)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
     except (MemoryError, RuntimeError) as error:
@@ -178,7 +168,7 @@ def main() -> None:
             raise
         sys.exit("error: not enough memory; use fewer --samples and --kernel-points, or a smaller --hidden-dim")
     except KeyboardInterrupt:
-        print(f"interrupted: {command.folder} was not written", file=sys.stderr)
+        print(f"interrupted: {command.folder if command else PROGRAM} was not written", file=sys.stderr)
         sys.exit(130)
 
 

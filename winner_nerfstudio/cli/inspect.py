@@ -1,105 +1,84 @@
-"""Look at a file before fitting it: what is seen in it, the noise that would be used, and how long a run would take."""
+"""Look at a file before fitting it: what it holds, the noise that would be used, and how long a run would take."""
 
 import sys
 import time
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 import numpy as np
 import tyro
 
-from ..signals.load import kind_of
-
-if TYPE_CHECKING:
-    from ..nerfstudio.run.pipeline import SignalPipeline
-
-Method = Literal["winner-sdf", "winner-image", "winner-audio", "winner-volume"]
+from ..training.prepare import FitOptions
+from .kinds import parse
 
 STEPS, SECONDS = 3, 2.0
-"""Of training that the estimate is taken from: at least so many, and as many as fit into that time."""
+"""Of training, from which the time is estimated: at least so many steps, and as many as fit into so many seconds."""
+SEED = 42
 
 
 @dataclass
 class Inspect:
-    """Say what a file holds as a target, and how it would be fitted."""
+    """Say what a file holds as a target, and how it would be fitted.
+
+    The options of the file's kind may follow: winner-inspect FILE --help lists them.
+    """
 
     file: tyro.conf.Positional[Path]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
-    method: Method | None = None
-    """What would fit it; told by the file if left out."""
-    sign: Literal["auto", "watertight", "winding", "unsigned"] = "auto"
-    """Of a mesh: how inside and outside are told apart."""
+    kind: str | None = None
+    """Kind of signal: sdf, image, audio, volume or another; if left out, the file or the array's shape says it."""
 
-    def run(self) -> list[str]:
-        """What there is to say, a line each.
+    def run(self, options: FitOptions) -> list[str]:
+        """Return what there is to say, a line each.
 
         Raises:
-            SystemExit: the file cannot be fitted, said in one line.
+            ValueError: the file cannot be fitted, in one line.
         """
-        import torch
+        from ..training.initialize import build_field, describe_initialization, initialize_
+        from ..training.prepare import check_run
 
-        from ..nerfstudio.config import methods
-        from ..nerfstudio.quiet import quiet_libraries
-
-        method = self.method or method_of(self.file)
-        config = deepcopy(getattr(methods, method.replace("-", "_")).config)
-        data = config.pipeline.datamanager
-        data.data = self.file
-        if method == "winner-sdf":
-            data.dataparser.sign = self.sign
-        quiet_libraries()
-        torch.manual_seed(config.machine.seed)
-        device = config.machine.device_type
-        pipeline = config.pipeline.setup(device=device, test_mode="val", world_size=1, local_rank=0)
-        signal, model = pipeline.datamanager.signal, pipeline.signal_model
-        parameters = sum(parameter.numel() for parameter in model.field.parameters())
-        steps, points = config.max_num_iterations, pipeline.datamanager.get_train_rays_per_batch()
-        minutes = steps * seconds_per_step(pipeline) / 60
-        network = config.pipeline.model
+        kind, network, batches = options.kind, options.network, options.batches
+        device = check_run(1, 1.0, SEED, None)
+        signal = kind.load(str(self.file), options.data)
+        sampler = batches.sampler(signal, device, SEED)
+        sampler.start()
+        field = build_field(signal, network, SEED)
+        initialization = describe_initialization(initialize_(field, signal, network, SEED), network)
+        field.to(device)
+        steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in field.parameters())
+        minutes = steps * seconds_per_step(field, sampler, kind.loss(signal, network)) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
-            f"initialisation: {model.progress['init']}",
-            f"ns-train {method}: {network.num_layers} layers of {network.hidden_dim}, {parameters:,} parameters,"
-            f" {steps:,} steps of {points:,} points; about {minutes:.2g} minutes of training here ({device})",
+            f"initialisation: {initialization['init']}",
+            f"ns-train {kind.method}: {network.num_layers} layers of {network.hidden_dim}, {parameters:,} parameters,"
+            f" {steps:,} steps of {sampler.batch_size:,} points; about {minutes:.2g} minutes of training here"
+            f" ({device})",
         ]
 
 
-def seconds_per_step(pipeline: "SignalPipeline") -> float:
-    """How long a step takes here, the drawing of points left out."""
-    import torch
+def seconds_per_step(field: Any, sampler: Any, loss: Any) -> float:
+    """Measure how long a step takes here, without the drawing of points, which goes on beside it."""
+    from ..training.loop import Training
 
-    optimizer = torch.optim.Adam(pipeline.signal_model.field.parameters())
+    training = Training(field, sampler, loss, 1e-4, lambda step: 1.0)
     times: list[float] = []
     while len(times) < STEPS or sum(times) < SECONDS:
-        # The first batch is waited for; later ones are drawn meanwhile.
-        pipeline.datamanager.next_train(len(times))
+        sampler.batch(len(times))  # the first is waited for; later ones are drawn meanwhile
         start = time.perf_counter()
-        _, losses, _ = pipeline.get_train_loss_dict(len(times))
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        optimizer.step()
+        training.step()
+        float(training.loss)  # waits for the device
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 
 
-def method_of(file: Path) -> str:
-    """The method that fits a file of that name and, if it is an array, of that shape.
-
-    Raises:
-        ValueError: none does.
-    """
-    return f"winner-{kind_of(file)}"
-
-
 def main() -> None:
-    """Entry point of ``winner-inspect``; status 1 and one line where a file cannot be fitted."""
-    command = tyro.cli(Inspect, prog="winner-inspect", description=__doc__)
+    """Run ``winner-inspect``; end with status 1 and one line where a file cannot be fitted."""
     try:
-        print(*command.run(), sep="\n")
-    except (ValueError, OSError) as error:
+        command, options = parse(Inspect, "winner-inspect", __doc__ or "", lambda command: command.file)
+        print(*command.run(options), sep="\n")
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -7,9 +7,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..fields import Field
-from ..fields.resample import MOST_POINTS, Progress, resample, resized
+from ..fields.resample import MOST_POINTS, Progress, grid_record, resampled_sound, resized
 from ..files import replacing
-from .errors import ExportError, require_kind
+from ..registry import require_result
+from ..signals.errors import SignalError
+from ..signals.records import AudioRecord, ImageRecord, VolumeRecord
+from .errors import ExportError
 
 
 def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -29,18 +32,19 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
         SignalError: the format doesn't hold such a picture.
         OSError: the file cannot be written.
     """
-    from ..signals.errors import SignalError
     from ..signals.image import cannot_save, save_image
 
-    require_kind(field, "picture", "image")
-    if problem := cannot_save(output, field.record):
+    require_result(field.kind, "image")
+    record = field.record
+    assert isinstance(record, ImageRecord)
+    if problem := cannot_save(output, record):
         raise SignalError(f"{output}: {problem}")
-    values = _resized(field, scale, "pixels", progress)
+    values = _resized(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
-        save_image(path, values, field.record)
-    mode, (height, width, _) = field.record["mode"], values.shape
-    return f"{width} x {height} pixels, {field.record['dtype'] if mode == 'array' else mode}"
+        save_image(path, values, record)
+    height, width, _ = values.shape
+    return f"{width} x {height} pixels, {record.dtype if record.mode == 'array' else record.mode}"
 
 
 def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -61,18 +65,20 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
     """
     from ..signals.volume import cannot_save, save_volume
 
-    require_kind(field, "array", "volume")
+    require_result(field.kind, "volume")
+    record = field.record
+    assert isinstance(record, VolumeRecord)
     if problem := cannot_save(output):
         raise ExportError(f"{output}: {problem}")
-    values = _resized(field, scale, "samples", progress)
+    values = _resized(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
-        save_volume(path, values, field.record)
-    spacings = [field.record["spacing"] * old / n for n, old in zip(values.shape, field.record["shape"], strict=False)]
-    firsts = [(spacing - field.record["spacing"]) / 2 for spacing in spacings]
+        save_volume(path, values, record)
+    spacings = [record.spacing * old / n for n, old in zip(values.shape, record.shape, strict=False)]
+    firsts = [(spacing - record.spacing) / 2 for spacing in spacings]
     apart, first = (" x ".join(f"{number:.6g}" for number in numbers) for numbers in (spacings, firsts))
     size = " x ".join(map(str, values.shape[:3]))
-    return f"{size} samples, {np.dtype(field.record['dtype'])}, {apart} apart, the first at {first}"
+    return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"
 
 
 def export_audio(
@@ -95,31 +101,23 @@ def export_audio(
         OSError: the file cannot be written.
     """
     from ..signals.audio import cannot_save, save_audio
-    from ..signals.errors import SignalError
 
-    require_kind(field, "sound", "audio")
-    own = float(field.record["sample_rate"])
-    rate = own if sample_rate is None else sample_rate
-    (shape,) = field.record["shape"]
-    count = round(shape * rate / own) if 0 < rate < float("inf") else 0
-    if not 1 <= count <= MOST_POINTS:
-        raise ExportError(
-            f"--sample-rate {rate:g} of {shape / own:.4g} s must leave at least one sample and at most {MOST_POINTS:,}"
-        )
-    if problem := cannot_save(output, rate, int(field.spec["out_dim"]), field.record):
+    require_result(field.kind, "audio")
+    record = field.record
+    assert isinstance(record, AudioRecord)
+    rate, channels = record.sample_rate if sample_rate is None else sample_rate, int(field.spec["out_dim"])
+    if problem := cannot_save(output, rate, channels, record):
         raise SignalError(f"{output}: {problem}")
-    values = resample(field, [np.arange(count) * (own / rate)], progress)
+    values = resampled_sound(field, rate, "--sample-rate", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
-        written = save_audio(path, values, rate, field.record)
-    return f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), channels: {values.shape[-1]}, {written}"
+        written = save_audio(path, values, rate, record)
+    return f"{len(values):,} samples at {rate:g} Hz ({len(values) / rate:.4g} s), channels: {channels}, {written}"
 
 
 def _resized(field: Field, scale: float, what: str, progress: Progress) -> Float[ndarray, "*axes c"]:
-    """A field's values at `scale` times the samples of the input along each axis."""
-    shape = tuple(field.record["shape"])
-    size = tuple(round(n * scale) for n in shape) if 0 < scale < float("inf") else (0,)
+    """A field's values at `scale` times the samples of the input along each axis; `what` says how many those are."""
+    size = tuple(round(n * scale) for n in grid_record(field).shape) if 0 < scale < float("inf") else (0,)
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
-        old = " x ".join(map(str, shape[::-1] if field.kind == "image" else shape))
-        raise ExportError(f"--scale {scale:g} of {old} {what} must leave at least one and at most {MOST_POINTS:,}")
+        raise ExportError(f"--scale {scale:g} of {what} must leave at least one and at most {MOST_POINTS:,}")
     return resized(field, size, progress)

@@ -15,11 +15,11 @@ from numpy import ndarray
 from ..colors import diverging
 from ..fields import Field
 from ..files import replacing
+from ..registry import kind_named, require_result
 from ..signals.normalization import Normalization
 from ..signals.shape import Shape
 from ..surfaces.extraction import Solid, extract_surface, pull_onto_level
-from ..surfaces.level_set import solid_of
-from .errors import ExportError, require_kind
+from .errors import ExportError
 
 SUFFIXES = (".ply", ".obj", ".stl", ".glb")
 """Mesh formats that can be written."""
@@ -115,14 +115,16 @@ def export_mesh(
     finish, suffix = finish or Finish(), output.suffix.lower()
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
-    require_kind(field, "surface", "sdf", "volume")
+    require_result(field.kind, "mesh")
     if problem := finish.problem():
         raise ExportError(problem)
     if suffix == ".stl" and finish.colors != "none":
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
-    if normalized and field.kind == "sdf" and level is not None:
-        level /= field.normalization.scale
-    solid, unit_level = solid_of(field, resolution, level)
+    if normalized and level is not None:
+        # Where values are lengths they are now those of the cube.
+        record = field.record
+        level *= record.units(field.normalization.scale).amplitude / record.units(1.0).amplitude
+    solid, unit_level = kind_named(field.kind).solid(field, resolution, level)
     spacing, way = 2 / (resolution - 1), solid.normalization
     scale = way.scale / field.normalization.scale if normalized else way.scale
     mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import build_network
+from ..registry import kind_named
 from ..signals.normalization import Normalization
+from ..signals.records import Record
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -25,21 +26,18 @@ class Field(nn.Module):
     Everything needed to rebuild it travels in its ``state_dict``: weights, network specification, normalisation.
 
     Args:
-        kind: what its values mean: "sdf" for signed distances, "image", "audio", "volume".
+        kind: what its values mean: the name of a kind of signal, such as "sdf" or "image".
         network: the registered name and the keyword arguments of the network, see `build_network`.
         normalization: from the world to [-1, 1]^d.
-        record: what writing a result back needs, see `Signal.record`.
+        record: what is kept of the target, see `Signal.record`.
     """
 
     center: Float[Tensor, " d"]
     scale: Float[Tensor, ""]
 
-    def __init__(
-        self, kind: str, network: dict[str, Any], normalization: Normalization, record: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, kind: str, network: dict[str, Any], normalization: Normalization, record: Record) -> None:
         super().__init__()
-        self.kind, self.record = kind, dict(record or {})
-        json.dumps(self.record)  # a TypeError now, not when a checkpoint with more than plain values is to be loaded
+        self.kind, self.record = kind, record
         self.spec = dict(network)
         with torch.device("cpu"):
             self.network = build_network(**network)
@@ -57,8 +55,9 @@ class Field(nn.Module):
         try:
             extra = own["_extra_state"]
             normalization = Normalization(tuple(own["center"].tolist()), float(own["scale"]))
+            record = kind_named(extra["kind"]).record.from_json(extra["record"])
             with torch.random.fork_rng(devices=[]):
-                field = cls(extra["kind"], extra["network"], normalization, extra["record"])
+                field = cls(extra["kind"], extra["network"], normalization, record)
             field.load_state_dict(own)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"holds no field that this version can rebuild ({error})") from error
@@ -103,7 +102,7 @@ class Field(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a rebuild needs besides tensors: plain strings and numbers, so that safe loading accepts them."""
-        return {"kind": self.kind, "network": self.spec, "record": self.record}
+        return {"kind": self.kind, "network": self.spec, "record": self.record.to_json()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Refuse weights of another kind of field, network or target."""

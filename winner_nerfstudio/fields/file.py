@@ -14,27 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..files import replacing
 from ..networks import build_network
-from ..signals.lattice import SIDES
+from ..registry import kind_named
 from .field import Field
 from .fitted import FittedField
 
 FORMAT = "winner-nerfstudio field 1"
 _REMEDY = "write one with winner-export field, or with a field's save()"
-_POSITIVE = ("sample_rate", "spacing", "amplitude", "slope")
-_AXES = {"sdf": 3, "image": 2, "audio": 1, "volume": 3}
-_NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "sdf": {},
-    "image": {"mode": str},
-    "audio": {"sample_rate": (int, float), "format": str},
-    "volume": {"dtype": str, "spacing": (int, float), "level": (int, float), "inside": str, "slope": (int, float)},
-}
-"""What a record must hold, by the kind of field."""
 
 
 class FieldFileError(ValueError):
@@ -57,7 +47,8 @@ def save_field(fitted: FittedField, path: Path) -> None:
         for name, value in field.state_dict().items()
         if isinstance(value, Tensor)
     }
-    entries = {"kind": field.kind, "network": field.spec, "record": field.record, "provenance": fitted.provenance}
+    extra = field.get_extra_state()
+    entries = {name: extra[name] for name in ("kind", "network", "record")} | {"provenance": fitted.provenance}
     metadata = {"format": FORMAT}
     for name, value in entries.items():
         try:
@@ -103,7 +94,7 @@ def _restored(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Fitted
     )
     if not all(isinstance(entry, dict) for entry in (network, record, provenance)):
         raise ValueError("its entries are none")
-    _check_record(kind, network, record)
+    _check_target(kind, network, record)
     _check_network(network, {name: tensor for name, tensor in tensors.items() if name.startswith("network.")})
     center, scale = tensors["center"], tensors["scale"]
     if center.shape != (network["in_dim"],) or scale.shape != () or {center.dtype, scale.dtype} != {torch.float64}:
@@ -114,44 +105,21 @@ def _restored(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Fitted
     return FittedField(Field.from_state_dict(tensors | {"_extra_state": extra}), provenance)
 
 
-def _check_record(kind: Any, network: dict[str, Any], record: dict[str, Any]) -> None:
-    """See that a record has what its kind of field needs.
+def _check_target(name: Any, network: dict[str, Any], entries: dict[str, Any]) -> None:
+    """Check that a network and a record are those of a kind of signal.
 
     Raises:
-        ValueError: it has not.
+        ValueError: they are not, or there is no such kind.
     """
-    if not isinstance(kind, str):
-        raise ValueError(f"kind {kind!r} is no name")
-    if network.get("in_dim") != _AXES.get(kind, network.get("in_dim")):
-        raise ValueError(f"a field of kind {kind} has {_AXES[kind]} coordinates")
-    if kind in ("sdf", "volume") and network.get("out_dim") != 1:
-        raise ValueError(f"a field of kind {kind} has one value")
-    needed = dict(_NEEDED.get(kind, {}))
-    if "array" in (record.get("mode"), record.get("format")):
-        needed["dtype"] = str
-    if kind == "sdf" and "level" in record:
-        needed["level"] = (int, float)
-    for name, types in needed.items():
-        if not isinstance(record.get(name), types) or isinstance(record[name], bool):
-            raise ValueError(f"its record has no {name}")
-    if "dtype" in needed and np.dtype(record["dtype"]).kind not in "buif":
-        raise ValueError(f"its record's dtype {record['dtype'][:20]!r} is none of real numbers")
-    if kind == "volume" and record["inside"] not in SIDES:
-        raise ValueError(f"its record's inside is none of {', '.join(SIDES)}")
-    if kind == "sdf" and "amplitude" in record:
-        raise ValueError("its record has units, but a distance has its own")
-    if kind != "sdf":
-        shape, own = record.get("shape"), [record.get("offset"), record.get("amplitude")]
-        if not (isinstance(shape, list) and len(shape) == network.get("in_dim")):
-            raise ValueError("its record's shape does not fit the network")
-        if not all(type(n) is int and 1 <= n < 2**40 for n in shape):
-            raise ValueError(f"its record's shape {str(shape)[:60]} is none")
-        if not all(isinstance(x, (int, float)) for x in own):
-            raise ValueError("its record has no units")
-    numbers = {name: x for name, x in record.items() if isinstance(x, (int, float))}
-    for name, number in numbers.items():
-        if not math.isfinite(number) or (name in _POSITIVE and number <= 0):
-            raise ValueError(f"its record's {name} is {number}")
+    if not isinstance(name, str):
+        raise ValueError(f"kind {name!r} is no name")
+    kind = kind_named(name)
+    if network.get("in_dim") != kind.axes:
+        raise ValueError(f"a field of kind {name} has {kind.axes} coordinates")
+    if kind.channels is not None and network.get("out_dim") != kind.channels:
+        raise ValueError(f"a field of kind {name} has {kind.channels} values per point")
+    if kind.record.from_json(entries).dim not in (None, kind.axes):
+        raise ValueError("its record's shape does not fit the network")
 
 
 def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import index
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..signals.grid import Units, picture_dtype, to_dtype
+from ..registry import kind_named, require_result, with_result
+from ..signals.records import Record
+from ..signals.units import Units
 from .field import BLOCK, Field
-from .resample import MOST_POINTS, resample, resized
 
 if TYPE_CHECKING:
-    import trimesh
     from jaxtyping import Float
-    from numpy import ndarray
 
 Points = TypeVar("Points", Tensor, np.ndarray)
+R = TypeVar("R", bound=Record)
 
 
 class FittedField(nn.Module):
@@ -38,6 +38,9 @@ class FittedField(nn.Module):
     | volume | x, y, z; the first sample lies at the origin, neighbours `spacing` apart | as in the array |
 
     The target fills a box of the world; nothing was learnt beyond it.
+
+    What else a field can give depends on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
+    volume, ``image(size)``, ``audio(rate)``, ``volume(size)``; ``dir(field)`` lists them.
 
     Args:
         field: the network and its normalisation.
@@ -71,10 +74,31 @@ class FittedField(nn.Module):
     @property
     def units(self) -> Units:
         """The way from the network's values to the target's."""
+        return self.field.record.units(self.field.normalization.scale)
+
+    def record_as(self, wanted: type[R]) -> R:
+        """Return what is kept of the target, which must be of that type.
+
+        Raises:
+            ValueError: the field is of another kind.
+        """
         record = self.field.record
-        if "amplitude" in record:
-            return Units(record["offset"], record["amplitude"])
-        return Units(0.0, 1 / self.field.normalization.scale)
+        if not isinstance(record, wanted):
+            raise ValueError(f"a field of kind {self.kind!r} has no {wanted.__name__}")
+        return record
+
+    def __getattr__(self, name: str) -> Any:
+        """The results that a field of this kind has, as methods."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or not with_result(name):
+                raise
+        require_result(self.kind, name)
+        return partial(kind_named(self.kind).results[name], self)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *kind_named(self.kind).results]
 
     def forward(self, points: Points) -> Points:
         """Values at points; differentiable by them where they ask for it, else without a graph.
@@ -110,72 +134,6 @@ class FittedField(nn.Module):
 
         return self._at(points, trace, ())
 
-    def mesh(self, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
-        """The surface of a shape or of a volume, in the world, with the field's normals. Needs libigl, scipy, trimesh.
-
-        Args:
-            resolution: samples per axis of the cube around it; what is thinner than a cell may be lost.
-            level: of a shape, the signed distance of the surface; of a volume, its value there; the run's if left out.
-
-        Raises:
-            ValueError: another kind of field, a resolution below 3, or no surface at this level.
-            ImportError: a library is missing; it is named.
-        """
-        self._require("surface", "sdf", "volume")
-        import trimesh
-
-        from ..surfaces.extraction import extract_surface, pull_onto_level
-        from ..surfaces.level_set import solid_of
-
-        solid, unit_level = solid_of(self.field, resolution, level)
-        mesh = extract_surface(solid.evaluate, resolution, unit_level)
-        mesh = pull_onto_level(mesh, solid, unit_level, 2 / (resolution - 1))
-        vertices = solid.normalization.to_world(mesh.vertices)
-        return trimesh.Trimesh(vertices, mesh.faces, vertex_normals=mesh.vertex_normals, process=False)
-
-    def image(self, size: int | tuple[int, int] | None = None) -> ndarray:
-        """A picture, [h, w] or [h, w, c], of the input's data type.
-
-        Args:
-            size: height and width in pixels, or those of the longer side; the input's if left out.
-
-        Raises:
-            ValueError: another kind of field, or a size of no pixels or too many.
-        """
-        self._require("picture", "image")
-        values = resized(self.field, self._size(size))
-        return self._as_given(to_dtype(values, picture_dtype(self.field.record)))
-
-    def volume(self, size: int | tuple[int, int, int] | None = None) -> ndarray:
-        """A volume, [x, y, z], of the input's data type; it fills the same box.
-
-        Args:
-            size: samples along each axis, or along the longest; the input's if left out.
-
-        Raises:
-            ValueError: another kind of field, or a size of no samples or too many.
-        """
-        self._require("array", "volume")
-        return to_dtype(resized(self.field, self._size(size)), self.field.record["dtype"])[..., 0]
-
-    def audio(self, rate: float | None = None) -> ndarray:
-        """A sound, [n] or [n, c], in the input's own units, an array's in its data type; the same seconds of it.
-
-        Args:
-            rate: samples per second; the input's if left out.
-
-        Raises:
-            ValueError: another kind of field, or a rate that leaves no sample or too many.
-        """
-        self._require("sound", "audio")
-        own, (count,) = float(self.field.record["sample_rate"]), self.field.record["shape"]
-        rate = own if rate is None else rate
-        wanted = round(count * rate / own) if 0 < rate < float("inf") else 0
-        if not 1 <= wanted <= MOST_POINTS:
-            raise ValueError(f"rate={rate:g} of {count / own:.4g} s must leave at least 1 and at most {MOST_POINTS:,}")
-        values, record = resample(self.field, [np.arange(wanted) * (own / rate)]), self.field.record
-        return self._as_given(to_dtype(values, record["dtype"]) if record["format"] == "array" else values)
-
     def save(self, path: str | Path) -> None:
         """Write it as a field file (safetensors), see `load_field`; a failure leaves what stood there as it was.
 
@@ -190,34 +148,6 @@ class FittedField(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(field)`` shows first."""
         return f"kind={self.kind!r}, dim={self.dim}, channels={self.channels}"
-
-    def _size(self, size: int | tuple[int, ...] | None) -> tuple[int, ...]:
-        shape = tuple(self.field.record["shape"])
-        try:
-            if size is None:
-                wanted = shape
-            elif isinstance(size, Sequence):
-                wanted = tuple(map(index, size))
-            else:
-                longest = index(size)
-                wanted = tuple(max(1, round(n * longest / max(shape))) for n in shape) if longest > 0 else ()
-        except TypeError:
-            wanted = ()
-        if len(wanted) != len(shape) or min(wanted) < 1 or np.prod(wanted, dtype=float) > MOST_POINTS:
-            what = f"size={shape if size is None else size}"
-            raise ValueError(
-                f"{what} must be one or {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most"
-            )
-        return wanted
-
-    def _as_given(self, values: ndarray) -> ndarray:
-        """Without the axis of channels where there is one channel, unless the input was an array that had it."""
-        given = self.field.record.get("ndim", values.ndim - 1)
-        return values[..., 0] if values.shape[-1] == 1 and given < values.ndim else values
-
-    def _require(self, what: str, *kinds: str) -> None:
-        if self.kind not in kinds:
-            raise ValueError(f"a field of kind {self.kind!r} has no {what}; only one of kind {' or '.join(kinds)} has")
 
     def _at(self, points: Points, function: Callable[[Tensor], Tensor], more: tuple[int, ...]) -> Points:
         """A function of unit coordinates [m, d] at points of the world, in blocks, as the points are.

@@ -1,4 +1,16 @@
-"""Coordinate networks, by name."""
+"""The coordinate networks, by name.
+
+Another network is added by a dict assignment, and can then be chosen wherever a network can:
+
+    >>> from torch import nn
+    >>> from winner_nerfstudio.networks import NETWORKS, CoordinateNetwork, build_network
+    >>> class Tanh(CoordinateNetwork):
+    ...     def __init__(self, in_dim, out_dim, hidden_dim=256, num_layers=4):
+    ...         super().__init__(in_dim, out_dim, hidden_dim, num_layers, lambda index: nn.Tanh())
+    >>> NETWORKS["tanh"] = Tanh
+    >>> build_network("tanh", in_dim=2, out_dim=3)[1]
+    Tanh()
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .chain import CoordinateNetwork
 from .finer import Finer, FinerPlusPlus
 from .gauss import Gauss
 from .relu_pe import ReluPe
@@ -22,14 +35,23 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "relu-pe": ReluPe,
     "siren-rff": SirenRff,
 }
-"""Networks that a field may be made of, by the name it is stored under."""
+"""The networks that a field may be made of, by the name that it is stored under.
+
+An entry takes ``in_dim``, ``out_dim``, ``hidden_dim`` and ``num_layers``, and returns a module that maps
+[..., in_dim] to [..., out_dim]. Any further argument needs a default, a number. A network of your own is added by
+``NETWORKS["name"] = Network``, before a field that is made of it is loaded.
+"""
 
 
 def build_network(name: str, **arguments: Any) -> nn.Module:
-    """The network registered as `name`, built with `arguments`, in single precision.
+    """Build a network by its name in `NETWORKS`, in single precision.
+
+    Args:
+        name: A key of `NETWORKS`.
+        **arguments: The arguments of the network.
 
     Raises:
-        ValueError: no such network.
+        ValueError: There is no network of that name.
     """
     if name not in NETWORKS:
         raise ValueError(f"network={name!r} is not one of: {', '.join(NETWORKS)}")
@@ -43,6 +65,7 @@ def build_network(name: str, **arguments: Any) -> nn.Module:
 
 __all__ = [
     "NETWORKS",
+    "CoordinateNetwork",
     "Finer",
     "FinerPlusPlus",
     "Gauss",

@@ -1,15 +1,16 @@
-"""What the networks share: the checks of their arguments and the chain of their layers."""
+"""What the networks share: the checks of their arguments, and the chain of linear layers that each of them is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
+import torch
 from torch import nn
 
 
 def check_sizes(**sizes: int) -> None:
-    """Let sizes from 1 on pass.
+    """Refuse sizes below 1.
 
     Raises:
-        ValueError: a size below 1; it is named.
+        ValueError: A size is below 1; the message names it.
     """
     for name, size in sizes.items():
         if size < 1:
@@ -17,19 +18,47 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_positive(**values: float) -> None:
-    """Let positive numbers pass.
+    """Refuse numbers that are not positive or not finite.
 
     Raises:
-        ValueError: a number that is not positive or not finite; it is named.
+        ValueError: A number is not positive or not finite; the message names it.
     """
     for name, value in values.items():
         if not 0 < value < float("inf"):
             raise ValueError(f"{name}={value} must be positive and finite")
 
 
-def chain(in_dim: int, out_dim: int, hidden_dim: int, activations: Sequence[nn.Module]) -> list[nn.Module]:
-    """Linear layers of width `hidden_dim` with an activation behind each, then a linear one of width `out_dim`."""
-    layers: list[nn.Module] = []
-    for index, activation in enumerate(activations):
-        layers += [nn.Linear(hidden_dim if index else in_dim, hidden_dim), activation]
-    return [*layers, nn.Linear(hidden_dim, out_dim)]
+class CoordinateNetwork(nn.Sequential):
+    """A chain of linear layers, each but the last followed by an activation; every network of this package is one.
+
+    Maps inputs [..., in_dim] to values [..., out_dim]. The layers begin with torch's weights and biases.
+
+    Args:
+        in_dim: The inputs of the first layer: the coordinates, or the features that `encoding` makes of them.
+        out_dim: The values per point.
+        hidden_dim: The width of each hidden layer.
+        num_layers: The number of hidden layers.
+        make_activation: Makes the activation of the hidden layer with the given index, 0 for the first.
+        encoding: A module that the coordinates pass through before the first layer.
+        dtype: The type of all weights but the first layer's; torch's default type if left out.
+
+    Raises:
+        ValueError: A size is below 1.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        make_activation: Callable[[int], nn.Module],
+        encoding: nn.Module | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+        modules = [] if encoding is None else [encoding]
+        modules += [nn.Linear(in_dim, hidden_dim), make_activation(0)]
+        for index in range(1, num_layers):
+            modules += [nn.Linear(hidden_dim, hidden_dim, dtype=dtype), make_activation(index)]
+        super().__init__(*modules, nn.Linear(hidden_dim, out_dim, dtype=dtype))

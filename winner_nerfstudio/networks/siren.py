@@ -1,51 +1,93 @@
-"""SIREN, the sine network (Sitzmann et al. 2020, arXiv 2006.09661)."""
+"""SIREN, the sine network (Sitzmann et al. 2020, arXiv 2006.09661), and what sine networks share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..winner.init import siren_init_
-from .chain import chain, check_positive, check_sizes
+from .chain import CoordinateNetwork, check_positive
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
 class Sine(nn.Module):
-    """``sin(omega_0 x)``, elementwise."""
+    """The activation ``sin(omega_0 x)``, elementwise."""
 
     def __init__(self, omega_0: float = 30.0) -> None:
         super().__init__()
         self.omega_0 = float(omega_0)
 
     def forward(self, x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """The sine of every element, same shape."""
+        """Return the sine of every element, same shape."""
         return torch.sin(self.omega_0 * x)
 
     def extra_repr(self) -> str:
-        """What ``print(network)`` shows in the brackets."""
+        """Return what ``print(network)`` shows in the brackets."""
         return f"omega_0={self.omega_0:g}"
 
 
-class Siren(nn.Sequential):
-    """``x -> sin(first_omega_0 (W0 x + b0)) -> sin(omega_0 (W1 . + b1)) -> ... -> Wn . + bn``, initialised as SIREN.
-
-    Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]; the last layer is linear. Give it WINNER's
-    initialisation with `winner_init_`.
+class SineChain(CoordinateNetwork):
+    """A `CoordinateNetwork` whose activations are sines, initialised as SIREN (arXiv 2006.09661, section 3.2).
 
     Args:
-        in_dim: coordinates per point.
-        out_dim: values per point.
-        hidden_dim: width of each sine layer.
-        num_layers: number of sine layers.
-        omega_0: frequency of the sine layers from the second on.
-        first_omega_0: frequency of the first sine layer.
+        in_dim: The inputs of the first layer.
+        out_dim: The values per point.
+        hidden_dim: The width of each sine layer.
+        num_layers: The number of sine layers.
+        omega_0: The frequency of the sine layers from the second on.
+        first_omega_0: The frequency of the first sine layer.
+        make_sine: Makes a sine of the given frequency.
+        encoding: A module that the coordinates pass through before the first layer.
 
     Raises:
-        ValueError: a size below 1 or a frequency that is not positive.
+        ValueError: A size is below 1, or a frequency is not positive.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        omega_0: float,
+        first_omega_0: float,
+        make_sine: Callable[[float], nn.Module] = Sine,
+        encoding: nn.Module | None = None,
+    ) -> None:
+        check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
+        super().__init__(
+            in_dim,
+            out_dim,
+            hidden_dim,
+            num_layers,
+            lambda index: make_sine(omega_0 if index else first_omega_0),
+            encoding,
+        )
+        self.omega_0 = float(omega_0)
+        siren_init_(self)
+
+
+class Siren(SineChain):
+    """SIREN: ``x -> sin(first_omega_0 (W0 x + b0)) -> sin(omega_0 (W1 . + b1)) -> ... -> Wn . + bn``.
+
+    Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]; the last layer is linear. It begins with SIREN's
+    weights (arXiv 2006.09661, section 3.2); `winner_init_` gives it WINNER's.
+
+    Args:
+        in_dim: The coordinates per point.
+        out_dim: The values per point.
+        hidden_dim: The width of each sine layer.
+        num_layers: The number of sine layers.
+        omega_0: The frequency of the sine layers from the second on.
+        first_omega_0: The frequency of the first sine layer.
+
+    Raises:
+        ValueError: A size is below 1, or a frequency is not positive.
     """
 
     def __init__(
@@ -57,9 +99,4 @@ class Siren(nn.Sequential):
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
-        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
-        check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
-        sines = [Sine(omega_0 if index else first_omega_0) for index in range(num_layers)]
-        super().__init__(*chain(in_dim, out_dim, hidden_dim, sines))
-        self.omega_0 = float(omega_0)
-        siren_init_(self)
+        super().__init__(in_dim, out_dim, hidden_dim, num_layers, omega_0, first_omega_0)

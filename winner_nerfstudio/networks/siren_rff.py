@@ -2,31 +2,30 @@
 
 from math import pi
 
-from torch import nn
-
 from .encodings import FourierFeatures
-from .siren import Siren
+from .siren import SineChain
 
 
-class SirenRff(nn.Sequential):
-    """`FourierFeatures`, then the layers of a `Siren` that has these features for its inputs.
+class SirenRff(SineChain):
+    """`FourierFeatures`, then the layers of a `Siren` whose inputs these features are.
 
     Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]. `siren_init_` and `winner_init_` leave the
-    features as they are and see a SIREN of ``2 num_features`` inputs; told a centroid, `winner_init_` needs ``dim``.
+    features as they are and treat the rest as a SIREN of ``2 num_features`` inputs; `winner_init_` with a centroid
+    therefore needs ``dim``.
 
     Args:
-        in_dim: coordinates per point.
-        out_dim: values per point.
-        hidden_dim: width of each sine layer.
-        num_layers: number of sine layers.
-        omega_0: frequency of the sine layers from the second on.
-        first_omega_0: frequency of the first sine layer.
-        num_features: random frequencies, each a cosine and a sine.
-        sigma: their standard deviation, cycles per unit of coordinate. The default, 30 radians, is that of WINNER's
-            comparison; 10 on [0, 1], as in Tancik et al. for images, would be 5 here.
+        in_dim: The coordinates per point.
+        out_dim: The values per point.
+        hidden_dim: The width of each sine layer.
+        num_layers: The number of sine layers.
+        omega_0: The frequency of the sine layers from the second on.
+        first_omega_0: The frequency of the first sine layer.
+        num_features: The count of random frequencies, each of which gives a cosine and a sine.
+        sigma: The standard deviation of the frequencies, cycles per unit of coordinate. The default, 30 radians, is
+            that of WINNER's comparison; 10 on [0, 1], as in Tancik et al. for images, would be 5 here.
 
     Raises:
-        ValueError: a size below 1, or a frequency or deviation that is not positive.
+        ValueError: A size is below 1, or a frequency or the deviation is not positive.
     """
 
     def __init__(
@@ -41,6 +40,4 @@ class SirenRff(nn.Sequential):
         sigma: float = 30 / (2 * pi),
     ) -> None:
         features = FourierFeatures(in_dim, num_features, sigma)
-        siren = Siren(2 * num_features, out_dim, hidden_dim, num_layers, omega_0, first_omega_0)
-        super().__init__(features, *siren)
-        self.omega_0 = siren.omega_0
+        super().__init__(2 * num_features, out_dim, hidden_dim, num_layers, omega_0, first_omega_0, encoding=features)

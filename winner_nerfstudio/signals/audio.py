@@ -1,6 +1,5 @@
 """Sounds and other series as targets: read as they are, fitted in [-1, 1], written back as they were."""
 
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +8,13 @@ import numpy as np
 import soundfile
 from numpy import ndarray
 
-from .errors import SignalError, refuse
-from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
+from .errors import SignalError
+from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
+from .options import AudioOptions
+from .records import AudioRecord
 from .samples import SOUNDS, sample
+from .units import Units
 
 ARRAYS = (".npy",)
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -28,7 +30,7 @@ UNKNOWN_FRAMES = 1 << 60
 MAX_CHANNELS = 16
 
 
-class Audio(Grid):
+class Audio(Grid[AudioRecord]):
     """A sound: values [samples, channels]; in the world a sample's coordinate is its time in seconds.
 
     The first and the last sample lie at -1 and 1. Values: divided by the greatest magnitude of all channels; those of
@@ -40,121 +42,97 @@ class Audio(Grid):
     @property
     def sample_rate(self) -> float:
         """Samples per second."""
-        return float(self.record["sample_rate"])
+        return float(self.draft.sample_rate)
 
 
-@dataclass(frozen=True)
-class Excerpt:
-    """What part of a recording is fitted.
-
-    Attributes:
-        start: seconds that are skipped.
-        duration: seconds that are taken; None for all that follow.
-        max_samples: at most so many samples.
-        mono: the mean of its channels.
-    """
-
-    start: float = 0.0
-    duration: float | None = None
-    max_samples: int | None = None
-    mono: bool = False
-
-    def problem(self) -> str | None:
-        """What is wrong, in one line, or None."""
-        if not 0 <= self.start < float("inf"):
-            return f"start={self.start} must be finite and not negative (seconds)"
-        if self.duration is not None and not self.duration > 0:
-            return f"duration={self.duration} must be positive (seconds)"
-        if self.max_samples is not None and self.max_samples < 1:
-            return f"max_samples={self.max_samples} must be at least 1"
-        return None
-
-    def of(self, name: str, total: int, rate: float) -> tuple[int, int]:
-        """The first sample and the number of them.
-
-        Raises:
-            SignalError: nothing is left.
-        """
-        first = round(min(self.start * rate, total))
-        count = total - first
-        if self.duration is not None:
-            count = round(min(self.duration * rate, count))
-        if self.max_samples is not None:
-            count = min(count, self.max_samples)
-        if count < 1:
-            raise SignalError(
-                f"{name}: has {total:,} samples ({total / rate:.6g} s), of which the excerpt leaves none; check start"
-                " and duration"
-            )
-        return first, count
-
-
-def load_audio(
-    source: str | Path | ndarray,
-    excerpt: Excerpt | None = None,
-    sample_rate: float | None = None,
-    experiment: Experiment | None = None,
-) -> Audio:
-    """A sound from a file that libsndfile reads (.wav .flac .ogg .mp3 .aiff ...), a .npy series, or a sample.
+def load_audio(source: str | Path | ndarray, options: AudioOptions | None = None) -> Audio:
+    """Load a sound from a file that libsndfile reads (.wav .flac .ogg .mp3 .aiff ...), a series, or a sample.
 
     Args:
         source: a path; a series, an array or one in .npy, is [samples] or [samples, channels] of any real type;
             ``sample:NAME`` with a name from `SOUNDS`.
-        excerpt: the part to fit.
-        sample_rate: samples per second of a series; 1 if left out, so that seconds count samples.
-        experiment: what to do to it.
+        options: what part of it is fitted, and what is done to it.
 
     Raises:
         SignalError: a missing or unreadable file, nothing in it, or samples that cannot be fitted.
     """
-    experiment, excerpt = experiment or Experiment(), excerpt or Excerpt()
-    refuse(excerpt.problem() or experiment.problem())
-    audio = _load(source, excerpt, sample_rate)
-    clean = None if experiment.reference is None else _load(experiment.reference, excerpt, sample_rate)
-    result = audio.under(experiment, clean)
-    assert isinstance(result, Audio)
-    return result
+    options = options or AudioOptions()
+    options.check()
+    audio = _load(source, options)
+    return audio.under(options, None if options.reference is None else _load(str(options.reference), options))
 
 
-def _load(source: str | Path | ndarray, excerpt: Excerpt, sample_rate: float | None) -> Audio:
+def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[int, int]:
+    """Return the first sample that is fitted and the number of them.
+
+    Args:
+        options: say what part is fitted.
+        name: of the recording.
+        total: samples that it has.
+        rate: samples per second.
+
+    Raises:
+        SignalError: no sample is left.
+    """
+    first = round(min(options.start * rate, total))
+    count = total - first
+    if options.duration is not None:
+        count = round(min(options.duration * rate, count))
+    if options.max_samples is not None:
+        count = min(count, options.max_samples)
+    if count < 1:
+        raise SignalError(
+            f"{name}: has {total:,} samples ({total / rate:.6g} s), of which the excerpt leaves none; check start"
+            " and duration"
+        )
+    return first, count
+
+
+def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     name = name_of(source)
-    if sample_rate is not None and not 0 < sample_rate < float("inf"):
-        raise SignalError(f"{name}: sample_rate={sample_rate} must be positive and finite")
     if name.startswith("sample:"):
         whole, rate = sample(SOUNDS, name, "sound")
-        first, count = excerpt.of(name, len(whole), rate)
+        first, count = excerpt(options, name, len(whole), rate)
         values = whole[first : first + count].astype(np.float32)
-        record: dict[str, Any] = {"format": "WAV", "subtype": "PCM_16", "sample_rate": rate}
+        entries: dict[str, Any] = {"format": "WAV", "subtype": "PCM_16", "sample_rate": rate}
     elif isinstance(source, ndarray):
-        values, first, record = _read_series(source, excerpt, sample_rate)
+        values, first, entries = _read_series(source, options)
     else:
         path = Path(source)
         if not path.is_file():
             what = "is a folder, not a sound" if path.is_dir() else "no such file"
             raise SignalError(f"{name}: {what}; give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}")
         read = _read_series if path.suffix.lower() in ARRAYS else _read_sound
-        values, first, record = read(path, excerpt, sample_rate)
+        values, first, entries = read(path, options)
     check_values(name, values)
-    if excerpt.mono and values.shape[1] > 1:
+    if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
+    return _from_samples(name, values, first, entries)
+
+
+def _from_samples(name: str, values: ndarray, first: int, entries: dict[str, Any]) -> Audio:
+    """A sound of samples [n, c], the first of which is number `first` of the recording."""
     low, high = float(values.min()), float(values.max())
     peak = max(abs(low), abs(high))
-    units = Units.spanning(low, high) if record["format"] == "array" else Units(0.0, peak or 1.0)
-    rate, (count, channels) = record["sample_rate"], values.shape
-    how = record["dtype"] if record["format"] == "array" else f"{record['format']}, {record['subtype']}"
+    is_array = entries["format"] == "array"
+    units = Units.spanning(low, high) if is_array else Units(0.0, peak or 1.0)
+    rate, (count, channels) = entries["sample_rate"], values.shape
+    how = entries["dtype"] if is_array else f"{entries['format']}, {entries['subtype']}"
     what = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {what} ({how})"]
     if peak == 0:
         notes.append("warning: every sample is 0; there is nothing to learn but silence")
     lattice = Lattice((count,))
-    homes = (Path(name).suffix.lower(), ".wav", ".npy")
-    suffix = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), rate, channels, record))
-    measure = f"{values.dtype if record['format'] == 'array' else 'parts of full scale'} at {rate:g} Hz"
+    draft = AudioRecord(shape=(count,), offset=units.offset, amplitude=units.amplitude, digest="", **entries)
+    candidates = (Path(name).suffix.lower(), ".wav", ".npy")
+    suffix = next(suffix for suffix in candidates if not cannot_save(Path(f"fit{suffix}"), rate, channels, draft))
+    measure = f"{values.dtype if is_array else 'parts of full scale'} at {rate:g} Hz"
     normalization = lattice.normalization(1 / rate, first / rate)
-    return Audio(name, units.to_unit(values), normalization, units, record, suffix, measure, tuple(notes))
+    return Audio(name, units.to_unit(values), normalization, units, draft, suffix, measure, tuple(notes))
 
 
-def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tuple[ndarray, int, dict[str, Any]]:
+def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
+    sample_rate = options.sample_rate
     try:
         with soundfile.SoundFile(path) as sound:
             if sample_rate is not None and sample_rate != sound.samplerate:
@@ -162,7 +140,7 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
                 )
             if sound.frames < UNKNOWN_FRAMES:
-                first, count = excerpt.of(str(path), sound.frames, sound.samplerate)
+                first, count = excerpt(options, str(path), sound.frames, sound.samplerate)
                 if first and sound.seekable():
                     sound.seek(first)
                 elif first:
@@ -170,9 +148,9 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
                 values = sound.read(count, dtype="float32", always_2d=True)
             else:  # written as a stream, without its length
                 values = _read_blocks(sound, UNKNOWN_FRAMES)
-                first, count = excerpt.of(str(path), len(values), sound.samplerate)
+                first, count = excerpt(options, str(path), len(values), sound.samplerate)
                 values = values[first : first + count]
-            record = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
+            entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
         raise SignalError(
@@ -180,7 +158,7 @@ def _read_sound(path: Path, excerpt: Excerpt, sample_rate: float | None) -> tupl
         ) from error
     if len(values) == 0:
         raise SignalError(f"{path}: holds no samples")
-    return values, first, record
+    return values, first, entries
 
 
 def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
@@ -192,9 +170,7 @@ def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
     return np.concatenate(blocks)
 
 
-def _read_series(
-    source: Path | ndarray, excerpt: Excerpt, sample_rate: float | None
-) -> tuple[ndarray, int, dict[str, Any]]:
+def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
     name = name_of(source)
 
     def check(shape: tuple[int, ...]) -> None:
@@ -205,15 +181,15 @@ def _read_series(
             )
 
     array = read_array(source, check)
-    rate = 1.0 if sample_rate is None else float(sample_rate)
-    first, count = excerpt.of(name, len(array), rate)
-    record = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
+    rate = 1.0 if options.sample_rate is None else float(options.sample_rate)
+    first, count = excerpt(options, name, len(array), rate)
+    entries = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
     part = array[first : first + count].reshape(count, -1)
     check_values(name, part)
-    return part, first, record
+    return part, first, entries
 
 
-def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str, Any]) -> str:
+def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRecord) -> str:
     """Write a sound with the subtype of its `record`, or the format's usual one where it has no such subtype.
 
     Args:
@@ -231,15 +207,15 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: dict[str
     problem = cannot_save(path, sample_rate, values.shape[1], record)
     if problem:
         raise SignalError(f"{path.name}: {problem}")
-    array = record["format"] == "array"
+    dtype = record.dtype  # of an array
     if path.suffix.lower() in ARRAYS:
-        return str(write_array(path, values, record["dtype"] if array else "f4", record.get("ndim", 2)).dtype)
+        return str(write_array(path, values, dtype or "f4", record.ndim or 2).dtype)
     form, subtype = _format(path), _subtype(path, record)
     scale, shift = 1.0, 0.0
-    if array and np.dtype(record["dtype"]).kind in "iu":
-        limits = np.iinfo(record["dtype"])
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
         scale, shift = 2 / (int(limits.max) - int(limits.min) + 1), (int(limits.min) + int(limits.max) + 1) / 2
-    elif array and subtype not in FLOATING and float(np.abs(values).max()) > 1:
+    elif dtype is not None and subtype not in FLOATING and float(np.abs(values).max()) > 1:
         raise SignalError(
             f"{path.name}: values reach {float(np.abs(values).max()):.4g}, {subtype} holds -1 to 1; use .wav or .npy"
         )
@@ -265,7 +241,7 @@ def _coded(values: ndarray, subtype: str) -> ndarray:
     return whole.astype(np.int32) << (32 - bits)
 
 
-def cannot_save(path: Path, sample_rate: float, channels: int, record: dict[str, Any]) -> str | None:
+def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioRecord) -> str | None:
     """Why a sound of that record cannot be written to a file of that name, in one line, or None."""
     if path.suffix.lower() in ARRAYS:
         return None
@@ -291,14 +267,14 @@ def _format(path: Path) -> str:
     return {"aif": "AIFF", "oga": "OGG", "opus": "OGG"}.get(suffix, suffix.upper())
 
 
-def _subtype(path: Path, record: dict[str, Any]) -> str:
+def _subtype(path: Path, record: AudioRecord) -> str:
     """The record's own where the format of the file has it, else the format's usual one."""
-    if record["format"] == "array":
+    if record.dtype is not None:
         own = {"u1": "PCM_16", "i1": "PCM_16", "i2": "PCM_16", "u2": "PCM_16", "i4": "PCM_32"}.get(
-            record["dtype"].lstrip("<>|="), "FLOAT"
+            record.dtype.lstrip("<>|="), "FLOAT"
         )
     else:
-        own = record["subtype"]
+        own = record.subtype or ""
     form = _format(path)
-    kept = own in soundfile.available_subtypes(form) and (own in COMMON or form == record["format"])
+    kept = own in soundfile.available_subtypes(form) and (own in COMMON or form == record.format)
     return own if kept else str(soundfile.default_subtype(form))

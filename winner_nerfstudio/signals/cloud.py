@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from .errors import SignalError
 from .grid import name_of, read_array
 from .normalization import Normalization
+from .records import ShapeRecord
 from .shape import MARGIN, QUERY_BLOCK, DistanceSpectrum, Mix, Shape, Sign, load_shape
 
 FEWEST_POINTS = 10
@@ -108,9 +109,9 @@ class PointCloud(DistanceSpectrum):
         return cloud
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Nothing: a mesh is written from the field and its normalisation alone."""
-        return {}
+    def record(self) -> ShapeRecord:
+        """Nothing but that it is a shape: a mesh is written from the field and its normalisation."""
+        return ShapeRecord()
 
     @property
     def bounds(self) -> Float[ndarray, "2 3"]:

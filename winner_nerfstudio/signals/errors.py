@@ -5,16 +5,6 @@ class SignalError(ValueError):
     """A target that cannot be used: the message is one line that names the file, the fault and the remedy."""
 
 
-def refuse(problem: str | None) -> None:
-    """End a request that won't do; let any other pass.
-
-    Raises:
-        SignalError: there is a problem.
-    """
-    if problem:
-        raise SignalError(problem)
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory ran out: Python's, numpy's and CUDA's errors, torch's RuntimeError on the CPU."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy import ndarray
@@ -16,72 +16,24 @@ from numpy import ndarray
 from .errors import SignalError
 from .lattice import Lattice
 from .normalization import Normalization
+from .options import GridOptions
+from .records import GridRecord
+from .units import Units
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+    from typing_extensions import Self
 
     from ..winner import Axis
+
+R = TypeVar("R", bound=GridRecord)
 
 SINGLE_PRECISION_AXIS = 1 << 24
 """Samples along one axis beyond which float32 coordinates no longer tell neighbours apart."""
 
 
-@dataclass(frozen=True)
-class Units:
-    """The way from a signal's own units to the network's: ``own = unit * amplitude + offset``."""
-
-    offset: float
-    amplitude: float
-
-    @classmethod
-    def spanning(cls, low: float, high: float) -> Units:
-        """Those that map [low, high] to [-1, 1]; a constant goes to 0."""
-        # Halved first: the sum and the difference of two large floats may not be finite.
-        return cls(float(low / 2 + high / 2), float(high / 2 - low / 2) or 1.0)
-
-    def to_unit(self, values: ndarray) -> Float[ndarray, ...]:
-        """Own values to the network's, float32; computed in the values' own precision, at least that."""
-        wide = values.astype(np.result_type(values.dtype, np.float32))
-        wide -= self.offset
-        wide /= self.amplitude
-        return wide.astype(np.float32, copy=False)
-
-    def to_own(self, values: ndarray) -> Float[ndarray, ...]:
-        """The network's values to own ones, in double precision."""
-        return values.astype(np.float64) * self.amplitude + self.offset
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What is done to a target in order to measure something.
-
-    Attributes:
-        noise_std: standard deviation of Gaussian noise added to the target, the target spanning [-1, 1].
-        reference: the clean signal's file, if the target is noisy already.
-        train_fraction: part of the samples, chosen at random, that are fitted; the rest is held out.
-        seed: of the noise and of the choice.
-    """
-
-    noise_std: float = 0.0
-    reference: str | None = None
-    train_fraction: float = 1.0
-    seed: int = 0
-
-    def problem(self) -> str | None:
-        """What is wrong, in one line, or None."""
-        if not 0 <= self.noise_std < float("inf"):
-            return f"noise_std={self.noise_std} must be finite and not negative; the target spans [-1, 1]"
-        if not 0 < self.train_fraction <= 1:
-            return f"train_fraction={self.train_fraction} must lie above 0 and not above 1"
-        if self.noise_std > 0 and self.reference is not None:
-            return "noise_std adds noise to a clean target, reference names the clean one of a noisy target; give one"
-        if self.seed < 0:
-            return f"seed={self.seed} must not be negative"
-        return None
-
-
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Grid(Generic[R]):
     """A signal given by its values at the points of a `Lattice`, normalised to [-1, 1].
 
     Memory: four bytes per sample and channel, twice that where a clean signal is known besides.
@@ -91,7 +43,7 @@ class Grid:
         values: what is fitted, float32, channels last, [*axes, c].
         normalization: from the input's coordinates to the cube's.
         units: from the input's values to the network's.
-        details: what writing back needs besides size and units: strings, numbers, lists and dicts.
+        draft: the record, complete but for units and digest.
         suffix: of a file that a fit can be written back to.
         measure: what the values are, so that those of two files can be told to be alike.
         notes: lines for the user about the input.
@@ -105,7 +57,7 @@ class Grid:
     values: Float[ndarray, "*axes c"]
     normalization: Normalization
     units: Units
-    details: dict[str, Any] = field(default_factory=dict)
+    draft: R
     suffix: str = ".npy"
     measure: str = ""
     notes: tuple[str, ...] = ()
@@ -128,19 +80,14 @@ class Grid:
         return self.values.shape[-1]
 
     @cached_property
-    def record(self) -> dict[str, Any]:
-        """`details`, the samples per axis, the units, and a digest that tells this target from any other."""
+    def record(self) -> R:
+        """The record, with a digest that tells this target from any other."""
         parts = [self.values, self.truth, np.empty(0) if self.fitted is None else self.fitted]
         digest = blake2b(digest_size=16)
         for part in parts:
             digest.update(np.ascontiguousarray(part).data)
-        return {
-            **self.details,
-            "shape": list(self.lattice.shape),
-            "offset": self.units.offset,
-            "amplitude": self.units.amplitude,
-            "digest": digest.hexdigest(),
-        }
+        units = self.units
+        return replace(self.draft, offset=units.offset, amplitude=units.amplitude, digest=digest.hexdigest())
 
     @property
     def truth(self) -> Float[ndarray, "*axes c"]:
@@ -193,48 +140,47 @@ class Grid:
             "-1 and 1 stand for": f"{low:.6g} and {high:.6g}",
         }
 
-    def under(self, experiment: Experiment, clean: Grid | None = None) -> Grid:
-        """This signal with noise added, a clean one beside it, or some of its samples held out.
+    def under(self, options: GridOptions, clean: Grid[R] | None = None) -> Self:
+        """Return this signal with noise added, a clean one beside it, or some of its samples held out.
 
         Args:
-            experiment: what to do.
-            clean: the signal that `experiment` names as reference, loaded.
+            options: what to do.
+            clean: the signal that `options` names as reference, loaded.
 
         Raises:
             SignalError: the clean signal has another size, or values of another measure.
         """
-        values, truth, fitted, units = self.values, None, None, self.units
-        rng = np.random.default_rng([experiment.seed, 0])
-        if clean is not None:
-            if clean.values.shape != values.shape:
-                raise SignalError(
-                    f"{clean.name}: the reference has shape {clean.values.shape}, the target {values.shape}; they must"
-                    " be of one size and number of channels"
-                )
-            if clean.measure != self.measure:
-                raise SignalError(
-                    f"{clean.name}: the reference's values are {clean.measure}, the target's {self.measure}; convert"
-                    " one of them"
-                )
-            # In the clean signal's units, as if the noise had been added here: its range is what figures refer to.
-            truth, units = clean.values, clean.units
-            values = units.to_unit(self.units.to_own(self.values))
-        elif experiment.noise_std > 0:
-            truth = values
-            noise = rng.standard_normal(values.shape, dtype=np.float32)
-            noise *= experiment.noise_std
-            noise += values
-            values = noise
-        if experiment.train_fraction < 1:
-            count = round(experiment.train_fraction * self.lattice.count)
+        signal = self if clean is None else self._against(clean)
+        if options.noise_std > 0:
+            noise = np.random.default_rng([options.data_seed, 0]).standard_normal(self.values.shape, dtype=np.float32)
+            noise *= options.noise_std
+            noise += signal.values
+            signal = replace(signal, values=noise, clean=signal.values)
+        if options.train_fraction < 1:
+            count = round(options.train_fraction * self.lattice.count)
             if not 0 < count < self.lattice.count:
                 raise SignalError(
-                    f"{self.name}: train_fraction={experiment.train_fraction} of {self.lattice.count} samples leaves"
+                    f"{self.name}: train_fraction={options.train_fraction} of {self.lattice.count} samples leaves"
                     " nothing to fit or nothing held out"
                 )
-            chosen = np.random.default_rng([experiment.seed, 1]).permutation(self.lattice.count)[:count]
-            fitted = np.sort(chosen)
-        return replace(self, values=values, clean=truth, fitted=fitted, units=units)
+            order = np.random.default_rng([options.data_seed, 1]).permutation(self.lattice.count)
+            signal = replace(signal, fitted=np.sort(order[:count]))
+        return signal
+
+    def _against(self, clean: Grid[R]) -> Self:
+        """This signal in the clean one's units, as if the noise had been added to that: metrics refer to its range."""
+        if clean.values.shape != self.values.shape:
+            raise SignalError(
+                f"{clean.name}: the reference has shape {clean.values.shape}, the target {self.values.shape}; they must"
+                " be of one size and number of channels"
+            )
+        if clean.measure != self.measure:
+            raise SignalError(
+                f"{clean.name}: the reference's values are {clean.measure}, the target's {self.measure}; convert"
+                " one of them"
+            )
+        values = clean.units.to_unit(self.units.to_own(self.values))
+        return replace(self, values=values, clean=clean.values, units=clean.units)
 
 
 def check_values(name: str, values: ndarray) -> None:
@@ -263,14 +209,6 @@ def to_dtype(values: ndarray, dtype: str) -> ndarray:
     # The nearest float64 below: 2^63 itself would wrap.
     high = np.nextafter(float(limits.max), 0) if limits.max > 2**53 else limits.max
     return np.rint(values).clip(limits.min, high).astype(kind)
-
-
-def picture_dtype(record: dict[str, Any]) -> str:
-    """The data type of a picture of that record's values, as numpy calls it."""
-    mode = record["mode"]
-    if mode == "array":
-        return record["dtype"]
-    return {"I": "i4", "F": "f4"}.get(mode, "u2" if ";16" in mode else "u1")
 
 
 def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:

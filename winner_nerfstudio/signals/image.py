@@ -10,15 +10,17 @@ from numpy import ndarray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from .errors import SignalError, refuse
-from .grid import Experiment, Grid, Units, check_values, name_of, picture_dtype, read_array, to_dtype, write_array
+from .errors import SignalError
+from .grid import Grid, check_values, name_of, read_array, to_dtype, write_array
 from .lattice import Lattice
+from .options import ImageOptions
+from .records import ImageRecord
 from .samples import IMAGES, sample
+from .units import Units
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 """What can be written besides arrays; Pillow reads more."""
-MAX_PIXELS = 200_000_000
 MAX_CHANNELS = 16
 """An array with more in its last axis is no picture: most likely a volume or a stack."""
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "P": 4, "I;16": 1, "I": 1, "F": 1}
@@ -27,7 +29,7 @@ DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "LA": "RGBA;16"}
 """What 16-bit colour is called here, by the mode that Pillow would flatten it to."""
 
 
-class Image(Grid):
+class Image(Grid[ImageRecord]):
     """A picture: values [height, width, channels], row 0 at the top; coordinates are (row, column).
 
     The pixel centres of the longer side span [-1, 1]; pixels are square. In the world a pixel's centre is its index.
@@ -37,60 +39,50 @@ class Image(Grid):
     kind: ClassVar[str] = "image"
 
 
-def load_image(
-    source: str | Path | ndarray,
-    max_pixels: int = MAX_PIXELS,
-    max_side: int | None = None,
-    experiment: Experiment | None = None,
-) -> Image:
-    """A picture from a file (.png .jpg .tif .webp and whatever else Pillow reads), an array, or a built-in sample.
+def load_image(source: str | Path | ndarray, options: ImageOptions | None = None) -> Image:
+    """Load a picture from a file (.png .jpg .tif .webp and whatever else Pillow reads), an array, or a sample.
 
     Args:
         source: a path; an array, also in .npy or .npz, is [height, width] or [height, width, channels] of any real
             type; ``sample:NAME`` with a name from `IMAGES`.
-        max_pixels: a larger picture is refused before it is decoded.
-        max_side: reduce the picture, by averaging, until its longer side has no more pixels than this.
-        experiment: what to do to it.
+        options: what part of it is fitted, and what is done to it.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
-    if max_pixels < 1 or (max_side is not None and max_side < 1):
-        raise SignalError(f"max_pixels={max_pixels} and max_side={max_side} must be at least 1")
-    experiment = experiment or Experiment()
-    refuse(experiment.problem())
-    image = _load(source, max_pixels, max_side)
-    clean = None if experiment.reference is None else _load(experiment.reference, max_pixels, max_side)
-    result = image.under(experiment, clean)
-    assert isinstance(result, Image)
-    return result
+    options = options or ImageOptions()
+    options.check()
+    clean = None if options.reference is None else _load(str(options.reference), options)
+    return _load(source, options).under(options, clean)
 
 
-def _load(source: str | Path | ndarray, max_pixels: int, max_side: int | None) -> Image:
+def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     name = name_of(source)
     if name.startswith("sample:"):
         pixels: ndarray = sample(IMAGES, name, "image")
-        record: dict[str, Any] = {"mode": {1: "L", 3: "RGB"}[pixels.shape[-1]]}
+        entries: dict[str, Any] = {"mode": {1: "L", 3: "RGB"}[pixels.shape[-1]]}
         notes: list[str] = []
     elif isinstance(source, ndarray):
-        pixels, record, notes = _read_array(source, max_pixels)
+        pixels, entries, notes = _read_array(source, options.max_pixels)
     else:
         path = Path(source)
         if not path.is_file():
             what = "is a folder, not a picture" if path.is_dir() else "no such file"
             raise SignalError(f"{name}: {what}; give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
         read = _read_array if path.suffix.lower() in ARRAYS else _read_picture
-        pixels, record, notes = read(path, max_pixels)
-    pixels = _reduce(pixels, max_side)
+        pixels, entries, notes = read(path, options.max_pixels)
+    pixels = _reduce(pixels, options.max_side)
     height, width, channels = pixels.shape
-    depth = pixels.dtype if record["mode"] == "array" else record["mode"].replace(";16", ", 16 bits a channel")
+    units, lattice = _units(pixels), Lattice((height, width))
+    draft = ImageRecord(
+        shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", **entries
+    )  # fmt: skip
+    depth = pixels.dtype if draft.mode == "array" else draft.mode.replace(";16", ", 16 bits a channel")
     notes.insert(0, f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({depth})")
-    units = _units(pixels)
-    lattice = Lattice((height, width))
-    homes = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
-    suffix = next(suffix for suffix in homes if not cannot_save(Path(f"fit{suffix}"), record))
+    candidates = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
+    suffix = next(suffix for suffix in candidates if not cannot_save(Path(f"fit{suffix}"), draft))
     measure = str(pixels.dtype)
-    return Image(name, units.to_unit(pixels), lattice.normalization(), units, record, suffix, measure, tuple(notes))
+    return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
 
 
 def _units(pixels: ndarray) -> Units:
@@ -129,8 +121,8 @@ def _read_array(source: Path | ndarray, max_pixels: int) -> tuple[ndarray, dict[
 
     array = read_array(source, check)
     check_values(name, array)
-    record = {"mode": "array", "dtype": array.dtype.str, "ndim": array.ndim}
-    return array.reshape(*array.shape[:2], -1), record, []
+    entries = {"mode": "array", "dtype": array.dtype.str, "ndim": array.ndim}
+    return array.reshape(*array.shape[:2], -1), entries, []
 
 
 def _read_picture(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
@@ -174,11 +166,11 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
     mode = "I;16" if picture.mode.startswith("I;16") else picture.mode
     if mode not in MODES:
         raise SignalError(f"{path}: pictures of mode {mode} are not fitted; convert it to RGB")
-    record: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     if profile := picture.info.get("icc_profile"):
-        record["icc_profile"] = profile.decode("latin-1")
+        entries["icc_profile"] = profile.decode("latin-1")
     if deep:
-        record["mode"] = DEEP[mode]
+        entries["mode"] = DEEP[mode]
         if mode == "LA":
             notes.append("grey with alpha of 16 bits is fitted and written as RGBA of 16 bits")
         # cv2 turns a TIFF upright itself.
@@ -189,14 +181,14 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
             mode = {"L": "LA", "RGB": "RGBA"}[mode]
             picture = picture.convert(mode)
             notes.append(f"its transparent colour is fitted and written as alpha ({mode})")
-        record["mode"] = mode
+        entries["mode"] = mode
         pixels, more = _pixels(picture, mode)
-        record |= more
+        entries |= more
     if orientation != 1:
         notes.append("turned upright as its EXIF orientation says")
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     check_values(str(path), pixels)
-    return pixels, record, notes
+    return pixels, entries, notes
 
 
 def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
@@ -216,7 +208,7 @@ def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
     if "transparency" in picture.info:
         entries.info["transparency"] = picture.info["transparency"]
     table = np.asarray(entries.convert(seen))[0][: len(colors) // 3]
-    return np.asarray(picture.convert(seen)), {"palette": table.tolist()}
+    return np.asarray(picture.convert(seen)), {"palette": tuple(map(tuple, table.tolist()))}
 
 
 def _is_deep(picture: Pillow.Image) -> bool:
@@ -273,7 +265,7 @@ def _upright(pixels: ndarray, orientation: int) -> ndarray:
     return np.ascontiguousarray(turned)
 
 
-def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
+def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
     """Write a picture in the mode and bit depth of its `record`.
 
     Args:
@@ -284,9 +276,9 @@ def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
     Raises:
         SignalError: the format doesn't hold such a picture.
     """
-    suffix, mode = path.suffix.lower(), record["mode"]
+    suffix, mode = path.suffix.lower(), record.mode
     if suffix in ARRAYS:
-        write_array(path, values, picture_dtype(record), record.get("ndim", 2 if values.shape[-1] == 1 else 3))
+        write_array(path, values, record.pixel_dtype, record.ndim or (2 if values.shape[-1] == 1 else 3))
         return
     problem = cannot_save(path, record)
     if problem:
@@ -303,23 +295,23 @@ def save_image(path: Path, values: ndarray, record: dict[str, Any]) -> None:
         return
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
     options |= {"lossless": True, "exact": True} if suffix == ".webp" else {}
-    options |= {"icc_profile": record["icc_profile"].encode("latin-1")} if "icc_profile" in record else {}
+    options |= {"icc_profile": record.icc_profile.encode("latin-1")} if record.icc_profile else {}
     _as_picture(values, record).save(path, **options)
 
 
-def _with_profile(encoded: bytes, suffix: str, record: dict[str, Any]) -> bytes:
+def _with_profile(encoded: bytes, suffix: str, record: ImageRecord) -> bytes:
     """An encoded picture with its record's ICC profile, which cv2 does not write; a TIFF stays without."""
-    if suffix != ".png" or "icc_profile" not in record:
+    if suffix != ".png" or record.icc_profile is None:
         return encoded
-    body = b"iCCP" + b"profile\0\0" + zlib.compress(record["icc_profile"].encode("latin-1"))
+    body = b"iCCP" + b"profile\0\0" + zlib.compress(record.icc_profile.encode("latin-1"))
     chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     end_of_header = 8 + 25
     return encoded[:end_of_header] + chunk + encoded[end_of_header:]
 
 
-def cannot_save(path: Path, record: dict[str, Any]) -> str | None:
+def cannot_save(path: Path, record: ImageRecord) -> str | None:
     """Why a picture of that record cannot be written to a file of that name, in one line, or None."""
-    suffix, mode = path.suffix.lower(), record["mode"]
+    suffix, mode = path.suffix.lower(), record.mode
     if suffix in ARRAYS:
         return None
     if suffix not in PICTURES:
@@ -336,26 +328,26 @@ def cannot_save(path: Path, record: dict[str, Any]) -> str | None:
         "F": tiff,
     }
     allowed = homes.get(mode, (".png", *tiff))
-    if mode == "P" and len(record["palette"][0]) == 4:
+    if mode == "P" and record.palette and len(record.palette[0]) == 4:
         allowed = (".png",)
     if suffix not in allowed:
         return f"{suffix} cannot hold a picture of mode {mode}; use one of {' '.join(allowed)} or .npy"
     return None
 
 
-def _as_picture(values: ndarray, record: dict[str, Any]) -> Pillow.Image:
-    mode = record["mode"]
+def _as_picture(values: ndarray, record: ImageRecord) -> Pillow.Image:
+    mode = record.mode
     if mode == "P":
         from scipy.spatial import cKDTree
 
-        table = np.array(record["palette"], np.uint8)
+        table = np.array(record.palette, np.uint8)
         _, number = cKDTree(table.astype(np.float64)).query(values, workers=-1)
         picture = Pillow.fromarray(number.astype(np.uint8))
         picture.putpalette(table[:, :3].tobytes())
         if table.shape[-1] == 4:
             picture.info["transparency"] = table[:, 3].tobytes()
         return picture
-    pixels = to_dtype(values, picture_dtype(record))
+    pixels = to_dtype(values, record.pixel_dtype)
     if mode == "1":
         return Pillow.fromarray(pixels[..., 0] > 127)
     if MODES[mode] == 1:

@@ -14,9 +14,6 @@ from .normalization import Normalization
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-SIDES = ("above", "below")
-"""Of a volume's level, where the inside can be."""
-
 
 @dataclass(frozen=True)
 class Lattice:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import igl
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from .errors import SignalError
 from .normalization import Normalization
+from .records import ShapeRecord
 from .samples import SHAPES, sample
 
 if TYPE_CHECKING:
@@ -197,9 +198,9 @@ class Shape(DistanceSpectrum):
         return shape._without_what_is_inside()
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What the surface is but for the zero level; a mesh is written from the field and its normalisation alone."""
-        return {} if self.signed else {"level": self.level}
+    def record(self) -> ShapeRecord:
+        """The level of the surface; a mesh is written from that, the field and its normalisation."""
+        return ShapeRecord(level=None if self.signed else self.level)
 
     @property
     def level(self) -> float:

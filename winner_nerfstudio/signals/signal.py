@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from .normalization import Normalization
+from .records import Record
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -41,8 +42,8 @@ class Signal(Protocol):
         ...
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What it takes to write a fit back as the input was: strings, numbers, lists and dicts, nothing else.
+    def record(self) -> Record:
+        """What it takes to write a fit back as the input was.
 
         A checkpoint whose record is another belongs to another target.
         """

@@ -1,27 +1,30 @@
 """Scalar fields sampled in three dimensions as targets: an occupancy, a density, a distance, with a surface in it."""
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .errors import SignalError, refuse
-from .grid import Experiment, Grid, Units, check_values, name_of, read_array, write_array
-from .lattice import SIDES, Lattice
+from .errors import SignalError
+from .grid import Grid, check_values, name_of, read_array, write_array
+from .lattice import Lattice
+from .options import VolumeOptions
+from .records import VolumeRecord
 from .samples import VOLUMES, sample
+from .units import Units
 
 ARRAYS = (".npy", ".npz")
-MAX_SAMPLES = 200_000_000
 BYTES_PER_SAMPLE = 16
 """What a run takes, about, besides the file itself: target, fit and the order of a pass, and float64 on the way in."""
 MOST_CROSSED = 1 << 18
 """Edges between samples along each axis, about, at which the slope at the surface is measured."""
 
 
-class Volume(Grid):
+class Volume(Grid[VolumeRecord]):
     """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
 
     The first and the last sample of the longest axis lie at -1 and 1, cells are cubes. In the world the first sample
@@ -32,84 +35,74 @@ class Volume(Grid):
 
     def inside(self, values: Float[ndarray, "..."]) -> Bool[ndarray, "..."]:
         """Where the network's values lie on the inner side of the level."""
-        level = (self.details["level"] - self.units.offset) / self.units.amplitude
-        return values > level if self.details["inside"] == "above" else values < level
+        level = (self.draft.level - self.units.offset) / self.units.amplitude
+        return values > level if self.draft.inside == "above" else values < level
 
 
-def load_volume(
-    source: str | Path | ndarray,
-    spacing: float = 1.0,
-    level: float | None = None,
-    inside: str = "above",
-    max_samples: int = MAX_SAMPLES,
-    experiment: Experiment | None = None,
-) -> Volume:
-    """A volume from an array in a file, or a built-in sample.
+def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = None) -> Volume:
+    """Load a volume from an array in a file, or a built-in sample.
 
     Args:
         source: a path; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of any real type;
             ``sample:NAME`` with a name from `VOLUMES`.
-        spacing: between neighbouring samples, in the world.
-        level: the value that parts inside from outside; left out: half-way between the two values of an array that has
-            no more, 0 where values have both signs, else the middle of their range.
-        inside: the side of the level that is inside, "above" or "below".
-        max_samples: a larger array is refused before it is read.
-        experiment: what to do to it.
+        options: how its values are to be understood, and what is done to it.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
-    experiment, name = experiment or Experiment(), name_of(source)
-    if max_samples < 1:
-        raise SignalError(f"max_samples={max_samples} must be at least 1")
-    refuse(experiment.problem())
-    if not 0 < spacing < float("inf"):
-        raise SignalError(f"{name}: spacing={spacing} must be positive and finite")
-    if inside not in SIDES:
-        raise SignalError(f"{name}: inside={inside!r} must be one of {', '.join(SIDES)}")
-    clean = None
-    if experiment.reference is not None:
-        clean = _load(experiment.reference, spacing, level, inside, max_samples)
-        level = clean.details["level"]
-    result = _load(source, spacing, level, inside, max_samples).under(experiment, clean)
-    assert isinstance(result, Volume)
-    return result
+    options = options or VolumeOptions()
+    options.check()
+    if options.reference is None:
+        return _load(source, options).under(options)
+    clean = _load(str(options.reference), options)
+    return _load(source, replace(options, level=clean.draft.level)).under(options, clean)
 
 
-def _load(source: str | Path | ndarray, spacing: float, level: float | None, inside: str, max_samples: int) -> Volume:
-    name = name_of(source)
-    path = Path(name)
-    if name.startswith("sample:"):
-        array: ndarray = sample(VOLUMES, name, "volume")
-    elif isinstance(source, ndarray):
-        array = read_array(source, lambda shape: _check_shape(name, shape, max_samples))
-    elif not path.is_file():
-        what = "is a folder, not a volume" if path.is_dir() else "no such file"
-        raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
-    elif path.suffix.lower() not in ARRAYS:
-        raise SignalError(f"{name}: a volume is an array in .npy or .npz; write it with numpy.save")
-    else:
-        array = read_array(path, lambda shape: _check_shape(name, shape, max_samples))
+def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
+    name, array = name_of(source), _read(source, options.max_samples)
     check_values(name, array)
-    values = array.reshape(*array.shape[:3], 1)
     low, high = array.min().item(), array.max().item()
-    chosen = _level(array, low, high) if level is None else float(level)
-    if level is not None and not low <= chosen <= high:
-        raise SignalError(f"{name}: level={chosen:g} lies outside the values, {low:g} to {high:g}; there is no surface")
-    lattice, units = Lattice(values.shape[:3]), Units.spanning(low, high)
-    within = array > chosen if inside == "above" else array < chosen
-    unit = units.to_unit(values)
-    record: dict[str, Any] = {"dtype": array.dtype.str, "ndim": array.ndim, "spacing": float(spacing)}
-    record |= {"level": chosen, "inside": inside}
-    record["slope"] = _slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude
+    level = _level(array, low, high) if options.level is None else float(options.level)
+    if options.level is not None and not low <= level <= high:
+        raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
+    lattice, units = Lattice(array.shape[:3]), Units.spanning(low, high)
+    within = array > level if options.inside == "above" else array < level
+    unit = units.to_unit(array.reshape(*array.shape[:3], 1))
+    draft = VolumeRecord(
+        shape=lattice.shape,
+        offset=units.offset,
+        amplitude=units.amplitude,
+        digest="",
+        dtype=array.dtype.str,
+        ndim=array.ndim,
+        spacing=float(options.spacing),
+        level=level,
+        inside=options.inside,
+        slope=_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
+    )
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {spacing:g} apart",
-        f"inside is {inside} {chosen:g}: {within.mean():.3g} of the samples",
+        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {draft.spacing:g} apart",
+        f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
     ]
     if within.all() or not within.any():
         notes.append("warning: all of it lies on one side of the level; there is no surface")
-    suffix = path.suffix.lower() if path.suffix.lower() in ARRAYS else ".npy"
-    return Volume(name, unit, lattice.normalization(spacing), units, record, suffix, notes=tuple(notes))
+    suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
+    return Volume(name, unit, lattice.normalization(options.spacing), units, draft, suffix, notes=tuple(notes))
+
+
+def _read(source: str | Path | ndarray, max_samples: int) -> ndarray:
+    name = name_of(source)
+    path = Path(name)
+    if name.startswith("sample:"):
+        return sample(VOLUMES, name, "volume")
+    if not isinstance(source, ndarray):
+        if not path.is_file():
+            what = "is a folder, not a volume" if path.is_dir() else "no such file"
+            raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
+        if path.suffix.lower() not in ARRAYS:
+            raise SignalError(f"{name}: a volume is an array in .npy or .npz; write it with numpy.save")
+        source = path
+    return read_array(source, lambda shape: _check_shape(name, shape, max_samples))
 
 
 def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
@@ -155,7 +148,7 @@ def _slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> f
     return float(found.mean()) if len(found) else 1.0
 
 
-def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: dict[str, Any]) -> None:
+def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> None:
     """Write a volume in the data type and number of axes of its `record`.
 
     Args:
@@ -163,7 +156,7 @@ def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: dict[str,
         values: in the volume's own units.
         record: as `load_volume` has made it.
     """
-    write_array(path, values, record["dtype"], record["ndim"])
+    write_array(path, values, record.dtype or "f4", record.ndim or 3)
 
 
 def cannot_save(path: Path) -> str | None:

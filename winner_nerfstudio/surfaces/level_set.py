@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..fields.field import Field
-from ..signals.grid import Units
 from ..signals.lattice import Lattice
 from ..signals.normalization import Normalization
+from ..signals.records import VolumeRecord
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -34,14 +34,14 @@ class LevelSet:
     """
 
     def __init__(
-        self, record: dict[str, Any], values: Values, value_and_gradient: ValueAndGradient, level: float | None = None
+        self, record: VolumeRecord, values: Values, value_and_gradient: ValueAndGradient, level: float | None = None
     ) -> None:
-        units, lattice = Units(record["offset"], record["amplitude"]), Lattice(tuple(record["shape"]))
+        units, lattice = record.units(), Lattice(record.shape)
         self.values, self.values_and_gradients = values, value_and_gradient
         self.half = half_extents(lattice)
-        self.level = ((record["level"] if level is None else level) - units.offset) / units.amplitude
-        slope = record["slope"] / units.amplitude / lattice.spacing
-        self.factor = (1 if record["inside"] == "below" else -1) / slope
+        self.level = ((record.level if level is None else level) - units.offset) / units.amplitude
+        slope = record.slope / units.amplitude / lattice.spacing
+        self.factor = (1 if record.inside == "below" else -1) / slope
 
     def __call__(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
         """About the signed distance from the surface, [n, 1]."""
@@ -78,6 +78,7 @@ class VolumeSolid:
     """
 
     def __init__(self, field: Field, resolution: int, level: float | None = None) -> None:
+        assert isinstance(field.record, VolumeRecord)
         self._solid = LevelSet(field.record, field.evaluate, field.value_and_gradient, level)
         self._half = 1 + 2 / max(resolution - 1, 1)
         own = field.normalization
@@ -96,17 +97,3 @@ class VolumeSolid:
 def half_extents(lattice: Lattice) -> tuple[float, ...]:
     """Half the sides of the box that a lattice's samples span, unit-cube lengths."""
     return tuple((n - 1) / 2 * lattice.spacing for n in lattice.shape)
-
-
-def solid_of(field: Field, resolution: int, level: float | None = None) -> tuple[Field | VolumeSolid, float]:
-    """What the surface of a fitted distance or volume is extracted from, and at which of its values.
-
-    Args:
-        field: of kind "sdf" or "volume".
-        resolution: samples per axis that the surface is to be extracted from.
-        level: of a distance, in the world's units; 0 if left out, or half a shell's thickness where it has no sign. Of
-            a volume, in its own values; that of the run if left out.
-    """
-    if field.kind == "volume":
-        return VolumeSolid(field, resolution, level), 0.0
-    return field, field.record.get("level", 0.0) if level is None else level * field.normalization.scale

@@ -33,28 +33,30 @@ class Decay:
     gamma: float | None = None
     every: int | None = None
 
-    def problem(self) -> str | None:
-        """What is wrong, in one line, or None."""
+    def check(self) -> None:
+        """Check the course and what goes with it.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.course not in ("cosine", "constant", "exponential"):
-            return f"course={self.course!r} is not one of: cosine, constant, exponential"
+            raise ValueError(f"course={self.course!r} is not one of: cosine, constant, exponential")
         if self.course != "exponential":
-            given = self.gamma is not None or self.every is not None
-            return f"gamma and every are of the exponential course, not of the {self.course} one" if given else None
-        if self.gamma is None or not 0 < self.gamma <= 1 or self.every is None or self.every < 1:
-            return (
+            if self.gamma is not None or self.every is not None:
+                raise ValueError(f"gamma and every belong to the exponential course, not to the {self.course} one")
+        elif self.gamma is None or not 0 < self.gamma <= 1 or self.every is None or self.every < 1:
+            raise ValueError(
                 f"the exponential course needs gamma={self.gamma} above 0 and at most 1, every so many steps,"
                 f" every={self.every} at least 1"
             )
-        return None
 
     def factor(self, steps: int) -> Callable[[int], float]:
-        """From the step to the factor, for a run of so many steps.
+        """Return the function from the step to the factor, for a run of so many steps.
 
         Raises:
-            ValueError: see `problem`.
+            ValueError: see `check`.
         """
-        if problem := self.problem():
-            raise ValueError(problem)
+        self.check()
         if self.course == "cosine":
             return cosine_decay(steps)
         return exponential_decay(self.gamma or 1.0, self.every or 1)

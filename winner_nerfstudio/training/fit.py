@@ -11,13 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..metrics.measure import figures_of
-from ..signals.load import Kind
 from .decay import cosine_decay
-from .initialize import build_field, initialize_, told
+from .initialize import build_field, describe_initialization, initialize_
 from .loop import Training
-from .prepare import checked_run, prepared
-from .recipes import loss_of
+from .prepare import check_run, prepare
 
 SECONDS_PER_UPDATE = 0.5
 """The loss is fetched from the device no oftener than this."""
@@ -31,7 +28,7 @@ _COLUMNS = (
 
 def fit(
     data: Any,
-    kind: Kind | None = None,
+    kind: str | None = None,
     *,
     steps: int | None = None,
     learning_rate: float | None = None,
@@ -50,7 +47,8 @@ def fit(
         data: a file, ``sample:NAME``, an array or tensor, channels last (a picture [h, w] or [h, w, c], a series [n] or
             [n, c], a volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is
             loaded already.
-        kind: "sdf", "image", "audio" or "volume"; told by the file's name or the array's shape if left out.
+        kind: "sdf", "image", "audio", "volume", or one that another package has registered; if left out, the file's
+            name or the array's shape says it.
         steps: of training; those of the kind's method if left out.
         learning_rate: of Adam at first, likewise.
         seed: of the network and the batches; that of noise and held-out samples is the option ``data_seed``.
@@ -69,20 +67,21 @@ def fit(
         ValueError: options or data that won't do, in one line.
     """
     console = Console(quiet=not progress)
-    place = checked_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
+    device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
     with console.status("Loading..."):
-        signal, (_, network, batches, recipe) = prepared(data, kind, options)
-        steps = recipe.steps if steps is None else steps
-        learning_rate = recipe.learning_rate if learning_rate is None else learning_rate
+        signal, fit_options = prepare(data, kind, options)
+    signal_kind, network = fit_options.kind, fit_options.network
+    steps = signal_kind.recipe.steps if steps is None else steps
+    learning_rate = signal_kind.recipe.learning_rate if learning_rate is None else learning_rate
     for line in signal.describe():
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
     with console.status("Initialising..."):
-        sampler, loss = batches.sampler(signal, place, seed), loss_of(signal, network)
+        sampler, loss = fit_options.batches.sampler(signal, device, seed), signal_kind.loss(signal, network)
         sampler.start()
         field = build_field(signal, network, seed)
-        chosen = told(initialize_(field, signal, network, seed), network)
-        field.to(place)
-    console.print(f"initialisation: {chosen['init']}", markup=False, highlight=False)
+        initialization = describe_initialization(initialize_(field, signal, network, seed), network)
+        field.to(device)
+    console.print(f"initialisation: {initialization['init']}", markup=False, highlight=False)
     training = Training(field, sampler, loss, learning_rate, cosine_decay(steps))
     start = shown = time.perf_counter()
     with Progress(*_COLUMNS, console=console, disable=not progress) as bar:
@@ -103,5 +102,10 @@ def fit(
     if not math.isfinite(final):
         warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
     with console.status("Measuring the fit..."):
-        figures = figures_of(field, signal, network) if measure else {}
-    return FittedField(field, provenance(chosen | {"seconds": seconds}, training.done, figures))
+        metrics = finite(signal_kind.metrics(field, signal, network)) if measure else {}
+    return FittedField(field, provenance(initialization | {"seconds": seconds}, training.done, metrics))
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics that JSON can write: those that are finite."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

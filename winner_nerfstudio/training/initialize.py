@@ -12,33 +12,33 @@ from .options import SINE_NETWORKS, NetworkOptions
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
-    """The field that is to be fitted to a signal; the network's own draws depend on `seed` alone."""
+    """Build the field that is to be fitted to a signal; what the network draws itself depends on `seed` alone."""
     specification = options.specification(signal.dim, signal.channels)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         return Field(signal.kind, specification, signal.normalization, signal.record)
 
 
-def told(chosen: Initialization | None, options: NetworkOptions) -> dict[str, Any]:
-    """What a run keeps of its initialisation: ``init``, in words, and ``noise``, by name, or None."""
-    if chosen is None:
+def describe_initialization(initialization: Initialization | None, options: NetworkOptions) -> dict[str, Any]:
+    """Return what a run keeps of its initialisation: ``init``, in words, and ``noise``, by name, or None."""
+    if initialization is None:
         return {"init": options.network, "noise": None}
     noise: dict[str, Any] = {
-        "psi": chosen.centroid,
-        "schedule": chosen.schedule,
-        "s0": chosen.s0,
-        "s1": chosen.s1,
+        "psi": initialization.centroid,
+        "schedule": initialization.schedule,
+        "s0": initialization.s0,
+        "s1": initialization.s1,
     }
-    if chosen.axes:
-        noise["s0_axes"] = list(chosen.axes)
-    return {"init": str(chosen), "noise": noise}
+    if initialization.axes:
+        noise["s0_axes"] = list(initialization.axes)
+    return {"init": str(initialization), "noise": noise}
 
 
 def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int) -> Initialization | None:
     """Initialise a field's network for its signal, in place.
 
     Returns:
-        What was chosen; None where the network has no noise.
+        The initialisation; None where the network has no noise.
 
     Raises:
         ValueError: the schedule has no rule for such a signal.

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..fields import Field
 from .loss import Loss
-from .recipes import ADAM_EPSILON
 from .sampling import Sampler
+
+ADAM_EPSILON = 1e-8
 
 
 class Training:
@@ -29,7 +30,7 @@ class Training:
     def __init__(
         self, field: Field, sampler: Sampler, loss: Loss, learning_rate: float, factor: Callable[[int], float]
     ) -> None:
-        self.field, self._sampler, self._compare = field, sampler, loss
+        self.field, self._sampler, self._loss = field, sampler, loss
         self._optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
@@ -40,9 +41,9 @@ class Training:
     @torch.enable_grad()
     def step(self) -> None:
         """One more step; an exception on the way leaves the count as it was."""
-        batch = self._compare.chosen(self.field, self._sampler.batch(self.done))
+        batch = self._loss.select(self.field, self._sampler.batch(self.done))
         self._optimizer.zero_grad()
-        terms = self._compare.terms(self._compare.outputs(self.field, batch["coords"]), batch)
+        terms = self._loss.terms(self._loss.outputs(self.field, batch["coords"]), batch)
         total: Tensor = functools.reduce(torch.add, terms.values())
         total.backward()
         self._optimizer.step()

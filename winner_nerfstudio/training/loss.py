@@ -19,8 +19,8 @@ CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
 class Loss(Protocol):
     """Compares a field with a batch, in three steps."""
 
-    def chosen(self, field: Field, batch: Batch) -> Batch:
-        """The samples of a batch that a step learns from."""
+    def select(self, field: Field, batch: Batch) -> Batch:
+        """Return the samples of a batch that a step learns from."""
         ...
 
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
@@ -35,8 +35,8 @@ class Loss(Protocol):
 class SquareLoss:
     """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
 
-    def chosen(self, field: Field, batch: Batch) -> Batch:
-        """All of them."""
+    def select(self, field: Field, batch: Batch) -> Batch:
+        """Return all of them."""
         return batch
 
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
@@ -62,8 +62,8 @@ class DistanceLoss:
         self.normal_weight = CLOUD_NORMAL_WEIGHT * of_cloud if normal is None else normal
         self.eikonal_weight = CLOUD_EIKONAL_WEIGHT * of_cloud if eikonal is None else eikonal
 
-    def chosen(self, field: Field, batch: Batch) -> Batch:
-        """Of a mesh the points with the greatest errors; finding them costs a third of what learning from them does."""
+    def select(self, field: Field, batch: Batch) -> Batch:
+        """Return the points of a mesh with the greatest errors; finding them costs a third of learning from them."""
         if self.of_cloud or self.options.hardest == 1:
             return batch
         with torch.no_grad():

@@ -1,32 +1,27 @@
-"""What may be chosen about a fit, and what goes together: the network, its initialisation, how points are served."""
+"""The options of a fit: the network, its initialisation, the loss and the batches."""
 
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 
 from ..networks import NETWORKS, build_network
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
-from .sampling import Drawn, Resident
-
-if TYPE_CHECKING:
-    ScheduleName: TypeAlias = str
-    NetworkName: TypeAlias = str
-else:
-    ScheduleName = Literal[(*SCHEDULES, "fixed")]
-    NetworkName = Literal[tuple(NETWORKS)]
+from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Networks that WINNER's noise is made for."""
+_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
 
 
 @dataclass
-class NoiseConfig:
+class NoiseOptions:
     """WINNER's noise."""
 
-    schedule: ScheduleName = "matched"
-    """Rule from the target's spectral centroid to the two noise scales; "fixed" takes s0 and s1 as given."""
+    schedule: str = "matched"
+    """Rule from the target to the two noise scales: matched, or paper or reference, which are published; fixed takes s0
+    and s1 as they are."""
     exactness: float = EXACTNESS
     """Of the matched schedule, from 0, true between the samples, to 1, exact on the samples."""
     s0: float | None = None
@@ -37,50 +32,50 @@ class NoiseConfig:
     """What SIREN's biases between the first and the last layer are multiplied by; left out, 0 where s0 and s1 are the
     matched schedule's, else 1."""
 
-    def problem(self, flag: str = "") -> str | None:
-        """What is wrong with the combination, in one line, or None; `flag` is what names begin with."""
+    def check(self, flag: str = "") -> None:
+        """Check each option, and that they go together.
+
+        Args:
+            flag: what the options' names begin with where their user meets them.
+
+        Raises:
+            ValueError: they don't, in one line.
+        """
+        scales = (self.s0, self.s1)
         if (self.s0 is None) != (self.s1 is None):
-            return f"{flag}s0 and {flag}s1 go together: give both or neither"
+            raise ValueError(f"{flag}s0 and {flag}s1 go together: give both or neither")
         if self.schedule == "fixed" and self.s0 is None:
-            return f"{flag}schedule fixed needs {flag}s0 and {flag}s1"
+            raise ValueError(f"{flag}schedule fixed needs {flag}s0 and {flag}s1")
         if self.schedule not in (*SCHEDULES, "fixed"):
-            return f"{flag}schedule {self.schedule} is not one of: {', '.join(SCHEDULES)}, fixed"
+            raise ValueError(f"{flag}schedule {self.schedule} is not one of: {', '.join(SCHEDULES)}, fixed")
         if self.s0 is not None and self.schedule not in ("matched", "fixed"):
-            return f"{flag}schedule {self.schedule} computes s0 and s1; leave them out, or use fixed"
+            raise ValueError(f"{flag}schedule {self.schedule} computes s0 and s1; leave them out, or use fixed")
         if not 0 <= self.exactness <= 1:
-            return (
+            raise ValueError(
                 f"{flag}exactness {self.exactness} must lie in [0, 1], from true between the samples to exact on them"
             )
         if self.exactness != EXACTNESS and (self.schedule != "matched" or self.s0 is not None):
-            return f"{flag}exactness is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
-        if any(s is not None and not 0 <= s < float("inf") for s in (self.s0, self.s1)):
-            return f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative"
+            raise ValueError(
+                f"{flag}exactness is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
+            )
+        if any(scale is not None and not 0 <= scale < float("inf") for scale in scales):
+            raise ValueError(f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative")
         if self.hidden_biases is not None and not 0 <= self.hidden_biases < float("inf"):
-            return f"{flag}hidden_biases {self.hidden_biases} must be finite and not negative"
-        return None
+            raise ValueError(f"{flag}hidden_biases {self.hidden_biases} must be finite and not negative")
 
     def rule(self) -> NoiseSchedule:
-        """The schedule."""
+        """Return the schedule."""
         if self.s0 is not None and self.s1 is not None:
             return NoiseSchedule.fixed(self.s0, self.s1)
         return NoiseSchedule.matched(self.exactness) if self.schedule == "matched" else SCHEDULES[self.schedule]()
-
-    def biases(self) -> float:
-        """What the hidden biases are multiplied by."""
-        return self.rule().hidden_biases if self.hidden_biases is None else self.hidden_biases
 
 
 @dataclass
 class NetworkOptions:
     """A network and its initialisation."""
 
-    flag: ClassVar[str] = ""
-    """What the options' names begin with where their user meets them."""
-    unruled: ClassVar[str | None] = None
-    """What kind of target the published schedules have no rule for, if it is this one."""
-
-    network: NetworkName = "siren"
-    """Kind of network; those other than siren are there to be compared with."""
+    network: str = "siren"
+    """Network: siren, or one to compare it with: finer, finer++, gauss, relu-pe, siren-rff, wire."""
     num_layers: int = 4
     """Number of hidden layers."""
     hidden_dim: int = 256
@@ -94,87 +89,90 @@ class NetworkOptions:
     init: Literal["auto", "winner", "siren"] = "auto"
     """Initialisation: SIREN's with WINNER's noise, or SIREN's alone; auto is WINNER's for siren, and the network's own
     for any other."""
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise."""
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
-        flag = self.flag
+    def check(self, axes: int, flag: str = "") -> None:
+        """Check each option, and that they go together.
+
+        Args:
+            axes: coordinates per point of the target.
+            flag: what the options' names begin with where their user meets them.
+
+        Raises:
+            ValueError: they don't, in one line.
+        """
         if self.num_layers < 2 or self.hidden_dim < 1:
-            return f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
-        if self.network not in NETWORKS:
-            return f"network={self.network} is not one of: {', '.join(NETWORKS)}"
-        takes = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
-        for name in self.own_arguments():
-            if name not in takes:
-                return f"{flag}network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}"
-        try:
-            with torch.random.fork_rng(devices=[]):
-                build_network(**self.specification(1, 1) | {"hidden_dim": 8})
-        except (ValueError, TypeError, RuntimeError) as error:
-            return f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}"
-        if self.init not in ("auto", "winner", "siren"):
-            return f"{flag}init {self.init} is not one of: auto, winner, siren"
-        if self.init != "auto" and self.network not in SINE_NETWORKS:
-            return (
-                f"{flag}init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own, so leave it"
-                " out"
+            raise ValueError(
+                f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
             )
-        if not self.has_noise and self.noise != NoiseConfig():
-            return f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or use init winner"
-        if self.unruled is not None and self.noise.schedule in ("paper", "reference"):
-            return (
-                f"{flag}noise.schedule {self.noise.schedule} has no rule for {self.unruled}; use matched, or fixed with"
-                " s0 and s1"
+        self._check_network(flag)
+        self._check_initialization(flag)
+        self.noise.check(f"{flag}noise.")
+        if axes > 2 and self.noise.schedule in ("paper", "reference"):
+            raise ValueError(
+                f"{flag}noise.schedule {self.noise.schedule} has no rule for targets of {axes} axes; use matched, or"
+                " fixed with s0 and s1"
             )
-        if problem := self.noise.problem(f"{flag}noise."):
-            return problem
         if self.has_noise and self.network == "siren-rff" and self.noise.rule().name == "matched":
-            return (
+            raise ValueError(
                 f"{flag}noise.schedule matched doesn't know the frequencies that siren-rff puts before its sines; use"
                 " reference, or fixed with s0 and s1"
             )
-        return None
+
+    def _check_network(self, flag: str) -> None:
+        if self.network not in NETWORKS:
+            raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
+        takes = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        for name in self._special_arguments():
+            if name not in takes:
+                raise ValueError(f"{flag}network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}")
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):  # sizes alone, no memory
+                build_network(**self.specification(1, 1))
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}") from None
+
+    def _check_initialization(self, flag: str) -> None:
+        if self.init not in ("auto", "winner", "siren"):
+            raise ValueError(f"{flag}init {self.init} is not one of: auto, winner, siren")
+        if self.init != "auto" and self.network not in SINE_NETWORKS:
+            raise ValueError(
+                f"{flag}init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own, so leave it"
+                " out"
+            )
+        if not self.has_noise and self.noise != NoiseOptions():
+            raise ValueError(
+                f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or use init winner"
+            )
 
     @property
     def has_noise(self) -> bool:
         """Whether the initialisation is WINNER's."""
         return self.init == "winner" or (self.init == "auto" and self.network == "siren")
 
-    def own_arguments(self) -> dict[str, float]:
-        """Arguments of the network that were given and that not all networks have."""
+    def _special_arguments(self) -> dict[str, float]:
+        """Return the arguments that were given and that not all networks have."""
         omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}
         # A whole number stands for a count, which some arguments are.
         given = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
         return given | {name: value for name, value in omegas.items() if value is not None}
 
     def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:
-        """The arguments of `build_network`."""
+        """Return the arguments of `build_network`."""
         return {
             "name": self.network,
             "in_dim": in_dim,
             "out_dim": out_dim,
             "hidden_dim": self.hidden_dim,
             "num_layers": self.num_layers,
-            **self.own_arguments(),
+            **self._special_arguments(),
         }
-
-
-_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
-
-
-@dataclass
-class VolumeOptions(NetworkOptions):
-    """A network for the samples of a volume."""
-
-    unruled: ClassVar[str | None] = "volumes"
 
 
 @dataclass
 class DistanceOptions(NetworkOptions):
     """A network for a signed distance, and what it learns from."""
-
-    unruled: ClassVar[str | None] = "shapes"
 
     truncation: float = 0.1
     """Of meshes: distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before
@@ -183,7 +181,7 @@ class DistanceOptions(NetworkOptions):
     """Of meshes: weight of the error without the clamp, beside 1 for that with it; it keeps the far field a
     distance."""
     hardest: float = 0.5
-    """Of meshes: part of a batch's points that is learnt from, those with the greatest errors; 1 is all of them."""
+    """Of meshes: fraction of a batch's points that a step learns from, those with the greatest errors; 1 is all."""
     on_surface_weight: float = 3000.0
     """Of point clouds: weight of the mean absolute value at the points."""
     off_surface_weight: float = 100.0
@@ -199,41 +197,58 @@ class DistanceOptions(NetworkOptions):
     eval_resolution: int = 128
     """Samples per axis of the surface that evaluation measures."""
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self, axes: int, flag: str = "") -> None:
+        """Check each option, and that they go together; see `NetworkOptions.check`."""
         if not (self.truncation > 0 and self.far_weight >= 0 and self.eval_resolution >= 3):
-            return (
+            raise ValueError(
                 f"truncation={self.truncation} must be positive, far_weight={self.far_weight} not negative and"
                 f" eval_resolution={self.eval_resolution} at least 3"
             )
         if not 0 < self.hardest <= 1:
-            return f"hardest={self.hardest} must be a part of the points, above 0 and at most 1"
+            raise ValueError(f"hardest={self.hardest} must be a fraction of the points, above 0 and at most 1")
         for name in ("on_surface", "off_surface", "distance", "normal", "eikonal"):
             weight = getattr(self, f"{name}_weight")
             if weight is not None and not 0 <= weight < float("inf"):
-                return f"{name}_weight={weight} must be finite and not negative"
-        return super().problem()
+                raise ValueError(f"{name}_weight={weight} must be finite and not negative")
+        super().check(axes, flag)
 
 
 @dataclass
-class ResidentOptions:
-    """Batches of a signal whose samples are all there."""
+class BatchOptions:
+    """How a signal's points are served, batch by batch."""
+
+    batch_size: int = 4096
+    """Points per training step."""
+
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: one of them is out of its range, in one line.
+        """
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size} must be at least 1")
+
+    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
+        """Return what serves the batches of a signal."""
+        raise NotImplementedError
+
+
+@dataclass
+class ResidentOptions(BatchOptions):
+    """Batches of a signal whose samples are all in memory."""
 
     batch_size: int = 4096
     """Most samples per training step; one that holds them all makes every step use all of them."""
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
-        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
-
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
-        """What serves this signal's batches."""
+        """Return what serves the batches of a signal."""
         return Resident(signal, device, seed, self.batch_size)
 
 
 @dataclass
-class DrawnOptions:
-    """Batches of a signal that is sampled anew for ever."""
+class DrawnOptions(BatchOptions):
+    """Batches of a signal that is sampled anew all the time."""
 
     batch_size: int = 2048
     """Points per training step."""
@@ -242,15 +257,15 @@ class DrawnOptions:
     passes: int = 2
     """Times that each point is used before it is dropped, in a new order each time."""
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self) -> None:
+        """Check the options; see `BatchOptions.check`."""
         if min(self.steps_per_chunk, self.passes) < 1 or self.passes > self.steps_per_chunk:
-            return (
+            raise ValueError(
                 f"steps_per_chunk={self.steps_per_chunk} and passes={self.passes} must be at least 1, and passes no"
                 " more than steps_per_chunk"
             )
-        return None if self.batch_size >= 1 else f"batch_size={self.batch_size} must be at least 1"
+        super().check()
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Drawn:
-        """What serves this signal's batches."""
+        """Return what serves the batches of a signal."""
         return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)

@@ -1,128 +1,130 @@
 """From what a user names to what a fit works with: the signal and the options, each checked."""
 
 import math
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..signals.load import Kind, is_mesh, kind_of, load_signal, loading_options
+from ..registry import Kind, kind_named, kind_of
+from ..signals.options import SignalOptions
 from ..signals.signal import Signal
-from .options import DrawnOptions, NetworkOptions, NoiseConfig, ResidentOptions
-from .recipes import RECIPES, Recipe
-
-if TYPE_CHECKING:
-    Batches = ResidentOptions | DrawnOptions
+from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 
-class Options(NamedTuple):
-    """What a fit may be told, sorted.
+@dataclass(frozen=True)
+class FitOptions:
+    """The options of a fit, each with the part of the program that takes it.
 
     Attributes:
-        data: arguments of `load_signal`.
+        kind: of the signal.
+        data: what is loaded of it.
         network: the network, its initialisation and the loss.
         batches: how points are served.
-        recipe: what the kind of signal is fitted with if nothing else is said.
     """
 
-    data: dict[str, Any]
+    kind: Kind
+    data: SignalOptions
     network: NetworkOptions
-    batches: "Batches"
-    recipe: Recipe
+    batches: BatchOptions
 
 
-def options_of(kind: str, loaded: bool = False) -> dict[str, dict[str, Any]]:
-    """The options of a fit, names and types, sorted into ``data``, ``network``, ``noise`` and ``batches``.
+def option_names(kind: Kind, loaded: bool = False) -> dict[type, list[str]]:
+    """Return the names of a fit's options, by the class that holds them.
 
     Args:
         kind: of the signal.
-        loaded: whether the signal is there already, so that it has no options any more.
+        loaded: whether the signal is loaded already, so that the data has no options any more.
     """
-    recipe = RECIPES.get(kind, Recipe())
-    parts = {"network": recipe.network, "noise": NoiseConfig, "batches": recipe.batches}
-    data: dict[str, dict[str, Any]] = {"data": {} if loaded else loading_options(kind)}  # type: ignore[arg-type]
-    types = {part: get_type_hints(options) for part, options in parts.items()}
-    return data | {
-        part: {option.name: types[part][option.name] for option in fields(options) if option.name != "noise"}
-        for part, options in parts.items()
-    }
+    classes: list[type] = [kind.network, NoiseOptions, kind.batches]
+    names = {options: [option.name for option in fields(options) if option.name != "noise"] for options in classes}
+    return names if loaded else {kind.options: [option.name for option in fields(kind.options)]} | names
 
 
-def sorted_options(kind: str, options: dict[str, Any], loaded: bool = False) -> Options:
-    """Options by the names of the command line, checked as far as they can be without the data.
+def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> FitOptions:
+    """Give each option, by the name that it has on the command line, to the class that holds it; check them all.
 
     Args:
         kind: of the signal.
         options: by name.
-        loaded: whether the signal is there already, so that it has no options any more.
+        loaded: whether the signal is loaded already, so that the data has no options any more.
 
     Raises:
-        ValueError: an option that there is not, or that won't do.
+        ValueError: an unknown option, or a value that won't do.
     """
-    if not loaded and kind not in RECIPES:
-        raise ValueError(f"kind={kind!r} is not one of: {', '.join(RECIPES)}")
-    recipe = RECIPES.get(kind, Recipe())
-    takes = options_of(kind, loaded)
-    chosen: dict[str, dict[str, Any]] = {part: {} for part in takes}
-    for name, value in options.items():
-        part = next((part for part, names in takes.items() if name in names), None)
-        if part is None:
-            close = get_close_matches(name, chain(*takes.values()), 1)
+    names = option_names(kind, loaded)
+    known = [name for group in names.values() for name in group]
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
             hint = f"; is {close[0]} meant?" if close else ""
-            raise ValueError(f"{name} is no option for a fit of kind {kind!r}{hint}")
-        chosen[part][name] = value
-    network = recipe.network(**chosen["network"], noise=NoiseConfig(**chosen["noise"]))
-    batches = recipe.batches(**chosen["batches"])
+            raise ValueError(f"{name} is no option for a fit of kind {kind.name!r}{hint}")
+    values = {group: {name: options[name] for name in options if name in names[group]} for group in names}
+    data = kind.options(**values.get(kind.options, {}))
+    network = kind.network(**values[kind.network], noise=NoiseOptions(**values[NoiseOptions]))
+    batches = kind.batches(**values[kind.batches])
     try:
-        if problem := network.problem() or batches.problem():
-            raise ValueError(problem)
-    except (TypeError, AttributeError) as error:
-        raise _wrong_type(options, error) from error
-    return Options(chosen["data"], network, batches, recipe)
+        data.check()
+        network.check(kind.axes)
+        batches.check()
+    except (TypeError, AttributeError) as error:  # a value of another type fails where it is used
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"one of {given[:200]} is of the wrong type ({str(error)[:100]})") from error
+    return FitOptions(kind, data, network, batches)
 
 
-def load(data: Any, kind: str, options: dict[str, Any]) -> Signal:
-    """The signal, with the options of its own.
+def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signal, FitOptions]:
+    """Load the signal of whatever `fit` takes, and sort the options.
 
     Raises:
-        ValueError: data or options that won't do.
+        ValueError: an unknown option, or data or options that won't do.
     """
-    try:
-        return load_signal(data, kind, **options)  # type: ignore[arg-type]
-    except (TypeError, AttributeError) as error:
-        raise _wrong_type(options, error) from error
+    data = as_data(data)
+    if is_signal(data):
+        if kind not in (None, data.kind):
+            raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
+        return data, sort_options(kind_named(data.kind), options, loaded=True)
+    found = kind_named(kind) if kind is not None else kind_of(data)
+    if not isinstance(data, (str, Path, np.ndarray)) and not found.claims(data):
+        raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
+    sorted_options = sort_options(found, options)
+    return found.load(data, sorted_options.data), sorted_options
 
 
-def prepared(data: Any, kind: Kind | None, options: dict[str, Any]) -> tuple[Signal, Options]:
-    """The signal of whatever `fit` takes, and the options, each checked.
+def is_signal(data: Any) -> bool:
+    """Return whether it is a signal that is loaded already."""
+    return all(hasattr(data, name) for name in ("kind", "normalization", "describe"))
+
+
+def as_data(data: Any) -> Any:
+    """Return tensors, and whatever else offers itself as an array or a list of numbers, as an array; all else as it is.
 
     Raises:
-        ValueError: an option that there is not, or data or options that won't do.
+        ValueError: it is nothing that can be fitted.
     """
-    data = _array(data)
-    raw = isinstance(data, (str, Path, np.ndarray)) or is_mesh(data)
-    ready = None if raw else data
-    if not raw and not all(hasattr(data, name) for name in ("kind", "normalization", "describe")):
+    if isinstance(data, np.ma.MaskedArray):
+        raise ValueError("a masked array cannot be fitted; fill it first, with its filled()")
+    if isinstance(data, Tensor):
+        dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).cpu().numpy()
+    if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
+        return data.to_mesh()
+    if isinstance(data, (list, tuple, np.ndarray)) or hasattr(data, "__array_interface__"):
+        return np.asarray(data)
+    if not isinstance(data, (str, Path)) and not hasattr(data, "faces") and not is_signal(data):
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
-    if is_mesh(data) and kind not in (None, "sdf"):
-        raise ValueError(f"kind={kind!r}, but a mesh is given, of kind 'sdf'")
-    if ready is not None and kind not in (None, ready.kind):
-        raise ValueError(f"kind={kind!r}, but the signal given is of kind {ready.kind!r}")
-    found = ready.kind if ready is not None else kind or kind_of(data)
-    chosen = sorted_options(found, options, loaded=ready is not None)
-    return (ready if ready is not None else load(data, found, chosen.data)), chosen
+    return data
 
 
-def checked_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:
-    """The device, the others being what they should.
+def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:
+    """Check what any run needs; return its device.
 
     Raises:
-        ValueError: one of them isn't.
+        ValueError: a number is out of its range, or the device cannot be used.
     """
     if not (isinstance(steps, (int, np.integer)) and steps >= 1):
         raise ValueError(f"steps={steps} must be a whole number, at least 1")
@@ -136,27 +138,3 @@ def checked_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch
     except (RuntimeError, TypeError, AssertionError, ValueError) as error:
         raise ValueError(f"device={device!r} cannot be used ({str(error).splitlines()[0][:80]}); try cpu") from None
     return found
-
-
-def _array(data: Any) -> Any:
-    """Tensors, and whatever else offers itself as an array or as a list of one, as an array; anything else as it is.
-
-    Raises:
-        ValueError: it cannot be turned into one.
-    """
-    if isinstance(data, np.ma.MaskedArray):
-        raise ValueError("a masked array cannot be fitted; fill it first, with its filled()")
-    if isinstance(data, Tensor):
-        dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
-        return (dense.float() if dense.dtype == torch.bfloat16 else dense).cpu().numpy()
-    if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
-        return data.to_mesh()
-    if isinstance(data, (list, tuple, np.ndarray)) or hasattr(data, "__array_interface__"):
-        return np.asarray(data)
-    return data
-
-
-def _wrong_type(options: dict[str, Any], error: Exception) -> ValueError:
-    """What is of another type fails where it is used."""
-    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    return ValueError(f"one of {given[:200]} is of the wrong type ({str(error)[:100]})")

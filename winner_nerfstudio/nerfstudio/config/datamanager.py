@@ -1,6 +1,8 @@
 """A signal's batches as nerfstudio asks for them."""
 
-from dataclasses import dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, make_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,68 +10,73 @@ import torch
 import tyro
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datamanagers.base_datamanager import DataManager, DataManagerConfig, VanillaDataManager
-from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig, DataparserOutputs
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...registry import kind_named, kind_names
 from ...signals.signal import Signal
-from ...training.options import DrawnOptions, ResidentOptions
-from ...training.sampling import Batch, Sampler
-
-
-def subcommand(name: str, config: type[DataParserConfig]) -> Any:
-    """The annotation of a data parser's config that is also a subcommand `name` with short flags."""
-    # Annotated with its one choice, tyro makes a subcommand of it; "prefix_names" would lengthen the name.
-    one: Any = tyro.extras.subcommand_type_from_defaults({name: config()}, prefix_names=False)
-    return Annotated[one, tyro.conf.OmitSubcommandPrefixes]
+from ...training.options import BatchOptions
+from ...training.sampling import Batch
+from .dataparsers import SignalDataParserConfig, data_parser_config
 
 
 @dataclass
 class SignalDataManagerConfig(DataManagerConfig):
-    """Batches of one signal.
-
-    A kind of signal narrows the two fields of its data parser, and says how its points are served by deriving from
-    `DrawnDataManagerConfig` or `ResidentDataManagerConfig`.
-    """
+    """Batches of one signal."""
 
     _target: type = field(default_factory=lambda: SignalDataManager)
-    dataparser: DataParserConfig = field(default_factory=DataParserConfig)
-    """Where the signal comes from; its options by their long names."""
-    short: DataParserConfig = field(default_factory=DataParserConfig)
-    """The same options by short names, behind the data parser's own; what is set here counts."""
+    dataparser: SignalDataParserConfig = field(default_factory=SignalDataParserConfig)
+    """Where the signal comes from."""
+    batches: Annotated[BatchOptions, tyro.conf.arg(name="")] = field(default_factory=BatchOptions)
+    """How its points are served."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
-        raise NotImplementedError
-
-    def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
-        """What serves this signal's batches."""
-        raise NotImplementedError
-
     def load_outputs(self) -> DataparserOutputs:
-        """The data parser's outputs for what ``--data`` names, wherever on the command line that stands."""
-        default = type(self.short)()
-        for option in fields(self.short):
-            value = getattr(self.short, option.name)
-            if option.name != "_target" and value != getattr(default, option.name):
-                setattr(self.dataparser, option.name, value)
+        """Return the data parser's outputs for what ``--data`` names, wherever on the command line that stands."""
         if self.data is not None:
             self.dataparser.data = Path(self.data)
         self.data = self.dataparser.data
         return self.dataparser.setup().get_dataparser_outputs()
 
 
-@dataclass
-class DrawnDataManagerConfig(DrawnOptions, SignalDataManagerConfig):
-    """Batches of a signal that is sampled anew for ever."""
+@lru_cache
+def data_manager_config(kind: str) -> type[SignalDataManagerConfig]:
+    """Return the class of a kind's data manager's config: its data parser is a subcommand of its own name."""
+    known = kind_named(kind)
+    default = data_parser_config(known)
+    # A union of one choice becomes a subcommand; "prefix_names" would lengthen its name.
+    union: Any = tyro.extras.subcommand_type_from_defaults(
+        {known.data_parser: default},
+        {known.data_parser: f"{known.title[0].upper()}{known.title[1:]} ({known.formats})."},
+        prefix_names=False,
+    )
+    dataparser = Annotated[union, tyro.conf.OmitSubcommandPrefixes]
+    made = make_dataclass(
+        _class_name(kind),
+        [
+            ("dataparser", dataparser, field(default_factory=lambda: deepcopy(default))),
+            ("batches", Annotated[known.batches, tyro.conf.arg(name="")], field(default_factory=known.batches)),
+        ],
+        bases=(SignalDataManagerConfig,),
+        namespace={"__doc__": f"Batches of {known.title}.", "__module__": __name__},
+    )
+    made.__module__ = __name__
+    return made
 
 
-@dataclass
-class ResidentDataManagerConfig(ResidentOptions, SignalDataManagerConfig):
-    """Batches of a signal whose samples are all there."""
+def _class_name(kind: str) -> str:
+    return f"DataManagerConfigOf_{kind}"
+
+
+def __getattr__(name: str) -> type[SignalDataManagerConfig]:
+    """The classes that `data_manager_config` makes, for a run's config.yml names them."""
+    for kind in kind_names():
+        if _class_name(kind) == name:
+            return data_manager_config(kind)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class SignalDataset:
@@ -126,7 +133,7 @@ class SignalDataManager(VanillaDataManager):
         metadata["cameras"] = self.train_dataparser_outputs.cameras
         dataset = SignalDataset(self.train_dataparser_outputs, metadata)
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
-        self.batches = config.sampler(self.signal, self.device, torch.initial_seed())
+        self.batches = config.batches.sampler(self.signal, self.device, torch.initial_seed())
         self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)
         DataManager.__init__(self)
 

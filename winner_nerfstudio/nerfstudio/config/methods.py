@@ -11,18 +11,17 @@ from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataPars
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
-from ...training.recipes import ADAM_EPSILON, RECIPES, Recipe
-from ..models.audio import AudioDataManagerConfig, AudioModelConfig
+from ...registry import Kind, all_kinds
+from ...training.loop import ADAM_EPSILON
 from ..models.base import SignalModelConfig
-from ..models.image import ImageDataManagerConfig, ImageModelConfig
-from ..models.sdf import SDFModelConfig, ShapeDataManagerConfig
-from ..models.volume import VolumeDataManagerConfig, VolumeModelConfig
-from ..photos.method import PhotoInit, PhotoPipelineConfig, PhotoTrainerConfig
-from ..photos.neus import WinnerNeuSModelConfig
-from ..photos.radiance import WinnerNeRFModelConfig
+from ..photos.initialization import PhotoInitializationOptions
+from ..photos.nerf_model import WinnerNeRFModelConfig
+from ..photos.neus_model import WinnerNeuSModelConfig
+from ..photos.pipeline import PhotoPipelineConfig
+from ..photos.trainer import PhotoTrainerConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
-from .datamanager import SignalDataManagerConfig
+from .datamanager import data_manager_config
 from .schedulers import CosineDecayConfig
 
 
@@ -32,53 +31,38 @@ def adam(learning_rate: float) -> dict[str, dict[str, Any]]:
     return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
 
 
-def method(name: str, data: SignalDataManagerConfig, model: SignalModelConfig, description: str) -> MethodSpecification:
-    """What ``ns-train NAME`` does: the same for all kinds of signals but for what is given here and in `RECIPES`."""
-    recipe = RECIPES.get(name.removeprefix("winner-"), Recipe())
+def method(kind: Kind) -> MethodSpecification:
+    """Return what ``ns-train winner-KIND`` does: the same for all kinds of signals but for what their `Kind` says."""
+    recipe = kind.recipe
     return MethodSpecification(
         config=SignalTrainerConfig(
-            method_name=name,
+            method_name=kind.method,
             max_num_iterations=recipe.steps,
             steps_per_save=recipe.steps // 5,
             steps_per_eval_batch=100,
             steps_per_eval_image=500,
-            pipeline=SignalPipelineConfig(datamanager=data, model=model),
+            pipeline=SignalPipelineConfig(
+                datamanager=data_manager_config(kind.name)(),
+                model=SignalModelConfig(kind=kind.name, options=kind.network()),
+            ),
             optimizers=adam(recipe.learning_rate),
             logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
             viewer=ViewerConfig(websocket_host="127.0.0.1"),
             vis="tensorboard",
         ),
-        description=description,
+        description=f"Fit a sine network with WINNER's initialisation to {kind.title}.",
     )
 
 
-winner_sdf = method(
-    "winner-sdf",
-    ShapeDataManagerConfig(),
-    SDFModelConfig(),
-    "Fit a sine network with WINNER's initialisation to a shape's signed distance.",
-)
-winner_image = method(
-    "winner-image",
-    ImageDataManagerConfig(),
-    ImageModelConfig(),
-    "Fit a sine network with WINNER's initialisation to a picture.",
-)
-winner_audio = method(
-    "winner-audio",
-    AudioDataManagerConfig(),
-    AudioModelConfig(),
-    "Fit a sine network with WINNER's initialisation to a sound.",
-)
-winner_volume = method(
-    "winner-volume",
-    VolumeDataManagerConfig(),
-    VolumeModelConfig(),
-    "Fit a sine network with WINNER's initialisation to a volume: an occupancy, a density, a distance.",
-)
+def __getattr__(name: str) -> MethodSpecification:
+    """The specifications that entry points name: ``winner_image`` of the kind whose method is ``winner-image``."""
+    for kind in all_kinds():
+        if kind.method.replace("-", "_") == name:
+            return method(kind)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def photo_method(name: str, model: PhotoInit, rays: int, description: str) -> MethodSpecification:
+def photo_method(name: str, model: PhotoInitializationOptions, rays: int, description: str) -> MethodSpecification:
     """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
     return MethodSpecification(
         config=PhotoTrainerConfig(

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +13,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ...metrics.grid import evaluate_grid
-from ..config.datamanager import ResidentDataManagerConfig, subcommand
-from ..config.dataparsers import AudioDataParserConfig
 from ..viewer.panel import HEIGHT, WIDTH, Window, draw_panel, frames_of
-from .grid import GridModel, GridModelConfig, within
+from .grid import GridModel, within
 
 if TYPE_CHECKING:
     from ...signals.audio import Audio
@@ -28,30 +25,11 @@ LEAST_SECONDS = 0.005
 MOST_APART = 4
 """Pixels of the panel from ray to ray beyond which letters are lost anyway."""
 
-AudioData = subcommand("audio-data", AudioDataParserConfig)
-
-
-@dataclass
-class AudioDataManagerConfig(ResidentDataManagerConfig):
-    """Samples of a sound."""
-
-    dataparser: AudioDataParserConfig = field(default_factory=AudioDataParserConfig)
-    short: AudioData = field(default_factory=AudioDataParserConfig)  # type: ignore[valid-type]
-
-
-@dataclass
-class AudioModelConfig(GridModelConfig):
-    """A sound."""
-
-    _target: type = field(default_factory=lambda: AudioModel)
-
 
 class AudioModel(GridModel):
     """Fits a sound, which is looked at as a panel of its waveform and spectrogram in the plane z = 0."""
 
-    config: AudioModelConfig
     signal: "Audio"
-    exports = "audio"
 
     def populate_modules(self) -> None:
         """Besides the field, a thread to draw in, and what the viewer lets its user choose."""

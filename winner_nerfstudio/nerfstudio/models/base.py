@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar
+from functools import cached_property, partial
+from importlib import import_module
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -14,20 +15,34 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...registry import Kind, Monitor, kind_named
 from ...signals.signal import Signal
-from ...training.initialize import build_field, initialize_, told
-from ...training.loss import Loss, SquareLoss
+from ...training.initialize import build_field, describe_initialization, initialize_
 from ...training.options import NetworkOptions
+from ..viewer.cameras import front
 from ..viewer.screen import Screen, upwards
 
 
+def build_model(config: "SignalModelConfig", **arguments: Any) -> "SignalModel":
+    """Return the model that shows and fits the config's kind of signal."""
+    return model_class(kind_named(config.kind))(config, **arguments)
+
+
+def model_class(kind: Kind) -> type["SignalModel"]:
+    """Return the class that `Kind.views` names."""
+    module, _, name = kind.views.partition(":")
+    found: type[SignalModel] = getattr(import_module(module), name)
+    return found
+
+
 @dataclass
-class SignalModelConfig(NetworkOptions, ModelConfig):
+class SignalModelConfig(ModelConfig):
     """A network and its initialisation."""
 
-    flag: ClassVar[str] = "--pipeline.model."
-
-    _target: type = field(default_factory=lambda: SignalModel)
+    _target: Any = field(default_factory=lambda: build_model)
+    kind: tyro.conf.Suppress[str] = ""
+    options: Annotated[NetworkOptions, tyro.conf.arg(name="")] = field(default_factory=NetworkOptions)
+    """The network, its initialisation and the loss."""
     eval_num_rays_per_chunk: int = 1 << 15
     """Rays per chunk when a picture is rendered."""
     enable_collider: tyro.conf.Suppress[bool] = False
@@ -72,7 +87,7 @@ class Outputs(MutableMapping[str, Tensor]):
 class SignalModel(Model):
     """A field that is fitted to samples of a signal.
 
-    A kind of signal sets `exports` and `loss`, and overrides `render`, `evaluate` and `pictures`.
+    The model of a kind of signal says what it looks like: it overrides `cameras`, `render` and `pictures`.
 
     Args:
         config: the network and its initialisation.
@@ -81,30 +96,37 @@ class SignalModel(Model):
     """
 
     config: SignalModelConfig
-    exports: str
-    """The command of ``winner-export`` that takes the result away."""
-    loss: Loss = SquareLoss()
-    """What drives the fit."""
     sides = 1
-    """From how many sides it is worth a look."""
+    """The number of sides from which it is worth a look."""
     up: Float[Tensor, " 3"]
+
+    @classmethod
+    def cameras(cls, options: Any) -> Cameras:
+        """Return the cameras of ``ns-render``; the viewer starts, and pictures are taken, from the first.
+
+        Args:
+            options: of the data, an instance of `Kind.options`.
+        """
+        return front()
 
     def populate_modules(self) -> None:
         """Build the field and initialise it for the target."""
         super().populate_modules()
         signal: Signal = self.kwargs["metadata"]["signal"]
+        self.kind = kind_named(self.config.kind)
+        self.loss = self.kind.loss(signal, self.config.options)
         self.signal, self.screen = signal, Screen()
         self.register_buffer("up", upwards(self.kwargs["metadata"]["cameras"]), persistent=False)
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         seed = torch.initial_seed() % 2**62
-        self.field = build_field(signal, self.config, seed)
+        self.field = build_field(signal, self.config.options, seed)
         if self.kwargs["metadata"]["initialize"]:
             try:
-                chosen = initialize_(self.field, signal, self.config, seed)
+                initialization = initialize_(self.field, signal, self.config.options, seed)
             except ValueError as error:
                 raise SystemExit(f"error: {error}") from None
-            self.progress |= told(chosen, self.config)
+            self.progress |= describe_initialization(initialization, self.config.options)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures.
@@ -129,9 +151,9 @@ class SignalModel(Model):
             return self.render(ray_bundle)
         raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
 
-    def chosen(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The samples of a batch that a step learns from."""
-        return self.loss.chosen(self.field, batch)
+    def select(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the samples of a batch that a step learns from."""
+        return self.loss.select(self.field, batch)
 
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
         """What is seen in a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
@@ -170,16 +192,13 @@ class SignalModel(Model):
         return picture
 
     def evaluate(self, signal: Signal) -> dict[str, float]:
-        """Figures of the fit against the target."""
-        raise NotImplementedError
+        """Compute the metrics of the fit against the target."""
+        return self.kind.metrics(self.field, signal, self.config.options)
 
-    def quick_points(self) -> int:
-        """How many points `quick_evaluate` looks at."""
-        return 0
-
-    def quick_evaluate(self) -> dict[str, float]:
-        """Figures that can be had in passing, the greater the better; the run keeps the best of each. None here."""
-        return {}
+    @cached_property
+    def monitor(self) -> Monitor:
+        """The metrics that can be computed in passing; the run keeps the best of each."""
+        return self.kind.monitor(self.signal)
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
         """Pictures of target and fit that compare at a glance, [h, w, 3] in [0, 1], all of one size."""

@@ -1,32 +1,20 @@
 """What the models of regularly sampled signals share: the loss, the figures, and a plane to look at."""
 
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
-from ...metrics.grid import Quick, evaluate_grid, grid_figures, quick_figures, quick_samples
-from ...metrics.measure import figures_of_kind
 from ...signals.grid import Grid
-from .base import Outputs, SignalModel, SignalModelConfig
+from .base import Outputs, SignalModel
 
-QUICK_SAMPLES = 1 << 16
-"""Most samples that the figures in passing are taken from."""
 BACKGROUND = 1.0
 QUIETEST = 80.0
 """Decibels below the data range at which an error is shown black."""
-
-
-@dataclass
-class GridModelConfig(SignalModelConfig):
-    """A regularly sampled signal."""
-
-    _target: type = field(default_factory=lambda: GridModel)
 
 
 class GridModel(SignalModel):
@@ -35,30 +23,16 @@ class GridModel(SignalModel):
     A kind of signal overrides `half_size`, `paint` and `pictures`.
     """
 
-    config: GridModelConfig
-    signal: Grid
+    signal: Grid[Any]
     layers: tuple[str, ...] = ("rgb",)
     """Names of what the plane can show; ``rgb`` is the fit."""
 
-    def evaluate(self, signal: Grid) -> dict[str, float]:  # type: ignore[override]
-        """The figures of any grid and those of its kind, over all samples, and the best of those had in passing."""
-        fitted = evaluate_grid(self.field.evaluate, signal.lattice)
-        figures = grid_figures(self.field.evaluate, signal, fitted) | self.own_figures(signal, fitted)
+    def evaluate(self, signal: Grid[Any]) -> dict[str, float]:  # type: ignore[override]
+        """Compute the metrics of the fit, and report the best of those that were computed in passing."""
+        metrics = super().evaluate(signal)
         for name, (value, step) in self.progress["best"].items():
-            figures |= {f"best_{name}": value, f"best_{name}_step": step}
-        return figures
-
-    @cached_property
-    def _quick(self) -> Quick:
-        return quick_samples(self.signal, QUICK_SAMPLES)
-
-    def quick_points(self) -> int:
-        """How many points `quick_evaluate` looks at."""
-        return len(self._quick.fitted) + len(self._quick.held_out)
-
-    def quick_evaluate(self) -> dict[str, float]:
-        """``psnr``, and ``psnr_held_out`` if there are such samples, at no more than `QUICK_SAMPLES` of each."""
-        return quick_figures(self.field.evaluate, self.signal, self._quick)
+            metrics |= {f"best_{name}": value, f"best_{name}_step": step}
+        return metrics
 
     def render(self, rays: RayBundle) -> Outputs:
         """The plane along rays: its `layers`, depth and accumulation."""
@@ -77,10 +51,6 @@ class GridModel(SignalModel):
             {layer: partial(painted, layer) for layer in self.layers}
             | {"depth": lambda: torch.where(hit, along, 0.0)[:, None], "accumulation": lambda: hit[:, None].to(along)}
         )
-
-    def own_figures(self, signal: Grid, fitted: Float[np.ndarray, "*axes c"]) -> dict[str, float]:
-        """The figures of this kind of signal."""
-        return figures_of_kind(signal, fitted)
 
     def half_size(self) -> tuple[float, float]:
         """Half the width and height of what is shown."""

@@ -1,7 +1,6 @@
 """The model of a picture."""
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
-from ..config.datamanager import ResidentDataManagerConfig, subcommand
-from ..config.dataparsers import ImageDataParserConfig
-from .grid import GridModel, GridModelConfig, error_colors, within
+from .grid import GridModel, error_colors, within
 
 if TYPE_CHECKING:
     from ...signals.image import Image
@@ -24,30 +21,11 @@ SMALLEST_PICTURE = 256
 CLOSEST = 8
 """Pixels of the longer side that are in frame at the greatest zoom, at most."""
 
-ImageData = subcommand("image-data", ImageDataParserConfig)
-
-
-@dataclass
-class ImageDataManagerConfig(ResidentDataManagerConfig):
-    """Pixels of a picture."""
-
-    dataparser: ImageDataParserConfig = field(default_factory=ImageDataParserConfig)
-    short: ImageData = field(default_factory=ImageDataParserConfig)  # type: ignore[valid-type]
-
-
-@dataclass
-class ImageModelConfig(GridModelConfig):
-    """A picture."""
-
-    _target: type = field(default_factory=lambda: ImageModel)
-
 
 class ImageModel(GridModel):
     """Fits a picture, which hangs in the plane z = 0, upright and in front of the first view."""
 
-    config: ImageModelConfig
     signal: "Image"
-    exports = "image"
     layers = ("rgb", "target", "error")
 
     def populate_modules(self) -> None:
@@ -78,7 +56,7 @@ class ImageModel(GridModel):
         """``rgb`` of the fit, ``target``, or the ``error`` of the fit against the truth, pixels being squares."""
         coords = self.signal.lattice.at(self._position(place))
         if layer == "rgb" and self.smooth.value:
-            return _display(self.field.evaluate(coords).cpu(), self.signal.record["mode"])
+            return _display(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
         number, where = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
         return self._pixels(layer, number)[where]
 
@@ -112,7 +90,7 @@ class ImageModel(GridModel):
 
     def _pixels(self, layer: str, number: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """Colours of one of the `layers` at pixels, counted row by row."""
-        signal, mode = self.signal, self.signal.record["mode"]
+        signal, mode = self.signal, self.signal.draft.mode
 
         def at_pixels(values: Float[np.ndarray, "h w c"]) -> Float[Tensor, "n c"]:
             return torch.from_numpy(values.reshape(-1, signal.channels)[number.numpy()])

@@ -1,6 +1,5 @@
 """The model of a shape: a signed distance, looked at by sphere tracing."""
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,19 +9,13 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
-from ...metrics.measure import figures_of_shape, truth_of
 from ...surfaces.distance_grid import DistanceGrid
-from ...training.loss import DistanceLoss
-from ...training.options import DistanceOptions
-from ..config.datamanager import DrawnDataManagerConfig, subcommand
-from ..config.dataparsers import ShapeDataParserConfig
 from ..viewer.export_button import ExportMesh
 from ..viewer.shading import Seen, diverging, round_length, with_legend
-from .base import Outputs, SignalModelConfig
+from .base import Outputs
 from .surface import SurfaceModel, View, line
 
 if TYPE_CHECKING:
-    from ...metrics.shape import Quick
     from ...signals.cloud import PointCloud
     from ...signals.shape import Shape
 
@@ -36,38 +29,15 @@ COARSE = 32
 """Cells per axis of the target's grid, which serves only its light."""
 
 
-ShapeData = subcommand("shape-data", ShapeDataParserConfig)
-
-
-@dataclass
-class ShapeDataManagerConfig(DrawnDataManagerConfig):
-    """Points of a shape, near its surface for the most part."""
-
-    dataparser: ShapeDataParserConfig = field(default_factory=ShapeDataParserConfig)
-    short: ShapeData = field(default_factory=ShapeDataParserConfig)  # type: ignore[valid-type]
-
-
-@dataclass
-class SDFModelConfig(DistanceOptions, SignalModelConfig):
-    """A signed distance function."""
-
-    _target: type = field(default_factory=lambda: SDFModel)
-
-
 class SDFModel(SurfaceModel):
     """Fits signed distances (negative inside) in the unit cube."""
 
-    config: SDFModelConfig
     signal: "Shape | PointCloud"
-    exports = "mesh"
     cut, extent = "sdf-slice", "the shape lies within 0.9"
 
     def populate_modules(self) -> None:
         """Besides the field, the viewer's controls; lengths on them are in the input's units."""
-        from ...signals.cloud import PointCloud
-
         super().populate_modules()
-        self.loss = DistanceLoss(self.config, isinstance(self.signal, PointCloud))
         scale = self.signal.normalization.scale
         most = float(f"{LARGEST_LEVEL / scale:.2g}")
         self.iso_level = ViewerSlider(
@@ -134,29 +104,6 @@ class SDFModel(SurfaceModel):
     @cached_property
     def _target_light(self) -> DistanceGrid:
         return DistanceGrid.of(self.target_distance, self.device, COARSE)
-
-    def evaluate(self, signal: "Shape | PointCloud") -> dict[str, float]:  # type: ignore[override]
-        """Volume figures, and those of the surface extracted at `eval_resolution` where there is one.
-
-        Of points there are only the latter, unless a reference is known, which all figures are against then.
-        """
-        return figures_of_shape(self.field, self.signal, self.config.eval_resolution)
-
-    @cached_property
-    def _quick(self) -> "Quick":
-        from ...metrics.shape import quick_points
-
-        return quick_points(truth_of(self.signal))
-
-    def quick_points(self) -> int:
-        """How many points `quick_evaluate` looks at."""
-        return len(self._quick.points)
-
-    def quick_evaluate(self) -> dict[str, float]:
-        """``iou`` over a few points."""
-        from ...metrics.shape import quick_figures
-
-        return quick_figures(self.field.evaluate, self._quick)
 
     def _paint_slice(self, points: Float[Tensor, "m 3"], pixel: Float[Tensor, " m"]) -> Float[Tensor, "m 3"]:
         """The fitted distance by colour, black where it is the iso level."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from torch import Tensor
 from ...signals.signal import Signal
 from ...surfaces.distance_grid import DistanceGrid
 from ...surfaces.sphere_tracing import box_interval, sphere_trace
+from ..viewer.cameras import SIDES, look_at_origin, orbit
 from ..viewer.shading import BACKGROUND, SHADINGS, Seen, diverging, shade
 from .base import SignalModel
 
@@ -28,6 +30,13 @@ class SurfaceModel(SignalModel):
     """
 
     sides = 4
+    room = 1.0
+    """The first camera's distance, relative to that from which all of a shape is in frame."""
+
+    @classmethod
+    def cameras(cls, options: Any) -> Cameras:
+        """Return cameras all around, with the axis up that the options name, from a corner on."""
+        return look_at_origin(cls.room * orbit(options.up, SIDES), options.up)
 
     def add_controls(self, error_range: float) -> None:
         """Set up what the viewer lets its user choose; `error_range` is a length in the input's units."""

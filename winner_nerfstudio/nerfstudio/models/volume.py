@@ -1,7 +1,6 @@
 """The model of a volume: a scalar field, looked at as the surface that lies in it and on planes through it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,11 @@ from torch import Tensor
 
 from ...surfaces.distance_grid import DistanceGrid, interpolate_grid
 from ...surfaces.level_set import LevelSet, half_extents
-from ...training.options import VolumeOptions
-from ..config.datamanager import ResidentDataManagerConfig, subcommand
-from ..config.dataparsers import VolumeDataParserConfig
+from ..viewer.cameras import FARTHER
 from ..viewer.export_button import ExportMesh
 from ..viewer.shading import Seen, diverging, round_length, with_legend
 from .base import Outputs
-from .grid import GridModel, GridModelConfig, within
+from .grid import GridModel, within
 from .surface import SurfaceModel, View, line, trace
 
 if TYPE_CHECKING:
@@ -29,42 +26,24 @@ if TYPE_CHECKING:
 LEVELS = 200
 """Steps of the level that is looked at, from the least value to the greatest."""
 
-VolumeData = subcommand("volume-data", VolumeDataParserConfig)
-
-
-@dataclass
-class VolumeDataManagerConfig(ResidentDataManagerConfig):
-    """Samples of a volume."""
-
-    dataparser: VolumeDataParserConfig = field(default_factory=VolumeDataParserConfig)
-    short: VolumeData = field(default_factory=VolumeDataParserConfig)  # type: ignore[valid-type]
-
-
-@dataclass
-class VolumeModelConfig(VolumeOptions, GridModelConfig):
-    """A volume."""
-
-    _target: type = field(default_factory=lambda: VolumeModel)
-
 
 class VolumeModel(GridModel, SurfaceModel):
     """Fits the values of a volume; to be seen are its level set, closed at the walls of its box, and slices."""
 
-    config: VolumeModelConfig
     signal: "Volume"
-    exports = "volume"
+    room = FARTHER
     cut, extent = "slice and target-slice", "-1 and 1 are the array's walls"
 
     def populate_modules(self) -> None:
         """Besides the field, the viewer's controls; the level is in the volume's own values."""
         super().populate_modules()
-        signal, record = self.signal, self.signal.record
+        signal, record = self.signal, self.signal.draft
         low, high = (float(signal.units.to_own(np.array(end))) for end in (-1.0, 1.0))
         self.iso_level = ViewerSlider(
-            "Level", record["level"], low, high, (high - low) / LEVELS, hint="Which value to show the surface of"
+            "Level", record.level, low, high, (high - low) / LEVELS, hint="Which value to show the surface of"
         )
         # What is nearer than half a sample is as good as the samples can tell.
-        self.add_controls(round_length(record["spacing"] / 2))
+        self.add_controls(round_length(record.spacing / 2))
         self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
         self._target_values: Tensor | None = None
         self._target_grid: tuple[float, DistanceGrid] | None = None
@@ -133,10 +112,10 @@ class VolumeModel(GridModel, SurfaceModel):
         return self._target_grid[1]
 
     def _fit_set(self) -> LevelSet:
-        return LevelSet(self.signal.record, self.field.evaluate, self.field.value_and_gradient, self.level)
+        return LevelSet(self.signal.draft, self.field.evaluate, self.field.value_and_gradient, self.level)
 
     def _target_set(self) -> LevelSet:
-        return LevelSet(self.signal.record, self._target, self._target_and_gradient, self.level)
+        return LevelSet(self.signal.draft, self._target, self._target_and_gradient, self.level)
 
     def _target(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
         """The array between its samples, in the network's units."""
@@ -164,6 +143,6 @@ class VolumeModel(GridModel, SurfaceModel):
         pixel: Float[Tensor, " m"],
     ) -> Float[Tensor, "m 3"]:
         """Values by colour, black where they are at the level."""
-        level_set = LevelSet(self.signal.record, values, self._target_and_gradient, self.level)
+        level_set = LevelSet(self.signal.draft, values, self._target_and_gradient, self.level)
         shade = diverging((values(points)[:, 0] - level_set.level) / self._reach)
         return shade * (1 - line(level_set(points)[:, 0], pixel, 3.0))

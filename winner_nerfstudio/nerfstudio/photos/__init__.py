@@ -1,1 +1,1 @@
-"""Surfaces and radiance fields fitted to photographs."""
+"""Methods that fit surfaces (NeuS) and radiance fields (NeRF) of sine networks to photographs."""

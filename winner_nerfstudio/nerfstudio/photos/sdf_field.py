@@ -1,4 +1,4 @@
-"""A signed distance field of sine networks that stands where nerfstudio's `SDFField` does, without tiny-cuda-nn."""
+"""The field of winner-neus: signed distance and colour, by sine networks, in place of nerfstudio's `SDFField`."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,34 +17,34 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from ...networks import Sine
-from ..viewer.box import in_box, unit_of
-from .mlp import WinnerMLP
+from .scene_box import half_longest_side, to_box_coords
+from .sine_mlp import WinnerMLP
 
 
 @dataclass
 class WinnerSDFFieldConfig(SDFFieldConfig):
-    """A distance and a texture, each a sine network, and a small network that mixes colours."""
+    """A sine network for the distance, one for the texture, and a small network that makes colours."""
 
     _target: type = field(default_factory=lambda: WinnerSDFField)
     num_layers: int = 3
-    """Number of sine layers of the distance, and of the texture."""
+    """Number of sine layers of the distance's network and of the texture's."""
     hidden_dim: int = 128
-    """Width of each."""
+    """Width of these layers."""
     geo_feat_dim: int = 64
-    """Features of the texture per point."""
+    """Number of features that the texture gives per point."""
     num_layers_color: int = 2
     """Number of hidden layers of the colour network."""
     hidden_dim_color: int = 64
-    """Width of each."""
+    """Width of these layers."""
     omega_0: float = 30.0
     """Frequency of the sine layers."""
     bias: float = 0.5
-    """Radius of the sphere that it starts as, in halves of the scene box's longest side."""
+    """Radius of the sphere that the surface starts as; 1 is half the longest side of the scene box."""
     inside_outside: bool = False
     """Whether the distance is positive inside, as for a room seen from within."""
     beta_init: float = 0.3
-    """Sharpness of the surface at the start: 1 / s is exp(10 times this)."""
-    # What belongs to nerfstudio's own network and means nothing here.
+    """Sharpness of the surface at the start: 1 / s is exp(10 beta_init)."""
+    # Options of nerfstudio's own network, which have no meaning here.
     geometric_init: tyro.conf.Suppress[bool] = True
     weight_norm: tyro.conf.Suppress[bool] = False
     use_grid_feature: tyro.conf.Suppress[bool] = False
@@ -60,21 +60,23 @@ class WinnerSDFFieldConfig(SDFFieldConfig):
 
 
 class WinnerSDFField(SDFField):
-    """A signed distance, scene units, negative inside, and a colour, as NeuS wants them (arXiv 2106.10689).
+    """A signed distance, negative inside, and a colour at each point of a scene, for NeuS (arXiv 2106.10689).
 
-    The distance is ``|x| - bias + geometry(x)``. A sine network starts near zero everywhere, and not, as nerfstudio's
-    does by its geometric initialisation, as a sphere: so the sphere is added to it. ``x`` are the scene box's
-    coordinates, in which its longest side is [-1, 1]. The features that colours are made of come from a network of
-    their own, `texture`, for photographs tell how fine colours are, and little of how fine the surface is: noise of
-    their scale would break a distance up.
+    It takes the place of nerfstudio's `SDFField` and needs no tiny-cuda-nn. With coordinates ``x`` in which the longest
+    side of the scene box is [-1, 1], the signed distance is ``|x| - bias + geometry(x)``, in units of half that side.
+    The sphere ``|x| - bias`` is added because a sine network starts close to zero everywhere, whereas NeuS needs to
+    start from a sphere, which nerfstudio's field has from its geometric initialisation.
+
+    The features from which colours are made come from a network of their own, `texture`: photographs say how fine the
+    colours are, but little about how fine the surface is, and noise of that scale would break the surface up.
 
     Args:
-        config: the networks.
-        aabb: the scene box, scene units.
-        num_images: number of photographs, for appearance embeddings.
-        use_average_appearance_embedding: in evaluation, their mean rather than zero.
-        spatial_distortion: applied to the box's coordinates before the networks; nerfstudio's contraction leaves them
-            as they are in a cubic box, and bounds what lies outside.
+        config: sizes of the networks and start of the surface.
+        aabb: smallest and largest corner of the scene box, scene units.
+        num_images: number of photographs, each of which has an appearance embedding.
+        use_average_appearance_embedding: whether evaluation uses the mean of the embeddings, rather than zero.
+        spatial_distortion: applied to the coordinates before the networks. nerfstudio's contraction changes nothing
+            inside a cubic box and bounds the coordinates outside.
     """
 
     config: WinnerSDFFieldConfig
@@ -87,7 +89,7 @@ class WinnerSDFField(SDFField):
         use_average_appearance_embedding: bool = False,
         spatial_distortion: SpatialDistortion | None = None,
     ) -> None:
-        Field.__init__(self)  # SDFField's own builds a hash grid, which needs tiny-cuda-nn
+        Field.__init__(self)  # SDFField.__init__ makes a hash grid, which needs tiny-cuda-nn
         self.config = config
         self.aabb = Parameter(aabb, requires_grad=False)
         self.spatial_distortion = spatial_distortion
@@ -101,18 +103,25 @@ class WinnerSDFField(SDFField):
         layers, width = config.num_layers + 1, config.hidden_dim
         omega = config.omega_0
         self.geometry = WinnerMLP(3, layers, width, 1, omega_0=omega, first_omega_0=omega)
-        # A sine makes the features of unit size: the last layer of a sine network puts out about 1 / omega_0.
+        # The sine brings the features to unit size; the last layer of a sine network gives about 1 / omega_0.
         self.texture = WinnerMLP(
             3, layers, width, config.geo_feat_dim, out_activation=Sine(omega), omega_0=omega, first_omega_0=omega
         )
         self.deviation_network = LearnedVariance(init_val=config.beta_init)
         self._cos_anneal_ratio = 1.0
-        # Named as get_colors, which is nerfstudio's, asks for them.
+        self._make_color_network()
+
+    def _make_color_network(self) -> None:
+        """Make the network from points, directions, gradients, features and appearance to colours.
+
+        Its modules have the names that nerfstudio's ``get_colors`` expects.
+        """
+        config = self.config
         inputs = 3 + self.direction_encoding.get_out_dim() + 3 + config.geo_feat_dim + config.appearance_embedding_dim
         widths = [inputs, *[config.hidden_dim_color] * config.num_layers_color, 3]
         self.num_layers_color = len(widths)
-        for index, (width, after) in enumerate(pairwise(widths)):
-            self.add_module(f"clin{index}", nn.Linear(width, after))
+        for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
+            self.add_module(f"clin{index}", nn.Linear(fan_in, fan_out))
         self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
 
     @property
@@ -122,39 +131,47 @@ class WinnerSDFField(SDFField):
 
     @property
     def unit(self) -> float:
-        """Half the longest side of the scene box, scene units: the networks' unit of length."""
-        return unit_of(self.aabb)
+        """Half the longest side of the scene box, scene units: the unit of the networks' coordinates."""
+        return half_longest_side(self.aabb)
 
     def forward_geonetwork(self, inputs: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch features"]:
-        """The distance and, from the second on, ``geo_feat_dim`` features, at positions of the scene."""
-        coords, distorted = self._coords(inputs)
-        return torch.cat([self._distance(coords, distorted), self.texture(distorted)], -1)
+        """Compute the signed distance followed by ``geo_feat_dim`` features at points of the scene."""
+        coords, distorted = self._to_coords(inputs)
+        return torch.cat([self._signed_distance(coords, distorted), self.texture(distorted)], -1)
 
-    def distance(self, positions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 1"]:
-        """The signed distance, scene units, at positions of the scene."""
-        return self._distance(*self._coords(positions))
+    def signed_distance(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 1"]:
+        """Compute the signed distance at points of the scene, both in scene units."""
+        return self._signed_distance(*self._to_coords(points))
 
-    def gradient(self, positions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """The distance's gradient, without unit, at positions of the scene; differentiable itself."""
+    def gradient(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Compute the gradient of the signed distance, which has no unit and can be differentiated once more.
+
+        Args:
+            points: points of the scene, scene units.
+        """
         with torch.enable_grad():
-            positions = positions if positions.requires_grad else positions.detach().requires_grad_(True)
-            distance = self.distance(positions)
-            return torch.autograd.grad(distance, positions, torch.ones_like(distance), create_graph=True)[0]
+            points = points if points.requires_grad else points.detach().requires_grad_(True)
+            sdf = self.signed_distance(points)
+            return torch.autograd.grad(sdf, points, torch.ones_like(sdf), create_graph=True)[0]
 
     def get_sdf(self, ray_samples: RaySamples) -> Float[Tensor, "*batch 1"]:
-        """The signed distance where each sample starts."""
-        return self.distance(ray_samples.frustums.get_start_positions())
+        """Compute the signed distance, scene units, where each sample starts."""
+        return self.signed_distance(ray_samples.frustums.get_start_positions())
 
-    def _coords(self, positions: Float[Tensor, "*batch 3"]) -> tuple[Tensor, Tensor]:
-        """The box's coordinates, and what the networks see of them."""
-        coords = in_box(positions, self.aabb)
+    def _to_coords(self, points: Float[Tensor, "*batch 3"]) -> tuple[Tensor, Tensor]:
+        """Convert points of the scene to coordinates of its box, and to the distorted ones that the networks see."""
+        coords = to_box_coords(points, self.aabb)
         if self.spatial_distortion is None:
             return coords, coords
-        # Never zero: there nerfstudio's contraction has no gradient.
+        # Moved off zero, where nerfstudio's contraction has no gradient.
         return coords, self.spatial_distortion(coords + 1e-6)
 
-    def _distance(self, coords: Float[Tensor, "*batch 3"], distorted: Float[Tensor, "*batch 3"]) -> Tensor:
-        # Rounded at the very centre, where a cone has no gradient.
+    def _signed_distance(
+        self, coords: Float[Tensor, "*batch 3"], distorted: Float[Tensor, "*batch 3"]
+    ) -> Float[Tensor, "*batch 1"]:
+        """Compute the signed distance, scene units, from the coordinates that `_to_coords` returns."""
+        # The small term gives the radius a gradient at the centre of the box.
         radius = (coords.square().sum(-1, keepdim=True) + 1e-8).sqrt()
         sphere = radius - self.config.bias
-        return self.unit * ((-sphere if self.config.inside_outside else sphere) + self.geometry(distorted))
+        sdf: Tensor = self.unit * ((-sphere if self.config.inside_outside else sphere) + self.geometry(distorted))
+        return sdf

@@ -60,7 +60,7 @@ class SignalPipeline(VanillaPipeline):
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
         """Outputs, losses and no figures, from those samples of the step's batch that the model chooses."""
         _, batch = self.datamanager.next_train(step)
-        batch = self.signal_model.chosen(batch)
+        batch = self.signal_model.select(batch)
         outputs = self.model(batch["coords"])
         return outputs, self.model.get_loss_dict(outputs, batch), {}
 
@@ -75,7 +75,7 @@ class SignalPipeline(VanillaPipeline):
         self.eval()
         pictures = self._pictures()
         pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures.values())
-        metrics = {"num_rays": pixels, **self.signal_model.quick_evaluate()}
+        metrics = {"num_rays": pixels, **self.signal_model.monitor.metrics(self.signal_model.field)}
         self.train()
         return metrics, pictures
 

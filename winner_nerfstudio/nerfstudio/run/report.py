@@ -58,7 +58,7 @@ class Reporter:
         # So seldom that looking at the figures takes about a thirtieth of the time, a step being worth three looks.
         self.steps_per_look = max(
             LEAST_STEPS_PER_LOOK,
-            LEAST_STEPS_PER_LOOK * self.model.quick_points() // pipeline.datamanager.get_train_rays_per_batch(),
+            LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
         )
         self.figures: dict[str, float] = {}
         self.losses: Tensor | float = 0.0
@@ -124,7 +124,8 @@ class Reporter:
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # Never the target's own name, which an export would overwrite.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
-        say_next(folder, f"winner-export {self.model.exports}", f"--output {shlex.quote(output)}")
+        export = next(iter(self.model.kind.exports), "field")
+        say_next(folder, f"winner-export {export}", f"--output {shlex.quote(output)}")
 
     def _views(self) -> list[dict[str, Tensor]]:
         """The model's pictures from as many sides as say something."""
@@ -141,7 +142,7 @@ class Reporter:
 
     def _look(self, done: int) -> None:
         """Take the figures that can be had in passing, and keep the best of each with its step."""
-        self.figures, best = self.model.quick_evaluate(), self.model.progress["best"]
+        self.figures, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
         self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.figures])
         self.losses, self.looked = 0.0, done
         for name, value in self.figures.items():

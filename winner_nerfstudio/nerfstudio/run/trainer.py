@@ -11,6 +11,7 @@ from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import checkpoint_steps
+from ...registry import kind_named
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
@@ -30,14 +31,21 @@ class WinnerTrainerConfig(TrainerConfig):
     machine: MachineConfig = field(default_factory=default_machine)
 
     def set_timestamp(self) -> None:
-        """Check everything that can be checked before anything is written, then set the timestamp.
+        """Check and complete the config, then set the timestamp.
 
-        It is the first thing that ``ns-train`` calls; a mistake ends the program with one line and status 1.
+        ``ns-train`` calls this before it writes anything, and calls nothing else of ours so early. A mistake of the
+        user's ends the program with one line and status 1.
         """
         quiet_libraries()
-        problem = self.problem()
-        if problem:
-            raise SystemExit(f"error: {problem}")
+        try:
+            self.check()
+        except ValueError as error:
+            raise SystemExit(f"error: {error}") from None
+        self.complete()
+        super().set_timestamp()
+
+    def complete(self) -> None:
+        """Fill in what follows from the other options: the checkpoint to load, and the steps of the rate's decay."""
         if self.load_dir is not None:
             # As one file: nerfstudio stumbles over any other in the folder, and a load_step that is saved in config.yml
             # makes ns-eval look for that step in the new run.
@@ -46,25 +54,31 @@ class WinnerTrainerConfig(TrainerConfig):
         for group in self.optimizers.values():
             if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
                 group["scheduler"].max_steps = self.max_num_iterations
-        super().set_timestamp()
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.machine.num_devices != 1 or self.machine.num_machines != 1:
-            return "a run uses one device; leave --machine.num-devices and --machine.num-machines at 1"
+            raise ValueError("a run uses one device; leave --machine.num-devices and --machine.num-machines at 1")
         if self.machine.device_type == "cuda" and not torch.cuda.is_available():
-            return "--machine.device-type cuda, but torch finds no CUDA device here; use cpu"
+            raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
         if self.max_num_iterations < 1:
-            return f"--max-num-iterations {self.max_num_iterations} must be at least 1"
+            raise ValueError(f"--max-num-iterations {self.max_num_iterations} must be at least 1")
         if self.load_dir is not None:
             steps = checkpoint_steps(self.load_dir)
             if not steps:
-                return f"{self.load_dir}: no checkpoint step-*.ckpt there; --load-dir takes a run's nerfstudio_models"
+                raise ValueError(
+                    f"{self.load_dir}: no checkpoint step-*.ckpt there; --load-dir takes a run's nerfstudio_models"
+                )
             if self.load_step is not None and self.load_step not in steps:
-                return f"{self.load_dir}: no checkpoint of step {self.load_step}; it has {', '.join(map(str, steps))}"
+                raise ValueError(
+                    f"{self.load_dir}: no checkpoint of step {self.load_step}; it has {', '.join(map(str, steps))}"
+                )
         if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
-            return f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt"
-        return None
+            raise ValueError(f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt")
 
     def print_to_terminal(self) -> None:
         """Nothing: the config is in config.yml, and the run says what it chose."""
@@ -74,16 +88,19 @@ class WinnerTrainerConfig(TrainerConfig):
 class SignalTrainerConfig(WinnerTrainerConfig):
     """A run that fits one signal."""
 
-    def set_timestamp(self) -> None:
-        """As every run of ours, and load the target."""
-        super().set_timestamp()
-        self._data().load_outputs()
-
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self) -> None:
+        """Check the options of the run, of the data, the network and the batches."""
+        super().check()
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
-        return super().problem() or self._data().problem() or model.problem()
+        self._data().dataparser.options.check()
+        self._data().batches.check()
+        model.options.check(kind_named(model.kind).axes, "--pipeline.model.")
+
+    def complete(self) -> None:
+        """Also load the target, so that one that cannot be used ends the program now."""
+        super().complete()
+        self._data().load_outputs()
 
     def set_experiment_name(self) -> None:
         """The target's name: the file's without its suffix, or the sample's."""

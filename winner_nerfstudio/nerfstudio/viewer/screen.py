@@ -9,7 +9,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.viewer.viewer_elements import ViewerControl
 from torch import Tensor
 
-from ..config.dataparsers import FIELD_OF_VIEW
+from .cameras import FIELD_OF_VIEW
 
 VISER_SCALE = 10.0
 """viser units per nerfstudio unit."""

@@ -9,14 +9,10 @@ import torch
 import tyro
 import yaml
 
-from ..config.dataparsers import (
-    FARTHER,
-    FIELD_OF_VIEW,
-    ShapeDataParserConfig,
-    VolumeDataParserConfig,
-    look_at_origin,
-    orbit,
-)
+from ...registry import kind_named
+from ..models.base import model_class
+from ..models.surface import SurfaceModel
+from .cameras import FIELD_OF_VIEW, look_at_origin, orbit
 
 
 @dataclass
@@ -59,12 +55,12 @@ def main() -> None:
         raise SystemExit("error: frames, seconds and size must be positive, and the size even, as video wants it")
     config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
     data = config.pipeline.datamanager.dataparser
-    if not isinstance(data, ShapeDataParserConfig | VolumeDataParserConfig):
+    model = model_class(kind_named(data.kind))
+    if not issubclass(model, SurfaceModel):
         raise SystemExit(
             f"error: {arguments.load_config}: a turntable is for shapes and volumes, not for what lies in a plane"
         )
-    farther = FARTHER if isinstance(data, VolumeDataParserConfig) else 1.0
-    path = camera_path(data.up, arguments.frames, arguments.seconds, arguments.size, farther)
+    path = camera_path(data.options.up, arguments.frames, arguments.seconds, arguments.size, model.room)
     arguments.output.write_text(json.dumps(path), "utf8")
 
 

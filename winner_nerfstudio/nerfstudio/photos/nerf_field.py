@@ -1,4 +1,4 @@
-"""A radiance field of sine networks: density and colour."""
+"""The field of winner-nerf: density and colour, each by a sine network."""
 
 import torch
 from jaxtyping import Float
@@ -11,21 +11,24 @@ from nerfstudio.fields.base_field import Field
 from torch import Tensor, nn
 
 from ...networks import Sine
-from ..viewer.box import in_box, unit_of
-from .mlp import WinnerMLP
+from .scene_box import half_longest_side, to_box_coords
+from .sine_mlp import WinnerMLP
 
 
 class WinnerNeRFField(Field):
-    """A density per scene unit and a colour (NeRF, arXiv 2003.08934), each by a sine network of the place.
+    """A density and a colour at each point of a scene (NeRF, arXiv 2003.08934).
 
-    Two networks, for photographs tell how fine colours are: noise of their scale in the density makes specks in
-    the air.
+    The sine network `geometry` gives the density. The sine network `texture` gives features from which a small network
+    makes the colour that is seen in a direction. They are separate because the noise scales that photographs ask for
+    suit colours alone: in the density, noise of that scale makes specks in empty space.
 
     Args:
-        aabb: the scene box, scene units; in its coordinates the longest side is [-1, 1].
-        hidden_dim: width of the sine networks, and number of the texture's features.
-        num_layers: number of layers of each, the last included, which has a sine in the texture alone.
-        hidden_dim_color: width of the layer that makes colours of features and direction.
+        aabb: smallest and largest corner of the scene box, scene units. The sine networks see coordinates in which its
+            longest side is [-1, 1].
+        hidden_dim: width of the sine networks, and number of features.
+        num_layers: number of layers of each sine network, including the last, which is followed by a sine in `texture`
+            only.
+        hidden_dim_color: width of the hidden layer of the network that makes colours.
         omega_0: frequency of the sine layers.
     """
 
@@ -55,18 +58,18 @@ class WinnerNeRFField(Field):
 
     @property
     def unit(self) -> float:
-        """Half the longest side of the scene box, scene units: the network's unit of length."""
-        return unit_of(self.aabb)
+        """Half the longest side of the scene box, scene units: the unit of the networks' coordinates."""
+        return half_longest_side(self.aabb)
 
     def get_density(self, ray_samples: RaySamples) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch n"]]:
-        """The density per scene unit in the middle of each sample, and the features of the place."""
-        coords = in_box(ray_samples.frustums.get_positions(), self.aabb)
+        """Compute the density, per scene unit, and the features at the middle of each sample."""
+        coords = to_box_coords(ray_samples.frustums.get_positions(), self.aabb)
         return trunc_exp(self.geometry(coords)) / self.unit, self.texture(coords)
 
     def get_outputs(
         self, ray_samples: RaySamples, density_embedding: Tensor | None = None
     ) -> dict[FieldHeadNames, Tensor]:
-        """The colour of each sample, [*batch, 3] in [0, 1], from the features that `get_density` gave."""
+        """Compute the colour of each sample, [*batch, 3] in [0, 1], from the features that `get_density` returned."""
         assert density_embedding is not None, "get_density gives the features"
         directions = self.direction_encoding(ray_samples.frustums.directions)
         return {FieldHeadNames.RGB: self.color(torch.cat([density_embedding, directions], -1))}

@@ -1,4 +1,4 @@
-"""A sine network where nerfstudio's ``MLP`` stands, with SIREN's initialisation and WINNER's."""
+"""A sine network that takes the place of nerfstudio's ``MLP``, with SIREN's or WINNER's initialisation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,27 +14,28 @@ from ...winner import Initialization, siren_init_, winner_init_
 
 
 class WinnerMLP(FieldComponent):
-    """nerfstudio's ``MLP`` of sines, initialised as SIREN (arXiv 2006.09661); WINNER's noise by its `winner_init_`.
+    """A sine network with the arguments and the names of weights of nerfstudio's ``MLP``.
 
-    Takes nerfstudio's arguments and has its weights' names. Without skip connections it is, bit for bit, the `Siren` of
-    ``num_layers - 1`` sine layers that the same seed makes. Inputs are best in [-1, 1].
+    It is initialised as SIREN is (arXiv 2006.09661); call `winner_init_` to add WINNER's noise. Without skip
+    connections it is the same, bit for bit, as a `Siren` of ``num_layers - 1`` sine layers made with the same seed. Its
+    inputs should span about [-1, 1].
 
     Args:
-        in_dim: inputs per point.
-        num_layers: number of Linear layers, the output's included.
+        in_dim: number of inputs per point.
+        num_layers: number of linear layers, including the output layer.
         layer_width: width of each sine layer.
-        out_dim: values per point; `layer_width` if left out.
-        skip_connections: indices, from 1 on, of the layers that see the network's inputs as well; as in ``MLP``, one
-            beyond the last layer means nothing.
-        activation: one of your own instead of the sine, for all layers but the last; for ``sin(omega x)`` of a kind.
-        out_activation: behind the last layer.
-        implementation: "tcnn" is taken, for the sake of configs made for ``MLP``, and means "torch".
-        omega_0: frequency of the sine layers from the second on; with an `activation`, its own counts.
-        first_omega_0: frequency of the first sine layer; likewise.
+        out_dim: number of outputs per point; `layer_width` if left out.
+        skip_connections: indices, from 1 on, of the layers that are given the network's inputs as well. As in ``MLP``,
+            an index beyond the last layer has no effect.
+        activation: a sine of your own, for all layers but the last; if left out, ``sin(omega_0 x)``.
+        out_activation: activation after the last layer; none if left out.
+        implementation: "torch"; "tcnn" is accepted, for configs made for ``MLP``, and means the same.
+        omega_0: frequency of the sine layers from the second on; ignored if there is an `activation`.
+        first_omega_0: frequency of the first sine layer; ignored if there is an `activation`.
 
     Raises:
-        ValueError: a size below 1, a frequency that is not positive, an activation of torch's (none is a sine), a skip
-            connection to the first layer, or an unknown implementation.
+        ValueError: a size below 1, a frequency that is not positive, an activation of torch's (none of which is a
+            sine), a skip connection to the first layer, or an unknown implementation.
     """
 
     in_dim: int
@@ -66,7 +67,7 @@ class WinnerMLP(FieldComponent):
         self.num_layers = num_layers
         self.layer_width = layer_width
         self.skip_connections = tuple(skip_connections or ())
-        # What `winner_init_` asks a network for; of another activation it finds the frequency itself.
+        # `winner_init_` reads this; without it, it finds the frequency of the activation itself.
         self.omega_0 = float(omega_0) if activation is None else None
         self.sines = nn.ModuleList(
             activation or Sine(omega_0 if index else first_omega_0) for index in range(num_layers - 1)
@@ -75,7 +76,10 @@ class WinnerMLP(FieldComponent):
         self.out_activation = out_activation
 
     def build_nn_modules(self) -> None:
-        """Make the Linear layers, initialised as SIREN's from torch's global generator; a single one stays torch's."""
+        """Make the linear layers and initialise them as SIREN's from torch's global generator.
+
+        A network of a single layer, which has no sine, keeps torch's initialisation.
+        """
         self.layers = nn.ModuleList()
         for index in range(self.num_layers):
             fan_in = self.layer_width if index else self.in_dim
@@ -87,27 +91,29 @@ class WinnerMLP(FieldComponent):
             siren_init_(self._chain(), omega_0=self.omega_0)
 
     def winner_init_(self, **arguments: Any) -> Initialization:
-        """SIREN's initialisation with WINNER's noise, from a target, a centroid, or the scales ``s0`` and ``s1``.
+        """Initialise the network as SIREN is and add WINNER's noise, in place.
+
+        `winner_nerfstudio.winner_init_` accepts this network, too, alone or in a field that has no other sines.
 
         Args:
-            **arguments: of `winner_nerfstudio.winner_init_`, which also takes this network directly, alone or in a
-                field that has no other sines.
+            **arguments: the keyword arguments of `winner_nerfstudio.winner_init_`: a target, a centroid, or the scales
+                ``s0`` and ``s1``, and so on.
 
         Returns:
-            The centroid, the schedule's name and the scales that were used.
+            The centroid, the schedule's name and the noise scales that were used.
 
         Raises:
-            ValueError: as `winner_nerfstudio.winner_init_`.
+            ValueError: as in `winner_nerfstudio.winner_init_`.
         """
         return winner_init_(self._chain(), **{"omega_0": self.omega_0, **arguments})
 
     def _chain(self) -> nn.Sequential:
-        """The same layers and sines one after the other."""
+        """Return the same layers and sines in a sequence, without skip connections and output activation."""
         parts = [part for pair in zip(self.layers, self.sines, strict=False) for part in pair]
         return nn.Sequential(*parts, self.layers[-1])
 
     def forward(self, in_tensor: Float[Tensor, "*bs in_dim"]) -> Float[Tensor, "*bs out_dim"]:
-        """Values at the inputs; any number of leading axes, or none."""
+        """Compute the outputs at inputs with any number of leading axes."""
         x = in_tensor
         for index, layer in enumerate(self.layers):
             if index in self.skip_connections:

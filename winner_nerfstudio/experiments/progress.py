@@ -1,23 +1,22 @@
 """How far an experiment is, and how long the rest takes."""
 
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from .runs import Run
+from .runs import Done, Record, Run
 
 
-class Outlook:
-    """Guesses the time left from the runs that are done: by their variant where it is known, else by all.
+class RemainingTime:
+    """Estimates the remaining time from the runs that are done: those of the same variant, else all.
 
     Args:
-        pending: the runs to come.
-        done: those that were there already, with their records.
+        pending: The runs to come.
+        done: The runs that were kept before, with their records.
     """
 
-    def __init__(self, pending: list[Run], done: list[tuple[Run, dict[str, Any]]]) -> None:
+    def __init__(self, pending: list[Run], done: Done) -> None:
         self._pending = list(pending)
         self._cost: dict[str, tuple[float, float]] = {}
         for run, record in done:
@@ -25,17 +24,17 @@ class Outlook:
         self._began = time.perf_counter()
         self._part = 0.0
 
-    def went(self, steps: int) -> None:
-        """So many steps of the current run are done."""
-        self._part = steps / self._pending[0].fit.steps
+    def advance(self, part: float) -> None:
+        """Note that this part of the current run is done, from 0 to 1."""
+        self._part = part
 
-    def finished(self, record: dict[str, Any]) -> None:
-        """The current run is done."""
+    def finish(self, record: Record) -> None:
+        """Note that the current run is done."""
         self._add(self._pending.pop(0), record["wall"])
         self._began, self._part = time.perf_counter(), 0.0
 
-    def left(self) -> float | None:
-        """Seconds; None while nothing is known."""
+    def seconds(self) -> float | None:
+        """Return the remaining time in seconds; None while nothing is known."""
         cost = dict(self._cost)
         if self._pending and self._part:
             run, spent = self._pending[0], time.perf_counter() - self._began
@@ -44,17 +43,20 @@ class Outlook:
         seconds, work = (sum(each) for each in zip(*cost.values(), strict=True)) if cost else (0.0, 0.0)
         if not work:
             return None
-        rates = {variant: spent / own for variant, (spent, own) in cost.items()}
+        rates = {variant: spent / amount for variant, (spent, amount) in cost.items()}
         rest = [run.work * rates.get(run.variant, seconds / work) for run in self._pending]
         return sum(rest) - (self._part * rest[0] if rest else 0.0)
+
+    def __str__(self) -> str:
+        return format_duration(self.seconds())
 
     def _add(self, run: Run, wall: float) -> None:
         seconds, work = self._cost.get(run.variant, (0.0, 0.0))
         self._cost[run.variant] = seconds + wall, work + run.work
 
 
-def spoken(seconds: float | None) -> str:
-    """A time for a reader: "40 s", "12 min", "3 h 05 min"."""
+def format_duration(seconds: float | None) -> str:
+    """Return a time for a reader: "40 s", "12 min", "3 h 05 min"."""
     if seconds is None:
         return "unknown"
     if seconds < 90:
@@ -63,11 +65,11 @@ def spoken(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def bar(console: Console) -> Progress:
-    """A bar of runs, with the current run's name and step and the time left."""
+def progress_bar(console: Console) -> Progress:
+    """Return a progress bar of runs, with the current run's name and part and the remaining time."""
     columns = (
-        TextColumn("run {task.fields[number]} of {task.fields[runs]}: {task.fields[name]}", markup=False),
+        TextColumn("run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}", markup=False),
         BarColumn(20),
-        TextColumn("step {task.completed:.0f}/{task.total:.0f}, {task.fields[left]} left"),
+        TextColumn("{task.percentage:.0f} %, {task.fields[left]} left"),
     )
     return Progress(*columns, console=console, transient=True)

@@ -1,4 +1,4 @@
-"""A small NeRF (arXiv 2003.08934) with sine networks: uniform samples, then more where they found something."""
+"""The model of winner-nerf: a small NeRF (arXiv 2003.08934) with a field of sine networks."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,49 +16,60 @@ from torch import Tensor, nn
 
 from ...winner import NoiseScales
 from ...winner.photos import GEOMETRY_SCALES
-from .method import PhotoInit, PhotoModel
-from .mlp import WinnerMLP
-from .radiance_field import WinnerNeRFField
+from .initialization import PhotoInitializationOptions
+from .nerf_field import WinnerNeRFField
+from .photo_model import PhotoModel
+from .sine_mlp import WinnerMLP
 
 
 @dataclass
-class WinnerNeRFModelConfig(PhotoInit, ModelConfig):
-    """A radiance field of what is inside the scene box, before a plain background."""
+class WinnerNeRFModelConfig(PhotoInitializationOptions, ModelConfig):
+    """A radiance field inside the scene box, in front of a plain background."""
 
     _target: type = field(default_factory=lambda: WinnerNeRFModel)
     num_layers: int = 4
-    """Number of layers of the density's sine network and of the texture's, the last included."""
+    """Number of layers of the density's sine network and of the texture's, including the output layer."""
     hidden_dim: int = 128
-    """Width of each."""
+    """Width of the layers of both sine networks."""
     hidden_dim_color: int = 64
-    """Width of the layer that makes colours of features and direction."""
+    """Width of the hidden layer of the network that makes colours from features and direction."""
     omega_0: float = 30.0
     """Frequency of the sine layers."""
     num_coarse_samples: int = 48
     """Uniform samples per ray."""
     num_importance_samples: int = 48
-    """Samples per ray that are added where the uniform ones found something."""
+    """Samples per ray that are added where the uniform ones met a density."""
     background_color: Literal["random", "last_sample", "white", "black"] = "white"
-    """What is behind the object, and behind transparent photographs."""
+    """Background of the object, and of transparent photographs."""
     enable_collider: tyro.conf.Suppress[bool] = False
     collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
     loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
     prompt: tyro.conf.Suppress[str | None] = None
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.num_layers < 3 or self.hidden_dim < 1:
-            return f"num_layers={self.num_layers} must be at least 3 and hidden_dim={self.hidden_dim} at least 1"
-        return super().problem()
+            raise ValueError(
+                f"--pipeline.model.num-layers {self.num_layers} must be at least 3, and --pipeline.model.hidden-dim"
+                f" {self.hidden_dim} at least 1"
+            )
+        super().check()
 
 
 class WinnerNeRFModel(PhotoModel):
-    """A radiance field; both passes ask the same network, of which the second is trained."""
+    """A radiance field that is sampled twice along each ray: uniformly, then where that met a density.
+
+    Both passes use the same field; only the second one is trained.
+    """
 
     config: WinnerNeRFModelConfig
 
     def populate_modules(self) -> None:
-        """Field, samplers and renderers."""
+        """Make the field, the samplers and the renderers."""
         super().populate_modules()
         config = self.config
         self.field = WinnerNeRFField(
@@ -73,36 +84,36 @@ class WinnerNeRFModel(PhotoModel):
         self.rgb_loss = MSELoss()
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
-        """The texture by the photographs, the density by the scales that do for shapes."""
+        """Return the texture, with noise from the photographs, and the density, with the noise that suits shapes."""
         return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """One group, ``fields``."""
+        """Return all parameters as one group, ``fields``."""
         return {"fields": list(self.field.parameters())}
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:  # type: ignore[override]
-        """``rgb`` [n, 3], ``accumulation`` and ``depth`` [n, 1] along rays."""
+        """Render ``rgb`` [n, 3], ``accumulation`` and ``depth`` [n, 1] along n rays."""
         coarse = self.sampler_uniform(ray_bundle)
         with torch.no_grad():
             weights = coarse.get_weights(self.field.get_density(coarse)[0])
         samples = self.sampler_pdf(ray_bundle, coarse, weights)
-        seen = self.field(samples)
-        weights = samples.get_weights(seen[FieldHeadNames.DENSITY])
+        outputs = self.field(samples)
+        weights = samples.get_weights(outputs[FieldHeadNames.DENSITY])
         return {
-            "rgb": self.renderer_rgb(rgb=seen[FieldHeadNames.RGB], weights=weights),
+            "rgb": self.renderer_rgb(rgb=outputs[FieldHeadNames.RGB], weights=weights),
             "accumulation": self.renderer_accumulation(weights=weights),
             "depth": self.renderer_depth(weights=weights, ray_samples=samples),
         }
 
     def get_metrics_dict(self, outputs: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """PSNR of the rays, on the device."""
+        """Compute ``psnr`` over the rays of a batch; it stays on the device."""
         truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
         return {"psnr": -10 * (outputs["rgb"].detach() - truth).square().mean().log10()}
 
     def get_loss_dict(
         self, outputs: dict[str, Any], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """The mean squared error of the colours."""
+        """Compute the mean squared error of the colours."""
         fitted, truth = self.renderer_rgb.blend_background_for_loss_computation(
             pred_image=outputs["rgb"],
             pred_accumulation=outputs["accumulation"],

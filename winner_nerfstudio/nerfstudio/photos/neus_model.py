@@ -1,4 +1,4 @@
-"""NeuS (arXiv 2106.10689) with a field of sine networks: nerfstudio's own model but for what it would download."""
+"""The model of winner-neus: nerfstudio's NeuS (arXiv 2106.10689) with a field of sine networks, without downloads."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,51 +19,66 @@ from torch import Tensor, nn
 
 from ...winner import NoiseScales
 from ...winner.photos import GEOMETRY_SCALES
-from .method import PhotoInit, PhotoModel
-from .mlp import WinnerMLP
+from .initialization import PhotoInitializationOptions
+from .photo_model import PhotoModel
 from .sdf_field import WinnerSDFFieldConfig
+from .sine_mlp import WinnerMLP
 
 
 @dataclass
-class WinnerNeuSModelConfig(PhotoInit, NeuSModelConfig):
-    """NeuS of an object inside the scene box, before a plain background or another."""
+class WinnerNeuSModelConfig(PhotoInitializationOptions, NeuSModelConfig):
+    """NeuS of an object inside the scene box."""
 
     _target: type = field(default_factory=lambda: WinnerNeuSModel)
     sdf_field: WinnerSDFFieldConfig = field(default_factory=WinnerSDFFieldConfig)
-    """The field."""
+    """Signed distance and colour."""
     background_color: Literal["random", "last_sample", "white", "black"] = "white"
-    """What is behind the object, and behind transparent photographs; black with a background model."""
+    """Background of the object, and of transparent photographs; must be black with a background model."""
     background_model: Literal["mlp", "none"] = "none"
-    """What is outside the scene box: nothing, or a radiance field of its own, for photographs with a background."""
+    """Model of what is outside the scene box: none, or for photographs with a background a radiance field, "mlp"."""
     cos_anneal_part: float = 1 / 6
-    """Part of the run in which the cosine of NeuS's opacity takes over (50,000 of 300,000 steps in the paper)."""
+    """Part of the run, from 0 to 1, over which the cosine in NeuS's opacity is annealed (the paper: 50,000 of 300,000
+    steps)."""
     fg_mask_loss_mult: float = 0.1
-    """Weight of the mask's loss, for photographs with transparency."""
+    """Weight of the loss of the mask; photographs with transparency have one."""
     eval_num_rays_per_chunk: int = 1024
-    """Rays per chunk when a picture is rendered; gradients take memory even then, about 1 MB a ray."""
+    """Rays per chunk when a picture is rendered. Each takes about 1 MB of memory, because normals need gradients."""
     prompt: tyro.conf.Suppress[str | None] = None
 
-    def problem(self) -> str | None:
-        """What is wrong with the options, in one line, or None."""
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: they don't go together, in one line.
+        """
         if self.background_model != "none" and self.background_color != "black":
-            return (
-                f"--pipeline.model.background-model {self.background_model} paints the background itself; it needs"
+            raise ValueError(
+                f"--pipeline.model.background-model {self.background_model} renders the background itself and needs"
                 " --pipeline.model.background-color black"
             )
         if self.sdf_field.num_layers < 2 or self.sdf_field.hidden_dim < 1:
-            return "--pipeline.model.sdf-field.num-layers must be at least 2, and its hidden-dim at least 1"
+            raise ValueError(
+                f"--pipeline.model.sdf-field.num-layers {self.sdf_field.num_layers} must be at least 2, and"
+                f" --pipeline.model.sdf-field.hidden-dim {self.sdf_field.hidden_dim} at least 1"
+            )
         if not 0 <= self.cos_anneal_part <= 1:
-            return f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]"
-        return super().problem()
+            raise ValueError(f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]")
+        super().check()
 
 
 class WinnerNeuSModel(PhotoModel, NeuSModel):
-    """`NeuSModel` with WINNER's noise from photographs, and without LPIPS."""
+    """nerfstudio's `NeuSModel` with WINNER's noise from photographs, and without LPIPS."""
 
     config: WinnerNeuSModelConfig
+    # nerfstudio has narrower types for these.
+    field_background: Any
+    anneal_end: Any
 
     def populate_modules(self) -> None:
-        """Field, sampler and renderers; what nerfstudio's own does, which would download LPIPS's weights as well."""
+        """Make the field, the sampler and the renderers.
+
+        This repeats what nerfstudio's own method does but for LPIPS, whose weights that would download.
+        """
         Model.populate_modules(self)
         config = self.config
         self.scene_contraction = SceneContraction(order=float("inf"))
@@ -76,13 +91,7 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
         self.collider = AABBBoxCollider(self.scene_box, near_plane=0.05)
         if config.overwrite_near_far_plane:
             self.collider = NearFarCollider(near_plane=config.near_plane, far_plane=config.far_plane)
-        self.field_background: nn.Module = nn.Identity()
-        if config.background_model == "mlp":
-            position, direction = (
-                NeRFEncoding(3, num_frequencies=count, min_freq_exp=0.0, max_freq_exp=count - 1.0, include_input=True)
-                for count in (10, 4)
-            )
-            self.field_background = NeRFField(position, direction, spatial_distortion=self.scene_contraction)
+        self.field_background = self._make_background()
         self.sampler_bg = LinearDisparitySampler(num_samples=config.num_samples_outside)
         self.sampler = NeuSSampler(
             num_samples=config.num_samples,
@@ -98,31 +107,44 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
         self.rgb_loss = L1Loss()
         self.anneal_end = 0.0
 
+    def _make_background(self) -> nn.Module:
+        """Make the field of what is outside the scene box, as nerfstudio does."""
+        if self.config.background_model == "none":
+            return nn.Identity()
+        points, directions = (
+            NeRFEncoding(3, num_frequencies=count, min_freq_exp=0.0, max_freq_exp=count - 1.0, include_input=True)
+            for count in (10, 4)
+        )
+        return NeRFField(points, directions, spatial_distortion=self.scene_contraction)
+
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
-        """The texture by the photographs, the distance by the scales that do for shapes."""
+        """Return the texture, with noise from the photographs, and the distance, with the noise that suits shapes."""
         return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        """One group, ``fields``, the background's field included."""
+        """Return the parameters of the field and the background as one group, ``fields``."""
         modules = (self.field, self.field_background)
         return {"fields": [p for module in modules for p in module.parameters() if p.requires_grad]}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """The noise, and the annealing of the cosine over a part of the run."""
+        """Return the callbacks that initialise the field and that anneal the cosine over a part of the run."""
         trainer = training_callback_attributes.trainer
         self.anneal_end = self.config.cos_anneal_part * (trainer.config.max_num_iterations if trainer else 0)
         return super().get_training_callbacks(training_callback_attributes)
 
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:  # type: ignore[override]
-        """As nerfstudio's, and ``normals`` in [0, 1], the name by which ``ns-export pointcloud`` asks for them."""
+        """Render what nerfstudio's model does, and ``normals`` in [0, 1], which ``ns-export pointcloud`` asks for."""
         outputs = super().get_outputs(ray_bundle)
         outputs["normals"] = outputs["normal_vis"]
         return outputs
 
     def get_metrics_dict(self, outputs: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """PSNR of the rays, and how sharp the surface is; on the device, unlike upstream."""
+        """Compute ``psnr`` over the rays of a batch and the sharpness ``inv_s`` of the surface.
+
+        They stay on the device, unlike nerfstudio's own.
+        """
         truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
         error = (outputs["rgb"].detach() - truth).square().mean()
         return {"psnr": -10 * error.log10(), "inv_s": self.field.deviation_network.get_variance().detach()[0]}
@@ -130,7 +152,7 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
     def get_loss_dict(
         self, outputs: dict[str, Any], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """The terms of nerfstudio's; the mask is the photographs' transparency, where they have any."""
+        """Compute the terms of nerfstudio's loss, with the opacity of transparent photographs as the mask."""
         if batch["image"].shape[-1] == 4:
             batch = {"fg_mask": batch["image"][..., 3:], **batch}
         return super().get_loss_dict(outputs, batch, metrics_dict)

@@ -1,0 +1,340 @@
+"""The runs of an experiment: which there are, which are done, and how one is made."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..fields import Field
+from ..files import replacing
+from ..metrics.grid import evaluate_grid, psnr
+from ..registry import kind_named
+from ..signals.grid import Grid
+from ..signals.signal import Signal
+from ..training.initialize import build_field, describe_initialization, initialize_
+from ..training.loop import Training
+from ..training.options import NetworkOptions, NoiseOptions
+from ..training.prepare import FitOptions, sort_options
+from ..version import __version__
+from .clock import Clock
+from .config import Experiment, Fit, Target, Variant, resolve_fit, slugify
+from .conversion import ConfigError
+
+PAPER = 20 * math.log10(2)
+"""dB between a PSNR whose peak is the data range, 2, and arXiv 2509.09719's, whose peak is 1."""
+
+CURVE_SAMPLES = 1 << 18
+"""Samples that a point of a curve is measured at, at most."""
+
+Record = dict[str, Any]
+"""What is kept of a run, see `perform`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit of an experiment.
+
+    Attributes:
+        signal: The signal's name.
+        variant: The variant's name.
+        seed: The seed of the network and the batches.
+        path: The file that its record is kept in.
+        specification: All that its outcome depends on, plain values.
+        target: The signal.
+        options: The network, with the noise of its initialisation, and the batches.
+        fit: How long it is trained, and at what rate.
+        keeps_values: Whether the fitted samples are kept as well, for plots.
+    """
+
+    signal: str
+    variant: str
+    seed: int
+    path: Path
+    specification: dict[str, Any]
+    target: Signal
+    options: FitOptions
+    fit: Fit
+    keeps_values: bool
+
+    @property
+    def values_path(self) -> Path:
+        """The file that the fitted samples are kept in."""
+        return self.path.with_suffix(".npz")
+
+    @property
+    def work(self) -> float:
+        """What the time of its training is proportional to: that time itself if it is limited, else points in all."""
+        if self.fit.steps is None:
+            return float(self.fit.seconds or 0)
+        batch = self.options.batches.batch_size
+        return float(self.fit.steps * min(batch, self.options.kind.sample_count(self.target) or batch))
+
+    def record(self) -> Record | None:
+        """Return the record that was kept of it, or None."""
+        try:
+            kept = json.loads(self.path.read_text("utf8"))
+        except (OSError, ValueError):  # a file that was cut off, by something other than `perform`, is no JSON
+            return None
+        same = kept["specification"] == self.specification
+        return kept if same and (not self.keeps_values or self.values_path.is_file()) else None
+
+    def on_any_device(self) -> "Run":
+        """Return the same run on another device if only that one is kept; else itself."""
+        if self.record() is None:
+            for device in ("cuda", "cpu", "mps"):
+                other = _specify(self, self.specification | {"device": device})
+                if other.record() is not None:
+                    return other
+        return self
+
+
+Done = list[tuple[Run, Record]]
+"""Runs with their records."""
+
+
+class Workspace(NamedTuple):
+    """Where runs are made and kept.
+
+    Attributes:
+        device: The device they are trained on.
+        data: The folder of the files that the experiment names.
+        runs: The folder that records are kept in.
+    """
+
+    device: torch.device
+    data: Path
+    runs: Path
+
+
+def plan(
+    experiment: Experiment, signals: dict[str, Target], variants: dict[str, Variant], seeds: int, workspace: Workspace
+) -> Iterator[Run]:
+    """Yield every run, signal by signal.
+
+    Loads the signals and computes the scales of their noise, which takes seconds at most.
+
+    Args:
+        experiment: The experiment.
+        signals: Its signals, or some of them.
+        variants: Its variants, or some of them.
+        seeds: How many seeds.
+        workspace: The device and the folders.
+
+    Raises:
+        ValueError: A signal cannot be loaded.
+    """
+    for name, target in signals.items():
+        loaded: dict[str, Signal] = {}
+        source = target.data if target.data.startswith("sample:") else str(workspace.data / target.data)
+        for label, variant in variants.items():
+            fit = resolve_fit(experiment, target, variant)
+            options = sort_options(kind_named(experiment.kind), fit.options)
+            key = repr(options.data)
+            if key not in loaded:
+                loaded[key] = _load(source, experiment, options)
+            signal = loaded[key]
+            network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
+            options = replace(options, network=network)
+            path = workspace.runs / slugify(name) / slugify(label) / "seed"
+            common = {
+                "kind": experiment.kind,
+                "data": target.data,
+                "digest": _hash_data(signal, source),
+                "snr": experiment.snr,
+                "noise": noise,
+                "device": workspace.device.type,
+                **_describe_fit(fit, options),
+            }
+            for seed in range(1, seeds + 1):
+                keeps = seed == 1 and isinstance(signal, Grid)
+                run = Run(name, label, seed, path, {}, signal, options, fit, keeps)
+                yield _specify(run, common | {"seed": seed})
+
+
+def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]) -> Record:
+    """Make a run and keep its record, which is written whole, and last.
+
+    Args:
+        run: The run.
+        device: The device it is trained on.
+        on_progress: Called with the part that is done, from 0 to 1, at every point of the curve.
+
+    Returns:
+        The record: ``specification``; ``curve``, points of ``step``, ``seconds`` of training alone, and metrics (None
+        where they aren't finite); ``metrics`` at the end, and the best over the run; ``seconds`` of training and
+        ``wall``, of all; ``program``; ``threads``; ``device``.
+    """
+    began = time.perf_counter()
+    field, training, clock = _prepare(run, device)
+    curve, losses = _train(run, field, training, clock, on_progress)
+    metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
+    if _learns_from_all_samples(run):
+        metrics |= find_best_loss(losses, metrics)
+    if run.fit.steps is None:
+        metrics["steps"] = training.done
+    record = {
+        "specification": run.specification,
+        "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
+        "curve": [{name: value if math.isfinite(value) else None for name, value in point.items()} for point in curve],
+        "seconds": clock.seconds,
+        "wall": time.perf_counter() - began,
+        "program": f"winner-nerfstudio {__version__}",
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+    _keep(run, record, field)
+    return record
+
+
+def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
+    """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
+    signal, network = run.target, run.options.network
+    sampler, loss = run.options.batches.sampler(signal, device, run.seed), run.options.kind.loss(signal, network)
+    sampler.start()
+    field = build_field(signal, network, run.seed)
+    initialize_(field, signal, network, run.seed)
+    field.to(device)
+    clock = Clock(run.fit)
+    training = Training(field, sampler, loss, run.fit.learning_rate, clock.decay)
+    sampler.batch(0)
+    return field, training, clock
+
+
+def _train(
+    run: Run, field: Field, training: Training, clock: Clock, on_progress: Callable[[float], None]
+) -> tuple[list[dict[str, float]], list[float]]:
+    """Train to the end; return the curve, and the loss before each step."""
+    measure = run.options.kind.monitor(run.target, CURVE_SAMPLES).metrics
+    curve, losses = [{"step": 0, "seconds": 0.0, **measure(field)}], []
+    while clock.part(training.done) < 1:
+        with clock.running():
+            for _ in range(clock.steps_to_next_point(training.done)):
+                training.step()
+                losses.append(training.loss)
+            float(training.loss)  # waits for the device
+        part = clock.part(training.done)
+        if part == 1 or run.fit.measure_every is not None:
+            curve.append({"step": training.done, "seconds": clock.seconds, **measure(field)})
+        on_progress(part)
+    training.finish()
+    return curve, torch.stack(losses).tolist()
+
+
+def _keep(run: Run, record: Record, field: Field) -> None:
+    """Write the fitted samples, if they are kept, and the record."""
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    if run.keeps_values:
+        assert isinstance(run.target, Grid)
+        with replacing(run.values_path) as temporary:
+            np.savez_compressed(temporary, values=evaluate_grid(field.evaluate, run.target.lattice))
+    with replacing(run.path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), "utf8")
+
+
+def find_best(curve: list[dict[str, float]]) -> dict[str, float]:
+    """Return the greatest value of each metric of a curve, as ``best_NAME``, and its step, as ``best_NAME_step``."""
+    found: dict[str, float] = {}
+    for name in [key for key in curve[0] if key not in ("step", "seconds")]:
+        points = [point for point in curve if math.isfinite(point[name])]
+        if points:
+            point = max(points, key=lambda point: point[name])
+            found |= {f"best_{name}": point[name], f"best_{name}_step": point["step"]}
+    return _add_paper_convention(found)
+
+
+def find_best_loss(losses: list[float], metrics: dict[str, float]) -> dict[str, float]:
+    """Return the best PSNR over every single step, where a step's loss is the mean square error of all samples.
+
+    Args:
+        losses: The loss before each step.
+        metrics: The best values over the curve, which has the field after the last step as well.
+
+    Returns:
+        ``best_psnr``, ``best_psnr_step`` and ``best_psnr_paper``; empty if the curve's best is better.
+    """
+    finite = [(loss, step) for step, loss in enumerate(losses) if math.isfinite(loss)]
+    if not finite:
+        return {}
+    loss, step = min(finite)
+    best = psnr(math.sqrt(loss))
+    if not best > metrics.get("best_psnr", -math.inf):
+        return {}
+    return _add_paper_convention({"best_psnr": best, "best_psnr_step": step})
+
+
+def _add_paper_convention(found: dict[str, float]) -> dict[str, float]:
+    return found | ({"best_psnr_paper": found["best_psnr"] - PAPER} if "best_psnr" in found else {})
+
+
+def _learns_from_all_samples(run: Run) -> bool:
+    """Return whether every step's loss is the mean square error, against the clean signal, of all samples."""
+    count = run.options.kind.sample_count(run.target)
+    clean = getattr(run.target, "clean", None)
+    return count is not None and clean is None and run.options.batches.batch_size >= count
+
+
+def _load(source: str, experiment: Experiment, options: FitOptions) -> Signal:
+    """Load a signal, with noise of the experiment's level added if it names one."""
+    if not (source.startswith("sample:") or Path(source).exists()):
+        raise ConfigError(f"{source}: no such file; name the folder that has it with --folder")
+    signal = options.kind.load(source, options.data)
+    if experiment.snr is None:
+        return signal
+    assert isinstance(signal, Grid)
+    noise = float(signal.values.std(dtype=np.float64)) * 10 ** (-experiment.snr / 20)
+    return options.kind.load(source, replace(options.data, noise_std=noise))  # type: ignore[call-arg]
+
+
+def _resolve_noise(
+    signal: Signal, network: NetworkOptions, scale: float | None
+) -> tuple[NetworkOptions, dict[str, Any] | None]:
+    """Return the options with the noise's scales multiplied, and a description of the noise or None."""
+    noise = describe_initialization(initialize_(build_field(signal, network, 0), signal, network, 0), network)["noise"]
+    if noise is None:
+        return network, None
+    biases = network.noise.hidden_biases
+    biases = network.noise.rule().hidden_biases if biases is None else biases
+    if scale is not None:
+        if "s0_axes" in noise:
+            raise ConfigError(f"noise_scale: {noise['schedule']} has noise of its own for each axis of {signal.name}")
+        noise = noise | {"s0": scale * noise["s0"], "s1": scale * noise["s1"]}
+        network = replace(network, noise=NoiseOptions("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))
+    return network, {name: _round(value) for name, value in (noise | {"hidden_biases": biases}).items()}
+
+
+def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
+    network = {name: _round(value) for name, value in asdict(options.network).items() if name != "noise"}
+    return {**asdict(fit), "network": network, "batches": asdict(options.batches)}
+
+
+def _specify(run: Run, specification: dict[str, Any]) -> Run:
+    """Return the run with a specification and a file of its own for it, so that no other run's is overwritten."""
+    plain = json.loads(json.dumps(specification))
+    digest = blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return replace(run, path=run.path.with_name(f"seed-{run.seed}-{digest}.json"), specification=plain)
+
+
+def _round(value: Any) -> Any:
+    """Return numbers without their last digits, in which machines differ."""
+    if isinstance(value, list):
+        return [_round(each) for each in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _hash_data(signal: Any, source: str) -> str:
+    """Return a digest that changes with the data.
+
+    It is that of the samples, else of the file, else of the vertices, to six digits, of a shape that is made by code.
+    """
+    if isinstance(signal, Grid):
+        return signal.record.digest
+    file = Path(source)
+    content = file.read_bytes() if file.is_file() else np.round(signal.mesh.vertices, 6).astype("<f4").tobytes()
+    return blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,75 @@
+"""What the subcommands of ``winner-export`` have in common."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from ..registry import require_result
+
+if TYPE_CHECKING:
+    from ..fields.fitted import FittedField
+
+Progress = Callable[[float], None]
+"""Takes the fraction of the work that is done, 0 to 1."""
+
+
+@dataclass
+class Export:
+    """Write one result of a run; a subclass says which, and how."""
+
+    result: ClassVar[str]
+    """The name of the subcommand."""
+
+    load_config: Path
+    """The run's config.yml. Only the checkpoint beside it is read."""
+    output: Path
+    """File to write; its suffix says the format."""
+
+    def run(self) -> str:
+        """Write the result; return what to tell the user.
+
+        Raises:
+            ValueError: options, a run or a result that won't do, in one line.
+            OSError: the output cannot be written.
+        """
+        fitted = self.load()
+        self.check(fitted)
+        with self._progress() as progress:
+            return f"{self.output}: {self.write(fitted, progress)}"
+
+    def load(self) -> "FittedField":
+        """Load the run's field, on the GPU if there is one.
+
+        Raises:
+            ValueError: no such run, in one line.
+        """
+        import torch
+
+        from ..fields.checkpoint import load_fitted
+
+        return load_fitted(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def check(self, fitted: "FittedField") -> None:
+        """Check that a field can be written so.
+
+        Raises:
+            ValueError: it is of another kind, or the options don't go together.
+        """
+        require_result(fitted.kind, self.result)
+
+    def write(self, fitted: "FittedField", progress: Progress) -> str:
+        """Write the result of a field; return what was written, for the user to read."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _progress(self) -> Iterator[Progress]:
+        """A bar on the terminal."""
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("evaluating the field", total=1.0)
+            yield lambda part: bar.update(task, completed=part)

@@ -1,0 +1,120 @@
+"""Sounds and other series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..export.command import Export, Progress
+from ..registry import Metrics, Recipe
+from ..signals.options import AudioOptions
+from ..signals.records import AudioRecord
+from .grid import GRID_METRICS, GridKind, like_input
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from matplotlib.axes import Axes
+    from numpy import ndarray
+
+    from ..fields.fitted import FittedField
+    from ..signals.audio import Audio
+
+
+class AudioKind(GridKind):
+    """A sound; its coordinate is the time in seconds."""
+
+    name = "audio"
+    title = "a sound"
+    axes = 1
+    suffixes = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+    formats = ".wav .flac .ogg .mp3 .npy"
+    frequency_unit = "Hz"
+    options = AudioOptions
+    record = AudioRecord
+    # The published noise for sound is large: a higher rate leaves the highest targets where they started.
+    recipe = Recipe(3000, 2e-4)
+    metric_names = Metrics(
+        (*GRID_METRICS, "snr", "si_snr", "log_spectral_distance"),
+        ("psnr_paper", "best_psnr_paper", "psnr_peak_to_peak", "psnr_between", "log_spectral_distance"),
+        "psnr_paper",
+    )
+    views = "winner_nerfstudio.nerfstudio.models.audio:AudioModel"
+
+    @property
+    def samples(self) -> Mapping[str, Callable[[], Any]]:
+        """The built-in sounds."""
+        from ..signals.samples import SOUNDS
+
+        return SOUNDS
+
+    def claims(self, data: Any) -> bool:
+        """Return whether it is an array [n], [n, 1] or [n, 2]."""
+        shape: tuple[int, ...] = getattr(data, "shape", ())
+        return len(shape) == 1 or (len(shape) == 2 and shape[1] <= 2)
+
+    def load(self, source: Any, options: Any) -> Audio:
+        """Load a sound, see `load_audio`."""
+        from ..signals.audio import load_audio
+
+        return load_audio(source, options)
+
+    def special_metrics(self, signal: Any, fitted: Float[ndarray, "n c"]) -> dict[str, float]:
+        """Compute signal-to-noise ratios and the log-spectral distance, see `audio_figures`."""
+        from ..metrics.audio import audio_figures
+
+        return audio_figures(fitted, signal.truth)
+
+    def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
+        """Draw the spectrogram of the first channel."""
+        window = min(512, 1 << (len(values).bit_length() - 3))
+        options: dict[str, Any] = {"noverlap": window * 3 // 4, "cmap": "magma", "vmin": -120, "vmax": 0}
+        axes.specgram(values[:, 0] + 1e-12, NFFT=window, Fs=signal.sample_rate / 1000, **options)
+        axes.set(xlabel="ms", ylabel="kHz")
+        axes.label_outer()
+
+    @property
+    def results(self) -> Mapping[str, Callable[..., Any]]:
+        """`audio`."""
+        return {"audio": audio}
+
+    @property
+    def exports(self) -> Mapping[str, type[Export]]:
+        """`AudioExport`."""
+        return {"audio": AudioExport}
+
+
+def audio(fitted: FittedField, rate: float | None = None) -> ndarray:
+    """Return the sound, [n] or [n, c], in the input's own units, an array's in its data type; the same seconds of it.
+
+    Args:
+        fitted: a field of kind "audio".
+        rate: samples per second; the input's if left out.
+
+    Raises:
+        ValueError: a rate that leaves no sample or too many.
+    """
+    from ..fields.resample import resampled_sound
+    from ..signals.grid import to_dtype
+
+    record = fitted.record_as(AudioRecord)
+    values = resampled_sound(fitted.field, rate, option="rate")
+    return like_input(to_dtype(values, record.dtype) if record.dtype is not None else values, record.ndim)
+
+
+@dataclass
+class AudioExport(Export):
+    """Write a fitted sound at the input's sample rate and amplitude, or at any other rate.
+
+    The original sound is not needed. Writes .wav, .flac, .ogg, .mp3, .aiff and what else libsndfile does, or .npy.
+    """
+
+    result = "audio"
+    sample_rate: float | None = None
+    """Samples per second; the input's if left out."""
+
+    def write(self, fitted: FittedField, progress: Progress) -> str:
+        """Write the sound; return its length, rate and encoding."""
+        from ..export.grid import export_audio
+
+        return export_audio(fitted.field, self.output, self.sample_rate, progress)

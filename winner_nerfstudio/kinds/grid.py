@@ -1,0 +1,117 @@
+"""What the kinds of regularly sampled signals have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..fields.resample import MOST_POINTS
+from ..registry import Kind, Monitor
+from ..signals.records import GridRecord, Record
+from ..training.loss import SquareLoss
+from ..training.options import NetworkOptions, ResidentOptions
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from matplotlib.axes import Axes
+    from numpy import ndarray
+
+    from ..fields import Field
+    from ..signals.grid import Grid
+    from ..training.loss import Loss
+
+GRID_METRICS = (
+    "psnr",
+    "psnr_paper",
+    "psnr_peak_to_peak",
+    "psnr_between",
+    "psnr_held_out",
+    "psnr_target",
+    "best_psnr",
+    "best_psnr_paper",
+    "best_psnr_step",
+    "best_psnr_held_out",
+    "best_psnr_held_out_step",
+)
+"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are over a run's course."""
+
+
+class GridKind(Kind):
+    """A kind of regularly sampled signal: fitted by mean square error, sample by sample."""
+
+    record: ClassVar[type[Record]] = GridRecord
+    network = NetworkOptions
+    batches = ResidentOptions
+
+    def loss(self, signal: Any, options: Any) -> Loss:
+        """Return the mean square error."""
+        return SquareLoss()
+
+    def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
+        """Compute the metrics of any grid, see `grid_figures`, and those of this kind, over all samples."""
+        from ..metrics.grid import evaluate_grid, grid_figures
+
+        fitted = evaluate_grid(field.evaluate, signal.lattice)
+        return grid_figures(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
+
+    def special_metrics(self, signal: Any, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:
+        """Compute the metrics that only this kind has, from the fit at all samples, in the network's units."""
+        return {}
+
+    def monitor(self, signal: Grid[Any], most: int = 1 << 16) -> Monitor:
+        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each."""
+        from ..metrics.grid import quick_figures, quick_samples
+
+        samples = quick_samples(signal, most)
+        points = len(samples.fitted) + len(samples.held_out)
+        return Monitor(points, lambda field: quick_figures(field.evaluate, signal, samples))
+
+    def sample_count(self, signal: Grid[Any]) -> int:
+        """Return the number of samples that are fitted."""
+        return signal.lattice.count if signal.fitted is None else len(signal.fitted)
+
+    def draw(self, axes: Axes, signal: Grid[Any], values: Float[ndarray, "*axes c"]) -> None:
+        """Draw a picture as it is, and of a volume the middle slice."""
+        picture = values[values.shape[0] // 2] if signal.dim == 3 else values
+        unit = (np.clip(picture[..., :3], -1, 1) + 1) / 2
+        axes.imshow(unit if unit.shape[-1] == 3 else unit[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.axis("off")
+
+
+def grid_size(shape: tuple[int, ...], size: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the samples per axis that `size` asks for.
+
+    Args:
+        shape: samples per axis of the input.
+        size: samples per axis, or along the longest axis; None for those of the input.
+
+    Raises:
+        ValueError: not whole numbers, not as many as there are axes, none or too many samples.
+    """
+    try:
+        if size is None:
+            wanted = shape
+        elif isinstance(size, Sequence):
+            wanted = tuple(map(index, size))
+        else:
+            longest = index(size)
+            wanted = tuple(max(1, round(n * longest / max(shape))) for n in shape) if longest > 0 else ()
+    except TypeError:
+        wanted = ()
+    if len(wanted) != len(shape) or min(wanted) < 1 or np.prod(wanted, dtype=float) > MOST_POINTS:
+        what = f"size={shape if size is None else size}"
+        raise ValueError(f"{what} must be one or {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most")
+    return wanted
+
+
+def like_input(values: ndarray, ndim: int | None) -> ndarray:
+    """Return values without their axis of channels where there is one channel, unless the input was an array with it.
+
+    Args:
+        values: channels last.
+        ndim: axes of the input, if it was an array.
+    """
+    return values[..., 0] if values.shape[-1] == 1 and (ndim or 0) < values.ndim else values

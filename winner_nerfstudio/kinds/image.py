@@ -1,0 +1,111 @@
+"""Pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..export.command import Export, Progress
+from ..registry import Metrics, Recipe
+from ..signals.options import ImageOptions
+from ..signals.records import ImageRecord
+from .grid import GRID_METRICS, GridKind, grid_size, like_input
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy import ndarray
+
+    from ..fields.fitted import FittedField
+    from ..signals.image import Image
+
+
+class ImageKind(GridKind):
+    """A picture; its coordinates are row and column, a pixel's centre is its index."""
+
+    name = "image"
+    title = "a picture"
+    axes = 2
+    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+    formats = ".png .jpg .tif .webp .npy"
+    frequency_unit = "cycles per pixel"
+    options = ImageOptions
+    record = ImageRecord
+    recipe = Recipe(3000)
+    metric_names = Metrics(
+        (*GRID_METRICS, "ssim"),
+        ("psnr_paper", "best_psnr_paper", "psnr_peak_to_peak", "psnr_between", "ssim"),
+        "psnr_paper",
+    )
+    views = "winner_nerfstudio.nerfstudio.models.image:ImageModel"
+
+    @property
+    def samples(self) -> Mapping[str, Callable[[], Any]]:
+        """The built-in pictures."""
+        from ..signals.samples import IMAGES
+
+        return IMAGES
+
+    def claims(self, data: Any) -> bool:
+        """Return whether it is an array [h, w, 1 to 4], or [h, w] of other widths than points and series have."""
+        shape: tuple[int, ...] = getattr(data, "shape", ())
+        return (len(shape) == 2 and shape[1] not in (1, 2, 3, 6)) or (len(shape) == 3 and shape[2] <= 4)
+
+    def load(self, source: Any, options: Any) -> Image:
+        """Load a picture, see `load_image`."""
+        from ..signals.image import load_image
+
+        return load_image(source, options)
+
+    def special_metrics(self, signal: Any, fitted: Float[ndarray, "h w c"]) -> dict[str, float]:
+        """Compute ``ssim``, unless the picture is too small for it."""
+        from ..metrics.image import ssim
+
+        similarity = ssim(fitted, signal.truth)
+        return {} if similarity is None else {"ssim": similarity}
+
+    @property
+    def results(self) -> Mapping[str, Callable[..., Any]]:
+        """`image`."""
+        return {"image": image}
+
+    @property
+    def exports(self) -> Mapping[str, type[Export]]:
+        """`ImageExport`."""
+        return {"image": ImageExport}
+
+
+def image(fitted: FittedField, size: int | tuple[int, int] | None = None) -> ndarray:
+    """Return the picture, [h, w] or [h, w, c], in the input's data type.
+
+    Args:
+        fitted: a field of kind "image".
+        size: height and width in pixels, or those of the longer side; the input's if left out.
+
+    Raises:
+        ValueError: a size of no pixels or too many.
+    """
+    from ..fields.resample import resized
+    from ..signals.grid import to_dtype
+
+    record = fitted.record_as(ImageRecord)
+    values = resized(fitted.field, grid_size(record.shape, size))
+    return like_input(to_dtype(values, record.pixel_dtype), record.ndim)
+
+
+@dataclass
+class ImageExport(Export):
+    """Write a fitted picture in the input's size, mode and bit depth, or at any other size.
+
+    The original picture is not needed. Writes .png, .jpg, .tif, .webp, .npy or .npz.
+    """
+
+    result = "image"
+    scale: float = 1.0
+    """Pixels of the output per pixel of the input, along each side."""
+
+    def write(self, fitted: FittedField, progress: Progress) -> str:
+        """Write the picture; return its size and mode."""
+        from ..export.grid import export_image
+
+        return export_image(fitted.field, self.output, self.scale, progress)

@@ -1,0 +1,244 @@
+"""Shapes: surfaces given by meshes, or by points on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..export.command import Export, Progress
+from ..registry import Kind, Metrics, Monitor, Recipe
+from ..signals.options import ShapeOptions
+from ..signals.records import ShapeRecord
+from ..training.loss import DistanceLoss
+from ..training.options import DistanceOptions, DrawnOptions
+
+if TYPE_CHECKING:
+    import trimesh
+
+    from ..export.mesh import Exported
+    from ..fields import Field
+    from ..fields.fitted import FittedField
+    from ..signals.cloud import PointCloud
+    from ..signals.shape import Shape
+    from ..surfaces.extraction import Solid
+    from ..training.loss import Loss
+
+
+class ShapeKind(Kind):
+    """A shape, fitted by its signed distance; its coordinates are those of the mesh."""
+
+    name = "sdf"
+    title = "a shape"
+    axes = 3
+    channels = 1
+    suffixes = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf", ".xyz", ".pcd")
+    formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
+    frequency_unit = "cycles per unit of the mesh"
+    options = ShapeOptions
+    sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
+    record = ShapeRecord
+    network = DistanceOptions
+    batches = DrawnOptions
+    recipe = Recipe(2500)
+    metric_names = Metrics(
+        (
+            "iou",
+            "sdf_error_near",
+            "sdf_error_far",
+            "distance_to_target",
+            "distance_to_fit",
+            "chamfer_l1",
+            "chamfer_l2",
+            "normal_consistency",
+            "f_score_0.5%",
+            "f_score_1%",
+            "edge_normal_degrees",
+            "best_iou",
+            "best_iou_step",
+        ),
+        (
+            "iou",
+            "chamfer_l1",
+            "chamfer_l2",
+            "normal_consistency",
+            "f_score_0.5%",
+            "sdf_error_near",
+            "sdf_error_far",
+        ),
+        headline="iou",
+        curve="iou",
+        curve_label="IoU",
+    )
+    views = "winner_nerfstudio.nerfstudio.models.sdf:SDFModel"
+
+    @property
+    def data_parser(self) -> str:
+        """``shape-data``."""
+        return "shape-data"
+
+    @property
+    def samples(self) -> Mapping[str, Callable[[], Any]]:
+        """The built-in shapes."""
+        from ..signals.samples import SHAPES
+
+        return SHAPES
+
+    def claims(self, data: Any) -> bool:
+        """Return whether it is a mesh of trimesh's or the like, or an array [n, 3] or [n, 6]."""
+        shape: tuple[int, ...] = getattr(data, "shape", ())
+        is_mesh = hasattr(data, "faces") and hasattr(data, "vertices")
+        return is_mesh or (len(shape) == 2 and shape[1] in (3, 6))
+
+    def load(self, source: Any, options: ShapeOptions) -> Shape | PointCloud:
+        """Load a mesh as a `Shape`, or points as a `PointCloud`, see `load_surface`."""
+        from ..signals.cloud import load_surface
+        from ..signals.shape import Mix
+
+        options.check()
+        mix = Mix(options.surface_fraction, options.near_fraction, tuple(options.near_sigmas))
+        return load_surface(source, mix, options.sign, None if options.reference is None else str(options.reference))
+
+    def loss(self, signal: Any, options: Any) -> Loss:
+        """Return the error of the distance, with SIREN's terms where they have a weight."""
+        from ..signals.cloud import PointCloud
+
+        return DistanceLoss(options, isinstance(signal, PointCloud))
+
+    def metrics(self, field: Field, signal: Shape | PointCloud, options: Any) -> dict[str, float]:
+        """Compute volume metrics, and those of the surface extracted at ``eval_resolution`` where there is one.
+
+        For points there are only the latter, unless a reference is known; then all metrics are against that.
+        """
+        from ..metrics.shape import surface_figures, volume_figures
+        from ..signals.shape import Shape
+        from ..surfaces.extraction import EmptySurfaceError, extract_surface, pull_onto_level
+
+        truth, resolution = ground_truth(signal), options.eval_resolution
+        metrics = volume_figures(field.evaluate, truth) if isinstance(truth, Shape) else {}
+        with suppress(EmptySurfaceError):  # iou is 0 then, and there is no surface to measure
+            surface = extract_surface(field.evaluate, resolution, truth.level)
+            surface = pull_onto_level(surface, field, truth.level, 2 / (resolution - 1))
+            metrics |= surface_figures(surface, truth)
+        return metrics
+
+    def monitor(self, signal: Shape | PointCloud, most: int = 1 << 16) -> Monitor:
+        """Return ``iou`` over a few points."""
+        from ..metrics.shape import quick_figures, quick_points
+
+        quick = quick_points(ground_truth(signal))
+        return Monitor(len(quick.points), lambda field: quick_figures(field.evaluate, quick))
+
+    def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
+        """Return the field itself, and `level` in unit-cube lengths: 0, or half a shell's thickness, if None."""
+        record = field.record
+        assert isinstance(record, ShapeRecord)
+        return field, (record.level or 0.0) if level is None else level * field.normalization.scale
+
+    @property
+    def results(self) -> Mapping[str, Callable[..., Any]]:
+        """`mesh`."""
+        return {"mesh": mesh}
+
+    @property
+    def exports(self) -> Mapping[str, type[Export]]:
+        """`MeshExport`."""
+        return {"mesh": MeshExport}
+
+
+def ground_truth(signal: Shape | PointCloud) -> Shape | PointCloud:
+    """Return what the metrics of a shape are computed against: its reference if it has one, else itself."""
+    return getattr(signal, "reference", None) or signal
+
+
+def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
+    """Return the surface of a shape or of a volume, in the world, with the field's normals.
+
+    Args:
+        fitted: a field of a kind that has a surface.
+        resolution: samples per axis of the cube around it; what is thinner than a cell may be lost.
+        level: of a shape, the signed distance of the surface; of a volume, its value there; the run's if left out.
+
+    Raises:
+        ValueError: a resolution below 3, or no surface at this level.
+        ImportError: libigl, scipy or trimesh is missing.
+    """
+    import trimesh
+
+    from ..registry import kind_named
+    from ..surfaces.extraction import extract_surface, pull_onto_level
+
+    solid, unit_level = kind_named(fitted.kind).solid(fitted.field, resolution, level)
+    surface = extract_surface(solid.evaluate, resolution, unit_level)
+    surface = pull_onto_level(surface, solid, unit_level, 2 / (resolution - 1))
+    vertices = solid.normalization.to_world(surface.vertices)
+    return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
+
+
+@dataclass
+class MeshExport(Export):
+    """Write the surface of a fitted shape, or of a fitted volume, as a mesh, in the input's units and pose.
+
+    The original file is not needed. Evaluates the field only where its surface can be. Writes .ply, .obj, .stl or .glb.
+    """
+
+    result = "mesh"
+    resolution: int = 256
+    """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
+    level: float | None = None
+    """Of a shape: signed distance of the surface, in the units of the output, above 0 outside; if left out 0, or half a
+    shell's thickness where a distance without sign was fitted. Of a volume: the value at the surface; that of the run
+    if left out."""
+    normalized: bool = False
+    """Stay in the network's cube [-1, 1]^3."""
+    components: Literal["keep", "largest", "min-volume"] = "keep"
+    """Which pieces of the surface to keep: all, the largest, or those of some size beside the largest."""
+    min_volume: float = 1e-3
+    """With --components min-volume: the least that is kept, as a fraction of the largest piece's volume."""
+    simplify: int | None = None
+    """Faces, at most, to be left by quadric decimation."""
+    colors: Literal["none", "curvature", "error"] = "none"
+    """Colour the vertices by mean curvature, or by signed distance from --target."""
+    color_range: float | None = None
+    """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
+    target: Path | None = None
+    """With --colors error: the mesh to compare with, in the coordinates in which it was fitted."""
+
+    def write(self, fitted: FittedField, progress: Progress) -> str:
+        """Write the mesh; return its size and pieces."""
+        from ..export.mesh import Finish, export_mesh, loses_detail
+        from ..signals.shape import load_shape
+
+        if (self.colors == "error") != (self.target is not None):
+            raise ValueError("--colors error and --target go together: give both or neither")
+        finish = Finish(
+            self.components,
+            self.min_volume,
+            self.simplify,
+            self.colors,
+            self.color_range,
+            None if self.target is None else load_shape(self.target),
+        )
+        done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
+        if loses_detail(done.mesh, self.output):
+            print(  # noqa: T201
+                f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj keeps"
+                " every digit",
+                file=sys.stderr,
+            )
+        return self._summary(done)
+
+    def _summary(self, done: Exported) -> str:
+        mesh = done.mesh
+        watertight = "watertight" if mesh.is_watertight else "not watertight"
+        of_all = f" of {done.found}" if done.found > done.pieces else ""
+        text = (
+            f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {watertight}, in"
+            f" {done.pieces}{of_all} piece{'s' * (done.found != 1)}"
+        )
+        if done.color_range is not None:
+            text += f"; blue to red is {self.colors} from {-done.color_range:.3g} to {done.color_range:.3g}"
+        return text

@@ -1,0 +1,123 @@
+"""Volumes: scalar fields that are sampled in three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..export.command import Export, Progress
+from ..registry import Metrics
+from ..signals.options import VolumeOptions
+from ..signals.records import VolumeRecord
+from .grid import GRID_METRICS, GridKind, grid_size
+from .shape import MeshExport, mesh
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy import ndarray
+
+    from ..fields import Field
+    from ..fields.fitted import FittedField
+    from ..signals.volume import Volume
+    from ..surfaces.extraction import Solid
+
+
+class VolumeKind(GridKind):
+    """A volume; its coordinates are x, y and z, the first sample lies at the origin."""
+
+    name = "volume"
+    title = "a volume: an occupancy, a density, a distance"
+    axes = 3
+    channels = 1
+    formats = ".npy .npz"
+    frequency_unit = "cycles per unit of the array's spacing"
+    options = VolumeOptions
+    record = VolumeRecord
+    metric_names = Metrics(
+        (*GRID_METRICS, "iou", "iou_held_out"),
+        ("psnr_paper", "psnr_peak_to_peak", "psnr_between", "iou"),
+        "psnr_paper",
+    )
+    views = "winner_nerfstudio.nerfstudio.models.volume:VolumeModel"
+
+    @property
+    def samples(self) -> Mapping[str, Callable[[], Any]]:
+        """The built-in volumes."""
+        from ..signals.samples import VOLUMES
+
+        return VOLUMES
+
+    def claims(self, data: Any) -> bool:
+        """Return whether it is an array of three axes, the last of more than four values, or of four axes."""
+        shape: tuple[int, ...] = getattr(data, "shape", ())
+        return (len(shape) == 3 and shape[2] > 4) or len(shape) == 4
+
+    def load(self, source: Any, options: Any) -> Volume:
+        """Load a volume, see `load_volume`."""
+        from ..signals.volume import load_volume
+
+        return load_volume(source, options)
+
+    def special_metrics(self, signal: Any, fitted: Float[ndarray, "x y z 1"]) -> dict[str, float]:
+        """Compute ``iou`` of the insides over all samples, and ``iou_held_out`` over those that weren't fitted."""
+        from ..metrics.grid import intersection_over_union
+
+        got, wanted = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
+        if not wanted.any():
+            return {}
+        metrics = {"iou": intersection_over_union(got, wanted)}
+        if signal.fitted is not None:
+            metrics["iou_held_out"] = intersection_over_union(got[signal.held_out], wanted[signal.held_out])
+        return metrics
+
+    def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
+        """Return the volume as if it were a signed distance, and 0; `level` is in the volume's own values."""
+        from ..surfaces.level_set import VolumeSolid
+
+        return VolumeSolid(field, resolution, level), 0.0
+
+    @property
+    def results(self) -> Mapping[str, Callable[..., Any]]:
+        """`volume`, and `mesh` of its level set."""
+        return {"volume": volume, "mesh": mesh}
+
+    @property
+    def exports(self) -> Mapping[str, type[Export]]:
+        """`VolumeExport`, and the level set as a mesh."""
+        return {"volume": VolumeExport, "mesh": MeshExport}
+
+
+def volume(fitted: FittedField, size: int | tuple[int, int, int] | None = None) -> ndarray:
+    """Return the volume, [x, y, z], in the input's data type; it fills the same box.
+
+    Args:
+        fitted: a field of kind "volume".
+        size: samples along each axis, or along the longest; the input's if left out.
+
+    Raises:
+        ValueError: a size of no samples or too many.
+    """
+    from ..fields.resample import resized
+    from ..signals.grid import to_dtype
+
+    record = fitted.record_as(VolumeRecord)
+    return to_dtype(resized(fitted.field, grid_size(record.shape, size)), record.dtype or "f4")[..., 0]
+
+
+@dataclass
+class VolumeExport(Export):
+    """Write a fitted volume as an array of the input's size and data type, or of any other size.
+
+    The original array is not needed. Writes .npy or .npz; for the level set as a mesh see `mesh`.
+    """
+
+    result = "volume"
+    scale: float = 1.0
+    """Samples of the output per sample of the input, along each axis."""
+
+    def write(self, fitted: FittedField, progress: Progress) -> str:
+        """Write the array; return its size and where its samples lie."""
+        from ..export.grid import export_volume
+
+        return export_volume(fitted.field, self.output, self.scale, progress)

@@ -1,0 +1,87 @@
+"""nerfstudio's pipeline for photographs, with a report of metrics at the end of a run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from ..quiet import quiet_libraries
+from ..run.report import figures_table, say_next, write_figures
+from .sdf_field import WinnerSDFField
+from .surface_metrics import measure_surface
+
+
+@dataclass
+class PhotoPipelineConfig(VanillaPipelineConfig):
+    """Photographs, and a model of what they show."""
+
+    _target: type = field(default_factory=lambda: PhotoPipeline)
+    reference: str | None = None
+    """Mesh of the photographed object in the coordinates of the cameras, or sample:NAME. If it is set, the surface that
+    winner-neus fits is measured against it."""
+
+
+class PhotoPipeline(VanillaPipeline):
+    """Trains and evaluates a model of photographs, and reports its metrics when a run ends."""
+
+    config: PhotoPipelineConfig
+    datamanager: VanillaDataManager
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        quiet_libraries()
+        super().__init__(*args, **kwargs)
+
+    def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
+        """Load a checkpoint; if it is of another network or scene, end the program with a message of one line."""
+        try:
+            super().load_pipeline(loaded_state, step)
+        except (ValueError, RuntimeError) as error:
+            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+
+    @torch.no_grad()
+    def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Compute the losses on rays of the test photographs, without the graph that nerfstudio would build."""
+        losses: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_eval_loss_dict(step)
+        return losses
+
+    def get_average_eval_image_metrics(
+        self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
+    ) -> dict[str, float]:
+        """Return the mean metrics over the test photographs, and those of the surface if there is a reference.
+
+        Args:
+            step: the current step.
+            output_path: folder that the rendered test views are written to; if left out, none are.
+            get_std: whether to add standard deviations; a single test photograph has none.
+        """
+        get_std = get_std and len(self.datamanager.eval_dataset) > 1
+        metrics: dict[str, float] = super().get_average_eval_image_metrics(step, output_path, get_std)
+        return metrics | self.surface_metrics()
+
+    def surface_metrics(self) -> dict[str, float]:
+        """Measure the fitted surface against the reference; without a surface or a reference there are no metrics."""
+        sdf_field, reference = self.model.field, self.config.reference
+        if reference is None or not isinstance(sdf_field, WinnerSDFField):
+            return {}
+        return measure_surface(sdf_field, reference, self.datamanager.train_dataparser_outputs, self.device)
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> list[TrainingCallback]:
+        """Return the callbacks of data and model, and one that reports the metrics when the run ends."""
+        callbacks = super().get_training_callbacks(training_callback_attributes)
+        assert training_callback_attributes.trainer is not None
+        folder = training_callback_attributes.trainer.base_dir
+
+        def report(step: int) -> None:
+            metrics = self.get_average_eval_image_metrics(step)
+            CONSOLE.print(figures_table(metrics))
+            write_figures(metrics, folder)
+            say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
+
+        return [*callbacks, TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], report)]

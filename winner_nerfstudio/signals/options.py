@@ -1,0 +1,153 @@
+"""The options of each kind of signal: the one place where their defaults and help texts stand.
+
+The command line, the data parsers and `fit` are made from these classes; the loaders take them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import SignalError
+
+Sign = Literal["auto", "watertight", "winding", "unsigned"]
+Axis = Literal["x", "y", "z"]
+
+
+@dataclass
+class SignalOptions:
+    """The options of a kind of signal."""
+
+    def check(self) -> None:
+        """Check the options as far as they can be without the data.
+
+        Raises:
+            SignalError: an option is out of its range, in one line.
+        """
+
+
+@dataclass
+class ShapeOptions(SignalOptions):
+    """A shape: a mesh, or points on its surface."""
+
+    reference: Path | None = None
+    """Mesh file of what the points were taken from, in their coordinates; metrics are computed against it."""
+    surface_fraction: float = 0.3
+    """Fraction of a mesh's training points that lie on the surface; of a point cloud's, half do."""
+    near_fraction: float = 0.5
+    """Fraction of a mesh's training points that lie near the surface; the rest fills the cube."""
+    near_sigmas: tuple[float, ...] = (0.02, 0.004)
+    """Standard deviations of their offsets from the surface, in half edges of the cube; as many points for each."""
+    sign: Sign = "auto"
+    """How inside and outside are determined: for watertight meshes only, by the winding number, which closes holes, or
+    not at all, for open surfaces; auto takes the first that the mesh allows."""
+    up: Axis = "y"
+    """Axis that points up in pictures and in the viewer; the data stays as it is."""
+
+    def check(self) -> None:
+        """Check the fractions and standard deviations."""
+        on, near = self.surface_fraction, self.near_fraction
+        if not (on >= 0 and near >= 0 and on + near <= 1):
+            raise SignalError(
+                f"surface_fraction={on} and near_fraction={near} must not be negative, and their sum at most 1"
+            )
+        if not self.near_sigmas or not all(0 < sigma < float("inf") for sigma in self.near_sigmas):
+            raise SignalError(f"near_sigmas={tuple(self.near_sigmas)} must hold at least one positive, finite length")
+
+
+@dataclass
+class GridOptions(SignalOptions):
+    """What can be done to any regularly sampled signal in order to measure something."""
+
+    noise_std: float = 0.0
+    """Standard deviation of Gaussian noise that is added to the target, which spans [-1, 1]; metrics are computed
+    against the clean target."""
+    reference: Path | None = None
+    """File of the clean signal, if the target is noisy; metrics are computed against it."""
+    train_fraction: float = 1.0
+    """Fraction of the samples that is fitted, selected at random; metrics for the others are reported apart."""
+    data_seed: int = 0
+    """Seed of the noise and of that selection; the seed of the run changes neither."""
+
+    def check(self) -> None:
+        """Check noise, fraction and seed."""
+        if not 0 <= self.noise_std < float("inf"):
+            raise SignalError(f"noise_std={self.noise_std} must be finite and not negative; the target spans [-1, 1]")
+        if not 0 < self.train_fraction <= 1:
+            raise SignalError(f"train_fraction={self.train_fraction} must be above 0 and at most 1")
+        if self.noise_std > 0 and self.reference is not None:
+            raise SignalError(
+                "noise_std adds noise to a clean target, reference names the clean one of a noisy target; give one"
+            )
+        if self.data_seed < 0:
+            raise SignalError(f"data_seed={self.data_seed} must not be negative")
+
+
+@dataclass
+class ImageOptions(GridOptions):
+    """A picture."""
+
+    max_pixels: int = 200_000_000
+    """Larger pictures are refused before they are decoded."""
+    max_side: int | None = None
+    """Reduce the picture, by averaging, until its longer side has no more pixels than this."""
+
+    def check(self) -> None:
+        """Check the limits on its size."""
+        super().check()
+        if self.max_pixels < 1 or (self.max_side is not None and self.max_side < 1):
+            raise SignalError(f"max_pixels={self.max_pixels} and max_side={self.max_side} must be at least 1")
+
+
+@dataclass
+class AudioOptions(GridOptions):
+    """A sound or another series."""
+
+    start: float = 0.0
+    """Seconds to skip."""
+    duration: float | None = None
+    """Seconds to fit; all that follow if left out."""
+    max_samples: int | None = None
+    """Fit no more samples than this."""
+    mono: bool = False
+    """Fit the mean of the channels."""
+    sample_rate: float | None = None
+    """Samples per second of an array, which doesn't say so itself; 1 if left out."""
+
+    def check(self) -> None:
+        """Check the excerpt and the sample rate."""
+        super().check()
+        if not 0 <= self.start < float("inf"):
+            raise SignalError(f"start={self.start} must be finite and not negative (seconds)")
+        if self.duration is not None and not self.duration > 0:
+            raise SignalError(f"duration={self.duration} must be positive (seconds)")
+        if self.max_samples is not None and self.max_samples < 1:
+            raise SignalError(f"max_samples={self.max_samples} must be at least 1")
+        if self.sample_rate is not None and not 0 < self.sample_rate < float("inf"):
+            raise SignalError(f"sample_rate={self.sample_rate} must be positive and finite")
+
+
+@dataclass
+class VolumeOptions(GridOptions):
+    """A scalar field that is sampled in three dimensions."""
+
+    spacing: float = 1.0
+    """Distance between neighbouring samples in the world; the first sample lies at the origin."""
+    level: float | None = None
+    """Value at the surface. If left out: half-way between the two values of an array that has only two, else 0 where
+    values have both signs, else the middle of their range."""
+    inside: Literal["above", "below"] = "above"
+    """Side of the level that is inside: below for signed distances."""
+    max_samples: int = 200_000_000
+    """Larger arrays are refused before they are read."""
+    up: Axis = "z"
+    """Axis that points up in pictures and in the viewer; the data stays as it is."""
+
+    def check(self) -> None:
+        """Check spacing, side and the limit on its size."""
+        super().check()
+        if self.max_samples < 1:
+            raise SignalError(f"max_samples={self.max_samples} must be at least 1")
+        if not 0 < self.spacing < float("inf"):
+            raise SignalError(f"spacing={self.spacing} must be positive and finite")
+        if self.inside not in ("above", "below"):
+            raise SignalError(f"inside={self.inside!r} must be above or below")
