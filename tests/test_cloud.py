@@ -11,6 +11,7 @@ from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.training.options import DistanceOptions
@@ -18,7 +19,6 @@ from winner_nerfstudio.training.options import DistanceOptions
 from .clouds import ball, torus, torus_distance, write_ply
 from .conftest import figures_of, fit
 from .meshes import sphere
-from .test_shape import SHARED, needs_shared
 
 CENTER = np.array([10.0, 20.0, 30.0])
 
@@ -422,16 +422,16 @@ def test_without_a_reference_figures_are_against_the_points(tmp_path):
     assert {"train_seconds", "points_per_second"} <= set(figures)
 
 
-@needs_shared
 @pytest.mark.quality
-def test_points_of_the_bunny_become_the_bunny(tmp_path):
-    mesh = SHARED / "stanford-bunny.obj"
+def test_points_of_a_cog_become_the_cog(tmp_path):
+    mesh = tmp_path / "cog.obj"
+    SHAPES["cog"]().export(mesh)
     shape = load_surface(mesh)
     points, normals = shape.sample_surface(np.random.default_rng(0), 100_000)
-    np.save(tmp_path / "bunny.npy", np.c_[shape.normalization.to_world(points), normals])
+    np.save(tmp_path / "cog.npy", np.c_[shape.normalization.to_world(points), normals])
     config = fit(
         "winner-sdf",
-        tmp_path / "bunny.npy",
+        tmp_path / "cog.npy",
         tmp_path,
         500,
         pipeline__model__hidden_dim=128,

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
-import importlib.util, sys
+import importlib.util, subprocess, sys
 from pathlib import Path
 import numpy as np, soundfile, trimesh
 from PIL import Image
@@ -54,6 +54,9 @@ except ValueError as error:
     assert "winner-nerfstudio[points]" in str(error), error
 else:
     raise AssertionError("points without normals need open3d")
+for command in (["winner-inspect", "waves.png"], ["winner-export", "--help"], ["winner-analyze", "--help"]):
+    done = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 print("all of the core")
 """
 
