@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
-# Lint, types and tests, two at a time. Sets itself up if need be; arguments go to pytest, which then runs plainly.
+# Lint, types and tests, two at a time. Sets itself up if need be.
+#   bash scripts/test.sh            all of it, at most 15 minutes
+#   bash scripts/test.sh --quick    without what starts commands or trains for long, at most 2 minutes
+#   bash scripts/test.sh ARGUMENTS  those go to pytest, which then runs plainly
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/setup.sh
+bash scripts/setup.sh dev
 export PATH="$PWD/.venv/bin:$PATH"
 ruff format --check .
 ruff check .
 mypy
-if [ $# -gt 0 ]; then
-    exec pytest "$@"
-fi
 # A thread each: two runs that both want every core are slower than one after the other.
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec pytest --numprocesses 2 --maxschedchunk 1
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+two=(--numprocesses 2 --maxschedchunk 1 --durations 10)
+case ${1:-} in
+    "") exec pytest "${two[@]}" ;;
+    --quick) shift && exec pytest "${two[@]}" -m unit "$@" ;;
+    *) exec pytest "$@" ;;
+esac

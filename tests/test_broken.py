@@ -196,6 +196,7 @@ def flat():
     return trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
 
 
+@pytest.mark.commands
 def test_an_open_surface_is_fitted_and_written_as_a_shell(tmp_path):
     field_of_heights().export(tmp_path / "waves.obj")
     small = {

@@ -11,6 +11,7 @@ from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.training.options import DistanceOptions
@@ -18,7 +19,6 @@ from winner_nerfstudio.training.options import DistanceOptions
 from .clouds import ball, torus, torus_distance, write_ply
 from .conftest import figures_of, fit
 from .meshes import sphere
-from .test_shape import SHARED, needs_shared
 
 CENTER = np.array([10.0, 20.0, 30.0])
 
@@ -257,7 +257,7 @@ def test_files_that_are_no_cloud_end_in_one_line_that_names_them(tmp_path, name)
 def test_without_open3d_normals_are_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(
-        SignalError, match=r"^cloud: without normals, .* cannot be imported .*; give points with normals"
+        SignalError, match=r"^cloud: without normals, .* cannot be imported .*; give points with normals .*\[points\]"
     ):
         PointCloud.from_points(ball(100)[0])
     PointCloud.from_points(*ball(100))
@@ -391,6 +391,7 @@ def test_a_weight_that_is_none_is_refused(option):
             DistanceOptions(**{f"{option}_weight": value}).check(3)
 
 
+@pytest.mark.commands
 def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
     np.savetxt(tmp_path / "torus.xyz", 5 + torus(8000)[0])
     mesh = trimesh.creation.torus(0.65, 0.25, major_sections=128, minor_sections=64)
@@ -413,6 +414,7 @@ def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
     assert (config.parent / "sheet.png").stat().st_size > 1000
 
 
+@pytest.mark.commands
 def test_without_a_reference_figures_are_against_the_points(tmp_path):
     np.save(tmp_path / "ball.npy", np.concatenate(ball(2000), axis=1))
     figures = figures_of(fit("winner-sdf", tmp_path / "ball.npy", tmp_path, 5, pipeline__model__eval_resolution=16))
@@ -420,16 +422,16 @@ def test_without_a_reference_figures_are_against_the_points(tmp_path):
     assert {"train_seconds", "points_per_second"} <= set(figures)
 
 
-@needs_shared
-@pytest.mark.slow
-def test_points_of_the_bunny_become_the_bunny(tmp_path):
-    mesh = SHARED / "stanford-bunny.obj"
+@pytest.mark.quality
+def test_points_of_a_cog_become_the_cog(tmp_path):
+    mesh = tmp_path / "cog.obj"
+    SHAPES["cog"]().export(mesh)
     shape = load_surface(mesh)
     points, normals = shape.sample_surface(np.random.default_rng(0), 100_000)
-    np.save(tmp_path / "bunny.npy", np.c_[shape.normalization.to_world(points), normals])
+    np.save(tmp_path / "cog.npy", np.c_[shape.normalization.to_world(points), normals])
     config = fit(
         "winner-sdf",
-        tmp_path / "bunny.npy",
+        tmp_path / "cog.npy",
         tmp_path,
         500,
         pipeline__model__hidden_dim=128,

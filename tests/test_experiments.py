@@ -446,6 +446,7 @@ def test_a_run_of_another_device_is_told_but_not_taken_for_this_ones(folder, mon
     assert there.on_any_device().path == here.on_any_device().path == here.path
 
 
+@pytest.mark.commands
 def test_one_command_runs_tells_and_goes_on(folder):
     """All of it, twice; the table's numbers are those of the runs' own curves."""
     path = written(folder)
@@ -485,6 +486,7 @@ def test_one_command_runs_tells_and_goes_on(folder):
     assert (folder / "kept" / "tiny" / "results-tone" / "table.csv").read_text().splitlines() == first
 
 
+@pytest.mark.commands
 def test_a_users_mistake_is_one_line(folder):
     done = reproduce(folder, written(folder), "--folder", "elsewhere", "--device", "cpu")
     assert done.returncode == 1

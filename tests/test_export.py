@@ -168,6 +168,7 @@ def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * (1.02**3 - 0.98**3), rel=0.02)
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing_behind_and_what_stood_there(trained, tmp_path, stop):
     (tmp_path / "a.ply").write_text("precious")

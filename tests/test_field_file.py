@@ -197,6 +197,7 @@ def test_the_file_gives_the_same_field(kind, tmp_path):
     assert loaded.kind == "sdf"
 
 
+@pytest.mark.commands
 def test_the_file_needs_torch_numpy_and_safetensors_alone(file, tmp_path):
     allowed = ("torch", "numpy", "safetensors", "winner_nerfstudio")
     code = f"""

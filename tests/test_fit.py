@@ -41,7 +41,7 @@ def target(kind, folder):
     return folder / "points.npy"
 
 
-@pytest.mark.slow
+@pytest.mark.commands
 @pytest.mark.parametrize("kind", ["sdf", "points", "image", "audio"])
 def test_the_same_weights_and_figures_as_ns_train(kind, tmp_path):
     path = target(kind, tmp_path)

@@ -13,6 +13,7 @@ from .conftest import run
 from .meshes import sphere, sphere_with_holes
 
 
+@pytest.mark.commands
 def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     mesh = trimesh.util.concatenate([sphere_with_holes(2.0, ((0, 0, -1),), 0.2), sphere(0.5, center=(4, 0, 0))])
     mesh.export(tmp_path / "two.obj")
@@ -29,6 +30,7 @@ def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     assert "2,500 steps of 2,048 points; about " in lines["ns-train winner-sdf"]
 
 
+@pytest.mark.commands
 def test_a_mesh_that_wont_do_is_one_line(tmp_path):
     sphere_with_holes().export(tmp_path / "open.ply")
     result = run("winner-inspect", "open.ply", "--sign", "watertight", cwd=tmp_path)

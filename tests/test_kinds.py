@@ -49,7 +49,7 @@ def lines_of(result):
     return [line for line in result.output.splitlines() if "arn" not in line]
 
 
-@pytest.mark.slow
+@pytest.mark.commands
 def test_a_kind_in_a_file_of_its_own_is_trained_resumed_measured_inspected_and_exported(tmp_path, plugin):
     environment, table = plugin
     data = ["series-data", "--data", "a.readings", "--every", "2"]

@@ -40,7 +40,7 @@ def peak_of(method, target, folder):
 
 
 @enough
-@pytest.mark.slow
+@pytest.mark.quality
 def test_sixty_megapixels_stay_under_eight_gigabytes(tmp_path):
     row, column = np.ogrid[:6000, :10_000]
     pixels = np.stack([(row * (c + 1) + column * (c + 2)) % 251 for c in range(3)], -1).astype(np.uint8)
@@ -50,7 +50,7 @@ def test_sixty_megapixels_stay_under_eight_gigabytes(tmp_path):
 
 
 @enough
-@pytest.mark.slow
+@pytest.mark.quality
 def test_thirty_minutes_of_stereo_stay_under_eight_gigabytes(tmp_path):
     time = np.arange(44_100 * 60) / 44_100
     minute = np.stack([0.5 * np.sin(2000 * time), 0.3 * np.cos(3000 * time)], -1)

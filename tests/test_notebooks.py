@@ -23,7 +23,7 @@ def test_there_are_two():
     assert len(NOTEBOOKS) >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.commands
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_it_did(path):
     stored = nbformat.read(path, 4)

@@ -266,6 +266,7 @@ def test_a_sheet_has_every_side_and_the_course_of_the_run(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "sheet.png"]
 
 
+@pytest.mark.commands
 def test_a_run_ends_with_its_sheet_and_says_where(trained):
     (path,) = re.findall(r"pictures: (\S+/sheet\.png)", trained.result.output)
     sheet = np.asarray(Image.open(trained.folder / path).convert("RGB")).astype(int)
@@ -307,6 +308,7 @@ def filmed(tmp_path_factory):
     return fit("winner-sdf", folder / "snowman.ply", folder, 200, pipeline__datamanager__batch_size=1024, **model)
 
 
+@pytest.mark.commands
 @needs_ffmpeg
 def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
     (tmp_path / "path.json").write_text(json.dumps(make_camera_path("y", 4, 1.0, 96)))
@@ -328,6 +330,7 @@ def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
         assert frames.shape[2] == {"between": 256}.get(name, frames.shape[1])
 
 
+@pytest.mark.commands
 @needs_ffmpeg
 def test_a_turntable_goes_once_around(filmed, tmp_path):
     script = ["bash", "scripts/turntable.sh", filmed, tmp_path / "films/turn.mp4"]
@@ -347,6 +350,7 @@ def test_a_turntable_goes_once_around(filmed, tmp_path):
     assert sides[1] > 2
 
 
+@pytest.mark.commands
 def test_a_turntable_says_what_it_needs(tmp_path):
     done = subprocess.run(["bash", "scripts/turntable.sh", tmp_path / "no.yml"], capture_output=True, text=True)
     assert done.returncode == 1

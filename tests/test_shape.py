@@ -292,12 +292,26 @@ def test_a_mix_that_is_no_mix_is_refused(fractions):
         Mix(*fractions)
 
 
-@needs_shared
+FIVE = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (-1, 0, 0), (0, 1, 0))
+MADE = {
+    "five.obj": lambda path: sphere_with_holes(directions=FIVE, angle=0.1).export(path),
+    "seams.STL": lambda path: SHAPES["cog"]().export(path, file_type="stl"),
+    "genus.ply": lambda path: SHAPES["gyroid-ball"]().export(path),
+}
+
+
 @pytest.mark.parametrize(
-    "name, holes", [("stanford-bunny.obj", 5), ("spot.obj", 0), ("fandisk.obj", 0), ("busted.STL", 0)]
+    "name, holes",
+    [
+        *[("five.obj", 5), ("seams.STL", 0), ("genus.ply", 0)],
+        *(
+            pytest.param(*case, marks=needs_shared)
+            for case in [("stanford-bunny.obj", 5), ("spot.obj", 0), ("fandisk.obj", 0), ("busted.STL", 0)]
+        ),
+    ],
 )
-def test_real_meshes_have_the_holes_that_they_have(name, holes, tmp_path):
-    shutil.copy(SHARED / name, tmp_path / name)
+def test_meshes_have_the_holes_that_they_have(name, holes, tmp_path):
+    MADE.get(name, lambda path: shutil.copy(SHARED / name, path))(tmp_path / name)
     shape = load_shape(tmp_path / name)
     assert shape.holes == holes
     # An independent count of open edges on the welded mesh.

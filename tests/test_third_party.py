@@ -378,6 +378,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.commands
 def test_distributed_processes_draw_the_same(tmp_path):
     command = [sys.executable, "-c", RANK, str(tmp_path / "store")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

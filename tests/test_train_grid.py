@@ -13,6 +13,7 @@ from winner_nerfstudio.export.grid import export_audio, export_image
 from winner_nerfstudio.fields.checkpoint import load_run
 from winner_nerfstudio.kinds.audio import AudioExport
 from winner_nerfstudio.kinds.image import ImageExport
+from winner_nerfstudio.signals.samples import IMAGES, SOUNDS
 
 from .conftest import config_of, figures_of, fit, make_config, run, weights_of
 
@@ -48,6 +49,7 @@ def assert_same(first, second):
         assert torch.equal(value, second[name]), name
 
 
+@pytest.mark.commands
 def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     source = picture(tmp_path / "waves.png")
     flags = [
@@ -90,6 +92,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.commands
 def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     source = sound(tmp_path / "tones.wav")
     before, _ = soundfile.read(source)
@@ -134,6 +137,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
         assert not list(tmp_path.glob("a.*"))
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "method, flags, words",
     [
@@ -176,6 +180,7 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(method,
     assert "\n" not in message
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("batch_size", [700, 1 << 20])
 @pytest.mark.parametrize("method", ["winner-image", "winner-audio"])
 def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, batch_size):
@@ -197,6 +202,7 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, ba
         assert_same(whole, other)
 
 
+@pytest.mark.commands
 def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     first = fit("winner-image", picture(tmp_path / "a.png"), tmp_path / "a")
     models = first.parent / "nerfstudio_models"
@@ -214,6 +220,7 @@ def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     fit("winner-image", tmp_path / "copy.tif", tmp_path / "c", 30, load_dir=models)
 
 
+@pytest.mark.commands
 def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_path):
     np.save(tmp_path / "a.npy", np.linspace(-1, 1, 400))
     # A network that learns fast and has no idea of smoothness: it fits the noise before long.
@@ -227,6 +234,7 @@ def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_
     assert figures["best_psnr_step"] < 200
 
 
+@pytest.mark.commands
 def test_a_noisy_picture_with_its_clean_one_named(tmp_path):
     clean = np.asarray(Pillow.open(picture(tmp_path / "clean.png"))).astype(float)
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 12, clean.shape), 0, 255).astype(np.uint8)
@@ -239,6 +247,7 @@ def test_a_noisy_picture_with_its_clean_one_named(tmp_path):
     assert figures_of(config)["psnr_target"] == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.commands
 def test_held_out_samples_are_measured_apart(tmp_path):
     config = fit(
         "winner-image", picture(tmp_path / "a.png", channels=1), tmp_path, 100,
@@ -250,6 +259,7 @@ def test_held_out_samples_are_measured_apart(tmp_path):
     assert "best_psnr_held_out_step" in figures
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("network", ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"])
 def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     source = picture(tmp_path / "a.png")
@@ -271,6 +281,7 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     assert psnr == pytest.approx(figures["psnr"], abs=0.5)
 
 
+@pytest.mark.commands
 def test_the_published_schedules_can_be_chosen_and_divide_by_the_channels(tmp_path):
     source, chosen = picture(tmp_path / "a.png"), {}
     for schedule in ("matched", "reference"):
@@ -283,10 +294,25 @@ def test_the_published_schedules_can_be_chosen_and_divide_by_the_channels(tmp_pa
     assert chosen["reference"]["s0"] == pytest.approx(50 * (1 - np.exp(-5 * psi / 9)), rel=0.01)
 
 
-@needs_shared
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_real_file_comes_back_as_it_was(tmp_path, path):
-    image = path.parent.name == "images"
+def make(path):
+    """A small file of a format that people have, from the built-in samples."""
+    if path.name.endswith((".wav", ".flac")):
+        values, rate = SOUNDS[path.stem]()
+        soundfile.write(path, values[:4000], rate, subtype="PCM_16")
+    else:
+        Pillow.fromarray(IMAGES[path.stem]()[80:144, 60:140].squeeze()).save(path)
+    return path
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    "path",
+    ["weave.png", "mandala.png", "mandala.jpg", "bells.wav", "crickets.flac", *FILES],
+    ids=lambda path: Path(path).name,
+)
+def test_every_file_comes_back_as_it_was(tmp_path, path):
+    path = make(tmp_path / path) if isinstance(path, str) else path
+    image = path.suffix in (".png", ".jpg")
     config = fit("winner-image" if image else "winner-audio", path, tmp_path, 100)
     psnr = figures_of(config)["psnr"]
     output = tmp_path / f"back{path.suffix}"
@@ -315,37 +341,44 @@ def published(method, path, folder, **changes):
     return figures_of(fit(method, path, folder, optimizers=options, **PAPER, **changes))
 
 
-@needs_shared
-@pytest.mark.slow
-def test_the_published_rule_on_a_grey_picture(tmp_path):
+@pytest.mark.quality
+@pytest.mark.parametrize(
+    "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 128, marks=needs_shared)]
+)
+def test_the_published_rule_on_a_grey_picture(tmp_path, data, side):
     figures = published(
-        "winner-image", SHARED / "images" / "camera.png", tmp_path, pipeline__model__hidden_dim=256,
-        pipeline__datamanager__dataparser__max_side=128, pipeline__model__noise__schedule="reference",
+        "winner-image", data, tmp_path, pipeline__model__hidden_dim=256,
+        pipeline__datamanager__dataparser__max_side=side, pipeline__model__noise__schedule="reference",
     )  # fmt: skip
     assert figures["psnr_peak_to_peak"] >= 50
 
 
-@needs_shared
-@pytest.mark.slow
-def test_the_published_rule_on_a_recording(tmp_path):
+@pytest.mark.quality
+@pytest.mark.parametrize(
+    "data, start",
+    [
+        ("sample:bells", 0.3),
+        pytest.param(SHARED / "audio" / "gt_bach.wav", 308_207 // 3 / 44_100, marks=needs_shared),
+    ],
+)
+def test_the_published_rule_on_a_recording(tmp_path, data, start):
     figures = published(
-        "winner-audio", SHARED / "audio" / "gt_bach.wav", tmp_path, pipeline__model__hidden_dim=222,
-        pipeline__datamanager__dataparser__start=308_207 // 3 / 44_100,
+        "winner-audio", data, tmp_path, pipeline__model__hidden_dim=222,
+        pipeline__datamanager__dataparser__start=start,
         pipeline__datamanager__dataparser__max_samples=8000, pipeline__model__noise__schedule="reference",
     )  # fmt: skip
     assert figures["psnr"] >= 67
 
 
-@needs_shared
-@pytest.mark.slow
+@pytest.mark.quality
 def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_path):
     ours, theirs = (
         published(
             "winner-image",
-            SHARED / "images" / "castle_512.jpg",
+            "sample:mandala",
             tmp_path / schedule,
             pipeline__model__hidden_dim=256,
-            pipeline__datamanager__dataparser__max_side=96,
+            pipeline__datamanager__dataparser__max_side=64,
             **{f"pipeline__model__noise__{name}": value for name, value in noise.items()},
         )
         # At the target's own mean frequency; the default is a little below, for what lies between the samples.

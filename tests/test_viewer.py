@@ -4,6 +4,7 @@ import re
 import time
 
 import numpy as np
+import pytest
 import trimesh
 from scipy.ndimage import binary_fill_holes
 
@@ -80,6 +81,7 @@ def compare_silhouettes(page):
     return fit, target
 
 
+@pytest.mark.commands
 @needs_browser
 def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
     snowman(20, center=(100, 0, -50)).export(tmp_path / "snowman.ply")
@@ -117,6 +119,7 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
         compare_silhouettes(page)
 
 
+@pytest.mark.commands
 @needs_browser
 def test_a_fit_is_looked_at_from_all_its_outputs_without_the_internet(tmp_path):
     snowman().export(tmp_path / "snowman.ply")

@@ -1,6 +1,7 @@
 """Pictures and sounds in the viewer as a person sees them, in a headless browser."""
 
 import numpy as np
+import pytest
 import soundfile
 from PIL import Image
 
@@ -14,6 +15,7 @@ def magenta(scene):
     return np.abs(scene - MAGENTA).max(-1) < 60
 
 
+@pytest.mark.commands
 @needs_browser
 def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tmp_path):
     quarters = np.zeros((40, 60, 3), np.uint8)
@@ -87,6 +89,7 @@ def tall_columns(scene):
     return (grey.mean(0) > 0.4).mean()
 
 
+@pytest.mark.commands
 @needs_browser
 def test_a_sound_is_a_panel_of_waveform_and_spectrograms_of_any_part(tmp_path):
     time = np.arange(8000) / 8000

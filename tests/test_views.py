@@ -90,6 +90,7 @@ def mistakes(photographs, tmp_path):
     ]
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("method", ["winner-neus", "winner-nerf"])
 def test_a_mistake_is_one_line_and_leaves_nothing(method, photographs, tmp_path):
     from nerfstudio.scripts.train import main as train
@@ -159,7 +160,7 @@ def fine_photographs(tmp_path_factory):
     return arguments
 
 
-@pytest.mark.slow
+@pytest.mark.quality
 def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_path):
     """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it."""
     psnr = {}
@@ -178,6 +179,7 @@ def learning_rate(method, rate):
     return optimizers
 
 
+@pytest.mark.commands
 def test_neus_finds_the_surface(photographs, tmp_path):
     """The ball's inside, from photographs with transparency alone."""
     config, metrics = fit_views(
@@ -193,7 +195,7 @@ def test_neus_finds_the_surface(photographs, tmp_path):
     assert state["_model._extra_state"]["initialization"].startswith("psi=0.")
 
 
-@pytest.mark.slow
+@pytest.mark.commands
 def test_the_commands_of_a_user(photographs, tmp_path):
     small = ["--pipeline.model.hidden-dim", "24", "--pipeline.model.num-coarse-samples", "12"]
     small += ["--pipeline.model.num-importance-samples", "12", "--pipeline.datamanager.train-num-rays-per-batch", "64"]
@@ -211,6 +213,7 @@ def test_the_commands_of_a_user(photographs, tmp_path):
     assert [written["psnr"], written["ssim"]] == pytest.approx([metrics["psnr"], metrics["ssim"]], rel=1e-4)
 
 
+@pytest.mark.commands
 def test_a_run_is_resumed_where_it_stopped(photographs, tmp_path):
     """Resumed: no noise again, and as many steps as there are in all."""
     first, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "a", 4, **in_the_box())
@@ -220,6 +223,7 @@ def test_a_run_is_resumed_where_it_stopped(photographs, tmp_path):
         assert torch.equal(value, weights_of(second)[name]), name
 
 
+@pytest.mark.commands
 def test_blenders_data_and_photographs_without_transparency(photographs, tmp_path):
     from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
 

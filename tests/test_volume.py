@@ -392,6 +392,7 @@ def test_a_grid_that_ends_close_by_gets_its_true_distance():
     torch.testing.assert_close(grid.value(points), points.norm(dim=-1) - 0.5, atol=0.03, rtol=0)
 
 
+@pytest.mark.commands
 def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     source = saved(tmp_path / "ball.npy", (distances() < 0).astype("u1") * 200)
     flags = ["--max-num-iterations", "250", "--pipeline.model.hidden-dim", "64"]

@@ -438,7 +438,8 @@ def _open3d(why: str) -> Any:
         import open3d
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise SignalError(f"{why}, which cannot be imported ({reason}); give points with normals as .ply") from error
+        remedy = 'give points with normals as .ply, or pip install "winner-nerfstudio[points]"'
+        raise SignalError(f"{why}, which cannot be imported ({reason}); {remedy}") from error
     return open3d
 
 
