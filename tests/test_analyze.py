@@ -187,8 +187,10 @@ def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, cap
         (["--data", "a.npy", "--init", "siren", "--noise.s0", "3", "--noise.s1", "0"], "init siren has no noise"),
         (["--data", "a.npy", "--init", "siren", "siren"], "init siren siren must name"),
         (["--data", "a.npy", "--noise.s0", "3"], "noise.s0 and noise.s1 go together"),
-        (["--data", "sample:cog", "--noise.schedule", "paper"], "noise.schedule paper has no rule for targets of 3 axes"),
-        (["--data", "a.npy", "--max-side", "9"], "max_side=9 is for winner-image; a.npy is for winner-audio"),
+        (
+            ["--data", "sample:cog", "--noise.schedule", "paper"],
+            "noise.schedule paper has no rule for targets of 3 axes",
+        ),
         (["--data", "a.npy", "--max-samples", "9"], "a.npy: 9 samples along the last axis are too few"),
         (["--data", "a.npy", "--steps", "-1"], "steps=-1 and seed=42 must not be negative"),
         (["--data", "a.npy", "--samples", "3"], "samples=3 must lie between 256 and 131072"),
@@ -204,4 +206,12 @@ def test_what_wont_do_is_one_line(arguments, words, command, tmp_path, capsys):
         command(*SMALL, "--output", "found", *arguments)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+
+
+def test_an_option_of_another_kind_is_refused(command, tmp_path, capsys):
+    series(tmp_path)
+    with pytest.raises(SystemExit):
+        command(*SMALL, "--output", "found", "--data", "a.npy", "--max-side", "9")
+    assert "Unrecognized options: --max-side" in capsys.readouterr().err
     assert not (tmp_path / "found").exists()

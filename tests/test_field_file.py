@@ -367,7 +367,7 @@ def test_pictures_and_sounds_of_any_size():
     for size in (0, -1, 32.0, (3.5, 4.5), (1, 2, 3), (2**20, 2**20)):
         with pytest.raises(ValueError, match=re.escape(f"size={size} must be")):
             field.image(size)
-    with pytest.raises(ValueError, match="only one of kind .sdf. or .volume. has"):
+    with pytest.raises(ValueError, match="only one of kind 'sdf' or 'volume' has"):
         field.mesh()
     whole = (1000 * np.sin(np.arange(90) / 9)).astype(np.int16)[:, None]
     series = fit(whole, steps=20, hidden_dim=32, progress=False, measure=False).audio()

@@ -66,7 +66,7 @@ class Field(nn.Module):
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Field:
         """Move or cast what it holds; its place in the world stays in doubles."""
         place = self.center, self.scale
-        super()._apply(function, recurse)
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
         self.center, self.scale = (own.to(self.center.device) for own in place)
         return self
 

@@ -101,7 +101,8 @@ class FittedField(nn.Module):
         return kind_named(self.kind).results[name](self, *arguments, **options)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *kind_named(self.kind).results]
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [*names, *kind_named(self.kind).results]
 
     def forward(self, points: Points) -> Points:
         """Values at points; differentiable by them where they ask for it, else without a graph.

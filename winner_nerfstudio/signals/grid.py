@@ -255,7 +255,7 @@ def read_array(path: Path | ndarray, check: Callable[[tuple[int, ...]], None]) -
             with archive.open(archive.namelist()[0]) as header:
                 first = np.lib.format.read_magic(header) == (1, 0)
                 read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-                check(read(header)[0])
+                check(read(header)[0])  # type: ignore[no-untyped-call]
             return loaded[loaded.files[0]]
     except SignalError:
         raise

@@ -15,7 +15,7 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
     """Build the field that is to be fitted to a signal; what the network draws itself depends on `seed` alone."""
     specification = options.specification(signal.dim, signal.channels)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return Field(signal.kind, specification, signal.normalization, signal.record)
 
 

@@ -134,7 +134,7 @@ class SignalDataManager(VanillaDataManager):
         dataset = SignalDataset(self.train_dataparser_outputs, metadata)
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
         self.batches = config.batches.sampler(self.signal, self.device, torch.initial_seed())
-        self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)
+        self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)  # type: ignore[assignment]
         DataManager.__init__(self)
 
     def setup_train(self) -> None:

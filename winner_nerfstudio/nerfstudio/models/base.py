@@ -112,7 +112,7 @@ class SignalModel(Model):
 
     def populate_modules(self) -> None:
         """Build the field and initialise it for the target."""
-        super().populate_modules()
+        super().populate_modules()  # type: ignore[no-untyped-call]
         signal: Signal = self.kwargs["metadata"]["signal"]
         self.kind = kind_named(self.config.kind)
         self.loss = self.kind.loss(signal, self.config.options)
