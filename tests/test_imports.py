@@ -108,7 +108,7 @@ def test_both_registries_find_the_plugin():
 def test_each_layer_imports_only_what_stands_below_it(layer):
     for path in (PACKAGE / layer).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 2:
+            if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(PACKAGE).parts):
                 assert (node.module or "").partition(".")[0] in BELOW[layer], f"{path}: {ast.unparse(node)}"
             names = [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
