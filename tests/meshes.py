@@ -21,14 +21,14 @@ def sphere_with_holes(radius=1.0, directions=((0, 0, -1),), angle=0.35):
 
 
 def torn_box(extents=(2.0, 1.0, 0.5)):
-    """A closed box in which every face has vertices of its own, as texture seams and STL files make them."""
+    """A watertight box in which every face has vertices of its own, as texture seams and STL files make them."""
     box = trimesh.creation.box(extents=extents)
     return trimesh.Trimesh(box.vertices[box.faces].reshape(-1, 3), np.arange(36).reshape(12, 3), process=False)
 
 
 def snowman(scale=1.0, center=(0.0, 0.0, 0.0)):
     """A big ball, a small one upon it in y, and a third to its side in x: no two views of it are alike."""
-    balls = [sphere(scale * radius, 4, scale * np.array(place)) for place, radius in SNOWMAN]
+    balls = [sphere(scale * radius, 4, scale * np.array(offset)) for offset, radius in SNOWMAN]
     mesh = trimesh.util.concatenate(balls)
     mesh.apply_translation(center)
     return mesh

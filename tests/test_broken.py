@@ -118,19 +118,19 @@ CASES = {
     "wound both ways": Case(turned_in_part, "repaired: faces were wound both ways; wound them alike", ball),
     "doubled faces": Case(with_doubled_faces, "repaired: dropped 500 empty or doubled faces", ball),
     "empty faces": Case(with_empty_faces, "repaired: dropped 300 empty or doubled faces", ball),
-    "loose vertices": Case(with_loose_vertices, "2,562 vertices, 5,120 faces; closed surface", ball),
+    "loose vertices": Case(with_loose_vertices, "2,562 vertices, 5,120 faces; watertight", ball),
     "a shell within": Case(
         lambda: joined(sphere(), sphere(0.5)), "repaired: left out 20.0% of the surface, which lies inside", ball
     ),
     "a cavity": Case(
         lambda: joined(sphere(), inwards(sphere(0.5))),
-        "closed surface",
+        "watertight",
         lambda p: np.maximum(ball(p), -ball(p, 0.45)),
     ),
     "crossing bodies": Case(crossing_boxes, "of the surface, which lies inside the shape", cross, 6e-3),
     "a wall within": Case(with_a_wall, "of the surface, which lies inside the shape", lambda p: box(p, (0.9,) * 3)),
-    "four faces at an edge": Case(sharing_an_edge, "closed surface", two_boxes),
-    "far away": Case(lambda: sphere(center=(1e6, -1e6, 1e6)), "closed surface", ball),
+    "four faces at an edge": Case(sharing_an_edge, "watertight", two_boxes),
+    "far away": Case(lambda: sphere(center=(1e6, -1e6, 1e6)), "watertight", ball),
     "far away in single precision": Case(
         lambda: sphere(2e4, center=(1e8, -1e8, 1e8)),
         "warning: so far from the origin the file's single precision has only",
@@ -138,8 +138,8 @@ CASES = {
         2e-3,
         ".stl",
     ),
-    "tiny": Case(lambda: sphere(1e-6), "closed surface", ball),
-    "large": Case(lambda: sphere(1e9), "closed surface", ball),
+    "tiny": Case(lambda: sphere(1e-6), "watertight", ball),
+    "large": Case(lambda: sphere(1e9), "watertight", ball),
 }
 
 
@@ -181,9 +181,7 @@ def field_of_heights(size=40):
 def test_an_open_surface_has_a_distance_from_either_side(tmp_path):
     field_of_heights().export(tmp_path / "waves.obj")
     shape = load_shape(tmp_path / "waves.obj")
-    assert (
-        "1 hole; distance without sign, from either side: what comes out is a shell, 0.0111 to" in shape.describe()[0]
-    )
+    assert "1 hole; unsigned distance, so the result is a shell that reaches 0.0111 to" in shape.describe()[0]
     points, normals = shape.sample_surface(np.random.default_rng(0), 2000)
     for side in (-1, 1):
         np.testing.assert_allclose(shape.signed_distance(points + side * 0.02 * normals), 0.02, atol=2e-3)
@@ -237,7 +235,7 @@ def test_a_sign_that_cannot_be_told_is_an_error_that_says_which_can(tmp_path, me
 
 def test_a_closed_surface_can_be_fitted_without_sign():
     shape = load_shape("sample:urchin", sign="unsigned")
-    assert "nothing inside; distance without sign" in shape.describe()[0]
+    assert "watertight; unsigned distance" in shape.describe()[0]
     assert (shape.signed_distance(np.zeros((1, 3))) > 0.5).all()
 
 

@@ -101,7 +101,7 @@ def test_of_a_large_cloud_a_part_serves_far_away_and_all_of_it_near():
 
 
 @pytest.mark.parametrize("scale, shift", [(1e-6, 0), (1e6, 0), (1.0, 1e6), (1e200, 0)])
-def test_units_and_place_change_nothing(scale, shift):
+def test_units_and_position_change_nothing(scale, shift):
     points, normals = torus(3000)
     plain, moved = PointCloud.from_points(points, normals), PointCloud.from_points(points * scale + shift, normals)
     queries = np.random.default_rng(1).uniform(-1, 1, (2000, 3))
@@ -176,11 +176,11 @@ def test_rays_meet_the_points():
     origins = np.c_[spots, np.full(500, -3.0)]
     along, hit, normals = cloud.cast_rays(origins, np.tile([0.0, 0, 1], (500, 1)))
     assert hit.all()
-    places = origins[:, 2] + along
-    front = places < 0  # few look through a gap
+    depth = origins[:, 2] + along
+    front = depth < 0  # few look through a gap
     assert front.mean() > 0.98
     truth = np.c_[spots, -np.sqrt((1 - 0.1) ** 2 - (spots**2).sum(-1))]
-    np.testing.assert_allclose(places[front], truth[front, 2], atol=0.02)
+    np.testing.assert_allclose(depth[front], truth[front, 2], atol=0.02)
     assert ((normals * truth / 0.9).sum(-1)[front] > 0.99).all()
     assert not cloud.cast_rays(np.array([[2.0, 0, -3]]), np.array([[0.0, 0, 1]]))[1].any()
 
@@ -275,7 +275,7 @@ def test_a_reference_lies_where_its_points_lie(tmp_path):
     np.save(tmp_path / "ball.npy", np.c_[points, normals])
     sphere(3.0, 5, CENTER).export(tmp_path / "ball.obj")
     cloud = load_surface(tmp_path / "ball.npy", reference=tmp_path / "ball.obj")
-    assert cloud.describe()[-1] == f"figures are against {tmp_path / 'ball.obj'}"
+    assert cloud.describe()[-1] == f"metrics are against {tmp_path / 'ball.obj'}"
     queries = np.random.default_rng(0).uniform(-1, 1, (1000, 3))
     np.testing.assert_allclose(cloud.reference.signed_distance(queries), cloud.signed_distance(queries), atol=3e-3)
 

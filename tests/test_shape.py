@@ -38,7 +38,7 @@ def test_a_torn_mesh_is_welded_closed_and_that_is_told():
     assert shape.closed
     assert len(shape.mesh.vertices) == 8
     assert shape.describe() == [
-        "mesh: 8 vertices, 12 faces; closed surface; sign from the winding number",
+        "mesh: 8 vertices, 12 faces; watertight; sign from the winding number",
         "repaired: welded 28 doubled vertices",
     ]
 

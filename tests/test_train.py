@@ -49,7 +49,7 @@ def assert_same_bits(first, second):
 @pytest.mark.commands
 def test_a_run_says_what_it_did_and_what_comes_next(trained):
     output = trained.result.output
-    assert "ball.ply: 2,562 vertices, 5,120 faces; closed surface; sign from the winding number" in output
+    assert "ball.ply: 2,562 vertices, 5,120 faces; watertight; sign from the winding number" in output
     assert "initialisation: psi=0." in output
     assert "schedule=matched, s0=" in output
     assert "step 400/400, loss " in output

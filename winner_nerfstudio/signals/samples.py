@@ -15,7 +15,7 @@ Made = TypeVar("Made")
 
 
 def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int = 112) -> "trimesh.Trimesh":
-    """A ball cut out of a thick gyroid sheet: one closed surface of high genus, thin walls and sharp rims.
+    """Make a ball cut out of a thick gyroid sheet: one watertight surface of high genus, thin walls and sharp rims.
 
     Args:
         periods: gyroid periods across the ball's diameter.
@@ -33,7 +33,7 @@ def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int =
 
 
 def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200) -> "trimesh.Trimesh":
-    """A trefoil tied in a twisted rope: one closed tube with helical grooves.
+    """Make a trefoil tied in a twisted rope: one watertight tube with helical grooves.
 
     Args:
         strands: bulges of the rope's cross-section.
@@ -60,11 +60,11 @@ def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200
 
 
 def cog(teeth: int = 14, thickness: float = 0.5) -> "trimesh.Trimesh":
-    """A cog wheel with a splined hole: nothing but planes and sharp edges, convex and concave.
+    """Make a cog wheel with a splined hole: nothing but planes and sharp edges, convex and concave.
 
     Args:
         teeth: around the wheel, and as many slots around the hole.
-        thickness: of the wheel, in its radii.
+        thickness: of the wheel, in units of its radius.
     """
     import trimesh
 
@@ -87,10 +87,10 @@ def cog(teeth: int = 14, thickness: float = 0.5) -> "trimesh.Trimesh":
 
 
 def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> "trimesh.Trimesh":
-    """A sphere with evenly spread rounded spikes.
+    """Make a sphere with evenly spread rounded spikes.
 
     Args:
-        spikes: how many, on a Fibonacci lattice.
+        spikes: count of spikes, on a Fibonacci lattice.
         height: of a spike, in sphere radii.
         sharpness: concentration of a spike about its axis (von Mises-Fisher).
     """

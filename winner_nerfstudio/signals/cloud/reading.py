@@ -1,0 +1,137 @@
+"""Point files: from a path or an array to points and normals in the file's units."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..errors import SignalError
+from ..grid import name_of, read_array
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a point file holds.
+
+    Attributes:
+        points: coordinates in the file's units, [n, 3].
+        normals: as they are in the file, [n, 3], or None.
+        notes: what the user should know of the reading.
+    """
+
+    points: Float[ndarray, "n 3"]
+    normals: Float[ndarray, "n 3"] | None
+    notes: tuple[str, ...] = ()
+
+
+def read_points(path: Path) -> Columns:
+    """Read a file of points, in one of the formats `READERS`.
+
+    Raises:
+        SignalError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise SignalError(f"{path}: {what}; give a mesh, or points in one of {', '.join(READERS)}")
+    try:
+        return READERS[path.suffix.lower()](path)
+    except SignalError:
+        raise
+    except Exception as error:  # readers fail in their own many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SignalError(f"{path}: cannot be read as {path.suffix} points ({reason}); is the file whole?") from error
+
+
+def holds_points(path: Path) -> bool:
+    """Return whether a path names a file of points: by its suffix, and a .ply by having vertices but no faces."""
+    suffix = path.suffix.lower()
+    if suffix != ".ply" or not path.is_file():
+        return suffix in READERS and suffix != ".ply"
+    with path.open("rb") as file:
+        header = file.read(1 << 16).partition(b"end_header")[0]
+    return bool(re.search(rb"element\s+vertex", header)) and not re.search(
+        rb"element\s+(face|tristrips)\s+0*[1-9]", header
+    )
+
+
+def read_point_array(source: Path | ndarray) -> Columns:
+    """Read points from an array [n, 3] or [n, 6], or from an .npy file of one.
+
+    Raises:
+        SignalError: it is of another shape or type.
+    """
+    name = name_of(source)
+
+    def check(shape: tuple[int, ...]) -> None:
+        if len(shape) != 2 or shape[1] not in (3, 6):
+            raise SignalError(f"{name}: an array of shape {list(shape)} is no point cloud; [n, 3] or [n, 6] is needed")
+
+    table = read_array(source, check)
+    if table.dtype.kind not in "iuf":
+        raise SignalError(f"{name}: values of type {table.dtype} are no coordinates; real numbers are needed")
+    return _split_columns(name, table.astype(np.float64))
+
+
+def _read_ply(path: Path) -> Columns:
+    from trimesh.exchange.ply import load_ply
+
+    with path.open("rb") as file:
+        found = load_ply(file)
+    return Columns(np.asarray(found["vertices"]), found.get("vertex_normals"))
+
+
+def _read_xyz(path: Path) -> Columns:
+    with path.open(encoding="utf8") as file:
+        table = np.loadtxt((line.replace(",", " ").replace(";", " ") for line in file), np.float64, ndmin=2)
+    return _split_columns(str(path), table)
+
+
+def _read_pcd(path: Path) -> Columns:
+    open3d = import_open3d(f"{path}: .pcd files are read by open3d")
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        cloud = open3d.io.read_point_cloud(str(path), remove_nan_points=False, remove_infinite_points=False)
+    points, normals = np.asarray(cloud.points), np.asarray(cloud.normals) if cloud.has_normals() else None
+    if len(points) == 0:
+        raise SignalError(f"{path}: holds no points that open3d can read; is the file whole?")
+    # The format's way to say that a ray of the scanner met nothing.
+    met = ~np.isnan(points).all(-1)
+    notes = () if met.all() else (f"repaired: dropped {(~met).sum():,} points without coordinates",)
+    return Columns(points[met], None if normals is None else normals[met], notes)
+
+
+READERS: dict[str, Callable[[Path], Columns]] = {
+    ".ply": _read_ply,
+    ".xyz": _read_xyz,
+    ".pcd": _read_pcd,
+    ".npy": read_point_array,
+}
+"""The function that reads points, by suffix."""
+
+
+def _split_columns(name: str, table: Float[ndarray, "n c"]) -> Columns:
+    if table.shape[1] not in (3, 6) or len(table) == 0:
+        raise SignalError(f"{name}: {table.shape[1]} columns; x y z, or x y z nx ny nz, are needed")
+    return Columns(table[:, :3], table[:, 3:] if table.shape[1] == 6 else None)
+
+
+def import_open3d(why: str) -> Any:
+    """Return open3d.
+
+    Args:
+        why: beginning of the message if it cannot be imported: the file and what open3d is needed for.
+
+    Raises:
+        SignalError: it cannot be imported.
+    """
+    try:
+        import open3d
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        remedy = 'give points with normals as .ply, or pip install "winner-nerfstudio[points]"'
+        raise SignalError(f"{why}, which cannot be imported ({reason}); {remedy}") from error
+    return open3d

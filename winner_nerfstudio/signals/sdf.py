@@ -1,0 +1,102 @@
+"""What shapes given by a mesh and shapes given by points have in common as targets."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from .normalization import Normalization
+
+if TYPE_CHECKING:
+    from ..winner import Axis
+
+MARGIN = 0.1
+"""Fraction of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
+NEAR = 0.1
+"""Largest distance (unit-cube lengths) that says something of the surface: the loss for meshes clamps none below it."""
+CENTROID_GRID = 64
+"""Samples per axis of the distance grid that the spectral centroid is measured on."""
+QUERY_BLOCK = 1 << 18
+"""Points per distance query: it bounds the memory of a query, to about 50 MB."""
+
+
+class SignedDistance(ABC):
+    """A signed distance in the cube [-1, 1]^3, negative inside, as a target.
+
+    Attributes:
+        name: what messages call it.
+        normalization: the map from the input's coordinates to the cube's.
+    """
+
+    kind: ClassVar[str] = "sdf"
+    dim: ClassVar[int] = 3
+    channels: ClassVar[int] = 1
+    suffix: ClassVar[str] = ".ply"
+
+    name: str
+    normalization: Normalization
+
+    @abstractmethod
+    def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Return the distance to the surface in unit-cube lengths, negative inside, [n]."""
+
+    @property
+    @abstractmethod
+    def bounds(self) -> Float[ndarray, "2 3"]:
+        """Return the least and the greatest corner of the bounding box, unit cube."""
+
+    @property
+    def diagonal(self) -> float:
+        """Return the length of the bounding box's diagonal in unit-cube lengths; relative errors are divided by it."""
+        lower, upper = self.bounds
+        return float(np.linalg.norm(upper - lower))
+
+    @cached_property
+    def centroid(self) -> float:
+        """Return the spectral centroid ``psi`` in [0, 1] of the distance."""
+        from ..winner.method import spectral_centroid
+
+        return spectral_centroid(self._distance_grid, dim=3)
+
+    @cached_property
+    def axes(self) -> "tuple[Axis, ...]":
+        """Return centroid and samples along each axis, of the distance clamped to `NEAR`.
+
+        The clamp leaves the detail of the surface and takes away how thick the body is.
+        """
+        from ..winner.matched import axes_of
+
+        return axes_of(self._distance_grid.clip(-NEAR, NEAR), dim=3)
+
+    @cached_property
+    def _distance_grid(self) -> Float[ndarray, "x y z"]:
+        """Return the signed distance on a `CENTROID_GRID`^3 grid over [-1, 1]^3."""
+        axis = np.linspace(-1, 1, CENTROID_GRID)
+        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        return self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3])
+
+    def _box_facts(self) -> dict[str, str]:
+        """Return the size and the corners of the bounding box in the input's units, for `winner-inspect`."""
+        lower, upper = self.bounds
+        corners = [tuple(float(f"{c:.6g}") for c in self.normalization.to_world(corner)) for corner in self.bounds]
+        return {
+            "size": " x ".join(f"{extent:.6g}" for extent in (upper - lower) / self.normalization.scale),
+            "from, to": " ".join(map(str, corners)),
+        }
+
+
+def in_blocks(points: Float[ndarray, "n 3"]) -> list[Float[ndarray, "m 3"]]:
+    """Return the points as float64 arrays of at most `QUERY_BLOCK` rows each."""
+    points = np.ascontiguousarray(points, np.float64)
+    return [points[i : i + QUERY_BLOCK] for i in range(0, max(len(points), 1), QUERY_BLOCK)]
+
+
+def shuffle_samples(
+    rng: np.random.Generator, samples: dict[str, Float[ndarray, "n k"]]
+) -> dict[str, Float[ndarray, "n k"]]:
+    """Return the samples as float32 arrays, all in one random order."""
+    order = rng.permutation(len(samples["coords"]))
+    return {name: rows[order].astype(np.float32) for name, rows in samples.items()}

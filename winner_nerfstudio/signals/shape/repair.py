@@ -1,0 +1,174 @@
+"""Repairs of a mesh on its way to a target: weld, drop, orient, and cut away what lies inside."""
+
+from collections.abc import Callable
+
+import igl
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.spatial import cKDTree
+
+from ..errors import SignalError
+from .distance import SIDE
+from .topology import label_bodies, label_groups
+
+WELD_TOLERANCE = 1e-7
+"""Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
+FINEST_CUT = 0.005
+"""Edge length (unit cube) down to which faces are cut that lie inside the shape in part."""
+# Weights of a face's corners at nine points within it: its centre, near its corners, and near its edges' middles.
+_WITHIN = np.concatenate([[[1, 1, 1]], 1 + 24 * np.eye(3), 1 + 12 * (1 - np.eye(3)), 1 + 3 * (1 - np.eye(3))])
+_WITHIN /= _WITHIN.sum(-1, keepdims=True)
+
+
+def check_mesh(name: str, mesh: trimesh.Trimesh) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
+    """Return a mesh's vertices and faces without the vertices that no face uses.
+
+    Raises:
+        SignalError: there are no faces, or the vertices are not finite or all the same.
+    """
+    vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    if len(faces) == 0:
+        raise SignalError(f"{name}: the mesh has no faces; a surface made of triangles is needed")
+    used, compact = np.unique(faces, return_inverse=True)
+    vertices, faces = vertices[used], compact.reshape(faces.shape)
+    broken = int((~np.isfinite(vertices)).any(-1).sum())
+    if broken:
+        raise SignalError(
+            f"{name}: {broken} of {len(vertices)} vertices are NaN or infinite; every coordinate must be finite"
+        )
+    if not np.ptp(vertices, axis=0).max() > 0:
+        raise SignalError(f"{name}: all vertices lie in one point; a mesh with an area is needed")
+    return vertices, faces
+
+
+def weld(name: str, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> tuple[trimesh.Trimesh, list[str]]:
+    """Merge vertices by position, then drop faces that became lines or are there twice, wound alike.
+
+    Slivers with three corners stay, for without them the surface would have slits; so do two faces back to back, which
+    cancel each other in the winding number.
+
+    Args:
+        name: what messages call the mesh.
+        vertices: unit cube.
+        faces: indices of vertices.
+
+    Returns:
+        The welded mesh, and what was changed, for the user to read.
+
+    Raises:
+        SignalError: no face with an area is left.
+    """
+    # Equal ones first, so that few pairs are left to the tree.
+    _, keep, merged = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    pairs = cKDTree(vertices[keep]).query_pairs(WELD_TOLERANCE, output_type="ndarray")
+    if len(pairs):
+        group = label_groups(pairs, len(keep))
+        _, first_of_group = np.unique(group, return_index=True)
+        keep, merged = keep[first_of_group], group[merged.reshape(-1)]
+    welded = merged.reshape(-1)[faces]
+    welded = welded[(welded != np.roll(welded, 1, axis=-1)).all(-1)]
+    # Each face turned so that its least corner leads: alike if and only if wound alike.
+    turned = np.take_along_axis(welded, (welded.argmin(-1)[:, None] + np.arange(3)) % 3, axis=-1)
+    _, first = np.unique(turned, axis=0, return_index=True)
+    mesh = trimesh.Trimesh(vertices[keep], welded[np.sort(first)], process=False)
+    mesh.remove_unreferenced_vertices()
+    if len(mesh.faces) == 0 or not mesh.area > 1e-12:
+        raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
+    doubled, dropped = len(vertices) - len(keep), len(faces) - len(first)
+    repairs = [f"repaired: welded {doubled:,} doubled vertices"] * bool(doubled)
+    return mesh, repairs + [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
+
+
+def warn_of_rounding(vertices: Float[ndarray, "v 3"]) -> list[str]:
+    """Return a warning if single precision, far from the origin, has left little of the shape; else an empty list.
+
+    Args:
+        vertices: in the file's units.
+    """
+    if not (vertices == vertices.astype(np.float32)).all():
+        return []
+    size = np.ptp(vertices, axis=0).max()
+    steps = size / np.spacing(np.float32(np.abs(vertices).max()))
+    if steps > 1e4:
+        return []
+    return [
+        f"warning: so far from the origin the file's single precision has only {steps:,.0f} steps across the shape;"
+        " move the mesh to the origin before it is written, or write .obj"
+    ]
+
+
+def orient(mesh: trimesh.Trimesh) -> list[str]:
+    """Wind the faces alike and outwards, in place; return what was changed, for the user to read."""
+    repairs = []
+    if not mesh.is_winding_consistent:
+        trimesh.repair.fix_winding(mesh)
+        repairs.append("repaired: faces were wound both ways; wound them alike")
+        if not mesh.is_winding_consistent:
+            repairs.append("warning: the faces cannot all be wound alike; the sign may be wrong in places")
+    if _signed_volumes(mesh).sum() < 0:
+        mesh.invert()
+        repairs.append("repaired: the faces looked inwards; turned them outwards")
+    turned = _turn_bodies(mesh)
+    if turned:
+        repairs.append(f"repaired: {turned} of the bodies looked inwards and lay in no other; turned them outwards")
+    return repairs
+
+
+def _turn_bodies(mesh: trimesh.Trimesh) -> int:
+    """Turn the watertight bodies that look inwards without being a cavity of another, in place; return how many."""
+    body = label_bodies(mesh)
+    volume = np.bincount(body, _signed_volumes(mesh))
+    shared = np.bincount(body[mesh.face_adjacency[:, 0]], minlength=len(volume))
+    inwards = (volume < 0) & (2 * shared == 3 * np.bincount(body))
+    if not inwards.any():
+        return 0
+    outwards = mesh.faces[(volume > 0)[body]]
+    vertices = np.ascontiguousarray(mesh.vertices, np.float64)
+    some_face = np.unique(body, return_index=True)[1][inwards]
+    corner = vertices[mesh.faces[some_face, 0]]
+    inside = igl.fast_winding_number(vertices, np.ascontiguousarray(outwards, np.int64), corner) > 0.5
+    stray = np.isin(body, np.flatnonzero(inwards)[~inside])
+    mesh.faces = np.where(stray[:, None], mesh.faces[:, ::-1], mesh.faces)
+    return int((~inside).sum())
+
+
+def _signed_volumes(mesh: trimesh.Trimesh) -> Float[ndarray, " f"]:
+    """Return six times the signed volume of the tetrahedron from the origin to each face, [f]."""
+    first, second, third = mesh.triangles.transpose(1, 0, 2)
+    volumes: Float[ndarray, " f"] = (first * np.cross(second, third)).sum(-1)
+    return volumes
+
+
+def remove_inner(
+    mesh: trimesh.Trimesh, normals: Float[ndarray, "f 3"], winding_number: Callable[[ndarray], ndarray]
+) -> trimesh.Trimesh:
+    """Return the mesh without the parts of its surface that have the inside on both sides, and so bound nothing.
+
+    These are inner shells wound outwards, partitions, and where bodies overlap. Faces that lie inside in part are cut.
+
+    Args:
+        mesh: unit cube; not changed.
+        normals: unit normals of its faces.
+        winding_number: of points [n, 3] with respect to the mesh, [n].
+    """
+    corners, kept = mesh.triangles, []
+    while len(corners):
+        points = np.einsum("pc,fcx->fpx", _WITHIN, corners)
+        ahead, behind = (points + side * SIDE * normals[:, None] for side in (1, -1))
+        winding = winding_number(np.concatenate([ahead.reshape(-1, 3), behind.reshape(-1, 3)]))
+        inner = (winding > 0.5).reshape(2, len(corners), -1).all(0)
+        longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(-1)
+        cut = inner.any(-1) & ~inner.all(-1) & (longest > FINEST_CUT)
+        kept.append(corners[~cut & (inner.mean(-1) < 0.5)])
+        corners, normals = _quarter(corners[cut]), np.tile(normals[cut], (4, 1))
+    skin = np.concatenate(kept)
+    return trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False)
+
+
+def _quarter(corners: Float[ndarray, "f 3 3"]) -> Float[ndarray, "g 3 3"]:
+    """Cut each triangle into four at the middles of its edges."""
+    middle = (corners + np.roll(corners, -1, axis=1)) / 2
+    parts = [np.stack([corners[:, i], middle[:, i], middle[:, i - 1]], axis=1) for i in range(3)]
+    return np.concatenate([*parts, middle])

@@ -1,0 +1,264 @@
+"""The target made of a mesh: its distance, signed where it has an inside, its samples and the way back to the world."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from ..errors import SignalError
+from ..normalization import Normalization
+from ..options import Sign
+from ..records import ShapeRecord
+from ..samples import SHAPES, sample
+from ..sdf import MARGIN, SignedDistance
+from .distance import PROBES, MeshQueries, Sides, probe_sides
+from .reading import read_mesh
+from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
+from .sampling import Mix, draw_samples, sample_triangles
+from .topology import count_edge_uses, count_holes, label_bodies
+
+SHELL = 0.01
+"""Distance at which a surface without an inside is shown and written, unit-cube lengths: half a shell's thickness."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shape(SignedDistance):
+    """A mesh in the cube [-1, 1]^3 with its distance, negative inside if it has one, and the way back to the world.
+
+    Build one with `load_shape` or `Shape.from_mesh`.
+
+    Attributes:
+        name: of the file or sample.
+        mesh: the welded surface in unit-cube coordinates, faces wound outwards; what lies inside the shape is left out.
+        normalization: the map from the input's coordinates to the cube's.
+        holes: boundary loops of the welded surface; 0 means watertight.
+        repairs: what was changed on the way in, for the user to read.
+        mix: how training samples are distributed.
+        signed: whether it has an inside; if not, distances are positive on both sides.
+        solid: the mesh that winding numbers are taken from, if that is not `mesh`.
+    """
+
+    name: str
+    mesh: trimesh.Trimesh
+    normalization: Normalization
+    holes: int
+    repairs: tuple[str, ...] = ()
+    mix: Mix = field(default_factory=Mix)
+    signed: bool = True
+    solid: trimesh.Trimesh | None = None
+
+    @classmethod
+    def from_mesh(
+        cls, mesh: trimesh.Trimesh, name: str = "mesh", mix: Mix | None = None, sign: Sign = "auto"
+    ) -> "Shape":
+        """Check, normalise, weld and orient a mesh.
+
+        Args:
+            mesh: any triangle mesh, in its own units; it is not changed.
+            name: what messages call it.
+            mix: how training samples are distributed.
+            sign: "watertight" takes watertight meshes only, "winding" closes holes by the generalised winding number,
+                "unsigned" fits the distance from either side, as open surfaces need; "auto" takes the first of these
+                that fits the mesh.
+
+        Raises:
+            SignalError: no faces, vertices that are not finite, no area, or a mesh that `sign` does not fit.
+        """
+        if sign not in get_args(Sign):
+            raise SignalError(f"{name}: sign={sign!r} must be one of {', '.join(get_args(Sign))}")
+        vertices, faces = check_mesh(name, mesh)
+        normalization = Normalization.to_cube(vertices.min(0), vertices.max(0), MARGIN)
+        unit, repairs = weld(name, normalization.to_unit(vertices), faces)
+        repairs += warn_of_rounding(vertices)
+        if sign != "unsigned":
+            repairs += orient(unit)
+        return cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())._with_sign(sign)
+
+    def _with_sign(self, sign: Sign) -> "Shape":
+        """Return the shape signed or unsigned, as `sign` and the mesh have it.
+
+        Raises:
+            SignalError: the mesh is not as `sign` demands.
+        """
+        if sign == "watertight" and not self.closed:
+            raise SignalError(
+                f"{self.name}: {_count(self.holes, 'hole')}, so it is not watertight; close"
+                f" {'them' if self.holes != 1 else 'it'}, or use --sign winding (winner-inspect shows more)"
+            )
+        if sign == "unsigned" or (sign == "auto" and not self._sides.is_body):
+            return replace(self, signed=False)
+        if not self._sides.has_inside:
+            raise SignalError(
+                f"{self.name}: the surface encloses no volume, so it has no inside; use --sign unsigned, or give a mesh"
+                " that is watertight or has small holes (winner-inspect shows more)"
+            )
+        return self._without_inner() if self._sides.has_inner else self
+
+    def _without_inner(self) -> "Shape":
+        """Return the shape without those parts of its surface that lie inside it."""
+        mesh = remove_inner(self.mesh, self.normals, self.winding_number)
+        part = 1 - mesh.area / self.mesh.area
+        # A wall that ends on other faces turns by half what is close to it; without it the rest is watertight.
+        even = count_edge_uses(self.mesh)[1] % 2 == 0
+        return replace(
+            self,
+            mesh=mesh,
+            solid=self.mesh if even.all() else mesh,
+            repairs=(*self.repairs, f"repaired: left out {part:.1%} of the surface, which lies inside the shape"),
+        )
+
+    @property
+    def record(self) -> ShapeRecord:
+        """Return the level of the surface; a mesh is written from that, the field and its normalisation."""
+        return ShapeRecord(level=None if self.signed else self.level)
+
+    @property
+    def level(self) -> float:
+        """Return the distance whose surface stands for the shape, unit-cube lengths: 0, or half a shell's thickness."""
+        return 0.0 if self.signed else SHELL
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the mesh is watertight, so that there is no doubt what is inside."""
+        return self.holes == 0
+
+    @property
+    def bounds(self) -> Float[ndarray, "2 3"]:
+        """Return the least and the greatest corner of the bounding box, unit cube."""
+        return np.asarray(self.mesh.bounds)
+
+    @property
+    def normals(self) -> Float[ndarray, "f 3"]:
+        """Return the outward unit normals of the faces, one for each index that `closest` returns."""
+        return self._queries.normals
+
+    def describe(self) -> list[str]:
+        """Return what the user should know of the input, a line each: size, holes, how the sign is found, repairs."""
+        if not self.signed:
+            half = f"{SHELL / self.normalization.scale:.3g}"
+            state = "watertight" if self.closed else _count(self.holes, "hole")
+            policy = f"{state}; unsigned distance, so the result is a shell that reaches {half} to either side"
+        elif self.closed:
+            policy = "watertight; sign from the winding number"
+        else:
+            policy = (
+                f"{_count(self.holes, 'hole')}; sign from the generalised winding number, which closes them smoothly"
+            )
+        size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
+        return [f"{self.name}: {size}; {policy}", *self.repairs]
+
+    def facts(self) -> dict[str, str]:
+        """Return what else there is to know of the surface, by name, for `winner-inspect`."""
+        _, uses = count_edge_uses(self.mesh if self.solid is None else self.solid)
+        return {
+            "pieces": f"{label_bodies(self.mesh).max() + 1:,}",
+            **self._box_facts(),
+            "open edges": f"{(uses == 1).sum():,} in {_count(self.holes, 'loop')}",
+            "edges of more than two faces": f"{(uses > 2).sum():,}",
+            "winding": "alike" if self.mesh.is_winding_consistent else "not alike",
+            "fitted as": "signed distance" if self.signed else "unsigned distance",
+        }
+
+    def winding_number(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Return the generalised winding number (Barill et al. 2018): 1 inside and 0 outside a watertight surface."""
+        return self._solid.winding_number(points)
+
+    def inside(self, points: Float[ndarray, "n 3"]) -> Bool[ndarray, " n"]:
+        """Return whether points (unit cube, [n, 3]) lie inside: a winding number above one half.
+
+        If the shape is unsigned: whether they are less than `SHELL` away.
+        """
+        return self.winding_number(points) > 0.5 if self.signed else self.distance(points) < SHELL
+
+    def distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Return the unsigned distance to the surface in unit-cube lengths, exact, [n]."""
+        distance: Float[ndarray, " n"] = np.sqrt(self.closest(points)[0])
+        return distance
+
+    def closest(
+        self, points: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, "n 3"]]:
+        """Return the squared distance to the surface, the nearest face's index and the nearest point, for [n, 3]."""
+        return self._queries.find_closest(points)
+
+    def signed_distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        """Return the distance to the surface, negative inside, in unit-cube lengths, [n].
+
+        It is positive everywhere if the shape is not `signed`. Memory grows with n alone.
+        """
+        if not self.signed:
+            return self.distance(points)
+        signed: Float[ndarray, " n"] = np.where(self.inside(points), -1.0, 1.0) * self.distance(points)
+        return signed
+
+    def sample_surface(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return points spread uniformly by area, [n, 3], and their faces' unit normals, [n, 3]."""
+        queries = self._queries
+        points, face = sample_triangles(rng, count, queries.vertices, queries.faces, self._cumulative_area)
+        return points, self.normals[face]
+
+    def cast_rays(
+        self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, " n"], Bool[ndarray, " n"], Float[ndarray, "n 3"]]:
+        """Return where rays first meet the surface: how far along, [n], whether at all, [n], and the normal, [n, 3].
+
+        The first and the last are zero for rays that miss it.
+        """
+        return self._queries.cast_rays(origins, directions)
+
+    def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[ndarray, "n k"]]:
+        """Return fresh training samples in random order, distributed as `mix` says, float32.
+
+        Time and memory grow with `count`, not with the mesh.
+
+        Returns:
+            ``coords`` [n, 3]; ``values`` [n, 1], their signed distance; ``normals`` [n, 3], 0 off the surface.
+        """
+        return draw_samples(rng, count, self.mix, self.sample_surface, self.signed_distance)
+
+    @cached_property
+    def _sides(self) -> Sides:
+        points, normals = self.sample_surface(np.random.default_rng(0), PROBES)
+        return probe_sides(self.mesh, self._queries, points, normals, self.winding_number)
+
+    @cached_property
+    def _queries(self) -> MeshQueries:
+        return MeshQueries(self.mesh)
+
+    @cached_property
+    def _solid(self) -> MeshQueries:
+        return self._queries if self.solid is None else MeshQueries(self.solid)
+
+    @cached_property
+    def _cumulative_area(self) -> Float[ndarray, " f"]:
+        return np.cumsum(self.mesh.area_faces)
+
+
+def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
+    """Load a shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
+
+    Args:
+        source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.
+        mix: how training samples are distributed.
+        sign: how inside and outside are told apart, see `Shape.from_mesh`.
+
+    Raises:
+        SignalError: a missing or unreadable file, or a mesh that is no usable surface.
+    """
+    if isinstance(source, trimesh.Trimesh):
+        return Shape.from_mesh(source, "mesh", mix, sign)
+    if str(source).startswith("sample:"):
+        return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
+    return Shape.from_mesh(read_mesh(Path(source)), str(source), mix, sign)
+
+
+def _count(count: int, noun: str) -> str:
+    """Return the count with the noun in singular or plural."""
+    return f"{count} {noun}{'s' * (count != 1)}"
