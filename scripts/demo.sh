@@ -16,5 +16,5 @@ cp "$run/target-fit-error.png" "demo/$sample.png"
 echo
 echo "the fitted mesh:             demo/$sample.ply"
 echo "target, fit, error:           demo/$sample.png"
-echo "the figures:                 $run/eval.json"
+echo "the metrics:                 $run/eval.json"
 echo "look at it in a browser:     .venv/bin/ns-viewer --load-config $run/config.yml --viewer.websocket-host 127.0.0.1"

@@ -94,7 +94,7 @@ def config_of(result, cwd):
     return Path(cwd) / found[1]
 
 
-def figures_of(config):
+def metrics_of(config):
     return json.loads((config.parent / "metrics.json").read_text())
 
 

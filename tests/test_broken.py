@@ -10,7 +10,7 @@ from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import SHELL, load_shape
 
-from .conftest import figures_of, fit, run
+from .conftest import fit, metrics_of, run
 from .meshes import sphere, sphere_with_holes, torn_box
 
 RADIUS = 0.9
@@ -204,9 +204,9 @@ def test_an_open_surface_is_fitted_and_written_as_a_shell(tmp_path):
     }
     # A network as narrow as this one needs so many steps until nothing is left at the cube's walls.
     config = fit("winner-sdf", tmp_path / "waves.obj", tmp_path, 1200, **small)
-    figures = figures_of(config)
-    assert figures["chamfer_l1"] < 0.004
-    assert figures["f_score_1%"] > 0.97
+    metrics = metrics_of(config)
+    assert metrics["chamfer_l1"] < 0.004
+    assert metrics["f_score_1%"] > 0.97
     result = run("winner-export", "mesh", "--load-config", config, "--output", "shell.ply", cwd=tmp_path)
     assert result.returncode == 0, result.output
     shell, sheet = trimesh.load_mesh(tmp_path / "shell.ply"), trimesh.load_mesh(tmp_path / "waves.obj")

@@ -6,7 +6,7 @@ import torch
 import trimesh
 from nerfstudio.data.scene_box import SceneBox
 
-from winner_nerfstudio.metrics.shape import surface_figures
+from winner_nerfstudio.metrics.shape import surface_metrics
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
@@ -17,7 +17,7 @@ from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.training.options import DistanceOptions
 
 from .clouds import ball, torus, torus_distance, write_ply
-from .conftest import figures_of, fit
+from .conftest import fit, metrics_of
 from .meshes import sphere
 
 CENTER = np.array([10.0, 20.0, 30.0])
@@ -290,15 +290,15 @@ def test_a_reference_elsewhere_or_of_a_mesh_is_refused(tmp_path):
         load_surface("sample:knot", reference=tmp_path / "other.obj")
 
 
-def test_figures_of_a_true_surface_are_good_and_of_a_shifted_one_show_the_shift():
+def test_metrics_of_a_true_surface_are_good_and_of_a_shifted_one_show_the_shift():
     cloud = PointCloud.from_points(*ball(100_000))
     true, shifted = sphere(0.9, 5), sphere(0.9, 5, (0.1, 0, 0))
-    figures = surface_figures(true, cloud)
-    assert figures["chamfer_l1"] < 2e-3
-    assert figures["normal_consistency"] > 0.999
-    assert figures["f_score_0.5%"] > 0.99
+    metrics = surface_metrics(true, cloud)
+    assert metrics["chamfer_l1"] < 2e-3
+    assert metrics["normal_consistency"] > 0.999
+    assert metrics["f_score_0.5%"] > 0.99
     # Of a sphere shifted by d the mean of |d cos| is d / 2.
-    assert surface_figures(shifted, cloud)["chamfer_l1"] == pytest.approx(0.05 / cloud.diagonal, rel=0.03)
+    assert surface_metrics(shifted, cloud)["chamfer_l1"] == pytest.approx(0.05 / cloud.diagonal, rel=0.03)
 
 
 def model_of(signal, field=None, **options):
@@ -407,19 +407,19 @@ def test_a_fit_to_points_without_normals_is_the_torus_they_lie_on(tmp_path):
         pipeline__datamanager__dataparser__reference=tmp_path / "torus.obj",
         **{f"pipeline__model__{name}": value for name, value in options.items()},
     )
-    figures = figures_of(config)
-    assert figures["iou"] > 0.97
-    assert figures["chamfer_l1"] < 0.005
-    assert figures["normal_consistency"] > 0.98
+    metrics = metrics_of(config)
+    assert metrics["iou"] > 0.97
+    assert metrics["chamfer_l1"] < 0.005
+    assert metrics["normal_consistency"] > 0.98
     assert (config.parent / "sheet.png").stat().st_size > 1000
 
 
 @pytest.mark.commands
-def test_without_a_reference_figures_are_against_the_points(tmp_path):
+def test_without_a_reference_metrics_are_against_the_points(tmp_path):
     np.save(tmp_path / "ball.npy", np.concatenate(ball(2000), axis=1))
-    figures = figures_of(fit("winner-sdf", tmp_path / "ball.npy", tmp_path, 5, pipeline__model__eval_resolution=16))
-    assert "iou" not in figures
-    assert {"train_seconds", "points_per_second"} <= set(figures)
+    metrics = metrics_of(fit("winner-sdf", tmp_path / "ball.npy", tmp_path, 5, pipeline__model__eval_resolution=16))
+    assert "iou" not in metrics
+    assert {"train_seconds", "points_per_second"} <= set(metrics)
 
 
 @pytest.mark.quality
@@ -438,7 +438,7 @@ def test_points_of_a_cog_become_the_cog(tmp_path):
         pipeline__model__num_layers=4,
         pipeline__datamanager__dataparser__reference=mesh,
     )
-    assert figures_of(config)["iou"] > 0.98
+    assert metrics_of(config)["iou"] > 0.98
 
 
 def test_a_mesh_is_learnt_from_where_the_error_is_greatest():

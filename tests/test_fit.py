@@ -13,7 +13,7 @@ from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.signals.image import load_image
 
-from .conftest import config_of, figures_of, run
+from .conftest import config_of, metrics_of, run
 from .meshes import sphere
 
 NETWORK = {"hidden_dim": 32, "num_layers": 3}
@@ -43,7 +43,7 @@ def target(kind, folder):
 
 @pytest.mark.commands
 @pytest.mark.parametrize("kind", ["sdf", "points", "image", "audio"])
-def test_the_same_weights_and_figures_as_ns_train(kind, tmp_path):
+def test_the_same_weights_and_metrics_as_ns_train(kind, tmp_path):
     path = target(kind, tmp_path)
     method = "sdf" if kind == "points" else kind
     measured = ["--pipeline.model.eval-resolution", "32"] if method == "sdf" else []
@@ -59,8 +59,8 @@ def test_the_same_weights_and_figures_as_ns_train(kind, tmp_path):
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, state[name]), name
     assert ours.field.record == theirs.field.record
-    for name, value in ours.provenance["figures"].items():
-        assert figures_of(config)[name] == pytest.approx(value, rel=1e-6), name
+    for name, value in ours.provenance["metrics"].items():
+        assert metrics_of(config)[name] == pytest.approx(value, rel=1e-6), name
     assert ours.provenance["noise"] == theirs.provenance["noise"]
     assert ours.provenance["initialization"] == theirs.provenance["initialization"]
     assert ours.provenance["steps"] == theirs.provenance["steps"] == 60
@@ -79,7 +79,7 @@ def taken_away(config, checkpoint, folder):
     np.testing.assert_allclose(field(world), checkpoint(world), atol=1e-6 * 255)
     assert set(field.provenance["noise"]) == {"psi", "schedule", "s0", "s1"}
     assert 0 < field.provenance["noise"]["psi"] < 1
-    assert field.provenance["figures"]["psnr"] == figures_of(config)["psnr"]
+    assert field.provenance["metrics"]["psnr"] == metrics_of(config)["psnr"]
     result = run("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
     assert result.returncode == 1
     assert result.output.strip().splitlines()[-1].startswith("error: f.bin: a field is written as .safetensors")
@@ -197,6 +197,6 @@ def test_the_data_has_a_seed_of_its_own():
     assert first == second != other
 
 
-def test_figures_can_be_written_as_json():
+def test_metrics_can_be_written_as_json():
     field = fit(picture(), steps=5, progress=False, **NETWORK)
-    assert json.loads(json.dumps(field.provenance["figures"]))["psnr"] > 5
+    assert json.loads(json.dumps(field.provenance["metrics"]))["psnr"] > 5

@@ -28,7 +28,7 @@ def test_added_noise_has_the_deviation_asked_for_and_the_clean_signal_is_kept():
     again, other = (grid.under(GridOptions(noise_std=0.25, data_seed=seed)) for seed in (3, 4))
     assert np.array_equal(noisy.values, again.values)
     assert not np.allclose(noisy.values, other.values)
-    assert "figures are measured against the clean signal" in noisy.describe()[-1]
+    assert "metrics are measured against the clean signal" in noisy.describe()[-1]
 
 
 def test_a_reference_is_brought_into_the_targets_units():
@@ -39,7 +39,7 @@ def test_a_reference_is_brought_into_the_targets_units():
     result = target.under(GridOptions(reference="clean.png"), louder)
     np.testing.assert_allclose(result.units.to_own(result.truth), clean.values + 3, rtol=1e-5)
     np.testing.assert_allclose(result.units.to_own(result.values), target.values, atol=1e-6)
-    # Figures refer to the clean signal's range.
+    # Metrics refer to the clean signal's range.
     assert np.array_equal(result.truth, louder.values)
     deeper = replace(clean, measure="uint16")
     with pytest.raises(SignalError, match="the reference's values are uint16, the target's "):

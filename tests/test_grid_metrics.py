@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from winner_nerfstudio.metrics import audio as audio_metrics
-from winner_nerfstudio.metrics import grid as grid_metrics
-from winner_nerfstudio.metrics import image as image_metrics
-from winner_nerfstudio.metrics.audio import audio_figures, log_spectral_distance
-from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_figures, quick_figures, quick_samples
+from winner_nerfstudio.metrics import audio, grid, image
+from winner_nerfstudio.metrics.audio import audio_metrics, log_spectral_distance
+from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_metrics, quick_metrics, quick_samples
 from winner_nerfstudio.metrics.image import ssim
 from winner_nerfstudio.signals.grid import Grid, Units
 from winner_nerfstudio.signals.lattice import Lattice
@@ -33,17 +31,17 @@ def off(function, error):
 def test_psnr_in_its_three_conventions(shape):
     signal = grid_of(wave, shape)
     function = off(wave, 0.01)
-    figures = grid_figures(function, signal, evaluate_grid(function, signal.lattice))
+    metrics = grid_metrics(function, signal, evaluate_grid(function, signal.lattice))
     span = float(signal.values.max() - signal.values.min())
-    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.01), abs=1e-3)
-    assert figures["psnr_peak_to_peak"] == pytest.approx(20 * np.log10(span / 0.01), abs=1e-3)
-    assert figures["psnr_paper"] == pytest.approx(40, abs=1e-3)
-    assert set(figures) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between"}
+    assert metrics["psnr"] == pytest.approx(20 * np.log10(2 / 0.01), abs=1e-3)
+    assert metrics["psnr_peak_to_peak"] == pytest.approx(20 * np.log10(span / 0.01), abs=1e-3)
+    assert metrics["psnr_paper"] == pytest.approx(40, abs=1e-3)
+    assert set(metrics) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between"}
 
 
 def test_evaluation_block_by_block_runs_in_numpys_order(monkeypatch):
     signal = grid_of(wave, (40, 56))
-    monkeypatch.setattr(grid_metrics, "BLOCK", 100)
+    monkeypatch.setattr(grid, "BLOCK", 100)
     np.testing.assert_allclose(evaluate_grid(wave, signal.lattice), signal.values, atol=1e-6)
     np.testing.assert_allclose(
         evaluate_grid(wave, signal.lattice, np.array([5, 999])), signal.values.reshape(-1, 2)[[5, 999]], atol=1e-6
@@ -61,7 +59,7 @@ def test_between_samples_what_agrees_on_the_samples_alone_is_found_out():
     def rough(coords):  # zero at every sample, one half-way
         return wave(coords) + torch.sin(np.pi * (coords + 1) / 2 * 63)
 
-    assert grid_figures(rough, signal, evaluate_grid(rough, signal.lattice))["psnr"] > 80
+    assert grid_metrics(rough, signal, evaluate_grid(rough, signal.lattice))["psnr"] > 80
     # The sine is 1 or -1 there, in both channels.
     assert between_error(rough, signal) == pytest.approx(1, rel=0.02)
 
@@ -70,24 +68,24 @@ def test_between_a_single_sample_there_is_nothing():
     assert between_error(wave, grid_of(wave, (1,))) == 0
 
 
-def test_held_out_samples_have_figures_of_their_own():
+def test_held_out_samples_have_metrics_of_their_own():
     signal = grid_of(wave, (40, 56)).under(GridOptions(train_fraction=0.5))
     fitted = evaluate_grid(wave, signal.lattice)
     fitted.reshape(-1, 2)[signal.fitted] += 0.001
     fitted.reshape(-1, 2)[signal.held_out] += 0.1
-    figures = grid_figures(wave, signal, fitted)
-    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.001), abs=0.01)
-    assert figures["psnr_held_out"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.01)
+    metrics = grid_metrics(wave, signal, fitted)
+    assert metrics["psnr"] == pytest.approx(20 * np.log10(2 / 0.001), abs=0.01)
+    assert metrics["psnr_held_out"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.01)
 
 
-def test_figures_of_a_noisy_target_are_against_the_clean_one():
+def test_metrics_of_a_noisy_target_are_against_the_clean_one():
     signal = grid_of(wave, (200, 200)).under(GridOptions(noise_std=0.1))
-    figures = grid_figures(off(wave, 0.02), signal, evaluate_grid(off(wave, 0.02), signal.lattice))
-    assert figures["psnr"] == pytest.approx(20 * np.log10(2 / 0.02), abs=0.01)
-    assert figures["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.1)
+    metrics = grid_metrics(off(wave, 0.02), signal, evaluate_grid(off(wave, 0.02), signal.lattice))
+    assert metrics["psnr"] == pytest.approx(20 * np.log10(2 / 0.02), abs=0.01)
+    assert metrics["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.1), abs=0.1)
 
 
-def test_figures_in_passing_are_those_of_all_samples_where_there_are_few_and_close_where_there_are_many():
+def test_metrics_in_passing_are_those_of_all_samples_where_there_are_few_and_close_where_there_are_many():
     signal = grid_of(wave, (100, 100)).under(GridOptions(train_fraction=0.6))
     rng = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(10_000, 2, generator=rng)
@@ -95,10 +93,10 @@ def test_figures_in_passing_are_those_of_all_samples_where_there_are_few_and_clo
     def function(coords):
         return wave(coords) + noise[signal.lattice.nearest(coords)]
 
-    whole = grid_figures(function, signal, evaluate_grid(function, signal.lattice))
-    exact = quick_figures(function, signal, quick_samples(signal, 6000))
+    whole = grid_metrics(function, signal, evaluate_grid(function, signal.lattice))
+    exact = quick_metrics(function, signal, quick_samples(signal, 6000))
     assert exact == pytest.approx({name: whole[name] for name in ("psnr", "psnr_held_out")}, abs=1e-6)
-    close = quick_figures(function, signal, quick_samples(signal, 2000))
+    close = quick_metrics(function, signal, quick_samples(signal, 2000))
     assert close != exact
     assert close == pytest.approx(exact, abs=0.5)
 
@@ -108,7 +106,7 @@ def test_figures_in_passing_are_those_of_all_samples_where_there_are_few_and_clo
 def test_ssim_is_that_of_torchmetrics_whatever_the_band(monkeypatch, channels, rows):
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    monkeypatch.setattr(image_metrics, "ROWS", rows)
+    monkeypatch.setattr(image, "ROWS", rows)
     rng = np.random.default_rng(0)
     truth = rng.uniform(-1, 1, (70, 50, channels)).astype(np.float32)
     truth[20:60] = np.linspace(-1, 1, 50)[:, None]
@@ -151,9 +149,9 @@ def test_signal_to_noise_ratios_by_their_formulas():
         t, f = t - t.mean(), f - f.mean()
         part = (f @ t) / (t @ t) * t
         si_snr.append(10 * np.log10((part**2).sum() / ((f - part) ** 2).sum()))
-    figures = audio_figures(fitted, truth)
-    assert figures["snr"] == pytest.approx(np.mean(snr), abs=1e-3)
-    assert figures["si_snr"] == pytest.approx(np.mean(si_snr), abs=1e-2)
+    metrics = audio_metrics(fitted, truth)
+    assert metrics["snr"] == pytest.approx(np.mean(snr), abs=1e-3)
+    assert metrics["si_snr"] == pytest.approx(np.mean(si_snr), abs=1e-2)
 
 
 @pytest.mark.parametrize("frames", [3, 1000])
@@ -161,7 +159,7 @@ def test_log_spectral_distance_by_its_formula(monkeypatch, frames):
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
 
-    monkeypatch.setattr(audio_metrics, "FRAMES", frames)
+    monkeypatch.setattr(audio, "FRAMES", frames)
     truth, fitted = (x[:, 0] for x in noisy_sound(1))
     transform = ShortTimeFFT(hann(2048, sym=False), 512, 1.0)
     # Only frames that lie within the sound.
@@ -184,25 +182,25 @@ def test_signal_to_noise_ratios_of_a_very_good_fit_are_not_capped():
     t, f = truth.astype(float), fitted.astype(float)
     snr = 10 * np.log10((t**2).sum() / ((t - f) ** 2).sum())
     assert snr > 110
-    figures = audio_figures(fitted, truth)
-    assert figures["snr"] == pytest.approx(snr, abs=0.01)
-    assert figures["si_snr"] == pytest.approx(snr, abs=1)
+    metrics = audio_metrics(fitted, truth)
+    assert metrics["snr"] == pytest.approx(snr, abs=0.01)
+    assert metrics["si_snr"] == pytest.approx(snr, abs=1)
 
 
 def test_a_diverged_fit_has_no_psnr():
-    assert np.isnan(grid_metrics.psnr(float("nan")))
-    assert grid_metrics.psnr(0.0) == float("inf")
+    assert np.isnan(grid.psnr(float("nan")))
+    assert grid.psnr(0.0) == float("inf")
 
 
-def test_silence_and_short_sounds_have_the_figures_that_make_sense():
-    assert audio_figures(np.zeros((100, 2), np.float32), np.zeros((100, 2), np.float32)) == {}
-    assert set(audio_figures(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))) == {"snr"}
-    assert set(audio_figures(np.full((99, 1), 0.9, np.float32), np.ones((99, 1), np.float32))) == {
+def test_silence_and_short_sounds_have_the_metrics_that_make_sense():
+    assert audio_metrics(np.zeros((100, 2), np.float32), np.zeros((100, 2), np.float32)) == {}
+    assert set(audio_metrics(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))) == {"snr"}
+    assert set(audio_metrics(np.full((99, 1), 0.9, np.float32), np.ones((99, 1), np.float32))) == {
         "snr",
         "log_spectral_distance",
     }
     click = np.eye(3000, 1, dtype=np.float32)
-    assert audio_figures(click, click)["log_spectral_distance"] == 0
+    assert audio_metrics(click, click)["log_spectral_distance"] == 0
     one_silent = np.concatenate([noisy_sound(1)[0], np.full((30_000, 1), 1e-6, np.float32)], -1)
-    figures = audio_figures(one_silent * 0.9, one_silent)
-    assert figures["snr"] == pytest.approx(20, abs=0.01)  # of the other channel alone
+    metrics = audio_metrics(one_silent * 0.9, one_silent)
+    assert metrics["snr"] == pytest.approx(20, abs=0.01)  # of the other channel alone

@@ -159,8 +159,8 @@ def click_model(tmp_path, seconds=4.0, click=0.3, start=0.0):
 
 
 @pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn, as they are drawn."""
+def metrics(monkeypatch):
+    """The metrics that are drawn, as they are drawn."""
     drawn = []
 
     class Canvas(backend_agg.FigureCanvasAgg):
@@ -198,10 +198,10 @@ def highest(axes):
         (0.1, 3.0, True),
     ],
 )
-def test_a_click_is_seen_in_the_windows_that_contain_it(tmp_path, figures, begin, length, seen):
+def test_a_click_is_seen_in_the_windows_that_contain_it(tmp_path, metrics, begin, length, seen):
     model = click_model(tmp_path)
     show(model, begin, length)
-    waveform, spectrogram = figures[-1].axes[0], figures[-1].axes[3]
+    waveform, spectrogram = metrics[-1].axes[0], metrics[-1].axes[3]
     low, high = waveform.get_xlim()
     assert low == pytest.approx(begin or 0.0)
     assert high - low == pytest.approx(length or 4.0)
@@ -216,40 +216,40 @@ def test_a_click_is_seen_in_the_windows_that_contain_it(tmp_path, figures, begin
         assert low + place / len(loud) * (high - low) == pytest.approx(0.3, abs=0.01)
 
 
-def test_few_samples_are_drawn_one_by_one_each_at_its_time(tmp_path, figures):
+def test_few_samples_are_drawn_one_by_one_each_at_its_time(tmp_path, metrics):
     show(click_model(tmp_path), 0.295, 0.01)
-    target, fit = figures[-1].axes[0].lines
+    target, fit = metrics[-1].axes[0].lines
     for line in (target, fit):
         np.testing.assert_allclose(line.get_xdata(), 0.295 + np.arange(80) / RATE, atol=1e-9)
         assert line.get_marker() == "o"
     assert target.get_xdata()[target.get_ydata().argmax()] == pytest.approx(0.3)
 
 
-def test_a_click_near_the_beginning_is_in_its_place_in_a_long_window_too(tmp_path, figures):
+def test_a_click_near_the_beginning_is_in_its_place_in_a_long_window_too(tmp_path, metrics):
     show(click_model(tmp_path, click=0.01))
-    (path,) = figures[-1].axes[0].collections[0].get_paths()
+    (path,) = metrics[-1].axes[0].collections[0].get_paths()
     assert path.vertices[path.vertices[:, 1].argmax(), 0] == pytest.approx(0.01, abs=4 / 500)
 
 
-def test_late_times_are_written_out(figures):
+def test_late_times_are_written_out(metrics):
     window = Window(5, 64)
     silence = np.zeros((*select_frames(window).shape, 1), np.float32)
     draw_panel(silence, silence, window, RATE, 1700.0)
-    axis = figures[-1].axes[2].xaxis
+    axis = metrics[-1].axes[2].xaxis
     assert axis.get_offset_text().get_text() == ""
     assert all(label.get_text().startswith("1700.") for label in axis.get_ticklabels())
 
 
-def test_times_are_those_of_the_recording(tmp_path, figures):
+def test_times_are_those_of_the_recording(tmp_path, metrics):
     model = click_model(tmp_path, seconds=1, start=0.25)
     assert (model.from_second.value, model.length.value) == (0.25, 0.75)
     assert (model.from_second.min, model.from_second.max, model.length.max) == (0.25, 1.0, 0.75)
     show(model)
-    assert figures[-1].axes[0].get_xlim() == pytest.approx((0.25, 1.0))
+    assert metrics[-1].axes[0].get_xlim() == pytest.approx((0.25, 1.0))
     show(model, 0.29, 0.02)
-    waveform = figures[-1].axes[0].lines[0]
+    waveform = metrics[-1].axes[0].lines[0]
     assert waveform.get_xdata()[waveform.get_ydata().argmax()] == pytest.approx(0.3)
-    labels = [label.get_text() for label in figures[-1].axes[3].get_xticklabels()]
+    labels = [label.get_text() for label in metrics[-1].axes[3].get_xticklabels()]
     assert "0.3000" in labels
 
 
@@ -290,20 +290,20 @@ def test_any_sound_has_sliders_that_move_and_is_shown_whole_at_first(tmp_path, c
         assert torch.isfinite(show(model)).all()
 
 
-def test_the_panel_is_drawn_anew_when_it_shows_something_else_and_not_otherwise(tmp_path, figures):
+def test_the_panel_is_drawn_anew_when_it_shows_something_else_and_not_otherwise(tmp_path, metrics):
     model = click_model(tmp_path, seconds=0.5)
     show(model)
     show(model)
-    assert len(figures) == 1
+    assert len(metrics) == 1
     show(model, 0.2, 0.1)
     show(model, 0.2 + 1e-6)
-    assert len(figures) == 2
+    assert len(metrics) == 2
     show(model, 0.3)
-    assert len(figures) == 3
+    assert len(metrics) == 3
     model.progress["points"] += 1
     show(model)
     show(model)
-    assert len(figures) == 4
+    assert len(metrics) == 4
 
 
 def test_fine_lines_of_the_panel_are_neither_lost_from_afar_nor_blurred_from_nearby(tmp_path, monkeypatch):
@@ -318,8 +318,8 @@ def test_fine_lines_of_the_panel_are_neither_lost_from_afar_nor_blurred_from_nea
     assert ((nearby - 0.5).abs() == 0.5).all()
 
 
-def test_the_picture_of_a_run_is_of_the_whole_sound(tmp_path, figures):
+def test_the_picture_of_a_run_is_of_the_whole_sound(tmp_path, metrics):
     model = click_model(tmp_path, seconds=0.5)
     show(model, 0.2, 0.1)
     model.pictures(model.signal, look_at_origin(FRONT, "y"))
-    assert figures[-1].axes[0].get_xlim() == pytest.approx((0, 0.5))
+    assert metrics[-1].axes[0].get_xlim() == pytest.approx((0, 0.5))

@@ -20,7 +20,7 @@ from winner_nerfstudio.training.loss import SquareLoss
 from winner_nerfstudio.training.options import DrawnOptions, NetworkOptions
 from winner_nerfstudio.winner import Axis
 
-from .conftest import config_of, figures_of, run
+from .conftest import config_of, metrics_of, run
 
 NETWORK = {"hidden_dim": 32, "num_layers": 2, "progress": False}
 ENTRY_POINTS = """[winner_nerfstudio.kinds]
@@ -61,7 +61,7 @@ def test_a_kind_in_a_file_of_its_own_is_trained_resumed_measured_inspected_and_e
     resumed = run(*train[:2], "--load-dir", models, "--max-num-iterations", "90", *data, cwd=tmp_path, **environment)
     assert "Resuming after 60 of 90 steps" in "\n".join(lines_of(resumed))
     config = config_of(resumed, tmp_path)
-    metrics = figures_of(config)
+    metrics = metrics_of(config)
     assert metrics["psnr"] > 30
     assert metrics["largest_error"] < 0.3
 
@@ -105,7 +105,7 @@ def test_a_kind_in_a_file_of_its_own_is_fitted_kept_and_loaded(tmp_path):
     fitted = fit(tmp_path / "a.readings", every=2, **NETWORK)
     error = np.abs(fitted.series() - table[::2]).max()
     # The values span -1 to 1, so the network's units are the readings' own.
-    assert fitted.provenance["figures"]["largest_error"] == pytest.approx(error, rel=1e-3)
+    assert fitted.provenance["metrics"]["largest_error"] == pytest.approx(error, rel=1e-3)
     fitted.save(tmp_path / "a.safetensors")
     again = load_field(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(again.series(), fitted.series())
@@ -200,7 +200,7 @@ def test_a_kind_that_draws_points_is_fitted_with_its_own_metrics(tmp_path):
     (tmp_path / "radius").write_text("0.5")
     options = {"batch_size": 512, "s0": 2.0, "s1": 0.0, "omega_0": 5.0, "first_omega_0": 5.0}
     fitted = fit(tmp_path / "radius", "sphere", **options, **NETWORK)
-    assert fitted.provenance["figures"]["error"] < 0.02
+    assert fitted.provenance["metrics"]["error"] < 0.02
     assert float(fitted(np.zeros(3))) == pytest.approx(-0.5, abs=0.1)
     fitted.save(tmp_path / "a.safetensors")
     assert load_field(tmp_path / "a.safetensors").field.record == SphereRecord(radius=0.5)

@@ -416,8 +416,8 @@ def test_siren_pytorch_gains_from_winner_as_our_network_does():
     for seed in range(3):
         torch.manual_seed(seed)
         plain.append(psnr(SirenNet(1, 64, 2, 3, w0=30.0), values, 200))
-        for network, figures in ((Siren(1, 2, 64, 3), ours), (SirenNet(1, 64, 2, 3, w0=30.0), theirs)):
+        for network, metrics in ((Siren(1, 2, 64, 3), ours), (SirenNet(1, 64, 2, 3, w0=30.0), theirs)):
             winner_init_(network, target=values, seed=seed)
-            figures.append(psnr(network, values, 200))
+            metrics.append(psnr(network, values, 200))
     assert np.mean(theirs) > np.mean(ours) - 3
     assert np.mean(theirs) > np.mean(plain) + 10

@@ -14,7 +14,7 @@ import trimesh
 
 from winner_nerfstudio.signals.samples import SHAPES
 
-from .conftest import BIN, SMALL, call, config_of, figures_of, make_config, run
+from .conftest import BIN, SMALL, call, config_of, make_config, metrics_of, run
 from .meshes import sphere, sphere_with_holes
 from .test_shape import HOSTILE, SHARED, needs_shared
 
@@ -62,10 +62,10 @@ def test_a_run_says_what_it_did_and_what_comes_next(trained):
 
 
 @pytest.mark.commands
-def test_a_run_leaves_its_figures_and_a_picture(trained):
-    figures = figures_of(trained.config)
-    assert set(figures) == FIGURES
-    assert figures["iou"] > 0.9
+def test_a_run_leaves_its_metrics_and_a_picture(trained):
+    metrics = metrics_of(trained.config)
+    assert set(metrics) == FIGURES
+    assert metrics["iou"] > 0.9
     assert (trained.config.parent / "target-fit-error.png").stat().st_size > 1000
     assert trained.config.parts[-4:-2] == ("ball", "winner-sdf")
 
@@ -83,7 +83,7 @@ def test_evaluation_finds_what_the_run_found(trained):
     result = run("ns-eval", "--load-config", trained.config, "--output-path", "new/eval.json", cwd=trained.folder)
     assert result.returncode == 0, result.output
     written = json.loads((trained.folder / "new/eval.json").read_text())
-    assert written["results"] == pytest.approx(figures_of(trained.config), rel=1e-5)
+    assert written["results"] == pytest.approx(metrics_of(trained.config), rel=1e-5)
     assert "Warning" not in result.output.partition("Loading latest checkpoint")[2]
 
 
@@ -193,8 +193,8 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
     assert_same_bits(first, second)
     evaluated = run("ns-eval", "--load-config", config_of(resumed, tmp_path), "--output-path", "e.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
-    figures = json.loads((tmp_path / "e.json").read_text())["results"]
-    assert figures["iou"] == pytest.approx(figures_of(config_of(whole, tmp_path))["iou"], abs=1e-9)
+    metrics = json.loads((tmp_path / "e.json").read_text())["results"]
+    assert metrics["iou"] == pytest.approx(metrics_of(config_of(whole, tmp_path))["iou"], abs=1e-9)
 
 
 @pytest.mark.commands
@@ -327,7 +327,7 @@ def fit_and_measure(path, folder, *flags, resolution=256):
         "winner-export", "mesh", "--load-config", config, "--output", output, "--resolution", resolution, cwd=folder
     )
     assert exported.returncode == 0, exported.output
-    return (*measure_in_the_inputs_coordinates(output, path), figures_of(config), result)
+    return (*measure_in_the_inputs_coordinates(output, path), metrics_of(config), result)
 
 
 @pytest.mark.quality
@@ -339,7 +339,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_scale(37.0)
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
-    iou, forth, back, fitted, figures, _ = fit_and_measure(
+    iou, forth, back, fitted, metrics, _ = fit_and_measure(
         tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", resolution=160
     )
     assert iou >= 0.99
@@ -347,7 +347,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     assert back <= 0.001
     assert fitted.is_watertight
     assert fitted.body_count == 1
-    assert figures["chamfer_l1"] == pytest.approx((forth + back) / 2, rel=0.5)
+    assert metrics["chamfer_l1"] == pytest.approx((forth + back) / 2, rel=0.5)
 
 
 def made_with_holes(folder):
@@ -370,9 +370,9 @@ def made_with_holes(folder):
 )
 def test_a_surface_with_holes_becomes_one_without(tmp_path, path, flags):
     path = path or made_with_holes(tmp_path)
-    iou, forth, back, fitted, figures, result = fit_and_measure(path, tmp_path, *flags)
+    iou, forth, back, fitted, metrics, result = fit_and_measure(path, tmp_path, *flags)
     assert "5 holes; sign from the generalised winding number" in result.output
-    assert figures["iou"] >= 0.995
+    assert metrics["iou"] >= 0.995
     assert iou >= 0.995
     assert forth <= 0.001
     assert back <= 0.001
@@ -383,9 +383,9 @@ def test_a_surface_with_holes_becomes_one_without(tmp_path, path, flags):
 @pytest.mark.quality
 def test_a_third_of_the_steps_gives_most_of_a_shape_with_edges(tmp_path):
     SHAPES["cog"]().export(tmp_path / "cog.obj")
-    iou, forth, back, fitted, figures, _ = fit_and_measure(
+    iou, forth, back, fitted, metrics, _ = fit_and_measure(
         tmp_path / "cog.obj", tmp_path, "--max-num-iterations", "800", resolution=192
     )
-    assert min(iou, figures["iou"]) >= 0.99
+    assert min(iou, metrics["iou"]) >= 0.99
     assert max(forth, back) <= 0.001
     assert fitted.is_watertight

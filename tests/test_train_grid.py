@@ -15,7 +15,7 @@ from winner_nerfstudio.kinds.audio import AudioExport
 from winner_nerfstudio.kinds.image import ImageExport
 from winner_nerfstudio.signals.samples import IMAGES, SOUNDS
 
-from .conftest import config_of, figures_of, fit, make_config, run, weights_of
+from .conftest import config_of, fit, make_config, metrics_of, run, weights_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the pictures and sounds of ../shared are not here")
@@ -68,13 +68,13 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
     assert "winner-export image --load-config" in result.output
     assert "--output waves-fit.png" in result.output
     config = config_of(result, tmp_path)
-    figures = figures_of(config)
+    metrics = metrics_of(config)
     for name in ("psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between", "ssim", "best_psnr", "best_psnr_step"):
-        assert name in figures
-    assert figures["psnr"] > 30
+        assert name in metrics
+    assert metrics["psnr"] > 30
     evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
-    assert json.loads((tmp_path / "eval.json").read_text())["results"] == pytest.approx(figures, rel=1e-5)
+    assert json.loads((tmp_path / "eval.json").read_text())["results"] == pytest.approx(metrics, rel=1e-5)
     pictures = Pillow.open(config.parent / "target-fit-error.png")
     assert pictures.size == (3 * 240, 160)
 
@@ -102,10 +102,10 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     assert result.returncode == 0, result.output
     assert "tones.wav: 2,400 samples at 8000 Hz (0.3 s), stereo (WAV, PCM_24)" in result.output
     config = config_of(result, tmp_path)
-    figures = figures_of(config)
+    metrics = metrics_of(config)
     for name in ("psnr", "psnr_paper", "psnr_between", "snr", "si_snr", "log_spectral_distance", "best_psnr"):
-        assert name in figures
-    assert figures["psnr"] > 30
+        assert name in metrics
+    assert metrics["psnr"] > 30
     assert (config.parent / "fit-over-target.png").stat().st_size > 10_000
     source.unlink()
     exported = run("winner-export", "audio", "--load-config", config, "--output", "fit.wav", cwd=tmp_path)
@@ -196,7 +196,7 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, ba
     resumed = fit(method, source, tmp_path / "d", 25, load_dir=half.parent / "nerfstudio_models", **options)
     assert_same(whole, resumed)
     same = ("psnr", "best_psnr", "best_psnr_step")
-    assert [figures_of(whole)[name] for name in same] == [figures_of(resumed)[name] for name in same]
+    assert [metrics_of(whole)[name] for name in same] == [metrics_of(resumed)[name] for name in same]
     other = fit(method, source, tmp_path / "e", 25, machine__seed=7, **options)
     with pytest.raises(AssertionError):
         assert_same(whole, other)
@@ -221,17 +221,17 @@ def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
 
 
 @pytest.mark.commands
-def test_the_figures_are_against_the_clean_signal_and_the_best_step_is_told(tmp_path):
+def test_the_metrics_are_against_the_clean_signal_and_the_best_step_is_told(tmp_path):
     np.save(tmp_path / "a.npy", np.linspace(-1, 1, 400))
     # A network that learns fast and has no idea of smoothness: it fits the noise before long.
     config = fit(
         "winner-audio", tmp_path / "a.npy", tmp_path, 200, pipeline__datamanager__dataparser__noise_std=0.3,
         pipeline__model__hidden_dim=64, pipeline__model__noise__s0=900.0, pipeline__model__noise__s1=0.3,
     )  # fmt: skip
-    figures = figures_of(config)
-    assert figures["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.3), abs=0.5)
-    assert figures["psnr"] < figures["best_psnr"]
-    assert figures["best_psnr_step"] < 200
+    metrics = metrics_of(config)
+    assert metrics["psnr_target"] == pytest.approx(20 * np.log10(2 / 0.3), abs=0.5)
+    assert metrics["psnr"] < metrics["best_psnr"]
+    assert metrics["best_psnr_step"] < 200
 
 
 @pytest.mark.commands
@@ -244,7 +244,7 @@ def test_a_noisy_picture_with_its_clean_one_named(tmp_path):
         pipeline__datamanager__dataparser__reference=tmp_path / "clean.png",
     )  # fmt: skip
     expected = 20 * np.log10(255 / np.sqrt(((noisy - clean) ** 2).mean()))
-    assert figures_of(config)["psnr_target"] == pytest.approx(expected, abs=0.01)
+    assert metrics_of(config)["psnr_target"] == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.commands
@@ -254,9 +254,9 @@ def test_held_out_samples_are_measured_apart(tmp_path):
         pipeline__datamanager__dataparser__train_fraction=0.5, pipeline__model__noise__s0=60.0,
         pipeline__model__noise__s1=0.3, pipeline__model__hidden_dim=64,
     )  # fmt: skip
-    figures = figures_of(config)
-    assert figures["psnr"] > figures["psnr_held_out"] + 3
-    assert "best_psnr_held_out_step" in figures
+    metrics = metrics_of(config)
+    assert metrics["psnr"] > metrics["psnr_held_out"] + 3
+    assert "best_psnr_held_out_step" in metrics
 
 
 @pytest.mark.commands
@@ -267,8 +267,8 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     options["fields"]["optimizer"].lr = 5e-3 if network == "relu-pe" else 1e-3
     size = {"pipeline__model__hidden_dim": 48, "pipeline__model__num_layers": 3}
     config = fit("winner-image", source, tmp_path, 150, pipeline__model__network=network, optimizers=options, **size)
-    figures = figures_of(config)
-    assert figures["best_psnr"] > 16.5  # a constant has 14
+    metrics = metrics_of(config)
+    assert metrics["best_psnr"] > 16.5  # a constant has 14
     expected = "psi=0." if network == "siren" else f"{network}"
     path = max((config.parent / "nerfstudio_models").glob("*.ckpt"))
     state = torch.load(path, weights_only=True)["pipeline"]
@@ -278,7 +278,7 @@ def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     export_image(values, tmp_path / "b.png")
     before, after = (np.asarray(Pillow.open(tmp_path / name)).astype(float) for name in ("a.png", "b.png"))
     psnr = 20 * np.log10(255 / np.sqrt(((before - after) ** 2).mean()))
-    assert psnr == pytest.approx(figures["psnr"], abs=0.5)
+    assert psnr == pytest.approx(metrics["psnr"], abs=0.5)
 
 
 @pytest.mark.commands
@@ -314,7 +314,7 @@ def test_every_file_comes_back_as_it_was(tmp_path, path):
     path = make(tmp_path / path) if isinstance(path, str) else path
     image = path.suffix in (".png", ".jpg")
     config = fit("winner-image" if image else "winner-audio", path, tmp_path, 100)
-    psnr = figures_of(config)["psnr"]
+    psnr = metrics_of(config)["psnr"]
     output = tmp_path / f"back{path.suffix}"
     (export_image if image else export_audio)(load_run(config), output)
     if image:
@@ -338,7 +338,7 @@ def published(method, path, folder, **changes):
     options["fields"]["optimizer"].lr = 1e-4
     options["fields"]["scheduler"].final_factor = 1.0
     folder.mkdir(parents=True, exist_ok=True)
-    return figures_of(fit(method, path, folder, optimizers=options, **PAPER, **changes))
+    return metrics_of(fit(method, path, folder, optimizers=options, **PAPER, **changes))
 
 
 @pytest.mark.quality
@@ -346,11 +346,11 @@ def published(method, path, folder, **changes):
     "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 128, marks=needs_shared)]
 )
 def test_the_published_rule_on_a_grey_picture(tmp_path, data, side):
-    figures = published(
+    metrics = published(
         "winner-image", data, tmp_path, pipeline__model__hidden_dim=256,
         pipeline__datamanager__dataparser__max_side=side, pipeline__model__noise__schedule="reference",
     )  # fmt: skip
-    assert figures["psnr_peak_to_peak"] >= 50
+    assert metrics["psnr_peak_to_peak"] >= 50
 
 
 @pytest.mark.quality
@@ -362,12 +362,12 @@ def test_the_published_rule_on_a_grey_picture(tmp_path, data, side):
     ],
 )
 def test_the_published_rule_on_a_recording(tmp_path, data, start):
-    figures = published(
+    metrics = published(
         "winner-audio", data, tmp_path, pipeline__model__hidden_dim=222,
         pipeline__datamanager__dataparser__start=start,
         pipeline__datamanager__dataparser__max_samples=8000, pipeline__model__noise__schedule="reference",
     )  # fmt: skip
-    assert figures["psnr"] >= 67
+    assert metrics["psnr"] >= 67
 
 
 @pytest.mark.quality

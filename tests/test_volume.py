@@ -23,7 +23,7 @@ from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
 from winner_nerfstudio.surfaces.extraction import EmptySurfaceError
 from winner_nerfstudio.surfaces.level_set import VolumeSolid
 
-from .conftest import config_of, figures_of, make_config, run
+from .conftest import config_of, make_config, metrics_of, run
 
 SHAPE = (20, 14, 17)
 SPACING = 0.5
@@ -301,9 +301,9 @@ def exact(tmp_path):
 
 
 def test_the_insides_are_compared_sample_by_sample(exact):
-    figures = exact.evaluate(exact.signal)
-    assert figures["iou"] == figures["iou_held_out"] == 1
-    assert figures["psnr"] > 100
+    metrics = exact.evaluate(exact.signal)
+    assert metrics["iou"] == metrics["iou_held_out"] == 1
+    assert metrics["psnr"] > 100
     exact.field.network = Exact(lambda x: ball(x) - 0.5, exact.signal)
     wanted, got = distances() < 0, distances() < 0.5
     assert exact.evaluate(exact.signal)["iou"] == pytest.approx(wanted.sum() / got.sum(), abs=1e-9)
@@ -406,9 +406,9 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     assert "winner-export volume --load-config" in result.output
     assert "--output ball-fit.npy" in result.output
     config = config_of(result, tmp_path)
-    figures = figures_of(config)
-    assert figures["iou"] > 0.9
-    assert figures["psnr"] > 20
+    metrics = metrics_of(config)
+    assert metrics["iou"] > 0.9
+    assert metrics["psnr"] > 20
     assert (config.parent / "target-fit-error.png").stat().st_size > 10_000
     before = np.load(source)
     source.unlink()
@@ -420,7 +420,7 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     after = np.load(tmp_path / "fit.npy")
     assert (after.shape, after.dtype) == (before.shape, before.dtype)
     overlap = ((before > 100) & (after > 100)).sum() / ((before > 100) | (after > 100)).sum()
-    assert overlap == pytest.approx(figures["iou"], abs=0.02)
+    assert overlap == pytest.approx(metrics["iou"], abs=0.02)
     mesh = max(trimesh.load_mesh(tmp_path / "fit.ply").split(), key=lambda part: part.volume)
     np.testing.assert_allclose(mesh.bounds.mean(0), CENTER, atol=0.3)
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.2)

@@ -115,7 +115,7 @@ def _draw_basis(plot: Any, state: dict[str, Any]) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    # Without pyplot, which keeps figures and wants the main thread.
+    # Without pyplot, which keeps metrics and wants the main thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -38,7 +38,7 @@ def load_run(config: Path) -> Field:
 
 
 def load_fitted(config: Path) -> FittedField:
-    """As `load_run`, in the world's units, with where it comes from: the run's noise, steps, time and figures."""
+    """As `load_run`, in the world's units, with where it comes from: the run's noise, steps, time and metrics."""
     if not config.is_file():
         raise CheckpointError(f"{config}: no such file; --load-config takes the config.yml that a run has written")
     folder = config.parent / CHECKPOINT_FOLDER
@@ -50,19 +50,19 @@ def load_fitted(config: Path) -> FittedField:
         state = torch.load(path, map_location="cpu", weights_only=True)["pipeline"]
         field = Field.from_state_dict(state, _FIELD)
         progress = state.get(_PROGRESS, {})
-        return FittedField(field, provenance(progress, steps[-1] + 1, _figures(config)))
+        return FittedField(field, provenance(progress, steps[-1] + 1, _metrics(config)))
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: not a whole checkpoint of this program ({reason})") from error
 
 
-def provenance(progress: dict[str, Any], steps: int, figures: dict[str, float]) -> dict[str, Any]:
+def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) -> dict[str, Any]:
     """What a field file tells of where its field comes from.
 
     Args:
         progress: ``init``, what was chosen in words; ``noise``, the same by name, or None; ``seconds`` of training.
         steps: of training.
-        figures: of the fit.
+        metrics: of the fit.
     """
     return {
         "program": f"winner-nerfstudio {__version__}",
@@ -70,14 +70,14 @@ def provenance(progress: dict[str, Any], steps: int, figures: dict[str, float]) 
         "noise": progress.get("noise"),
         "steps": steps,
         "seconds": progress.get("seconds"),
-        "figures": figures,
+        "metrics": metrics,
     }
 
 
-def _figures(config: Path) -> dict[str, float]:
+def _metrics(config: Path) -> dict[str, float]:
     """Those that the run has left beside its config; none where it hasn't come to its end."""
     try:
-        figures = json.loads((config.parent / "metrics.json").read_text("utf8"))
-        return {str(name): float(value) for name, value in figures.items() if math.isfinite(value)}
+        metrics = json.loads((config.parent / "metrics.json").read_text("utf8"))
+        return {str(name): float(value) for name, value in metrics.items() if math.isfinite(value)}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

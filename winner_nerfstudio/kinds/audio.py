@@ -60,10 +60,10 @@ class AudioKind(GridKind):
         return load_audio(source, options)
 
     def special_metrics(self, signal: Any, fitted: Float[ndarray, "n c"]) -> dict[str, float]:
-        """Compute signal-to-noise ratios and the log-spectral distance, see `audio_figures`."""
-        from ..metrics.audio import audio_figures
+        """Compute signal-to-noise ratios and the log-spectral distance, see `audio_metrics`."""
+        from ..metrics.audio import audio_metrics
 
-        return audio_figures(fitted, signal.truth)
+        return audio_metrics(fitted, signal.truth)
 
     def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
         """Draw the spectrogram of the first channel."""

@@ -51,11 +51,11 @@ class GridKind(Kind):
         return SquareLoss()
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
-        """Compute the metrics of any grid, see `grid_figures`, and those of this kind, over all samples."""
-        from ..metrics.grid import evaluate_grid, grid_figures
+        """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples."""
+        from ..metrics.grid import evaluate_grid, grid_metrics
 
         fitted = evaluate_grid(field.evaluate, signal.lattice)
-        return grid_figures(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
+        return grid_metrics(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
 
     def special_metrics(self, signal: Any, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:
         """Compute the metrics that only this kind has, from the fit at all samples, in the network's units."""
@@ -63,11 +63,11 @@ class GridKind(Kind):
 
     def monitor(self, signal: Grid[Any], most: int = 1 << 16) -> Monitor:
         """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each."""
-        from ..metrics.grid import quick_figures, quick_samples
+        from ..metrics.grid import quick_metrics, quick_samples
 
         samples = quick_samples(signal, most)
         points = len(samples.fitted) + len(samples.held_out)
-        return Monitor(points, lambda field: quick_figures(field.evaluate, signal, samples))
+        return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
 
     def sample_count(self, signal: Grid[Any]) -> int:
         """Return the number of samples that are fitted."""

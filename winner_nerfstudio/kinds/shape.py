@@ -113,24 +113,24 @@ class ShapeKind(Kind):
 
         For points there are only the latter, unless a reference is known; then all metrics are against that.
         """
-        from ..metrics.shape import surface_figures, volume_figures
+        from ..metrics.shape import surface_metrics, volume_metrics
         from ..signals.shape import Shape
         from ..surfaces.extraction import EmptySurfaceError, extract_surface, pull_onto_level
 
         truth, resolution = ground_truth(signal), options.eval_resolution
-        metrics = volume_figures(field.evaluate, truth) if isinstance(truth, Shape) else {}
+        metrics = volume_metrics(field.evaluate, truth) if isinstance(truth, Shape) else {}
         with suppress(EmptySurfaceError):  # iou is 0 then, and there is no surface to measure
             surface = extract_surface(field.evaluate, resolution, truth.level)
             surface = pull_onto_level(surface, field, truth.level, 2 / (resolution - 1))
-            metrics |= surface_figures(surface, truth)
+            metrics |= surface_metrics(surface, truth)
         return metrics
 
     def monitor(self, signal: Shape | PointCloud, most: int = 1 << 16) -> Monitor:
         """Return ``iou`` over a few points."""
-        from ..metrics.shape import quick_figures, quick_points
+        from ..metrics.shape import quick_metrics, quick_points
 
         quick = quick_points(ground_truth(signal))
-        return Monitor(len(quick.points), lambda field: quick_figures(field.evaluate, quick))
+        return Monitor(len(quick.points), lambda field: quick_metrics(field.evaluate, quick))
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
         """Return the field itself, and `level` in unit-cube lengths: 0, or half a shell's thickness, if None."""

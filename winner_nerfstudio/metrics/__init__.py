@@ -1,1 +1,1 @@
-"""Figures for each kind of signal."""
+"""Metrics for each kind of signal."""

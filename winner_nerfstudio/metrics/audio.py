@@ -1,4 +1,4 @@
-"""Figures that sounds are compared by."""
+"""Metrics that sounds are compared by."""
 
 from math import log10
 
@@ -22,8 +22,8 @@ FRAMES = 1024
 """Spectral frames at a time; what bounds the memory."""
 
 
-def audio_figures(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> dict[str, float]:
-    """Figures of a sound, each the mean over its channels; those `SILENCE` below the loudest are left out.
+def audio_metrics(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> dict[str, float]:
+    """Metrics of a sound, each the mean over its channels; those `SILENCE` below the loudest are left out.
 
     Args:
         fitted: the fit, in the network's units.
@@ -34,13 +34,13 @@ def audio_figures(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
         truth's best scaling (Le Roux et al. 2019, arXiv 1811.02508), where the truth is no constant;
         ``log_spectral_distance``, see there, of sounds of at least `SHORTEST` samples.
     """
-    figures: dict[str, list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     power = [_mean_product(truth[:, c], truth[:, c]) for c in range(truth.shape[1])]
     for channel, own in enumerate(power):
         if own <= SILENCE**2 * max(power):
             continue
         got, wanted = fitted[:, channel], truth[:, channel]
-        figures.setdefault("snr", []).append(_ratio(own, _mean_product(got - wanted, got - wanted)))
+        metrics.setdefault("snr", []).append(_ratio(own, _mean_product(got - wanted, got - wanted)))
         # In single precision, as the samples are: a long sound would take gigabytes otherwise.
         got, centred = (x - np.float32(x.mean(dtype=np.float64)) for x in (got, wanted))
         varying = _mean_product(centred, centred)
@@ -48,11 +48,11 @@ def audio_figures(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
             part = _mean_product(got, centred) / varying
             residue = got - np.float32(part) * centred
             si_snr = _ratio(part**2 * varying, _mean_product(residue, residue))
-            figures.setdefault("si_snr", []).append(si_snr)
+            metrics.setdefault("si_snr", []).append(si_snr)
         if len(wanted) >= SHORTEST:
             pair = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
-            figures.setdefault("log_spectral_distance", []).append(log_spectral_distance(*pair))
-    return {name: sum(values) / len(values) for name, values in figures.items()}
+            metrics.setdefault("log_spectral_distance", []).append(log_spectral_distance(*pair))
+    return {name: sum(values) / len(values) for name, values in metrics.items()}
 
 
 def _mean_product(first: Float[ndarray, " n"], second: Float[ndarray, " n"]) -> float:

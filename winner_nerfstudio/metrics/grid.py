@@ -1,4 +1,4 @@
-"""How well a fitted field matches a regularly sampled signal: figures that any number of axes has."""
+"""How well a fitted field matches a regularly sampled signal: metrics that any number of axes has."""
 
 from collections.abc import Callable
 from math import isnan, log10, sqrt
@@ -91,19 +91,19 @@ def quick_samples(signal: Grid, most: int) -> Quick:
     return Quick(every, np.empty(0, np.int64))
 
 
-def quick_figures(function: Function, signal: Grid, samples: Quick) -> dict[str, float]:
-    """``psnr`` at some of the fitted samples and ``psnr_held_out`` at some of the others, as in `grid_figures`."""
+def quick_metrics(function: Function, signal: Grid, samples: Quick) -> dict[str, float]:
+    """``psnr`` at some of the fitted samples and ``psnr_held_out`` at some of the others, as in `grid_metrics`."""
     truth = signal.truth.reshape(-1, signal.channels)
-    figures = {}
+    metrics = {}
     for name, numbers in (("psnr", samples.fitted), ("psnr_held_out", samples.held_out)):
         if len(numbers):
             error = root_mean_square(evaluate_grid(function, signal.lattice, numbers), truth[numbers])
-            figures[name] = psnr(error)
-    return figures
+            metrics[name] = psnr(error)
+    return metrics
 
 
-def grid_figures(function: Function, signal: Grid, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:
-    """Figures against the truth, which is the clean signal where it is known.
+def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:
+    """Metrics against the truth, which is the clean signal where it is known.
 
     Args:
         function: the fit, at coordinates [n, d].
@@ -121,18 +121,18 @@ def grid_figures(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
     truth, values = (x.reshape(-1, signal.channels) for x in (signal.truth, fitted))
     chosen = slice(None) if signal.fitted is None else signal.fitted
     error = root_mean_square(values[chosen], truth[chosen])
-    figures = {
+    metrics = {
         "psnr": psnr(error),
         "psnr_peak_to_peak": psnr(error, float(truth.max()) - float(truth.min())),
         "psnr_paper": psnr(error, 1.0),
         "psnr_between": psnr(between_error(function, signal)),
     }
     if signal.fitted is not None:
-        figures["psnr_held_out"] = psnr(root_mean_square(values[signal.held_out], truth[signal.held_out]))
+        metrics["psnr_held_out"] = psnr(root_mean_square(values[signal.held_out], truth[signal.held_out]))
     if signal.clean is not None:
         target = signal.values.reshape(truth.shape)
-        figures["psnr_target"] = psnr(root_mean_square(target[chosen], truth[chosen]))
-    return figures
+        metrics["psnr_target"] = psnr(root_mean_square(target[chosen], truth[chosen]))
+    return metrics
 
 
 def between_error(function: Function, signal: Grid) -> float:

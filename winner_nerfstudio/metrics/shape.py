@@ -33,7 +33,7 @@ _SEED = 20_250_909
 
 
 class Quick(NamedTuple):
-    """What the figures in passing are taken from.
+    """What the metrics in passing are taken from.
 
     Attributes:
         points: in the shape's bounding box, [n, 3].
@@ -53,14 +53,14 @@ def quick_points(shape: Shape | PointCloud) -> Quick:
     return Quick(torch.from_numpy(points), shape.inside(points), shape.level)
 
 
-def quick_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], quick: Quick) -> dict[str, float]:
+def quick_metrics(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], quick: Quick) -> dict[str, float]:
     """``iou`` of the insides over a few points; within half a percent of the true one, at 0.9 and above."""
     inside = function(quick.points)[:, 0].cpu().numpy() < quick.level
     return {"iou": intersection_over_union(inside, quick.inside)}
 
 
-def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], shape: Shape) -> dict[str, float]:
-    """Figures of the field itself: insides over `VOLUME_POINTS` uniform points of [-1, 1]^3, distances over fewer.
+def volume_metrics(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1"]], shape: Shape) -> dict[str, float]:
+    """Metrics of the field itself: insides over `VOLUME_POINTS` uniform points of [-1, 1]^3, distances over fewer.
 
     Args:
         function: the fitted signed distance, unit cube, at points [n, 3].
@@ -85,8 +85,8 @@ def volume_figures(function: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 1
     }
 
 
-def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[str, float]:
-    """Figures of an extracted surface against the true one, from `SURFACE_POINTS` points on each, point to surface.
+def surface_metrics(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[str, float]:
+    """Metrics of an extracted surface against the true one, from `SURFACE_POINTS` points on each, point to surface.
 
     Of a point cloud, which has no surface, to the nearest point.
 
@@ -107,7 +107,7 @@ def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[
     directions = [_one_way(rng, other, shape), _one_way(rng, shape, other)]
     (forth, _), (back, _) = directions
     forth, back = forth / shape.diagonal, back / shape.diagonal
-    figures = {
+    metrics = {
         "distance_to_target": float(forth.mean()),
         "distance_to_fit": float(back.mean()),
         "chamfer_l1": float((forth.mean() + back.mean()) / 2),
@@ -116,12 +116,12 @@ def surface_figures(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[
     }
     for threshold in F_SCORE_THRESHOLDS:
         precision, recall = float((forth < threshold).mean()), float((back < threshold).mean())
-        figures[f"f_score_{threshold:.1%}".replace(".0%", "%")] = (
+        metrics[f"f_score_{threshold:.1%}".replace(".0%", "%")] = (
             2 * precision * recall / max(precision + recall, 1e-12)
         )
     if isinstance(shape, Shape) and shape.signed:
-        figures |= _edge_figures(rng, other, shape)
-    return figures
+        metrics |= _edge_metrics(rng, other, shape)
+    return metrics
 
 
 def _values(function: Callable[[Tensor], Tensor], points: ndarray) -> ndarray:
@@ -142,7 +142,7 @@ def _one_way(
     return np.abs(np.sqrt(squared) - target.level), np.abs((normals * target.normals[index]).sum(-1))
 
 
-def _edge_figures(rng: np.random.Generator, fitted: Shape, shape: Shape) -> dict[str, float]:
+def _edge_metrics(rng: np.random.Generator, fitted: Shape, shape: Shape) -> dict[str, float]:
     """How far normals are off close to the shape's sharp edges, if it has any."""
     mesh = shape.mesh
     ends = mesh.vertices[mesh.face_adjacency_edges[mesh.face_adjacency_angles >= SHARP]]

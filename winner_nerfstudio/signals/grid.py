@@ -47,7 +47,7 @@ class Grid(Generic[R]):
         suffix: of a file that a fit can be written back to.
         measure: what the values are, so that those of two files can be told to be alike.
         notes: lines for the user about the input.
-        clean: what figures are measured against, [*axes, c]; None if that is `values`.
+        clean: what metrics are measured against, [*axes, c]; None if that is `values`.
         fitted: numbers of the samples that are fitted, ascending; None means all.
     """
 
@@ -128,7 +128,7 @@ class Grid(Generic[R]):
         if self.fitted is not None:
             lines.append(f"fitting {len(self.fitted):,} of {self.lattice.count:,} samples, the rest is held out")
         if self.clean is not None:
-            lines.append("the target is noisy; figures are measured against the clean signal")
+            lines.append("the target is noisy; metrics are measured against the clean signal")
         return lines
 
     def facts(self) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Fitting without nerfstudio: options, start, batches, loss and figures that all ways to a fit share."""
+"""Fitting without nerfstudio: options, start, batches, loss and metrics that all ways to a fit share."""

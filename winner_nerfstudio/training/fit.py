@@ -54,7 +54,7 @@ def fit(
         seed: of the network and the batches; that of noise and held-out samples is the option ``data_seed``.
         device: left out, CUDA where there is one.
         progress: whether to show it, and what is done to the data.
-        measure: whether to measure the fit at the end, ``field.provenance["figures"]``.
+        measure: whether to measure the fit at the end, ``field.provenance["metrics"]``.
         options: by the names of the command line: of the data (``max_side``, ``sample_rate``, ``sign`` ...), the
             network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``, ``schedule``), the
             batches (``batch_size`` ...) and, of shapes, the loss (``truncation`` ...).

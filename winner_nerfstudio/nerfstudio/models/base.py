@@ -130,9 +130,9 @@ class SignalModel(Model):
             self.progress |= describe_initialization(initialization, self.config.options)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best figures.
+        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best metrics.
 
-        And the history: of each look the step, the mean loss since the one before, and the figures.
+        And the history: of each look the step, the mean loss since the one before, and the metrics.
         """
         return dict(self.progress)
 
@@ -181,7 +181,7 @@ class SignalModel(Model):
     def get_image_metrics_and_images(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """No figures, and the rendered colours [h, w, 3] in [0, 1]."""
+        """No metrics, and the rendered colours [h, w, 3] in [0, 1]."""
         return {}, {"fit": outputs["rgb"]}
 
     def render(self, rays: RayBundle) -> Outputs:

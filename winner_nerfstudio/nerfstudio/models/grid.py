@@ -1,4 +1,4 @@
-"""What the models of regularly sampled signals share: the loss, the figures, and a plane to look at."""
+"""What the models of regularly sampled signals share: the loss, the metrics, and a plane to look at."""
 
 from functools import partial
 from typing import Any

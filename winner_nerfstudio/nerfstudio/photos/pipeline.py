@@ -11,7 +11,7 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ..quiet import quiet_libraries
-from ..run.report import figures_table, say_next, write_figures
+from ..run.report import metrics_table, say_next, write_metrics
 from .sdf_field import WinnerSDFField
 from .surface_metrics import measure_surface
 
@@ -80,8 +80,8 @@ class PhotoPipeline(VanillaPipeline):
 
         def report(step: int) -> None:
             metrics = self.get_average_eval_image_metrics(step)
-            CONSOLE.print(figures_table(metrics))
-            write_figures(metrics, folder)
+            CONSOLE.print(metrics_table(metrics))
+            write_metrics(metrics, folder)
             say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
 
         return [*callbacks, TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], report)]

@@ -15,7 +15,7 @@ POINTS_PER_BLOCK = 1 << 16
 def measure_surface(
     field: WinnerSDFField, reference: str, outputs: DataparserOutputs, device: torch.device
 ) -> dict[str, float]:
-    """Measure a fitted signed distance against a reference mesh, see `volume_figures`.
+    """Measure a fitted signed distance against a reference mesh, see `volume_metrics`.
 
     Args:
         field: the fitted field.
@@ -29,7 +29,7 @@ def measure_surface(
     Raises:
         SignalError: the mesh cannot be loaded.
     """
-    from ...metrics.shape import volume_figures
+    from ...metrics.shape import volume_metrics
     from ...signals.shape import load_shape
 
     shape = load_shape(reference)
@@ -43,4 +43,4 @@ def measure_surface(
         blocks = scene.to(device).split(POINTS_PER_BLOCK)
         return torch.cat([field.signed_distance(block) for block in blocks]) * (scale / scene_scale)
 
-    return volume_figures(signed_distance, shape)
+    return volume_metrics(signed_distance, shape)

@@ -1,4 +1,4 @@
-"""nerfstudio's pipeline with figures and pictures that need no camera images."""
+"""nerfstudio's pipeline with metrics and pictures that need no camera images."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
 from ..viewer.first_view import FirstView
-from .report import Reporter, figures_table, write_pictures
+from .report import Reporter, metrics_table, write_pictures
 
 
 @dataclass
@@ -58,7 +58,7 @@ class SignalPipeline(VanillaPipeline):
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Outputs, losses and no figures, from those samples of the step's batch that the model chooses."""
+        """Outputs, losses and no metrics, from those samples of the step's batch that the model chooses."""
         _, batch = self.datamanager.next_train(step)
         batch = self.signal_model.select(batch)
         outputs = self.model(batch["coords"])
@@ -71,7 +71,7 @@ class SignalPipeline(VanillaPipeline):
 
     @torch.no_grad()
     def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Figures in passing and pictures of the fit; ``num_rays`` is what the trainer asks for."""
+        """Metrics in passing and pictures of the fit; ``num_rays`` is what the trainer asks for."""
         self.eval()
         pictures = self._pictures()
         pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures.values())
@@ -83,28 +83,28 @@ class SignalPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
-        """The figures of the fit as plain floats, a table of them on the console, and pictures in `output_path`.
+        """The metrics of the fit as plain floats, a table of them on the console, and pictures in `output_path`.
 
         Nothing is averaged over images, so there is no standard deviation to `get`.
         """
         training = self.training
         self.eval()
-        figures = self.figures()
-        CONSOLE.print(figures_table(figures))
+        metrics = self.metrics()
+        CONSOLE.print(metrics_table(metrics))
         if output_path is not None:
             write_pictures(self._pictures(), output_path)
         self.train(training)
-        return figures
+        return metrics
 
-    def figures(self) -> dict[str, float]:
-        """The model's figures, seconds of training and points trained per second."""
+    def metrics(self) -> dict[str, float]:
+        """The model's metrics, seconds of training and points trained per second."""
         model = self.signal_model
         with CONSOLE.status("Measuring the fit..."):
-            figures = model.evaluate(self.datamanager.signal)
+            metrics = model.evaluate(self.datamanager.signal)
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
-        figures |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
-        # A fit that has diverged has figures that JSON has no way to write.
-        return {name: value for name, value in figures.items() if math.isfinite(value)}
+        metrics |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
+        # A fit that has diverged has metrics that JSON has no way to write.
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes

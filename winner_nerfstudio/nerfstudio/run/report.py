@@ -1,4 +1,4 @@
-"""What a run tells its user: progress, figures, pictures, and what to do next."""
+"""What a run tells its user: progress, metrics, pictures, and what to do next."""
 
 import atexit
 import copy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SECONDS_PER_UPDATE = 0.5
 """The loss is fetched from the device no oftener than this."""
 LEAST_STEPS_PER_LOOK = 10
-"""Steps, at least, between two looks at the figures that a model has in passing."""
+"""Steps, at least, between two looks at the metrics that a model has in passing."""
 LINES_PER_RUN = 10
 """Progress lines of a run whose output is no terminal."""
 SHEET_PIXELS = 256
@@ -55,12 +55,12 @@ class Reporter:
             console=CONSOLE,
         )
         self.task: TaskID | None = None
-        # So seldom that looking at the figures takes about a thirtieth of the time, a step being worth three looks.
+        # So seldom that looking at the metrics takes about a thirtieth of the time, a step being worth three looks.
         self.steps_per_look = max(
             LEAST_STEPS_PER_LOOK,
             LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
         )
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
         self.losses: Tensor | float = 0.0
         self.looked = 0
         self.step_started = self.last_update = 0.0
@@ -112,13 +112,13 @@ class Reporter:
             CONSOLE.print(f"step {done}/{self.total}, {self._standing()}, {rate:,.0f} points/s", markup=False)
 
     def after_training(self, step: int) -> None:
-        """Measure the fit, keep figures and pictures beside the checkpoint, and say what to do next."""
+        """Measure the fit, keep metrics and pictures beside the checkpoint, and say what to do next."""
         self.progress.stop()
         if self.task is not None and not math.isfinite(float(self.model.last_loss)):
             CONSOLE.print("warning: the fit has diverged; a lower learning rate or less noise may help", style="yellow")
         folder = self.trainer.base_dir
-        figures = self.pipeline.get_average_eval_image_metrics(output_path=folder)
-        write_figures(figures, folder)
+        metrics = self.pipeline.get_average_eval_image_metrics(output_path=folder)
+        write_metrics(metrics, folder)
         sheet = write_sheet(self._views(), self.model.progress["history"], folder / "sheet.png")
         CONSOLE.print(f"pictures: {sheet}", markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
@@ -141,24 +141,24 @@ class Reporter:
         return self.task
 
     def _look(self, done: int) -> None:
-        """Take the figures that can be had in passing, and keep the best of each with its step."""
-        self.figures, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
-        self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.figures])
+        """Take the metrics that can be had in passing, and keep the best of each with its step."""
+        self.metrics, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
+        self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.metrics])
         self.losses, self.looked = 0.0, done
-        for name, value in self.figures.items():
+        for name, value in self.metrics.items():
             if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]
 
     def _standing(self) -> str:
-        """The loss and the figures of the last look."""
-        figures = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.figures.items())
-        return f"loss {float(self.model.last_loss):.4g}{figures}"
+        """The loss and the metrics of the last look."""
+        metrics = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.metrics.items())
+        return f"loss {float(self.model.last_loss):.4g}{metrics}"
 
 
-def write_figures(figures: dict[str, float], folder: Path) -> None:
-    """Write a run's figures as ``metrics.json``."""
+def write_metrics(metrics: dict[str, float], folder: Path) -> None:
+    """Write a run's metrics as ``metrics.json``."""
     with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(figures, indent=2) + "\n", "utf8")
+        path.write_text(json.dumps(metrics, indent=2) + "\n", "utf8")
 
 
 def say_next(folder: Path, export: str, flags: str) -> None:
@@ -173,10 +173,10 @@ def say_next(folder: Path, export: str, flags: str) -> None:
         CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
 
 
-def figures_table(figures: dict[str, float]) -> Table:
-    """A run's figures as a table of two columns."""
-    table = Table("figure", "value", title="Result")
-    for name, value in figures.items():
+def metrics_table(metrics: dict[str, float]) -> Table:
+    """A run's metrics as a table of two columns."""
+    table = Table("metric", "value", title="Result")
+    for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{value:,.0f}" if value >= 1000 else f"{value:.5g}")
     return table
 

@@ -17,13 +17,13 @@ def write_sheet(views: list[dict[str, Float[Tensor, "h w 3"]]], history: list[An
 
     Args:
         views: pictures by name, the same names from every side; a row each, or a column each if there is one side.
-        history: of each look at the run the step, the loss, and figures by name; the first of them is drawn as well.
+        history: of each look at the run the step, the loss, and metrics by name; the first of them is drawn as well.
         path: the file, which is replaced when the new one is whole.
 
     Returns:
         The path.
     """
-    # Without pyplot, which keeps figures and wants the main thread.
+    # Without pyplot, which keeps metrics and wants the main thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -51,17 +51,17 @@ def write_sheet(views: list[dict[str, Float[Tensor, "h w 3"]]], history: list[An
 
 
 def _draw_course(plot: Any, history: list[Any]) -> None:
-    """The loss over the steps, logarithmic, and the first of the figures beside it."""
+    """The loss over the steps, logarithmic, and the first of the metrics beside it."""
     steps = [step for step, _, _ in history]
     lines = plot.plot(steps, [loss for _, loss, _ in history], "C0", label="loss", marker=".", markersize=3)
     plot.set(xlabel="step", ylabel="loss")
     if any(loss > 0 for _, loss, _ in history):
         plot.set_yscale("log")
-    figures = list(history[-1][2]) if history else []
-    if figures:
+    metrics = list(history[-1][2]) if history else []
+    if metrics:
         beside = plot.twinx()
-        values = [found.get(figures[0]) for _, _, found in history]
-        label = figures[0].replace("_", " ")
+        values = [found.get(metrics[0]) for _, _, found in history]
+        label = metrics[0].replace("_", " ")
         label = label.upper() if len(label) < 5 else label
         lines += beside.plot(steps, values, "C1", label=label, marker=".", markersize=3)
         beside.set(ylabel=label)
