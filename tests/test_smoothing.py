@@ -4,9 +4,13 @@ import mcubes
 import numpy as np
 import pytest
 
+from winner_nerfstudio import fit
+from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.signals import smoothing
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.smoothing import LEAST, MOST, smooth_occupancy
+from winner_nerfstudio.signals.volume import load_volume
 
 METHODS = ("constrained", "gaussian")
 
@@ -37,7 +41,7 @@ def test_a_balls_staircase_becomes_round(method):
     assert angle < 0.65 * stairs_angle
 
 
-@pytest.mark.parametrize("method", [*METHODS, "auto"])
+@pytest.mark.parametrize("method", METHODS)
 def test_thresholding_gives_the_occupancy_back_with_its_thinnest_parts(method):
     occupancy = np.random.default_rng(0).random((12, 9, 7)) < 0.3
     values = smooth_occupancy(occupancy, method)
@@ -74,4 +78,34 @@ def test_constrained_smoothing_refuses_what_would_take_too_long(monkeypatch):
     monkeypatch.setattr(smoothing, "MOST_SAMPLES", 30**3)
     with pytest.raises(SignalError, match="at most 27,000 samples, and there are 32,768; use gaussian"):
         smooth_occupancy(ball(), "constrained")
-    smooth_occupancy(ball(), "auto")
+    smooth_occupancy(ball())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "inside, dtype, high", [("above", np.uint8, 255), ("below", np.float32, 3.5), ("above", bool, 1)]
+)
+def test_a_smoothed_volume_is_fitted_and_comes_back_as_it_was(tmp_path, method, inside, dtype, high):
+    array = np.where(ball(20, 7.0), high, 0).astype(dtype)
+    options = VolumeOptions(smooth=method, inside=inside)
+    volume = load_volume(array, options)
+    assert np.abs(volume.values).min() >= LEAST
+    assert len(np.unique(volume.values)) > 2
+    assert np.array_equal(volume.inside(volume.values)[..., 0], (array > 0) == (inside == "above"))
+    field = fit(array, "volume", smooth=method, inside=inside, steps=150, hidden_dim=48, num_layers=3, progress=False)
+    assert field.provenance["metrics"]["iou"] > 0.97
+    back = field.volume()
+    assert back.dtype == dtype
+    assert set(np.unique(back)) == {array.min(), array.max()}
+    assert (back == array).mean() > 0.99
+    assert export_volume(field.field, tmp_path / "a.npy").startswith("20 x 20 x 20 samples")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), back)
+
+
+def test_smoothing_is_refused_for_more_than_two_values():
+    with pytest.raises(SignalError, match="array: smooth=gaussian is for arrays of two values"):
+        load_volume(np.random.default_rng(0).random((5, 6, 7)), VolumeOptions(smooth="gaussian"))
+    with pytest.raises(SignalError, match="array: smooth=gaussian is for arrays of two values"):
+        load_volume(np.ones((5, 6, 7), bool), VolumeOptions(smooth="gaussian"))
+    with pytest.raises(SignalError, match="smooth='x' must be none, gaussian or constrained"):
+        load_volume("sample:sponge", VolumeOptions(smooth="x"))

@@ -100,9 +100,11 @@ def volume(fitted: FittedField, size: int | tuple[int, int, int] | None = None) 
     """
     from ..fields.resample import resized
     from ..signals.grid import to_dtype
+    from ..signals.volume import as_input
 
     record = fitted.record_as(VolumeRecord)
-    return to_dtype(resized(fitted.field, grid_size(record.shape, size)), record.dtype or "f4")[..., 0]
+    values = as_input(resized(fitted.field, grid_size(record.shape, size)), record)
+    return to_dtype(values, record.dtype or "f4")[..., 0]
 
 
 @dataclass

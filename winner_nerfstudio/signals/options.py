@@ -135,6 +135,9 @@ class VolumeOptions(GridOptions):
     values have both signs, else the middle of their range."""
     inside: Literal["above", "below"] = "above"
     """Side of the level that is inside: below for signed distances."""
+    smooth: Literal["none", "gaussian", "constrained"] = "none"
+    """Smooth an array of two values before it is fitted, so that its surface is no staircase; what is exported has the
+    two values again."""
     max_samples: int = 200_000_000
     """Larger arrays are refused before they are read."""
     up: Axis = "z"
@@ -149,3 +152,5 @@ class VolumeOptions(GridOptions):
             raise SignalError(f"spacing={self.spacing} must be positive and finite")
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")
+        if self.smooth not in ("none", "gaussian", "constrained"):
+            raise SignalError(f"smooth={self.smooth!r} must be none, gaussian or constrained")

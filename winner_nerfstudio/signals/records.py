@@ -220,12 +220,14 @@ class VolumeRecord(_ArrayRecord):
         level: the value at the surface.
         inside: the side of the level on which the inside lies, "above" or "below".
         slope: the mean length of the values' gradient at the surface, per sample.
+        smoothed: True where the array has two values only, between which it was smoothed before it was fitted.
     """
 
     spacing: float
     level: float
     inside: str
     slope: float
+    smoothed: bool | None = None
 
     def check(self) -> None:
         """Check sizes, units, spacing, slope and level."""

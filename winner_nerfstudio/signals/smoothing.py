@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from numpy import ndarray
 
-Smoothing = Literal["auto", "constrained", "gaussian"]
+Smoothing = Literal["constrained", "gaussian"]
 
 SIGMA = 0.7
 """Standard deviation of the Gaussian, in samples; wider ones lose teeth, grooves and thin walls."""
@@ -26,7 +26,7 @@ MOST_SAMPLES, MOST_IN_BAND = 256**3, 500_000
 """Greatest array, and the most samples within `BAND` of its surface, for constrained smoothing: 20 s and 0.9 GB."""
 
 
-def smooth_occupancy(occupancy: Bool[ndarray, "x y z"], method: Smoothing = "auto") -> Float[ndarray, "x y z"]:
+def smooth_occupancy(occupancy: Bool[ndarray, "x y z"], method: Smoothing = "gaussian") -> Float[ndarray, "x y z"]:
     """Return values whose zero surface is a smooth version of a binary volume's staircase, positive inside.
 
     Near the surface values are about the distance from it, in samples; they lie between -`MOST` and `MOST`, and every
@@ -34,13 +34,12 @@ def smooth_occupancy(occupancy: Bool[ndarray, "x y z"], method: Smoothing = "aut
 
     Which is better was measured on voxelised shapes (scripts/compare_smoothing.py). The Gaussian halves the error of
     normals on smooth shapes, and beats constrained smoothing (Lempitsky 2010) in distance on all with fine detail, at a
-    small part of its time and memory; constrained smoothing gives better normals on shapes without such detail only. So
-    "auto" is the Gaussian.
+    small part of its time and memory; constrained smoothing gives better normals on shapes without such detail only.
 
     Args:
         occupancy: which samples lie inside.
-        method: "gaussian"; "constrained", which takes about 40 µs and 1.8 kB per sample within `BAND` of the surface;
-            or "auto".
+        method: "gaussian", or "constrained", which takes about 40 µs and 1.8 kB per sample within `BAND` of the
+            surface.
 
     Returns:
         float32 values of the occupancy's shape, none of them 0.

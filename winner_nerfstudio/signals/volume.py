@@ -68,6 +68,9 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     lattice, units = Lattice(array.shape[:3]), Units.spanning(low, high)
     within = array > level if options.inside == "above" else array < level
     unit = units.to_unit(array.reshape(*array.shape[:3], 1))
+    if options.smooth != "none":
+        unit = _smoothed(name, unit, within.reshape(lattice.shape), options)
+        level = units.offset
     draft = VolumeRecord(
         shape=lattice.shape,
         offset=units.offset,
@@ -79,6 +82,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         level=level,
         inside=options.inside,
         slope=_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
+        smoothed=True if options.smooth != "none" else None,
     )
     notes = [
         f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {draft.spacing:g} apart",
@@ -88,6 +92,22 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
     return Volume(name, unit, lattice.normalization(options.spacing), units, draft, suffix, notes=tuple(notes))
+
+
+def _smoothed(
+    name: str, values: Float[ndarray, "x y z 1"], within: Bool[ndarray, "x y z"], options: VolumeOptions
+) -> Float[ndarray, "x y z 1"]:
+    """An array of two values, -1 and 1, smoothed between them."""
+    from .smoothing import smooth_occupancy
+
+    if not (np.abs(values) == 1).all():
+        raise SignalError(f"{name}: smooth={options.smooth} is for arrays of two values; leave it out")
+    assert options.smooth != "none"
+    try:
+        smooth = smooth_occupancy(within, options.smooth)[..., None]
+    except SignalError as error:
+        raise SignalError(f"{name}: {error}") from None
+    return smooth if options.inside == "above" else -smooth
 
 
 def _read(source: str | Path | ndarray, max_samples: int) -> ndarray:
@@ -156,7 +176,14 @@ def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: VolumeRec
         values: in the volume's own units.
         record: as `load_volume` has made it.
     """
-    write_array(path, values, record.dtype or "f4", record.ndim or 3)
+    write_array(path, as_input(values, record), record.dtype or "f4", record.ndim or 3)
+
+
+def as_input(values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> Float[ndarray, "x y z 1"]:
+    """Return values as the input had them: those of an array that was smoothed are its two values again."""
+    if not record.smoothed:
+        return values
+    return np.where(values > record.offset, record.offset + record.amplitude, record.offset - record.amplitude)
 
 
 def cannot_save(path: Path) -> str | None:
