@@ -449,9 +449,9 @@ def test_a_mesh_is_learnt_from_where_the_error_is_greatest():
     def wrong(x):
         return x.norm(dim=-1, keepdim=True) - 0.9 + x[:, :1].clamp(min=0)
 
-    chosen = model_of(shape, wrong, hardest=0.25).chosen(batch)
+    chosen = model_of(shape, wrong, hardest=0.25).select(batch)
     assert [len(values) for values in chosen.values()] == [250, 250, 250]
     least = chosen["coords"][:, 0].min()
     assert least > 0
     assert (batch["coords"][:, 0] > least + 1e-2).sum() <= 250
-    assert model_of(shape, wrong, hardest=1.0).chosen(batch) is batch
+    assert model_of(shape, wrong, hardest=1.0).select(batch) is batch

@@ -48,8 +48,10 @@ def test_a_failure_leaves_what_stood_there(tmp_path):
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".glb", ".obj"])
 def test_a_mesh_far_from_the_origin_is_closed_in_every_format(tmp_path, suffix):
     # A field of a thousand near ties: the surface runs along the grid's samples.
-    field = Field("sdf", SIREN, Normalization((1500.0, -20.0, 300.0), 0.02), ShapeRecord())
-    field.evaluate = lambda x: (x.abs().sum(-1, keepdim=True) - 0.5) * (1 + 1e-5 * torch.sin(500 * x[:, :1]))
+    field = field_of(
+        lambda x: (x.abs().sum(-1, keepdim=True) - 0.5) * (1 + 1e-5 * torch.sin(500 * x[:, :1])),
+        Normalization((1500.0, -20.0, 300.0), 0.02),
+    )
     path = tmp_path / f"a{suffix}"
     export_mesh(field, path, resolution=65)
     written = trimesh.load_mesh(path, process=False)

@@ -6,9 +6,11 @@ from winner_nerfstudio.metrics import audio, grid, image
 from winner_nerfstudio.metrics.audio import audio_metrics, log_spectral_distance
 from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_metrics, quick_metrics, quick_samples
 from winner_nerfstudio.metrics.image import ssim
-from winner_nerfstudio.signals.grid import Grid, Units
+from winner_nerfstudio.signals.grid import Grid
 from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.options import GridOptions
+from winner_nerfstudio.signals.records import GridRecord
+from winner_nerfstudio.signals.units import Units
 
 
 def wave(coords):
@@ -20,7 +22,8 @@ def wave(coords):
 def grid_of(function, shape):
     lattice = Lattice(shape)
     values = function(lattice.coords(torch.arange(lattice.count))).numpy().reshape(*shape, -1)
-    return Grid("a", values.astype(np.float32), lattice.normalization(), Units(0.0, 1.0))
+    draft = GridRecord(shape=lattice.shape, offset=0.0, amplitude=1.0, digest="")
+    return Grid("a", values.astype(np.float32), lattice.normalization(), Units(0.0, 1.0), draft)
 
 
 def off(function, error):

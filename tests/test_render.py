@@ -211,7 +211,7 @@ def test_the_first_views_have_all_of_the_shape_and_its_up_is_up(up, stretch, tmp
     mesh.apply_translation(np.array([3.0, -7, 2]) * mesh.scale)
     mesh.export(tmp_path / "snowman.ply")
     data = make_config("winner-sdf").pipeline.datamanager.dataparser
-    data.data, data.up = tmp_path / "snowman.ply", up
+    data.data, data.options.up = tmp_path / "snowman.ply", up
     outputs = data.setup().get_dataparser_outputs()
     vertices = torch.from_numpy(outputs.metadata["signal"].mesh.vertices).float()
     assert len(outputs.cameras) == SIDES

@@ -5,7 +5,7 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from winner_nerfstudio import Siren
+from winner_nerfstudio import Siren, siren_init_
 from winner_nerfstudio.surfaces import EmptySurfaceError, extract_surface
 from winner_nerfstudio.surfaces.extraction import CLEARANCE
 
@@ -149,7 +149,8 @@ def box(x):
 @torch.no_grad()
 def network(x):
     """A ball bent by a network with random weights, like a field early in its training."""
-    siren = Siren(3, 1, 32, 2, generator=torch.Generator().manual_seed(0))
+    siren = Siren(3, 1, 32, 2)
+    siren_init_(siren, seed=0)
     return ball(0.6)(x) + 0.2 * siren(x)
 
 

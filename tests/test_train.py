@@ -250,7 +250,7 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"max_num_iterations": 0}, "at least 1"),
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
         ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),
-        ({"pipeline__model__noise__schedule": "paper"}, "no rule for shapes"),
+        ({"pipeline__model__noise__schedule": "paper"}, "no rule for targets of 3 axes"),
         ({"pipeline__model__init": "siren", "pipeline__model__noise__s0": 1.0}, "has no noise"),
         ({"pipeline__model__omega_0": float("inf")}, "must be positive and finite"),
         ({"pipeline__model__network": "relu-pe", "pipeline__model__omega_0": 3.0}, "relu-pe has no omega_0; it takes"),
@@ -268,9 +268,9 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"pipeline__model__noise__s0": 3.0}, "go together"),
         ({"pipeline__model__noise__schedule": "fixed"}, "needs --pipeline.model.noise.s0"),
         ({"pipeline__model__noise__s0": -3.0, "pipeline__model__noise__s1": 0.0}, "not negative"),
-        ({"pipeline__datamanager__dataparser__surface_fraction": 2.0}, "surface=2.0"),
-        ({"pipeline__datamanager__dataparser__near_sigmas": (0.1, 0.0)}, "sigmas=(0.1, 0.0) must be positive"),
-        ({"pipeline__model__hardest": 0.0}, "hardest=0.0 must be a part of the points"),
+        ({"pipeline__datamanager__dataparser__surface_fraction": 2.0}, "surface_fraction=2.0"),
+        ({"pipeline__datamanager__dataparser__near_sigmas": (0.1, 0.0)}, "near_sigmas=(0.1, 0.0) must hold"),
+        ({"pipeline__model__hardest": 0.0}, "hardest=0.0 must be a fraction of the points"),
     ],
 )
 def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes, words):

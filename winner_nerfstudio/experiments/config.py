@@ -264,6 +264,10 @@ def _merge(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _check(experiment: Experiment) -> Experiment:
     """Return the experiment itself after checking what types cannot say."""
+    try:
+        kind_named(experiment.kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     _check_numbers(experiment)
     if not experiment.signals or not experiment.variants:
         raise ConfigError("signals and variants must not be empty")

@@ -176,7 +176,7 @@ class FittedField(nn.Module):
             parts.append(function(unit.to(kind)))
         channels = (self.channels,) * (self.channels > 1)
         empty = torch.zeros(0, self.channels, *more, dtype=torch.float64, device=center.device)
-        result = (torch.cat(parts) if parts else empty).reshape(*given.shape[:-1], *channels, *more)
+        result = (torch.cat(parts) if parts else empty).reshape((*given.shape[:-1], *channels, *more))
         if isinstance(points, Tensor):
             return result.to(points.device, points.dtype if points.is_floating_point() else kind)
         return result.cpu().numpy().astype(points.dtype if points.dtype.kind == "f" else np.float64)
