@@ -94,6 +94,7 @@ def test_parts_of_an_obj_file_that_are_written_one_after_the_other_keep_their_co
 
 
 OBJ_TEXTS = {
+    "padding behind": lambda text: text.encode() + b"\x1a" + bytes(100),
     "CR": lambda text: text.replace("\n", "\r").encode(),
     "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
     "byte order mark": lambda text: codecs.BOM_UTF8 + text.encode(),
@@ -178,6 +179,8 @@ UNFINISHED = {
     "a few bytes behind": (BINARY + b"\0\0", "warning: 2 bytes follow the last facet; left out"),
     "padding behind": (BINARY + bytes(428), "warning: 428 bytes follow the last facet; left out"),
     "a remark behind": (BINARY + b"written by a scanner " * 5, "warning: 105 bytes follow the last facet; left out"),
+    "text and padding behind": (text_of_stl().encode() + bytes(512), None),
+    "text and its end mark": (text_of_stl().encode() + b"\x1a", None),
     "count of zero": (with_count(0), "repaired: the header says 0 facets, the file holds 12; read these"),
     "unknown count": (with_count(2**32 - 1), "repaired: the header says 4,294,967,295 facets, the file holds 12"),
     "count of zero and bytes behind": (with_count(0) + b"\0", "warning: 1 bytes follow the last facet; left out"),
@@ -591,13 +594,15 @@ def test_a_gltf_file_that_contradicts_itself_is_refused(tmp_path, name):
     assert words in refusal(writer.write(tmp_path / "ball.glb"))
 
 
-def test_a_glb_file_that_is_cut_is_refused(tmp_path):
+def test_a_glb_file_that_is_cut_or_unfinished_is_refused(tmp_path):
     writer = Writer()
     writer.mesh(VERTICES, FACES)
     path = writer.write(tmp_path / "ball.glb")
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[:-100])
-    assert f"the header says {size:,} bytes, but the file has {size - 100:,}" in refusal(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    assert f"the header says {len(whole):,} bytes, but the file has {len(whole) - 100:,}" in refusal(path)
+    path.write_bytes(whole[:8] + bytes(4) + whole[12:])
+    assert f"the header says 0 bytes, but the file has {len(whole):,}" in refusal(path)
 
 
 def test_bounds_that_are_not_those_of_the_vertices_are_told(tmp_path):

@@ -58,7 +58,7 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
     version, length = struct.unpack_from("<II", data, 4)
     if version != 2:
         raise SignalError(f"{path}: is glTF {version}; only glTF 2 can be read")
-    if length > len(data):
+    if not 20 <= length <= len(data):
         raise SignalError(f"{path}: the header says {length:,} bytes, but the file has {len(data):,}; is it whole?")
     chunks: dict[bytes, bytes] = {}
     offset = 12

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from .polygons import Polygons
-from .text import parse_numbers, to_indices
+from .text import PADDING, parse_numbers, to_indices
 
 TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -141,7 +141,7 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
     body = end.end() - (end[1] == b"\r\n" and b"\r\n" not in data[: end.start()])
     encoding, elements = _read_header(path, data[: end.start()].decode("latin-1"))
     if encoding == "ascii":
-        values: ndarray = parse_numbers(data[body:])
+        values: ndarray = parse_numbers(data[body:].rstrip(PADDING))
         cursor = Cursor(path, values, 0, text=True)
     else:
         cursor = Cursor(path, np.frombuffer(data, np.uint8), body, text=False)

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from .polygons import Polygons
-from .text import parse_numbers, read_lines
+from .text import PADDING, parse_numbers, read_lines
 
 HEADER = 84
 """Bytes before the first facet of a binary file: 80 of anything and the count of facets."""
@@ -33,7 +33,7 @@ def read_stl(path: Path) -> Polygons:
 
 def _is_binary(data: bytes) -> bool:
     """Return whether the facets are binary; a file that begins with "solid" may be either."""
-    start = data[:4096]
+    start = data[:4096].rstrip(PADDING)
     if len(data) >= HEADER and len(data) == HEADER + FACET.itemsize * int.from_bytes(data[80:HEADER], "little"):
         return True
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -7,12 +7,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+PADDING = b"\0\x1a"
+"""Bytes that some programs write behind a text."""
+
 
 def read_lines(data: bytes) -> list[bytes]:
     """Return the lines of a text with any line ends; UTF-16 and UTF-8 may begin with a byte order mark."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         data = data.decode("utf-16").encode()
-    return data.removeprefix(codecs.BOM_UTF8).splitlines()
+    return data.removeprefix(codecs.BOM_UTF8).rstrip(PADDING).splitlines()
 
 
 def parse_numbers(text: bytes) -> Float[ndarray, " n"]:
