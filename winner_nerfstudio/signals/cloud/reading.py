@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from ..errors import SignalError
 from ..grid import name_of, read_array
+from ..shape.reading.ply import read_ply_points
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,7 @@ def read_point_array(source: Path | ndarray) -> Columns:
 
 
 def _read_ply(path: Path) -> Columns:
-    from trimesh.exchange.ply import load_ply
-
-    with path.open("rb") as file:
-        found = load_ply(file)
-    return Columns(np.asarray(found["vertices"]), found.get("vertex_normals"))
+    return Columns(*read_ply_points(path))
 
 
 def _read_xyz(path: Path) -> Columns:

@@ -256,7 +256,9 @@ def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sig
         return Shape.from_mesh(source, "mesh", mix, sign)
     if str(source).startswith("sample:"):
         return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
-    return Shape.from_mesh(read_mesh(Path(source)), str(source), mix, sign)
+    mesh, notes = read_mesh(Path(source))
+    shape = Shape.from_mesh(mesh, str(source), mix, sign)
+    return replace(shape, repairs=(*notes, *shape.repairs))
 
 
 def _count(count: int, noun: str) -> str:

@@ -1,0 +1,63 @@
+"""Mesh files: from a path to triangles in the file's units, held against what the file itself says it contains."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+from ...errors import SignalError
+from ...samples import SHAPES
+from .gltf import read_gltf
+from .obj import read_obj
+from .off import read_off
+from .ply import read_ply
+from .polygons import Polygons, check_corners, triangulate
+from .stl import read_stl
+
+READERS: dict[str, Callable[[Path], Polygons]] = {
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
+    ".obj": read_obj,
+    ".off": read_off,
+    ".ply": read_ply,
+    ".stl": read_stl,
+}
+"""The reader of each format that is checked in full; trimesh reads the others."""
+
+
+def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
+    """Read a mesh file; the parts of a scene are put in their positions and joined, polygons are cut into triangles.
+
+    Returns:
+        The mesh, and what the user should know of the reading, a line each.
+
+    Raises:
+        SignalError: there is no such file, it cannot be read, it contradicts itself, or it holds no triangles.
+    """
+    if not path.is_file():
+        what = "is a folder, not a mesh file" if path.is_dir() else "no such file"
+        raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}")
+    suffix = path.suffix.lower()
+    if suffix not in READERS and suffix.lstrip(".") not in trimesh.available_formats():
+        raise SignalError(f"{path}: not a mesh format that can be read; use .obj, .ply, .stl, .off or .glb")
+    try:
+        polygons = READERS.get(suffix, _read_with_trimesh)(path)
+    except SignalError:
+        raise
+    except Exception as error:  # readers fail in their own many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SignalError(f"{path}: cannot be read as a {suffix} mesh ({reason}); is the file whole?") from error
+    check_corners(path, polygons)
+    faces, notes = triangulate(path, polygons)
+    if len(faces) == 0:
+        left_out = "".join(f" ({note})" for note in (*polygons.notes, *notes))
+        raise SignalError(f"{path}: holds no triangles{left_out}; a surface made of triangles is needed")
+    return trimesh.Trimesh(polygons.vertices, faces, process=False), (*polygons.notes, *notes)
+
+
+def _read_with_trimesh(path: Path) -> Polygons:
+    with path.open("rb") as file:  # by itself, without the files that it may name
+        scene = trimesh.load_scene(file, file_type=path.suffix.lower().lstrip("."), process=False)
+    surfaces = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+    return Polygons.join([Polygons.from_faces(np.asarray(part.vertices), np.asarray(part.faces)) for part in surfaces])

@@ -1,0 +1,358 @@
+"""glTF 2.0, .gltf and .glb: the triangles of a scene, each mesh in its position."""
+
+import base64
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from ...errors import SignalError
+from .polygons import Polygons
+
+MOST_FACES = 20_000_000
+"""Triangles of a scene, after instancing: more are refused before memory is taken for them."""
+DRACO = "KHR_draco_mesh_compression"
+KNOWN = (DRACO, "KHR_mesh_quantization")
+WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
+"""Beginnings of the names of extensions that leave the surface as it is."""
+TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+POINTS_AND_LINES = (0, 1, 2, 3)
+TRIANGLES, STRIP, FAN = 4, 5, 6
+
+
+def read_gltf(path: Path) -> Polygons:
+    """Read the triangles of a glTF file's scene.
+
+    Raises:
+        SignalError: the file contradicts itself, needs an extension that is not known, or names a file that may not be
+            read.
+    """
+    document = _Document(path, *_open(path))
+    document.check_extensions()
+    parts = []
+    faces = 0
+    for mesh, matrix in document.walk():
+        polygons = document.read_mesh(mesh)
+        faces += len(polygons.sizes)
+        if faces > MOST_FACES:
+            raise SignalError(
+                f"{path}: the scene has more than {MOST_FACES:,} triangles; give fewer instances of meshes"
+            )
+        parts.append(_transform(polygons, matrix))
+    return Polygons.join(parts, tuple(document.notes))
+
+
+def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
+    """Return the document and, of a .glb file, its binary chunk."""
+    data = path.read_bytes()
+    if not data.startswith(b"glTF"):
+        return json.loads(data.decode("utf-8-sig")), None
+    version, length = struct.unpack_from("<II", data, 4)
+    if version != 2:
+        raise SignalError(f"{path}: is glTF {version}; only glTF 2 can be read")
+    if not 20 <= length <= len(data):
+        raise SignalError(f"{path}: the header says {length:,} bytes, but the file has {len(data):,}; is it whole?")
+    chunks: dict[bytes, bytes] = {}
+    offset = 12
+    while offset + 8 <= length:
+        size, name = struct.unpack_from("<I4s", data, offset)
+        if size > length - offset - 8:
+            raise SignalError(f"{path}: a part of {size:,} bytes ends behind the file; is it whole?")
+        chunks.setdefault(name, data[offset + 8 : offset + 8 + size])
+        offset += 8 + size
+    return json.loads(chunks[b"JSON"]), chunks.get(b"BIN\0")
+
+
+@dataclass(eq=False)
+class _Document:
+    """A glTF document and what has been read of it.
+
+    Attributes:
+        path: the file.
+        content: its JSON.
+        chunk: the binary chunk of a .glb file.
+        notes: what the user should know, a line each.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    chunk: bytes | None
+    notes: list[str] = field(default_factory=list)
+    _buffers: dict[int, bytes] = field(default_factory=dict)
+    _meshes: dict[int, Polygons] = field(default_factory=dict)
+
+    def check_extensions(self) -> None:
+        """Check that no extension is required that is not known.
+
+        Raises:
+            SignalError: one is.
+        """
+        for name in self.content.get("extensionsRequired", []):
+            if name not in KNOWN and not str(name).startswith(WITHOUT_GEOMETRY):
+                raise SignalError(
+                    f"{self.path}: needs the extension {name}, which cannot be read; export without it, for example"
+                    " without compression"
+                )
+
+    def walk(self) -> Iterator[tuple[int, Float[ndarray, "4 4"]]]:
+        """Return each mesh of the scene with its transformation to the scene's coordinates.
+
+        Raises:
+            SignalError: a node is the child of several, or of itself.
+        """
+        nodes = self.content.get("nodes", [])
+        scenes = self.content.get("scenes")
+        children = {child for node in nodes for child in node.get("children", [])}
+        roots = [index for index in range(len(nodes)) if index not in children]
+        if scenes:
+            roots = scenes[self.content.get("scene", 0)].get("nodes", [])
+        waiting = [(root, np.eye(4)) for root in reversed(roots)]
+        seen = set()
+        while waiting:
+            index, parent = waiting.pop()
+            if index in seen:
+                raise SignalError(f"{self.path}: node {index} has several parents or is its own; it must have one")
+            seen.add(index)
+            node = _item(nodes, index)
+            matrix = parent @ _matrix_of(node)
+            if "mesh" in node:
+                yield node["mesh"], matrix
+            if "skin" in node:
+                self._note("warning: the mesh has a skeleton; it is read as it was modelled, not as it is posed")
+            if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
+                self._note("warning: EXT_mesh_gpu_instancing is not read; there is one instance of the mesh")
+            waiting += [(child, matrix) for child in reversed(node.get("children", []))]
+
+    def read_mesh(self, index: int) -> Polygons:
+        """Return the triangles of a mesh in its own coordinates."""
+        if index not in self._meshes:
+            mesh = _item(self.content.get("meshes", []), index)
+            weights = mesh.get("weights", [])
+            parts = [self._read_primitive(primitive, weights) for primitive in mesh.get("primitives", [])]
+            self._meshes[index] = Polygons.join([part for part in parts if part is not None])
+        return self._meshes[index]
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _read_primitive(self, primitive: dict[str, Any], weights: list[float]) -> Polygons | None:
+        """Return the triangles of a part of a mesh, or None and a note if it has none."""
+        mode, attributes = primitive.get("mode", TRIANGLES), primitive.get("attributes", {})
+        if mode in POINTS_AND_LINES:
+            self._note("repaired: left out points and lines, which are no surface")
+            return None
+        if "POSITION" not in attributes:
+            self._note("repaired: left out a part of a mesh that has no vertices")
+            return None
+        if DRACO in primitive.get("extensions", {}):
+            return self._read_draco(primitive)
+        vertices = self._read_positions(attributes["POSITION"])
+        for target, weight in zip(primitive.get("targets", []), weights, strict=False):
+            if weight and "POSITION" in target:
+                vertices = vertices + weight * self._read_accessor(target["POSITION"])
+        if "indices" in primitive:
+            indices = self._read_accessor(primitive["indices"]).astype(np.int64).reshape(-1)
+        else:
+            indices = np.arange(len(vertices))
+        return Polygons.from_faces(vertices, self._cut(indices, mode))
+
+    def _cut(self, indices: Int[ndarray, " n"], mode: int) -> Int[ndarray, "t 3"]:
+        """Return the triangles that a list, a strip or a fan of indices means."""
+        if mode == TRIANGLES:
+            if len(indices) % 3:
+                raise SignalError(f"{self.path}: {len(indices):,} corners are no triangles of three each; is it whole?")
+            return indices.reshape(-1, 3)
+        step = np.arange(max(len(indices) - 2, 0))
+        if mode == STRIP:
+            return np.stack([indices[step], indices[step + 1 + step % 2], indices[step + 2 - step % 2]], -1)
+        if mode == FAN:
+            return np.stack([indices[step + 1], indices[step + 2], indices[step * 0]], -1)
+        raise SignalError(f"{self.path}: a mesh has mode {mode}, which glTF 2 does not have")
+
+    def _read_positions(self, index: int) -> Float[ndarray, "v 3"]:
+        """Return the positions of an accessor, and note if they lie otherwise than it says."""
+        accessor = _item(self.content.get("accessors", []), index)
+        if accessor.get("type") != "VEC3":
+            raise SignalError(f"{self.path}: positions of type {accessor.get('type')!r}; VEC3 is needed")
+        stored = self._read_stored(index)
+        if len(stored) and {"min", "max"} <= set(accessor):
+            self._compare_bounds(stored, accessor)
+        return _dequantize(stored, accessor)
+
+    def _compare_bounds(self, vertices: Float[ndarray, "v 3"], accessor: dict[str, Any]) -> None:
+        said = np.array([accessor["min"], accessor["max"]], np.float64)
+        found = np.array([vertices.min(0), vertices.max(0)], np.float64)
+        if said.shape != found.shape or np.abs(said - found).max() > 1e-3 * np.ptp(said, axis=0).max() + 1e-30:
+            boxes = [" to ".join(str([float(f"{x:.4g}") for x in corner]) for corner in box) for box in (said, found)]
+            self._note(f"warning: the file says that vertices span {boxes[0]}, but they span {boxes[1]}")
+
+    def _read_accessor(self, index: int) -> ndarray:
+        """Return the numbers of an accessor as they are meant, [count, width]."""
+        return _dequantize(self._read_stored(index), _item(self.content.get("accessors", []), index))
+
+    def _read_stored(self, index: int) -> ndarray:
+        """Return the numbers of an accessor as they are stored, [count, width]."""
+        accessor = _item(self.content.get("accessors", []), index)
+        dtype, width, count = np.dtype(TYPES[accessor["componentType"]]), WIDTHS[accessor["type"]], accessor["count"]
+        if count > 3 * MOST_FACES:
+            raise SignalError(f"{self.path}: an accessor has {count:,} elements; at most {3 * MOST_FACES:,} are read")
+        if "bufferView" in accessor:
+            values = self._read_view(accessor["bufferView"], accessor.get("byteOffset", 0), dtype, width, count)
+        else:
+            values = np.zeros((count, width), dtype)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            where, what = sparse["indices"], sparse["values"]
+            kind = np.dtype(TYPES[where["componentType"]])
+            rows = self._read_view(where["bufferView"], where.get("byteOffset", 0), kind, 1, sparse["count"])[:, 0]
+            if len(rows) and rows.max() >= count:
+                raise SignalError(f"{self.path}: a sparse accessor changes element {rows.max()} of {count}")
+            values = values.copy()
+            values[rows] = self._read_view(what["bufferView"], what.get("byteOffset", 0), dtype, width, sparse["count"])
+        return values
+
+    def _read_view(self, index: int, offset: int, dtype: np.dtype, width: int, count: int) -> ndarray:
+        """Return rows of numbers from a part of a buffer, [count, width].
+
+        Raises:
+            SignalError: they reach beyond it.
+        """
+        view = _item(self.content.get("bufferViews", []), index)
+        size = width * dtype.itemsize
+        stride = view.get("byteStride") or size
+        start, length = view.get("byteOffset", 0) + offset, view["byteLength"] - offset
+        data = self._read_buffer(view["buffer"])
+        needed = stride * (count - 1) + size if count > 0 else 0
+        if min(count, offset, start) < 0 or stride < size or needed > min(length, len(data) - start):
+            raise SignalError(
+                f"{self.path}: the file says that {count:,} elements of {size} bytes are in a part of {length:,}"
+                " bytes; is it whole?"
+            )
+        return (
+            np.ndarray((count, width), dtype, data, start, (stride, dtype.itemsize)) if count else np.zeros((0, width))
+        )
+
+    def _read_buffer(self, index: int) -> bytes:
+        if index not in self._buffers:
+            buffer = _item(self.content.get("buffers", []), index)
+            data = self._load(index, buffer.get("uri"))
+            if len(data) < buffer["byteLength"]:
+                raise SignalError(
+                    f"{self.path}: the file says that buffer {index} has {buffer['byteLength']:,} bytes, but it has"
+                    f" {len(data):,}; is it whole?"
+                )
+            self._buffers[index] = data
+        return self._buffers[index]
+
+    def _load(self, index: int, uri: str | None) -> bytes:
+        """Return the bytes of a buffer: the file's own, within its URI, or of a file in the same folder or below it."""
+        if uri is None:
+            if self.chunk is None or index != 0:
+                raise SignalError(
+                    f"{self.path}: buffer {index} has no data; is it compressed (EXT_meshopt_compression)? export"
+                    " without compression"
+                )
+            return self.chunk
+        if uri.startswith("data:"):
+            header, _, payload = uri.partition(",")
+            return base64.b64decode(payload, validate=True) if header.endswith(";base64") else unquote(payload).encode()
+        return self._named_file(uri).read_bytes()
+
+    def _named_file(self, uri: str) -> Path:
+        """Return the path of a file that the document names.
+
+        Raises:
+            SignalError: it is none in the document's folder or below it.
+        """
+        folder = self.path.resolve().parent
+        for name in (unquote(uri), uri):
+            # A drive or a scheme, such as file: or http:, would lead elsewhere.
+            target = (folder / name.replace("\\", "/")).resolve()
+            if target.is_relative_to(folder) and ":" not in name and "\0" not in name and target.is_file():
+                return target
+        raise SignalError(
+            f"{self.path}: names the file {uri[:80]!r}, which is not in the same folder or below it; put it there"
+        )
+
+    def _read_draco(self, primitive: dict[str, Any]) -> Polygons:
+        """Return the triangles of a part that is compressed by Draco.
+
+        Raises:
+            SignalError: it cannot be decoded, or other than the accessors say comes out.
+        """
+        try:
+            import DracoPy
+        except ImportError:
+            raise SignalError(
+                f"{self.path}: is compressed by Draco; pip install DracoPy, or export without compression"
+            ) from None
+        extension, accessors = primitive["extensions"][DRACO], self.content.get("accessors", [])
+        view = _item(self.content.get("bufferViews", []), extension["bufferView"])
+        data = self._read_view(extension["bufferView"], 0, np.dtype("u1"), 1, view["byteLength"]).tobytes()
+        said = _item(accessors, primitive["indices"])["count"] if "indices" in primitive else None
+        try:
+            decoded = DracoPy.decode(data)
+            vertices, faces = np.asarray(decoded.points, np.float64), np.asarray(decoded.faces, np.int64).reshape(-1, 3)
+        except Exception as error:  # of several classes
+            reason = " ".join(str(error).split())[:100] or type(error).__name__
+            raise SignalError(
+                f"{self.path}: its Draco compression cannot be decoded ({reason}); is it whole?"
+            ) from error
+        if said is not None and faces.size != said and primitive.get("mode", TRIANGLES) == TRIANGLES:
+            raise SignalError(
+                f"{self.path}: the file says {said // 3:,} triangles, but its Draco part has {len(faces):,}; is it"
+                " whole?"
+            )
+        accessor = _item(accessors, primitive["attributes"]["POSITION"])
+        return Polygons.from_faces(_dequantize(vertices, accessor), faces)
+
+
+def _item(items: list[dict[str, Any]], index: Any) -> dict[str, Any]:
+    """Return an item of a list; a negative index is none, unlike in Python."""
+    if not isinstance(index, int) or not 0 <= index < len(items):
+        raise ValueError(f"the document refers to item {index} of {len(items)}")
+    return items[index]
+
+
+def _dequantize(values: ndarray, accessor: dict[str, Any]) -> Float[ndarray, "n k"]:
+    """Return numbers as they are meant: normalised integers stand for 0 to 1, or -1 to 1 (glTF 2.0, section 3.11)."""
+    result = values.astype(np.float64)
+    if not accessor.get("normalized", False):
+        return result
+    limit = np.iinfo(np.dtype(TYPES[accessor["componentType"]])).max
+    return np.maximum(result / limit, -1.0)
+
+
+def _matrix_of(node: dict[str, Any]) -> Float[ndarray, "4 4"]:
+    """Return a node's transformation to its parent's coordinates (glTF 2.0, section 3.5.3)."""
+    if "matrix" in node:
+        return np.array(node["matrix"], np.float64).reshape(4, 4).T
+    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), np.float64)
+    rotation = np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation * np.array(node.get("scale", (1, 1, 1)), np.float64)
+    matrix[:3, 3] = node.get("translation", (0, 0, 0))
+    return matrix
+
+
+def _transform(polygons: Polygons, matrix: Float[ndarray, "4 4"]) -> Polygons:
+    """Return triangles moved; a reflection turns them over, so that their outside stays outside."""
+    if (matrix == np.eye(4)).all():
+        return polygons
+    faces = polygons.corners.reshape(-1, 3)
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        faces = faces[:, ::-1]
+    return Polygons.from_faces(polygons.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces)

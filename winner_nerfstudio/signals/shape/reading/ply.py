@@ -1,0 +1,285 @@
+"""Polygon file format, .ply: elements of vertices, polygons and triangle strips, as text or binary."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from ...errors import SignalError
+from .polygons import Polygons
+from .text import PADDING, parse_numbers, to_indices
+
+TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+    "float": "f4", "double": "f8", "float32": "f4", "float64": "f8",
+    "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8",
+}  # fmt: skip
+"""numpy's names of the format's types; the last four are not in its specification."""
+CORNERS = ("vertex_indices", "vertex_index")
+"""Names of the list of a face's or a strip's corners."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """A column of an element: a number a row, or a list of numbers.
+
+    Attributes:
+        name: of the column.
+        dtype: of its numbers.
+        length: type of the number that says how long a row's list is; None of a plain number.
+    """
+
+    name: str
+    dtype: np.dtype
+    length: np.dtype | None = None
+
+
+@dataclass(frozen=True)
+class Element:
+    """A table of the file.
+
+    Attributes:
+        name: "vertex", "face", "tristrips" or any other.
+        count: rows.
+        properties: columns.
+    """
+
+    name: str
+    count: int
+    properties: tuple[Property, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """What a property holds.
+
+    Attributes:
+        values: the numbers, row after row.
+        sizes: how many there are in each row.
+    """
+
+    values: ndarray
+    sizes: Int[ndarray, " r"]
+
+
+Table = dict[str, Column]
+
+
+def read_ply(path: Path) -> Polygons:
+    """Read the polygons and triangle strips of a .ply file.
+
+    Raises:
+        SignalError: the header is none, or the file holds other than its header says.
+    """
+    tables, notes = _read_tables(path)
+    vertices = _coordinates(path, tables, ("x", "y", "z"))
+    faces, strips = _corners(path, tables, "face"), _corners(path, tables, "tristrips")
+    triangles = [cut_strip(strip) for row in _rows(strips) for strip in _split_strips(row)]
+    cut = Polygons.from_faces(vertices, np.concatenate([np.zeros((0, 3), np.int64), *triangles]))
+    corners = np.concatenate([faces.values, cut.corners])
+    return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), notes)
+
+
+def read_ply_points(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
+    """Read the vertices of a .ply file, their normals if there are any, and notes for the user.
+
+    Raises:
+        SignalError: the header is none, or the file holds other than its header says.
+    """
+    tables, notes = _read_tables(path)
+    has_normals = {"nx", "ny", "nz"} <= set(tables.get("vertex", {}))
+    normals = _coordinates(path, tables, ("nx", "ny", "nz")) if has_normals else None
+    return _coordinates(path, tables, ("x", "y", "z")), normals, notes
+
+
+def cut_strip(strip: Int[ndarray, " n"]) -> Int[ndarray, "t 3"]:
+    """Return the triangles of a strip, all wound alike; those with a corner twice, which only turn it, are left out."""
+    index = np.arange(max(len(strip) - 2, 0))
+    triangles = np.stack([strip[index], strip[index + 1 + index % 2], strip[index + 2 - index % 2]], -1)
+    distinct: Int[ndarray, "t 3"] = triangles[(triangles != np.roll(triangles, 1, axis=-1)).all(-1)]
+    return distinct
+
+
+def _split_strips(row: Int[ndarray, " n"]) -> list[Int[ndarray, " m"]]:
+    """Return the strips of a list, in which -1 separates them."""
+    return [part[part != -1] for part in np.split(row, np.flatnonzero(row == -1))]
+
+
+def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, str, str]) -> Float[ndarray, "n 3"]:
+    table = tables.get("vertex", {})
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise SignalError(f"{path}: has no vertices with {', '.join(missing)}; x, y and z are needed")
+    return np.stack([table[name].values.astype(np.float64) for name in names], -1)
+
+
+def _corners(path: Path, tables: dict[str, Table], element: str) -> Column:
+    table = tables.get(element, {})
+    for name in CORNERS:
+        if name in table:
+            return Column(to_indices(table[name].values), table[name].sizes)
+    if any(len(column.sizes) for column in table.values()):
+        raise SignalError(f"{path}: its {element} elements have no list {CORNERS[0]}, but {', '.join(table)}")
+    return Column(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _rows(column: Column) -> list[ndarray]:
+    return np.split(column.values, np.cumsum(column.sizes)[:-1]) if len(column.sizes) else []
+
+
+def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
+    """Return the tables by name and a warning if the file has more than its header says."""
+    data = path.read_bytes()
+    end = re.search(rb"(?:\A|[\r\n])end_header[ \t]*(\r\n|\n|\r)", data)
+    if not data.startswith(b"ply") or end is None:
+        raise SignalError(f"{path}: cannot be read as a .ply file, for it has no header from ply to end_header")
+    # A file whose lines end with CR alone may have a first value that begins as LF.
+    body = end.end() - (end[1] == b"\r\n" and b"\r\n" not in data[: end.start()])
+    encoding, elements = _read_header(path, data[: end.start()].decode("latin-1"))
+    if encoding == "ascii":
+        values: ndarray = parse_numbers(data[body:].rstrip(PADDING))
+        cursor = Cursor(path, values, 0, text=True)
+    else:
+        cursor = Cursor(path, np.frombuffer(data, np.uint8), body, text=False)
+    tables = {element.name: cursor.read(element) for element in elements}
+    rest = len(cursor.data) - cursor.offset
+    unit = "values" if encoding == "ascii" else "bytes"
+    return tables, (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest)
+
+
+def _read_header(path: Path, header: str) -> tuple[str, list[Element]]:
+    """Return the encoding, "ascii", "binary_little_endian" or "binary_big_endian", and the elements in their order."""
+    encoding, order = "", "<"
+    elements: list[Element] = []
+    for line in re.split(r"\r\n|\n|\r", header)[1:]:
+        match line.split():
+            case ["format", "ascii" | "binary_little_endian" | "binary_big_endian" as encoding, *_]:
+                order = ">" if encoding == "binary_big_endian" else "<"
+            case ["element", name, count] if count.isdigit():
+                elements.append(Element(name, int(count), ()))
+            case ["property", "list", length, dtype, name] if length in TYPES and dtype in TYPES and elements:
+                column = Property(name, np.dtype(order + TYPES[dtype]), np.dtype(order + TYPES[length]))
+                elements[-1] = _with_property(elements[-1], column)
+            case ["property", dtype, name] if dtype in TYPES and elements:
+                elements[-1] = _with_property(elements[-1], Property(name, np.dtype(order + TYPES[dtype])))
+            case [] | ["comment", *_] | ["obj_info", *_]:
+                pass
+            case _:
+                raise SignalError(f"{path}: the header has a line that means nothing in .ply files: {line[:60]!r}")
+    if not encoding:
+        raise SignalError(f"{path}: the header names no format; ascii or binary is needed")
+    return encoding, elements
+
+
+def _with_property(element: Element, column: Property) -> Element:
+    return Element(element.name, element.count, (*element.properties, column))
+
+
+@dataclass
+class Cursor:
+    """A position in a file's body, from which elements are read one after the other.
+
+    Attributes:
+        path: the file, for messages.
+        data: numbers of a text, or bytes.
+        offset: position in it.
+        text: which of the two it is.
+    """
+
+    path: Path
+    data: ndarray
+    offset: int
+    text: bool
+
+    def read(self, element: Element) -> Table:
+        """Read an element and move behind it.
+
+        Raises:
+            SignalError: the file ends before.
+        """
+        table = self._read_alike(element)
+        return self._scan(element) if table is None else table
+
+    def _width(self, dtype: np.dtype) -> int:
+        """Return how far one number of that type reaches: in a text, one item."""
+        return 1 if self.text else dtype.itemsize
+
+    def _check(self, element: Element, needed: int) -> None:
+        """Check that so many more items are there."""
+        if needed > len(self.data) - self.offset:
+            raise self._ended(element)
+
+    def _ended(self, element: Element) -> SignalError:
+        return SignalError(
+            f"{self.path}: the header says {element.count:,} rows of {element.name}, but the file ends before; is the"
+            " file whole?"
+        )
+
+    def _read_alike(self, element: Element) -> Table | None:
+        """Read an element whose rows are all as long as its first; return None if they are not."""
+        start = self.offset
+        first = self._scan(Element(element.name, min(1, element.count), element.properties))
+        stride, self.offset = self.offset - start, start
+        if element.count * stride > len(self.data) - start:
+            return None
+        rows = self.data[start : start + element.count * stride].reshape(element.count, stride)
+        table, begin = {}, 0
+        for column in element.properties:
+            size = int(first[column.name].sizes.sum())
+            if column.length is not None:
+                head = begin
+                begin += self._width(column.length)
+                if (self._view(rows[:, head:begin], column.length) != size).any():
+                    return None
+            end = begin + size * self._width(column.dtype)
+            values = self._view(rows[:, begin:end], column.dtype)
+            table[column.name] = Column(values.reshape(-1), np.full(element.count, size))
+            begin = end
+        self.offset += rows.size
+        return table
+
+    def _view(self, items: ndarray, dtype: np.dtype) -> ndarray:
+        """Return items as numbers."""
+        return items if self.text else np.ascontiguousarray(items).view(dtype)
+
+    def _scan(self, element: Element) -> Table:
+        """Read an element row by row."""
+        found: list[tuple[list[int], list[int]]] = [([], []) for _ in element.properties]
+        columns = [
+            (column.length, self._width(column.length or column.dtype), self._width(column.dtype), *lists)
+            for column, lists in zip(element.properties, found, strict=True)
+        ]
+        self._check(element, element.count * sum(shortest for _, shortest, *_ in columns))
+        data, offset, end = self.data, self.offset, len(self.data)
+        for _ in range(element.count):
+            for length, head, width, starts, sizes in columns:
+                size = 1
+                if length is not None:
+                    if offset + head > end:
+                        raise self._ended(element)
+                    size = int(data[offset] if self.text else data[offset : offset + head].view(length)[0])
+                    offset += head
+                starts.append(offset)
+                sizes.append(size)
+                offset += size * width
+                if size < 0 or offset > end:
+                    raise self._ended(element)
+        self.offset = offset
+        table = {}
+        for column, lists in zip(element.properties, found, strict=True):
+            begins, counts = (np.array(numbers, np.int64) for numbers in lists)
+            table[column.name] = Column(self._gather(column.dtype, begins, counts), counts)
+        return table
+
+    def _gather(self, dtype: np.dtype, starts: Int[ndarray, " r"], sizes: Int[ndarray, " r"]) -> ndarray:
+        """Return the numbers that begin at the offsets, row after row."""
+        width = self._width(dtype)
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        items = np.repeat(starts, sizes) + within * width
+        return self._view(
+            self.data[items] if self.text else self.data[items[:, None] + np.arange(width)], dtype
+        ).reshape(-1)
