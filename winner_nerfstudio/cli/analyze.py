@@ -1,4 +1,4 @@
-"""Show what a network can represent and learn first: spectra of its layers and its tangent kernel, before and after a fit."""
+"""Show what a network can represent and learn first, by spectra of its layers and its tangent kernel."""
 
 import json
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NUMBERS, SPECTRA, KERNEL = "analysis.json", "spectra.png", "ntk.png"
 PROGRAM = "winner-analyze"
 SHOWN = "0.001"
-"""Ratio to the greatest eigenvalue above which directions count for the table's column "reach"."""
+"""Part of the greatest eigenvalue that a direction's eigenvalue must exceed to count in the table's column "reach"."""
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Analyze:
     output: Path | None = None
     """Folder for analysis.json, spectra.png and ntk.png; if left out, outputs/NAME/winner-analyze."""
     kind: str | None = None
-    """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the array's
-    shape."""
+    """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the
+    array's shape."""
     study: Annotated[Study, tyro.conf.arg(name="")] = field(default_factory=Study)
 
     @property

@@ -28,8 +28,8 @@ class Inspect:
     file: tyro.conf.Positional[Path]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     kind: str | None = None
-    """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the array's
-    shape."""
+    """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the
+    array's shape."""
 
     def run(self, options: FitOptions) -> list[str]:
         """Return the lines of the description.
@@ -61,7 +61,10 @@ class Inspect:
 
 
 def seconds_per_step(field: Any, sampler: Any, loss: Any) -> float:
-    """Measure the median time of a training step on this machine, without drawing points, which a thread does meanwhile."""
+    """Measure the median time of a training step on this machine.
+
+    Drawing points is not included, because a thread does that meanwhile.
+    """
     from ..training.loop import Training
 
     training = Training(field, sampler, loss, 1e-4, lambda step: 1.0)

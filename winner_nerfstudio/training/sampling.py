@@ -32,7 +32,7 @@ class Sampler(Protocol):
         ...
 
     def evaluation(self) -> Batch:
-        """Return the batch for an evaluation's losses, always the same one, of points unseen in training if possible."""
+        """Return the points for an evaluation's losses, always the same; unseen in training if there are such."""
         ...
 
 
