@@ -27,7 +27,7 @@ MOST_APART = 4
 
 
 class AudioModel(GridModel):
-    """A model of a sound, which is shown as a panel with its waveform and its spectrogram in the plane z = 0."""
+    """A model of a sound, which is shown as a panel with waveform and spectrogram in the plane z = 0."""
 
     signal: "Audio"
 
@@ -35,7 +35,7 @@ class AudioModel(GridModel):
         """Build the field, a thread for drawing, and the viewer's controls."""
         super().populate_modules()
         self._panel: tuple[tuple[int, Window], Tensor] | None = None
-        # The viewer traces and interrupts its own thread line by line, so that drawing there is slow and may be cut off.
+        # In the viewer's own thread, drawing would be slow and could be interrupted, because the viewer traces each line.
         self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panel")
         signal, start = self.signal, self._start
         seconds = len(signal.values) / signal.sample_rate

@@ -158,7 +158,10 @@ class SignalModel(Model):
         return self.loss.select(self.field, batch)
 
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
-        """Return the outputs of a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
+        """Return the outputs of a picture, [h, w, c] each.
+
+        Those that a viewer is about to show are computed at once.
+        """
         shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
         outputs = self.render(camera_ray_bundle.flatten().to(self.device))
 

@@ -29,7 +29,10 @@ class GridModel(SignalModel):
     """Names of the outputs that the plane can show; ``rgb`` is the fit."""
 
     def evaluate(self, signal: Grid[Any]) -> dict[str, float]:  # type: ignore[override]
-        """Compute the metrics of the fit, and add the best values, with their steps, of those computed during the training."""
+        """Compute the metrics of the fit.
+
+        The best values of the metrics that were computed during the training are added, with their steps.
+        """
         metrics = super().evaluate(signal)
         for name, (value, step) in self.progress["best"].items():
             metrics |= {f"best_{name}": value, f"best_{name}_step": step}

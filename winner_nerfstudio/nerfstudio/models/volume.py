@@ -43,7 +43,7 @@ class VolumeModel(GridModel, SurfaceModel):
         self.iso_level = ViewerSlider(
             "Level", record.level, low, high, (high - low) / LEVELS, hint="Which value to show the surface of"
         )
-        # Distances below half the spacing of the samples cannot be told from 0, and serve as the range of errors.
+        # The samples cannot resolve distances below half their spacing, which is therefore the error range at first.
         self.add_controls(round_length(record.spacing / 2))
         self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
         self._target_values: Tensor | None = None
@@ -91,7 +91,7 @@ class VolumeModel(GridModel, SurfaceModel):
         return self._build_fit_set().value_and_gradient(points)
 
     def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Return the distance of points from the array's level set, positive outside and accurate near the surface only."""
+        """Return the approximate distance of points from the array's level set, positive outside, unit-cube lengths."""
         return self._build_target_set()(points)[:, 0]
 
     def see_target(self, rays: RayBundle) -> Seen:
@@ -99,7 +99,7 @@ class VolumeModel(GridModel, SurfaceModel):
         return trace(rays, self.target_distance, self._build_target_set().value_and_gradient, self._get_target_grid())
 
     def fit_light(self) -> DistanceGrid:
-        """Return a grid of the distance from the fit's surface, which the values of an occupancy alone do not give."""
+        """Return a grid of the distance from the fit's surface, because an occupancy's own values are flat farther off."""
         return self.distance_grid().redistanced
 
     def target_light(self) -> DistanceGrid:
@@ -128,7 +128,10 @@ class VolumeModel(GridModel, SurfaceModel):
     def _interpolate_target_and_gradient(
         self, points: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Return the array's values and gradients, which are differences over a whole spacing and thus without jumps."""
+        """Return the array's values and their gradients.
+
+        The gradients are differences over a whole spacing of the samples, because that within a cell jumps between cells.
+        """
         reach = self.signal.lattice.spacing / 2
         steps = reach * torch.eye(3).to(points)
         slopes = [
