@@ -270,20 +270,20 @@ def test_a_window_stays_in_the_sound_and_has_a_least_length(tmp_path):
         (99.0, 1e9, Window(0, 32_000)),
     ]:
         model.from_second.value, model.length.value = begin, length
-        assert model._window() == window
+        assert model._select_window() == window
 
 
 @pytest.mark.parametrize("count, rate", [(1, 1), (1, 44_100), (5, 1), (64, 48_000), (3_001, 22_050), (1000, 1e-3)])
 def test_any_sound_has_sliders_that_move_and_is_shown_whole_at_first(tmp_path, count, rate):
     np.save(tmp_path / "sound.npy", np.sin(np.arange(count) + 1))
     model = model_of(load_audio(tmp_path / "sound.npy", AudioOptions(sample_rate=rate)))
-    assert model._window() == Window(0, count)
+    assert model._select_window() == Window(0, count)
     for slider in (model.from_second, model.length):
         assert slider.min <= slider.value <= slider.max
         assert slider.min < slider.max
         assert len(str(slider.value)) <= 9
     model.length.value, model.from_second.value = model.length.min, model.from_second.max
-    window = model._window()
+    window = model._select_window()
     assert 1 <= window.count <= count
     assert window.first + window.count == count
     if count < 100:

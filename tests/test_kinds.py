@@ -213,7 +213,7 @@ def test_a_broken_kind_of_another_package_leaves_the_others_alone(monkeypatch):
     from winner_nerfstudio import registry
 
     broken = EntryPoint("broken", "no_such_package:Kind", registry.GROUP)
-    monkeypatch.setattr(registry, "_foreign", lambda: {"broken": broken})
+    monkeypatch.setattr(registry, "_find_entry_points", lambda: {"broken": broken})
     with pytest.warns(UserWarning, match="the kind 'broken' of another package cannot be imported"):
         names = [kind.name for kind in all_kinds()]
     assert names == ["sdf", "image", "audio", "volume"]

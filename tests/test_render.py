@@ -173,7 +173,7 @@ def test_only_what_is_asked_for_is_computed(view, model):
 
 def test_what_a_viewer_shows_is_computed_under_its_lock(view, model, monkeypatch):
     monkeypatch.setattr(model.screen, "names", lambda: {"normals", "no such output"})
-    assert set(view()._made) == {"normals"}
+    assert set(view()._computed) == {"normals"}
 
 
 def test_the_grid_follows_the_weights(view, model):

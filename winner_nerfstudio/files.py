@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writing of files that are either complete or not written at all."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, with its suffix; moved onto `path` when the block ends well, else removed.
+    """Give the path of a temporary file, which replaces `path` when the block ends and is removed if the block fails.
+
+    The temporary file is in the folder of `path` and has its suffix.
 
     Raises:
         OSError: the folder cannot be written to.

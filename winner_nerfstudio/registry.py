@@ -1,7 +1,7 @@
-"""The registry of kinds of signals: everything that depends on a signal's kind is asked of its `Kind`.
+"""The registry of kinds of signals. Everything that depends on a signal's kind is defined by its `Kind`.
 
-A kind of your own is a subclass of `Kind` (or, for regularly sampled signals, of
-`winner_nerfstudio.kinds.grid.GridKind`) in a package that names it in its entry points::
+To add a kind, write a subclass of `Kind` (or, for regularly sampled signals, of
+`winner_nerfstudio.kinds.grid.GridKind`) in a package that names the class in its entry points::
 
     [project.entry-points."winner_nerfstudio.kinds"]
     series = "my_package.series:SeriesKind"
@@ -9,8 +9,9 @@ A kind of your own is a subclass of `Kind` (or, for regularly sampled signals, o
     [project.entry-points."nerfstudio.method_configs"]
     winner-series = "winner_nerfstudio.nerfstudio.config.methods:winner_series"
 
-Then `fit`, ``winner-inspect``, ``winner-export``, ``winner-analyze`` and `load_field` know it; the second group, which
-is nerfstudio's, makes ``ns-train winner-series`` of it. Within one program `register` does as well.
+Then `fit`, ``winner-inspect``, ``winner-export``, ``winner-analyze`` and `load_field` know the kind. The second group
+of entry points belongs to nerfstudio and adds the method ``ns-train winner-series``. Within a single program, a call of
+`register` is enough.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ _BUILT_IN = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast a kind of signal is trained if nothing else is said.
+    """The number of steps and the learning rate by default for a kind of signal.
 
     Attributes:
-        steps: of training.
-        learning_rate: of Adam at first; it falls along half a cosine.
+        steps: number of training steps.
+        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
     """
 
     steps: int = 1000
@@ -66,11 +67,11 @@ class Metrics:
     """The names of a kind's metrics.
 
     Attributes:
-        names: all that `Kind.metrics` can return.
-        columns: those that a table of experiments has if nothing else is said.
-        headline: the one that stands for the fit when a run of an experiment has finished.
-        curve: the one that is drawn over the steps of a run; the kind's monitor computes it.
-        curve_label: the label of the axis that it is drawn along.
+        names: all metrics that `Kind.metrics` can return.
+        columns: metrics that a table of experiments shows by default.
+        headline: metric that is printed for a fit when a run of an experiment has finished.
+        curve: metric that is plotted over the steps of a run; the kind's monitor computes it.
+        curve_label: label of the plot's axis for that metric.
     """
 
     names: tuple[str, ...] = ()
@@ -82,11 +83,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Monitor:
-    """Metrics that are cheap enough to be computed while a run goes on; the greater, the better.
+    """The metrics that are cheap enough to be computed during a run; greater values are better.
 
     Attributes:
-        points: how many points of the field one look at them evaluates.
-        metrics: computes them.
+        points: number of points at which the field is evaluated to compute them once.
+        metrics: function that computes them from a field, by name.
     """
 
     points: int
@@ -94,60 +95,60 @@ class Monitor:
 
 
 class Kind(ABC):
-    """What a kind of signal is: how it is loaded, fitted, measured, shown and written.
+    """A kind of signal, which defines how such signals are loaded, fitted, measured, shown and written.
 
-    A kind has no state, and its module imports only what is light at its top: torch and numpy.
+    A kind has no state. At the top of its module it imports only what imports fast, such as torch and numpy.
     """
 
     name: ClassVar[str]
-    """What users call it: ``fit(kind=NAME)``, ``ns-train winner-NAME``, the data parser ``NAME-data``."""
+    """The name that users give: ``fit(kind=NAME)``, ``ns-train winner-NAME``, the data parser ``NAME-data``."""
     title: ClassVar[str]
-    """One of them, such as "a picture"."""
+    """The words for one such signal, such as "a picture"."""
     axes: ClassVar[int]
-    """Coordinates per point."""
+    """The number of coordinates per point."""
     channels: ClassVar[int | None] = None
-    """Values per point, where all signals of this kind have as many."""
+    """The number of values per point, or None if it differs between signals of this kind."""
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Suffixes by which a file is known to be of this kind."""
+    """The suffixes of files that are of this kind."""
     formats: ClassVar[str]
-    """Suffixes of the usual files, for messages."""
+    """The suffixes of the most common files of this kind, for messages."""
     frequency_unit: ClassVar[str]
-    """What a frequency is in the world's coordinates, such as "Hz"."""
+    """The unit of a frequency in the world's coordinates, such as "Hz"."""
     options: ClassVar[type[SignalOptions]]
-    """The options of the data."""
+    """The options of loading a signal."""
     sampling_options: ClassVar[tuple[str, ...]] = ()
-    """Those of them that say how points are drawn, and leave the signal as it is."""
+    """The names of those options that say how points are drawn and do not change the signal."""
     record: ClassVar[type[Record]]
-    """What a checkpoint or a field file keeps of a target."""
+    """The record of a target that a checkpoint or a field file keeps."""
     network: ClassVar[type[NetworkOptions]]
     """The options of the network, its initialisation and the loss."""
     batches: ClassVar[type[BatchOptions]]
     """The options of the batches."""
     recipe: ClassVar[Recipe] = Recipe()
-    """Steps and learning rate."""
+    """The default number of steps and learning rate."""
     metric_names: ClassVar[Metrics] = Metrics()
     """The names of the metrics."""
     views: ClassVar[str]
-    """What it looks like: the nerfstudio model that shows it, as "MODULE:CLASS", see
+    """The nerfstudio model that shows such a signal, as "MODULE:CLASS", see
     `winner_nerfstudio.nerfstudio.models.base.SignalModel`."""
 
     @property
     def data_parser(self) -> str:
-        """The name of its data parser on the command line."""
+        """Return the name of the kind's data parser on the command line."""
         return f"{self.name}-data"
 
     @property
     def method(self) -> str:
-        """The name of its method for ``ns-train``."""
+        """Return the name of the kind's method for ``ns-train``."""
         return f"winner-{self.name}"
 
     @property
     def samples(self) -> Mapping[str, Callable[[], Any]]:
-        """The built-in samples of this kind by name; each is made by calling its value."""
+        """Return functions that make the built-in samples of this kind, by the samples' names."""
         return {}
 
     def claims(self, data: Any) -> bool:
-        """Return whether an array, or another object that is no path, is taken for a signal of this kind."""
+        """Return whether an array, or another object that is not a path, is taken as a signal of this kind."""
         return False
 
     @abstractmethod
@@ -159,7 +160,7 @@ class Kind(ABC):
             options: an instance of `Kind.options`.
 
         Raises:
-            SignalError: the source cannot be used, in one line.
+            SignalError: the source cannot be used; the message is one line.
         """
 
     @abstractmethod
@@ -171,43 +172,43 @@ class Kind(ABC):
         """Compute the metrics of a fit; `options` is an instance of `Kind.network`."""
 
     def monitor(self, signal: Any, most: int = 1 << 16) -> Monitor:
-        """Return the metrics that can be computed while a run goes on; none by default.
+        """Return the metrics that can be computed during a run; by default there are none.
 
         Args:
             signal: the target.
-            most: samples, about, at which each is computed at most.
+            most: greatest number of samples, approximately, at which a metric is computed.
         """
         return Monitor(0, lambda field: {})
 
     def sample_count(self, signal: Any) -> int | None:
-        """Return the number of samples that are fitted; None, by default, where points are drawn all the time."""
+        """Return the number of samples that are fitted, or None (the default) if new points are drawn all the time."""
         return None
 
     def draw(self, axes: Axes, signal: Any, values: ndarray) -> None:
-        """Draw values at all samples of a signal, in the network's units, where a kind has samples."""
+        """Draw the values at all samples of a signal, in the network's units; only for kinds that have samples."""
         raise NotImplementedError
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
-        """Return what a surface is extracted from, and at which of its values.
+        """Return the function that a surface is extracted from, and the value that it has on the surface.
 
         Args:
-            field: of this kind.
-            resolution: samples per axis that the surface is to be extracted at.
-            level: of the surface, in the units of the target; that of the run if None.
+            field: a field of this kind.
+            resolution: number of samples per axis with which the surface is to be extracted.
+            level: level of the surface, in the units of the target; the level of the run if None.
 
         Raises:
             ValueError: a field of this kind has no surface.
         """
-        raise ValueError(_lacks(self.name, "mesh"))
+        raise ValueError(_describe_missing_result(self.name, "mesh"))
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """The methods that a `FittedField` of this kind has, such as ``image``; each is called with the field first."""
+        """Return the methods of a `FittedField` of this kind, such as ``image``; their first argument is the field."""
         return {}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
-        """The subcommands of ``winner-export`` for this kind; a run's closing lines name the first."""
+        """Return the subcommands of ``winner-export`` for this kind; the last lines of a run name the first of them."""
         return {}
 
 
@@ -215,23 +216,23 @@ _registered: dict[str, Kind] = {}
 
 
 def register(kind: type[Kind]) -> None:
-    """Add a kind for the rest of this program; one of the same name is replaced."""
+    """Add a kind until the program ends; a kind of the same name is replaced."""
     _registered[kind.name] = kind()
 
 
 def kind_named(name: str) -> Kind:
-    """Return the kind of that name.
+    """Return the kind with a name.
 
     Raises:
-        ValueError: there is none; the message lists those that there are.
+        ValueError: there is no such kind; the message lists all kinds.
     """
     if name in _registered:
         return _registered[name]
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
         register(getattr(import_module(module), attribute))
-    elif name in _foreign():
-        register(_foreign()[name].load())
+    elif name in _find_entry_points():
+        register(_find_entry_points()[name].load())
     else:
         raise ValueError(f"kind={name!r} is not one of: {', '.join(kind_names())}")
     return _registered[name]
@@ -239,42 +240,47 @@ def kind_named(name: str) -> Kind:
 
 def kind_names() -> list[str]:
     """Return the names of all kinds, the built-in ones first."""
-    return list(dict.fromkeys([*_BUILT_IN, *_foreign(), *_registered]))
+    return list(dict.fromkeys([*_BUILT_IN, *_find_entry_points(), *_registered]))
 
 
 def all_kinds() -> list[Kind]:
-    """Return all kinds; one of another package that cannot be imported is left out with a warning."""
-    found = []
+    """Return all kinds; a kind of another package that cannot be imported is left out with a warning."""
+    kinds = []
     for name in kind_names():
         try:
-            found.append(kind_named(name))
-        except Exception as error:  # somebody else's package may fail in any way
+            kinds.append(kind_named(name))
+        except Exception as error:  # the import of another package may fail in any way
             if name in _BUILT_IN:
                 raise
             warnings.warn(f"the kind {name!r} of another package cannot be imported: {error}", stacklevel=2)
-    return found
+    return kinds
 
 
 def with_result(result: str) -> list[str]:
-    """Return the names of the kinds that have a result of that name, such as "mesh"."""
+    """Return the names of the kinds that have a result, such as "mesh", as a method or as an export."""
     return [kind.name for kind in all_kinds() if result in kind.results or result in kind.exports]
 
 
 def require_result(kind: str, result: str) -> None:
-    """Check that a field of some kind has a result of that name.
+    """Check that fields of a kind have a result, such as "mesh".
+
+    Args:
+        kind: name of the kind.
+        result: name of the method or the export.
 
     Raises:
-        ValueError: it has not; the message names the kinds that have it.
+        ValueError: they do not have it; the message names the kinds that have it.
     """
     if kind not in with_result(result):
-        raise ValueError(_lacks(kind, result))
+        raise ValueError(_describe_missing_result(kind, result))
 
 
 def kind_of(data: Any) -> Kind:
-    """Return the kind of a file by its name, or of an array, or of a file with an array, by its shape.
+    """Find the kind of a file from its name, or the kind of an array, or of a file that holds one, from its shape.
 
-    [n, 3] and [n, 6] are points; [n] and [n, 1 or 2] series; other arrays of two axes, and of three with up to four
-    values in the last, pictures; the others of three and four axes volumes.
+    Arrays [n, 3] and [n, 6] are points, and [n], [n, 1] and [n, 2] are series. Other arrays of two axes are pictures,
+    and so are those of three axes whose last axis is no longer than four. All other arrays of three and four axes are
+    volumes.
 
     Args:
         data: a path, ``sample:NAME``, an array, or a mesh.
@@ -283,10 +289,10 @@ def kind_of(data: Any) -> Kind:
         ValueError: the kind cannot be determined.
     """
     if not isinstance(data, (str, Path)):
-        return _claiming(data)
+        return _find_claiming_kind(data)
     file = Path(data)
     if str(file).startswith("sample:"):
-        return _of_sample(str(file).removeprefix("sample:"))
+        return _find_kind_of_sample(str(file).removeprefix("sample:"))
     suffix = file.suffix.lower()
     for kind in all_kinds():
         if suffix in kind.suffixes:
@@ -294,20 +300,22 @@ def kind_of(data: Any) -> Kind:
     if suffix in (".npy", ".npz"):
         from .signals.grid import read_array
 
-        return _claiming(read_array(file, lambda shape: None))
+        return _find_claiming_kind(read_array(file, lambda shape: None))
     raise ValueError(
         f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, as in"
         " kind='sdf', or on the command line --kind sdf"
     )
 
 
-_FEW, _MANY = 4, 16
+_MOST_CHANNELS, _LEAST_LENGTH = 4, 16
+"""Lengths up to which a first axis may hold channels, and above which the other axes hold samples."""
 
 
-def _claiming(data: Any) -> Kind:
+def _find_claiming_kind(data: Any) -> Kind:
+    """Return the first kind that claims an array or a mesh."""
     shape: tuple[int, ...] = getattr(data, "shape", ())
-    # A few rows of many values are most likely channels that stand first.
-    channels_first = len(shape) > 1 and shape[0] <= _FEW and min(shape[1:]) > _MANY
+    # A short first axis before long ones is most likely that of the channels, which belongs last.
+    channels_first = len(shape) > 1 and shape[0] <= _MOST_CHANNELS and min(shape[1:]) > _LEAST_LENGTH
     found = next((kind for kind in all_kinds() if kind.claims(data)), None)
     if found is None or channels_first:
         raise ValueError(
@@ -317,7 +325,8 @@ def _claiming(data: Any) -> Kind:
     return found
 
 
-def _of_sample(name: str) -> Kind:
+def _find_kind_of_sample(name: str) -> Kind:
+    """Return the kind of a built-in sample."""
     kinds = all_kinds()
     for kind in kinds:
         if name in kind.samples:
@@ -326,11 +335,13 @@ def _of_sample(name: str) -> Kind:
     raise ValueError(f"sample:{name}: no such built-in sample; there are: {', '.join(known)}")
 
 
-def _lacks(kind: str, result: str) -> str:
+def _describe_missing_result(kind: str, result: str) -> str:
+    """Return the message that a kind has no such result, with the names of the kinds that have it."""
     others = " or ".join(map(repr, with_result(result)))
     return f"a field of kind {kind!r} has no {result}; only one of kind {others} has"
 
 
 @lru_cache(maxsize=1)
-def _foreign() -> dict[str, EntryPoint]:
+def _find_entry_points() -> dict[str, EntryPoint]:
+    """Return the entry points of other packages' kinds, by the kinds' names."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in _BUILT_IN}

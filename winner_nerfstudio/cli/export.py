@@ -1,4 +1,4 @@
-"""Take a fitted result away as a file of an ordinary kind."""
+"""Export a fitted result as a file in a common format."""
 
 import signal
 import sys
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class FieldExport(Export):
-    """Write the fitted field itself, with its units and where it comes from: a function to call elsewhere.
+    """Write the fitted field itself, with its units and its origin, as a function that other programs can call.
 
-    Safetensors for winner_nerfstudio.load_field, without pickle; or an ONNX graph from world coordinates to values.
+    The file is safetensors for winner_nerfstudio.load_field, without pickle, or an ONNX graph from world coordinates to
+    values.
     """
 
     result = "field"
     format: Literal["safetensors", "onnx"] | None = None
-    """Format; if left out, the output's suffix says it."""
+    """Format; if left out, the output's suffix decides."""
 
     def check(self, fitted: "FittedField") -> None:
-        """Check the suffix; every kind has a field."""
+        """Check the suffix of the output; nothing else can be wrong, because every kind has a field."""
         suffix = self.output.suffix.lower()
         if suffix not in (".safetensors", ".onnx") or suffix != f".{self.format or suffix[1:]}":
             raise ValueError(
@@ -35,7 +36,7 @@ class FieldExport(Export):
             )
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
-        """Write the field; return its size."""
+        """Write the field, and return a line with its kind and its size."""
         note = ""
         if self.output.suffix.lower() == ".onnx":
             from ..export.onnx import export_onnx
@@ -48,20 +49,20 @@ class FieldExport(Export):
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Return what can be exported, by the name of the subcommand."""
-    found: dict[str, Callable[..., Any]] = {}
+    """Return the classes of all exports by the names of their subcommands."""
+    exports: dict[str, Callable[..., Any]] = {}
     for kind in all_kinds():
-        found |= kind.exports
-    return found | {"field": FieldExport}
+        exports |= kind.exports
+    return exports | {"field": FieldExport}
 
 
 def interrupt(signal_number: int, frame: object) -> NoReturn:
-    """Treat a request to end as Ctrl-C, so that what is being written is cleared away."""
+    """Treat a request to end the program like Ctrl-C, so that unfinished files are removed."""
     raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Run ``winner-export``; end with status 1 and one line where the user's request cannot be met."""
+    """Run ``winner-export``; end with status 1 and a message of one line if the user's request cannot be met."""
     signal.signal(signal.SIGTERM, interrupt)
     command = tyro.extras.subcommand_cli_from_dict(commands(), prog="winner-export", description=__doc__)
     try:

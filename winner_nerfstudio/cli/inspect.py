@@ -1,4 +1,4 @@
-"""Look at a file before fitting it: what it holds, the noise that would be used, and how long a run would take."""
+"""Describe a file before fitting it: its content, the noise that would be used, and how long a run would take."""
 
 import sys
 import time
@@ -13,13 +13,14 @@ from ..training.prepare import FitOptions
 from .kinds import parse
 
 STEPS, SECONDS = 3, 2.0
-"""Of training, from which the time is estimated: at least so many steps, and as many as fit into so many seconds."""
+"""Least number of training steps and least time in seconds from which the duration of a run is estimated."""
 SEED = 42
+"""The seed that `fit` and ``ns-train`` use by default."""
 
 
 @dataclass
 class Inspect:
-    """Say what a file holds as a target, and how it would be fitted.
+    """Describe a file as the target of a fit, and how it would be fitted.
 
     The options of the file's kind may follow: winner-inspect FILE --help lists them.
     """
@@ -27,13 +28,14 @@ class Inspect:
     file: tyro.conf.Positional[Path]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     kind: str | None = None
-    """Kind of signal: sdf, image, audio, volume or another; if left out, the file or the array's shape says it."""
+    """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the
+    array's shape."""
 
     def run(self, options: FitOptions) -> list[str]:
-        """Return what there is to say, a line each.
+        """Return the lines of the description.
 
         Raises:
-            ValueError: the file cannot be fitted, in one line.
+            ValueError: the file cannot be fitted; the message is one line.
         """
         from ..training.initialize import build_field, describe_initialization, initialize_
         from ..training.prepare import check_run
@@ -59,22 +61,25 @@ class Inspect:
 
 
 def seconds_per_step(field: Any, sampler: Any, loss: Any) -> float:
-    """Measure how long a step takes here, without the drawing of points, which goes on beside it."""
+    """Measure the median time of a training step on this machine.
+
+    Drawing points is not included, because a thread does that meanwhile.
+    """
     from ..training.loop import Training
 
     training = Training(field, sampler, loss, 1e-4, lambda step: 1.0)
     times: list[float] = []
     while len(times) < STEPS or sum(times) < SECONDS:
-        sampler.batch(len(times))  # the first is waited for; later ones are drawn meanwhile
+        sampler.batch(len(times))  # not timed: only the first batch is waited for, others are drawn meanwhile
         start = time.perf_counter()
         training.step()
-        float(training.loss)  # waits for the device
+        float(training.loss)  # waits until the device has finished the step
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 
 
 def main() -> None:
-    """Run ``winner-inspect``; end with status 1 and one line where a file cannot be fitted."""
+    """Run ``winner-inspect``; end with status 1 and a message of one line if the file cannot be fitted."""
     try:
         command, options = parse(Inspect, "winner-inspect", __doc__ or "", lambda command: command.file)
         print(*command.run(options), sep="\n")

@@ -1,4 +1,4 @@
-"""Command lines whose options depend on the kind of a file that they name."""
+"""Parsing of command lines whose options depend on the kind of the file that they name."""
 
 import sys
 from collections.abc import Callable
@@ -12,39 +12,40 @@ from ..training.prepare import FitOptions
 
 
 class Command(Protocol):
-    """A command that may be told the kind of its file."""
+    """A command with an option for the kind of its file."""
 
     kind: str | None
+    """Name of the kind, or None if it is to be found from the file."""
 
 
 C = TypeVar("C", bound=Command)
 
 
 def parse(command: type[C], program: str, description: str, file: Callable[[C], Path]) -> tuple[C, FitOptions]:
-    """Parse a command's own options, then those of the data of the kind that its file is of.
+    """Parse a command's options, then the options of loading a file of the kind that the command names.
 
     Args:
-        command: a dataclass, see `tyro.cli`.
-        program: its name.
-        description: for its help text.
-        file: returns what a parsed command names.
+        command: dataclass of the command's options, as for `tyro.cli`.
+        program: name of the program.
+        description: description for the help text.
+        file: function that returns the file that a parsed command names.
 
     Returns:
-        The command, and the options of a fit: those of the data as given, all others by default.
+        The command, and the options of a fit: those of loading the data as the user has set them, others by default.
 
     Raises:
         ValueError: the kind cannot be determined.
-        SystemExit: wrong options, or --help.
+        SystemExit: the options are wrong, or the user has asked for --help.
     """
     arguments = sys.argv[1:]
-    wants_help: list[str] = [flag for flag in ("-h", "--help") if flag in arguments]
-    own = [argument for argument in arguments if argument not in wants_help]
-    if wants_help and not any(not argument.startswith("-") for argument in own):
-        own, wants_help = arguments, []
-    parsed, rest = tyro.cli(command, prog=program, description=description, args=own, return_unknown_args=True)
+    help_flags: list[str] = [flag for flag in ("-h", "--help") if flag in arguments]
+    others = [argument for argument in arguments if argument not in help_flags]
+    if help_flags and not any(not argument.startswith("-") for argument in others):
+        others, help_flags = arguments, []
+    parsed, rest = tyro.cli(command, prog=program, description=description, args=others, return_unknown_args=True)
     kind = kind_of(file(parsed)) if parsed.kind is None else kind_named(parsed.kind)
     data = tyro.cli(
-        kind.options, prog=f"{program} {file(parsed)}", description=f"Options of {kind.title}.", args=rest + wants_help
+        kind.options, prog=f"{program} {file(parsed)}", description=f"Options of {kind.title}.", args=rest + help_flags
     )
     data.check()
     return parsed, FitOptions(kind, data, kind.network(), kind.batches())

@@ -1,1 +1,1 @@
-"""Fitting without nerfstudio: options, start, batches, loss and metrics that all ways to a fit share."""
+"""Fitting a network to a signal without nerfstudio: options, initialisation, batches, loss and training loop."""

@@ -1,4 +1,4 @@
-"""How the learning rate falls."""
+"""The decay of the learning rate over a run."""
 
 import math
 from collections.abc import Callable
@@ -6,27 +6,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 FINAL_FACTOR = 0.02
-"""The last learning rate as a part of the first."""
+"""Ratio of the last learning rate to the first."""
 
 
 def cosine_decay(steps: int, final: float = FINAL_FACTOR) -> Callable[[int], float]:
-    """Half a cosine from 1 at step 0 to `final` at step `steps`, and that from there on; Python floats throughout."""
+    """Return a function from the step to the factor of the learning rate: half a cosine from 1 down to `final`.
+
+    The factor is 1 at step 0, `final` at step `steps` and `final` at every later step. It is a Python float, so that
+    checkpoints that hold it can be loaded safely.
+
+    Args:
+        steps: number of steps until the factor reaches `final`.
+        final: the last factor.
+    """
     return lambda step: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
 def exponential_decay(gamma: float, every: int) -> Callable[[int], float]:
-    """``gamma ** (step // every)``: a factor `gamma` every so many steps."""
+    """Return the function ``gamma ** (step // every)``, which multiplies the rate by `gamma` every `every` steps."""
     return lambda step: gamma ** (step // every)
 
 
 @dataclass(frozen=True)
 class Decay:
-    """The learning rate's course over a run, as a part of the first.
+    """The rule by which the learning rate falls over a run, relative to the first learning rate.
 
     Attributes:
         course: "cosine" to `FINAL_FACTOR`, "constant", or "exponential".
-        gamma: of the exponential course: the factor that is taken every so many steps.
-        every: of the exponential course: how many.
+        gamma: factor by which the exponential course multiplies the rate every `every` steps; None for other courses.
+        every: number of steps between two multiplications by `gamma`; None for other courses.
     """
 
     course: Literal["cosine", "constant", "exponential"] = "cosine"
@@ -34,10 +42,10 @@ class Decay:
     every: int | None = None
 
     def check(self) -> None:
-        """Check the course and what goes with it.
+        """Check that the course exists and that `gamma` and `every` suit it.
 
         Raises:
-            ValueError: they don't go together, in one line.
+            ValueError: the course is unknown, or `gamma` and `every` do not suit it; the message is one line.
         """
         if self.course not in ("cosine", "constant", "exponential"):
             raise ValueError(f"course={self.course!r} is not one of: cosine, constant, exponential")
@@ -51,10 +59,10 @@ class Decay:
             )
 
     def factor(self, steps: int) -> Callable[[int], float]:
-        """Return the function from the step to the factor, for a run of so many steps.
+        """Return the function from the step to the factor of the learning rate, for a run of `steps` steps.
 
         Raises:
-            ValueError: see `check`.
+            ValueError: the course, `gamma` and `every` do not go together; see `check`.
         """
         self.check()
         if self.course == "cosine":

@@ -1,4 +1,4 @@
-"""A fit in one call, without nerfstudio: what ``ns-train`` does, for notebooks and scripts."""
+"""The function `fit`, which does in notebooks and scripts what ``ns-train`` does, without nerfstudio."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from .loop import Training
 from .prepare import check_run, prepare
 
 SECONDS_PER_UPDATE = 0.5
-"""The loss is fetched from the device no oftener than this."""
+"""Least time in seconds between two reads of the loss from the device."""
 _COLUMNS = (
     TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
     BarColumn(),
@@ -40,31 +40,31 @@ def fit(
 ) -> FittedField:
     """Fit a sine network with WINNER's initialisation to a shape, a picture, a sound or a volume.
 
-    The same signal, network, initialisation, batches and loss as ``ns-train winner-KIND --data DATA``: on one machine's
-    CPU, one seed gives the same weights to the bit.
+    The signal, network, initialisation, batches and loss are those of ``ns-train winner-KIND --data DATA``. On the CPU
+    of one machine, the same seed gives the same weights to the bit.
 
     Args:
         data: a file, ``sample:NAME``, an array or tensor, channels last (a picture [h, w] or [h, w, c], a series [n] or
             [n, c], a volume [x, y, z], points [n, 3] or with normals [n, 6]), a mesh of trimesh's, or a signal that is
             loaded already.
-        kind: "sdf", "image", "audio", "volume", or one that another package has registered; if left out, the file's
-            name or the array's shape says it.
-        steps: of training; those of the kind's method if left out.
-        learning_rate: of Adam at first, likewise.
-        seed: of the network and the batches; that of noise and held-out samples is the option ``data_seed``.
-        device: left out, CUDA where there is one.
-        progress: whether to show it, and what is done to the data.
-        measure: whether to measure the fit at the end, ``field.provenance["metrics"]``.
-        options: by the names of the command line: of the data (``max_side``, ``sample_rate``, ``sign`` ...), the
-            network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``, ``schedule``), the
-            batches (``batch_size`` ...) and, of shapes, the loss (``truncation`` ...).
+        kind: "sdf", "image", "audio", "volume", or a kind that another package has registered; if left out, it is
+            found from the file's name or the array's shape.
+        steps: number of training steps; if left out, that of the kind's method.
+        learning_rate: learning rate of Adam at the first step; if left out, that of the kind's method.
+        seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
+        device: device to train on; if left out, CUDA where it is available, else the CPU.
+        progress: whether to print how the data is prepared and how the training proceeds.
+        measure: whether to compute the metrics at the end, which are kept in ``field.provenance["metrics"]``.
+        options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
+            ``sign`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
+            ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
 
     Returns:
-        The fitted field, in the data's own coordinates and units; if interrupted (Ctrl-C, or the notebook's stop), as
-        it was then.
+        The fitted field, in the data's own coordinates and units. If the training is interrupted (by Ctrl-C, or by the
+        notebook's stop button), the field as it is after the last finished step.
 
     Raises:
-        ValueError: options or data that won't do, in one line.
+        ValueError: an option or the data cannot be used; the message is one line.
     """
     console = Console(quiet=not progress)
     device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
@@ -96,7 +96,7 @@ def fit(
             if training.done == 0:
                 raise
             warnings.warn(f"interrupted: the field is that of {training.done} of {steps} steps", stacklevel=2)
-        final = float(training.loss)  # waits for the device
+        final = float(training.loss)  # waits for the device, so it belongs to the measured time
     seconds = time.perf_counter() - start
     training.finish()
     if not math.isfinite(final):
@@ -107,5 +107,5 @@ def fit(
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:
-    """Return the metrics that JSON can write: those that are finite."""
+    """Return the finite metrics, which are those that JSON can write."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

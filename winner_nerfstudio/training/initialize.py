@@ -1,4 +1,4 @@
-"""A field for a signal, initialised for it: the same wherever it is then trained."""
+"""Building and initialising the field for a signal, the same for every way of training it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .options import SINE_NETWORKS, NetworkOptions
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
-    """Build the field that is to be fitted to a signal; what the network draws itself depends on `seed` alone."""
+    """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only."""
     specification = options.specification(signal.dim, signal.channels)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -20,7 +20,7 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
 
 
 def describe_initialization(initialization: Initialization | None, options: NetworkOptions) -> dict[str, Any]:
-    """Return what a run keeps of its initialisation: ``init``, in words, and ``noise``, by name, or None."""
+    """Return a run's record of its initialisation: ``init`` in words, and ``noise`` as a dict, or None."""
     if initialization is None:
         return {"init": options.network, "noise": None}
     noise: dict[str, Any] = {
@@ -38,10 +38,10 @@ def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int
     """Initialise a field's network for its signal, in place.
 
     Returns:
-        The initialisation; None where the network has no noise.
+        The initialisation, or None if the options ask for no noise.
 
     Raises:
-        ValueError: the schedule has no rule for such a signal.
+        ValueError: the schedule has no rule for this signal.
     """
     network, noise = field.network, options.noise
     if not options.has_noise:
@@ -53,7 +53,7 @@ def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int
             network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
         )
     rule = noise.rule()
-    # A signal keeps its own centroid once it is computed; only a flat rule's is another.
+    # A signal computes its centroid once and keeps it, but a flat rule defines the centroid differently.
     if rule.flat and isinstance(signal, Grid):
         centroid = rule.centroid_of(signal.values, dim=signal.dim)
     else:

@@ -1,4 +1,4 @@
-"""The training loop's one step, for whoever counts them: `fit`, experiments."""
+"""One step of the training loop; the callers (`fit` and the experiments) loop over the steps."""
 
 import functools
 import math
@@ -12,19 +12,20 @@ from .loss import Loss
 from .sampling import Sampler
 
 ADAM_EPSILON = 1e-8
+"""Adam's epsilon, which keeps its division from being one by zero."""
 
 
 class Training:
-    """A field on its way to a signal, step by step; between steps it may be measured at will.
+    """The training of a field, one step at a time; the field may be used and measured between steps.
 
-    A step costs no synchronisation with the device: whoever looks at `loss` waits for it.
+    A step does not wait for the device. Reading the value of `loss` does.
 
     Args:
-        field: what is trained, in place.
-        sampler: serves the batches, started.
-        loss: what they are compared by.
-        learning_rate: of Adam, at first.
-        factor: from the number of steps done to the part of the learning rate that the next one takes.
+        field: the field, which is trained in place.
+        sampler: source of the batches; its `start` has been called.
+        loss: the loss that is minimised.
+        learning_rate: learning rate of Adam at the first step.
+        factor: function from the number of finished steps to the factor of the learning rate for the next step.
     """
 
     def __init__(
@@ -34,13 +35,13 @@ class Training:
         self._optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
-        """Steps so far."""
+        """Number of finished steps."""
         self.loss = torch.tensor(math.nan)
-        """That of the field as it was before the last step, on the device."""
+        """Loss of the field before the last step, on the device; NaN before the first step."""
 
     @torch.enable_grad()
     def step(self) -> None:
-        """One more step; an exception on the way leaves the count as it was."""
+        """Do one training step; if it raises an exception, `done` stays as it was."""
         batch = self._loss.select(self.field, self._sampler.batch(self.done))
         self._optimizer.zero_grad()
         terms = self._loss.terms(self._loss.outputs(self.field, batch["coords"]), batch)
@@ -51,6 +52,6 @@ class Training:
         self.loss, self.done = total.detach(), self.done + 1
 
     def finish(self) -> None:
-        """Let go of the gradients and put the field into evaluation."""
+        """Release the gradients and set the field to evaluation mode."""
         self._optimizer.zero_grad(set_to_none=True)
         self.field.eval()

@@ -1,4 +1,4 @@
-"""What a fit is driven by: the terms of the loss, and the samples that a step learns from."""
+"""Losses: their weighted terms, and the choice of the samples that a training step uses."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 OFF_SURFACE_DECAY = 100.0
-"""How fast SIREN's term off the surface falls with the distance, per unit-cube length."""
+"""Rate at which SIREN's off-surface term falls with the distance, per unit-cube length."""
 CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
-"""SIREN's weights of the terms of gradients, beside the others' of point clouds."""
+"""SIREN's weights of the normal term and the eikonal term for point clouds."""
 
 
 class Loss(Protocol):
-    """Compares a field with a batch, in three steps."""
+    """A loss, which compares a field with a batch in three steps: `select`, `outputs` and `terms`."""
 
     def select(self, field: Field, batch: Batch) -> Batch:
-        """Return the samples of a batch that a step learns from."""
+        """Return the samples of a batch that a training step uses."""
         ...
 
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
-        """What the terms need of the field: ``values`` [n, c] at the coordinates, and more."""
+        """Return what the terms need of the field: its ``values`` [n, c] at the coordinates, and possibly more."""
         ...
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss, by name; their sum is the loss."""
+        """Return the weighted terms of the loss by name; their sum is the loss."""
         ...
 
 
 class SquareLoss:
-    """Mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
+    """The mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
 
     def select(self, field: Field, batch: Batch) -> Batch:
-        """Return all of them."""
+        """Return all samples of the batch."""
         return batch
 
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
-        """``values`` [n, c] at coordinates [n, d]."""
+        """Return the field's ``values`` [n, c] at coordinates [n, d]."""
         return {"values": field(coords)}
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """``mse``."""
+        """Return the only term, the mean square error ``mse``."""
         return {"mse": torch.nn.functional.mse_loss(outputs["values"], batch["values"])}
 
 
 class DistanceLoss:
-    """Of a signed distance in the unit cube, negative inside.
+    """The loss of a signed distance in the unit cube, negative inside.
 
     Args:
-        options: weights and limits.
-        of_cloud: whether the target is points on the surface rather than a mesh.
+        options: weights and limits of the terms.
+        of_cloud: whether the target is a point cloud; if not, it is a mesh.
     """
 
     def __init__(self, options: DistanceOptions, of_cloud: bool) -> None:
@@ -67,7 +67,10 @@ class DistanceLoss:
         self.eikonal_weight = CLOUD_EIKONAL_WEIGHT * of_cloud if eikonal is None else eikonal
 
     def select(self, field: Field, batch: Batch) -> Batch:
-        """Return the points of a mesh with the greatest errors; finding them costs a third of learning from them."""
+        """Return the points with the greatest errors for a mesh, and all points for a point cloud.
+
+        Finding those points takes about a third of the time that training on them takes.
+        """
         if self.of_cloud or self.options.hardest == 1:
             return batch
         with torch.no_grad():
@@ -76,20 +79,20 @@ class DistanceLoss:
         return {name: values[rows] for name, values in batch.items()}
 
     def outputs(self, field: Field, coords: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
-        """Besides ``values``, their ``gradients`` [n, 3] by the coordinates if a term asks for them."""
+        """Return ``values`` [n, 1], and if a term needs them, their ``gradients`` [n, 3] by the coordinates."""
         if not (self.normal_weight or self.eikonal_weight):
             return {"values": field(coords)}
-        learning = torch.is_grad_enabled()
+        training = torch.is_grad_enabled()
         with torch.enable_grad():
             coords = coords.detach().requires_grad_(True)
             values = field(coords)
-            (gradients,) = torch.autograd.grad(values.sum(), coords, create_graph=learning)
+            (gradients,) = torch.autograd.grad(values.sum(), coords, create_graph=training)
         return {"values": values, "gradients": gradients}
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """What compares values, by the kind of target, and the two terms of gradients that have a weight."""
-        compare = self._cloud_terms if self.of_cloud else self._mesh_terms
-        terms = compare(outputs["values"], batch)
+        """Return the terms that compare values, and the normal and eikonal terms where their weights are not 0."""
+        compute_terms = self._compute_cloud_terms if self.of_cloud else self._compute_mesh_terms
+        terms = compute_terms(outputs["values"], batch)
         if self.normal_weight:
             cosine = torch.nn.functional.cosine_similarity(outputs["gradients"], batch["normals"], dim=-1)
             on_surface = batch["normals"].any(-1)
@@ -98,19 +101,20 @@ class DistanceLoss:
             terms["eikonal"] = self.eikonal_weight * (outputs["gradients"].norm(dim=-1) - 1).abs().mean()
         return terms
 
-    def _mesh_terms(self, fitted: Float[Tensor, "n 1"], batch: Batch) -> dict[str, Tensor]:
-        """Mean absolute error of truncated distances (DeepSDF, arXiv 1901.05103, eq. 4), and of all."""
+    def _compute_mesh_terms(self, fitted: Float[Tensor, "n 1"], batch: Batch) -> dict[str, Tensor]:
+        """Return the mean absolute errors of clamped (DeepSDF, arXiv 1901.05103, eq. 4) and of full distances."""
         truth, limit = batch["values"], self.options.truncation
         return {
             "sdf_near": (fitted.clamp(-limit, limit) - truth.clamp(-limit, limit)).abs().mean(),
             "sdf_all": self.options.far_weight * (fitted - truth).abs().mean(),
         }
 
-    def _cloud_terms(self, fitted: Float[Tensor, "n 1"], batch: Batch) -> dict[str, Tensor]:
-        """Those of SIREN (arXiv 2006.09661, section 4.2; weights as `loss_functions.sdf` of its code has them).
+    def _compute_cloud_terms(self, fitted: Float[Tensor, "n 1"], batch: Batch) -> dict[str, Tensor]:
+        """Return SIREN's terms, and the error of the distance that is estimated from the points.
 
-        And the error of the distance that the points tell. SIREN's term off the surface, ``exp(-100 |f|)``, keeps what
-        has the wrong sign on the wrong side; beside the distance a value of the wrong sign counts as zero does.
+        SIREN's terms are those of arXiv 2006.09661, section 4.2, with the weights of `loss_functions.sdf` in its code.
+        Its off-surface term ``exp(-100 |f|)`` rewards large values of the wrong sign too. Where the distance error is
+        used beside it, this term therefore treats a value of the wrong sign like zero.
         """
         options, truth, on_surface = self.options, batch["values"], batch["on_surface"] > 0
         height = (fitted * truth.sign()).clamp(min=0) if options.distance_weight else fitted.abs()

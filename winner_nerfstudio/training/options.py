@@ -11,7 +11,7 @@ from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
-"""Networks that WINNER's noise is made for."""
+"""Names of the networks that WINNER's noise can be added to."""
 _COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
 
 
@@ -20,26 +20,26 @@ class NoiseOptions:
     """WINNER's noise."""
 
     schedule: str = "matched"
-    """Rule from the target to the two noise scales: matched, or paper or reference, which are published; fixed takes s0
-    and s1 as they are."""
+    """Rule that computes the two noise scales from the target: matched, or one of the published rules, paper and
+    reference; fixed uses s0 and s1 as they are."""
     exactness: float = EXACTNESS
-    """Of the matched schedule, from 0, true between the samples, to 1, exact on the samples."""
+    """Trade-off of the matched schedule, from 0, accurate between the samples, to 1, exact on the samples."""
     s0: float | None = None
     """Noise scale of the first layer; with s1, overrides the schedule."""
     s1: float | None = None
     """Noise scale of the second layer; with s0, overrides the schedule."""
     hidden_biases: float | None = None
-    """What SIREN's biases between the first and the last layer are multiplied by; left out, 0 where s0 and s1 are the
-    matched schedule's, else 1."""
+    """Factor of SIREN's biases between the first and the last layer; if left out, 0 where s0 and s1 come from the
+    matched schedule, else 1."""
 
     def check(self, flag: str = "") -> None:
-        """Check each option, and that they go together.
+        """Check each option, and that the options go together.
 
         Args:
-            flag: what the options' names begin with where their user meets them.
+            flag: prefix of the options' names in error messages.
 
         Raises:
-            ValueError: they don't, in one line.
+            ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
         scales = (self.s0, self.s1)
         if (self.s0 is None) != (self.s1 is None):
@@ -64,7 +64,7 @@ class NoiseOptions:
             raise ValueError(f"{flag}hidden_biases {self.hidden_biases} must be finite and not negative")
 
     def rule(self) -> NoiseSchedule:
-        """Return the schedule."""
+        """Return the noise schedule that the options describe."""
         if self.s0 is not None and self.s1 is not None:
             return NoiseSchedule.fixed(self.s0, self.s1)
         return NoiseSchedule.matched(self.exactness) if self.schedule == "matched" else SCHEDULES[self.schedule]()
@@ -75,32 +75,32 @@ class NetworkOptions:
     """A network and its initialisation."""
 
     network: str = "siren"
-    """Network: siren, or one to compare it with: finer, finer++, gauss, relu-pe, siren-rff, wire."""
+    """Network: siren, or a network to compare it with: finer, finer++, gauss, relu-pe, siren-rff or wire."""
     num_layers: int = 4
     """Number of hidden layers."""
     hidden_dim: int = 256
     """Width of each hidden layer."""
     omega_0: float | None = None
-    """Frequency of the layers from the second on; the network's own default if left out, 30 for siren."""
+    """Frequency of the layers from the second on; if left out, the network's own default, which is 30 for siren."""
     first_omega_0: float | None = None
-    """Frequency of the first layer; the network's own default if left out, 30 for siren."""
+    """Frequency of the first layer; if left out, the network's own default, which is 30 for siren."""
     network_args: dict[str, float] = field(default_factory=dict)
-    """More arguments of the network by name, such as "a 0.1" for gauss."""
+    """Further arguments of the network by name, such as "a 0.1" for gauss."""
     init: Literal["auto", "winner", "siren"] = "auto"
-    """Initialisation: SIREN's with WINNER's noise, or SIREN's alone; auto is WINNER's for siren, and the network's own
-    for any other."""
+    """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; auto is winner for siren, and
+    the network's own for any other network."""
     noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise."""
 
     def check(self, axes: int, flag: str = "") -> None:
-        """Check each option, and that they go together.
+        """Check each option, and that the options go together.
 
         Args:
-            axes: coordinates per point of the target.
-            flag: what the options' names begin with where their user meets them.
+            axes: number of coordinates per point of the target.
+            flag: prefix of the options' names in error messages.
 
         Raises:
-            ValueError: they don't, in one line.
+            ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
         if self.num_layers < 2 or self.hidden_dim < 1:
             raise ValueError(
@@ -123,12 +123,14 @@ class NetworkOptions:
     def _check_network(self, flag: str) -> None:
         if self.network not in NETWORKS:
             raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
-        takes = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
-        for name in self._special_arguments():
-            if name not in takes:
-                raise ValueError(f"{flag}network {self.network} has no {name}; it takes {', '.join(takes) or 'none'}")
+        accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        for name in self._collect_special_arguments():
+            if name not in accepted:
+                raise ValueError(
+                    f"{flag}network {self.network} has no {name}; it takes {', '.join(accepted) or 'none'}"
+                )
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):  # sizes alone, no memory
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):  # checks the sizes without taking memory
                 build_network(**self.specification(1, 1))
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}") from None
@@ -148,57 +150,58 @@ class NetworkOptions:
 
     @property
     def has_noise(self) -> bool:
-        """Whether the initialisation is WINNER's."""
+        """Return whether WINNER's noise is added to the initialisation."""
         return self.init == "winner" or (self.init == "auto" and self.network == "siren")
 
-    def _special_arguments(self) -> dict[str, float]:
-        """Return the arguments that were given and that not all networks have."""
+    def _collect_special_arguments(self) -> dict[str, float]:
+        """Return the arguments that the user has set and that only some networks have."""
         omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}
-        # A whole number stands for a count, which some arguments are.
-        given = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
-        return given | {name: value for name, value in omegas.items() if value is not None}
+        # Some arguments are counts, and those must be integers.
+        arguments = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
+        return arguments | {name: value for name, value in omegas.items() if value is not None}
 
     def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:
-        """Return the arguments of `build_network`."""
+        """Return the arguments with which `build_network` builds this network."""
         return {
             "name": self.network,
             "in_dim": in_dim,
             "out_dim": out_dim,
             "hidden_dim": self.hidden_dim,
             "num_layers": self.num_layers,
-            **self._special_arguments(),
+            **self._collect_special_arguments(),
         }
 
 
 @dataclass
 class DistanceOptions(NetworkOptions):
-    """A network for a signed distance, and what it learns from."""
+    """A network for a signed distance, its initialisation and its loss."""
 
     truncation: float = 0.1
-    """Of meshes: distances are clamped to this, either way, before they are compared (unit-cube lengths): detail before
-    depth."""
+    """For meshes: distances are clamped to plus or minus this before they are compared (unit-cube lengths), which
+    favours detail near the surface."""
     far_weight: float = 1.0
-    """Of meshes: weight of the error without the clamp, beside 1 for that with it; it keeps the far field a
-    distance."""
+    """For meshes: weight of the error of unclamped distances, where that of clamped ones has weight 1; it keeps values
+    far from the surface a distance."""
     hardest: float = 0.5
-    """Of meshes: fraction of a batch's points that a step learns from, those with the greatest errors; 1 is all."""
+    """For meshes: fraction of a batch's points that a step uses, those with the greatest errors; 1 uses all."""
     on_surface_weight: float = 3000.0
-    """Of point clouds: weight of the mean absolute value at the points."""
+    """For point clouds: weight of the mean absolute value at the points."""
     off_surface_weight: float = 100.0
-    """Of point clouds: weight of values near zero, or of the wrong sign, elsewhere in the cube."""
+    """For point clouds: weight of the penalty on values near zero, or of the wrong sign, elsewhere in the cube."""
     distance_weight: float = 1000.0
-    """Of point clouds: weight of the error of the distance off the surface, told by the nearest points; 0 leaves
-    SIREN's own loss, which doesn't know inside from outside."""
+    """For point clouds: weight of the error of the distance off the surface, which is estimated from the nearest
+    points; 0 leaves SIREN's own loss, which cannot tell the inside from the outside."""
     normal_weight: float | None = None
-    """Weight of the angle between gradients and normals on the surface; 100 for point clouds, 0 for meshes if left
-    out."""
+    """Weight of the angle between gradients and normals on the surface; if left out, 100 for point clouds and 0 for
+    meshes."""
     eikonal_weight: float | None = None
-    """Weight of the mean deviation of the gradient's length from 1; 50 for point clouds, 0 for meshes if left out."""
+    """Weight of the mean deviation of the gradient's length from 1; if left out, 50 for point clouds and 0 for
+    meshes."""
     eval_resolution: int = 128
-    """Samples per axis of the surface that evaluation measures."""
+    """Samples per axis with which the surface is extracted for the metrics."""
 
     def check(self, axes: int, flag: str = "") -> None:
-        """Check each option, and that they go together; see `NetworkOptions.check`."""
+        """Check each option, and that the options go together; see `NetworkOptions.check`."""
         if not (self.truncation > 0 and self.far_weight >= 0 and self.eval_resolution >= 3):
             raise ValueError(
                 f"truncation={self.truncation} must be positive, far_weight={self.far_weight} not negative and"
@@ -215,7 +218,7 @@ class DistanceOptions(NetworkOptions):
 
 @dataclass
 class BatchOptions:
-    """How a signal's points are served, batch by batch."""
+    """The batches of points that a signal is fitted with."""
 
     batch_size: int = 4096
     """Points per training step."""
@@ -224,13 +227,13 @@ class BatchOptions:
         """Check the options.
 
         Raises:
-            ValueError: one of them is out of its range, in one line.
+            ValueError: an option is out of its range; the message is one line.
         """
         if self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
-        """Return what serves the batches of a signal."""
+        """Return the sampler that serves the batches of a signal."""
         raise NotImplementedError
 
 
@@ -239,23 +242,23 @@ class ResidentOptions(BatchOptions):
     """Batches of a signal whose samples are all in memory."""
 
     batch_size: int = 4096
-    """Most samples per training step; one that holds them all makes every step use all of them."""
+    """Greatest number of samples per training step; if no smaller than the number of samples, every step uses all."""
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
-        """Return what serves the batches of a signal."""
+        """Return the sampler that serves the batches of a signal."""
         return Resident(signal, device, seed, self.batch_size)
 
 
 @dataclass
 class DrawnOptions(BatchOptions):
-    """Batches of a signal that is sampled anew all the time."""
+    """Batches of a signal from which new points are drawn throughout the training."""
 
     batch_size: int = 2048
     """Points per training step."""
     steps_per_chunk: int = 256
-    """Steps that are served from one draw of points; the next is drawn meanwhile."""
+    """Number of steps that use one draw of points; the next points are drawn meanwhile."""
     passes: int = 2
-    """Times that each point is used before it is dropped, in a new order each time."""
+    """Number of times that each point is used before it is dropped, in a new order each time."""
 
     def check(self) -> None:
         """Check the options; see `BatchOptions.check`."""
@@ -267,5 +270,5 @@ class DrawnOptions(BatchOptions):
         super().check()
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Drawn:
-        """Return what serves the batches of a signal."""
+        """Return the sampler that serves the batches of a signal."""
         return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)

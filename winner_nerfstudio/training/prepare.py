@@ -1,4 +1,4 @@
-"""From what a user names to what a fit works with: the signal and the options, each checked."""
+"""Loading the signal and checking the options that a user gives to a fit."""
 
 import math
 from dataclasses import dataclass, fields
@@ -18,13 +18,13 @@ from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of a fit, each with the part of the program that takes it.
+    """The options of a fit, grouped by the part of the program that uses them.
 
     Attributes:
-        kind: of the signal.
-        data: what is loaded of it.
-        network: the network, its initialisation and the loss.
-        batches: how points are served.
+        kind: kind of the signal.
+        data: options of loading the signal.
+        network: options of the network, its initialisation and the loss.
+        batches: options of the batches.
     """
 
     kind: Kind
@@ -37,8 +37,8 @@ def option_names(kind: Kind, loaded: bool = False) -> dict[type, list[str]]:
     """Return the names of a fit's options, by the class that holds them.
 
     Args:
-        kind: of the signal.
-        loaded: whether the signal is loaded already, so that the data has no options any more.
+        kind: kind of the signal.
+        loaded: whether the signal is loaded already; the options of loading it are then left out.
     """
     classes: list[type] = [kind.network, NoiseOptions, kind.batches]
     names = {options: [option.name for option in fields(options) if option.name != "noise"] for options in classes}
@@ -46,15 +46,15 @@ def option_names(kind: Kind, loaded: bool = False) -> dict[type, list[str]]:
 
 
 def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> FitOptions:
-    """Give each option, by the name that it has on the command line, to the class that holds it; check them all.
+    """Sort options into the classes that hold them, and check them all.
 
     Args:
-        kind: of the signal.
-        options: by name.
-        loaded: whether the signal is loaded already, so that the data has no options any more.
+        kind: kind of the signal.
+        options: values by the options' names on the command line.
+        loaded: whether the signal is loaded already; the options of loading it are then unknown.
 
     Raises:
-        ValueError: an unknown option, or a value that won't do.
+        ValueError: an option is unknown, or its value cannot be used.
     """
     names = option_names(kind, loaded)
     known = [name for group in names.values() for name in group]
@@ -71,17 +71,22 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
         data.check()
         network.check(kind.axes)
         batches.check()
-    except (TypeError, AttributeError) as error:  # a value of another type fails where it is used
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise ValueError(f"one of {given[:200]} is of the wrong type ({str(error)[:100]})") from error
+    except (TypeError, AttributeError) as error:  # a value of a wrong type fails only where it is used
+        listing = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"one of {listing[:200]} is of the wrong type ({str(error)[:100]})") from error
     return FitOptions(kind, data, network, batches)
 
 
 def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signal, FitOptions]:
-    """Load the signal of whatever `fit` takes, and sort the options.
+    """Load the signal from any data that `fit` accepts, and sort its options.
+
+    Args:
+        data: a file, ``sample:NAME``, an array, a tensor, a mesh or a signal; see `fit`.
+        kind: name of the kind of signal, or None to find it from the data.
+        options: values by the options' names on the command line.
 
     Raises:
-        ValueError: an unknown option, or data or options that won't do.
+        ValueError: an option is unknown, or the data or an option's value cannot be used.
     """
     data = as_data(data)
     if is_signal(data):
@@ -96,15 +101,15 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
 
 
 def is_signal(data: Any) -> bool:
-    """Return whether it is a signal that is loaded already."""
+    """Return whether an object is a signal that is loaded already."""
     return all(hasattr(data, name) for name in ("kind", "normalization", "describe"))
 
 
 def as_data(data: Any) -> Any:
-    """Return tensors, and whatever else offers itself as an array or a list of numbers, as an array; all else as it is.
+    """Convert tensors, lists and array-like objects to numpy arrays, and scenes to meshes; return other data unchanged.
 
     Raises:
-        ValueError: it is nothing that can be fitted.
+        ValueError: the data is of a type that cannot be fitted.
     """
     if isinstance(data, np.ma.MaskedArray):
         raise ValueError("a masked array cannot be fitted; fill it first, with its filled()")
@@ -121,7 +126,7 @@ def as_data(data: Any) -> Any:
 
 
 def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:
-    """Check what any run needs; return its device.
+    """Check the arguments that every run has, and return its device.
 
     Raises:
         ValueError: a number is out of its range, or the device cannot be used.
@@ -133,8 +138,8 @@ def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.d
     if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
         raise ValueError(f"seed={seed} must be a whole number, at least 0")
     try:
-        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=found)
+        checked = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=checked)
     except (RuntimeError, TypeError, AssertionError, ValueError) as error:
         raise ValueError(f"device={device!r} cannot be used ({str(error).splitlines()[0][:80]}); try cpu") from None
-    return found
+    return checked

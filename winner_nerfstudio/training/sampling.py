@@ -1,4 +1,4 @@
-"""The two ways to batches: points drawn anew for ever, and samples that are all there and on the device."""
+"""The two samplers: one draws new points all the time, the other keeps all samples of a signal on the device."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -12,43 +12,43 @@ from ..signals.grid import Grid
 from ..signals.signal import Drawable
 
 Batch = dict[str, Tensor]
-"""``coords`` [n, d] and ``values`` [n, c], on the device."""
+"""Tensors by name on the device: ``coords`` [n, d], ``values`` [n, c], and more for some signals."""
 
-_EVAL_STREAM = 1 << 40  # no run gets as far as a chunk of this number
+_EVAL_STREAM = 1 << 40  # no run is long enough to reach a chunk with this index
 
 
 class Sampler(Protocol):
-    """Serves a run's batches; that of a step depends on the run's seed and the step only, so that runs resume."""
+    """A source of batches. A step's batch depends on the seed and the step only, so that a run can be resumed."""
 
     batch_size: int
-    """Points per step."""
+    """Number of points per step."""
 
     def start(self) -> None:
-        """Get ready for the first step."""
+        """Prepare the first batch."""
         ...
 
     def batch(self, step: int) -> Batch:
-        """The points of a step."""
+        """Return the batch of a step."""
         ...
 
     def evaluation(self) -> Batch:
-        """Points for the losses of an evaluation, the same each time; unseen ones where there are any."""
+        """Return the points for an evaluation's losses, always the same; unseen in training if there are such."""
         ...
 
 
 class Drawn:
-    """Draws points in chunks, the next in a thread while the last is used.
+    """A sampler that draws points in chunks; a thread draws the next chunk while the current one is used.
 
-    A chunk depends on the seed and its own number. Memory: two chunks of
-    ``batch_size * steps_per_chunk / passes`` points, whatever the signal's size.
+    A chunk depends on the seed and its index only. Two chunks of ``batch_size * steps_per_chunk / passes`` points are
+    in memory, whatever the signal's size.
 
     Args:
-        signal: what to draw from.
-        device: where batches are put.
-        seed: of the points.
-        batch_size: points per step.
-        steps_per_chunk: steps that are served from one chunk.
-        passes: times that each point is used, in a new order each time.
+        signal: signal to draw points from.
+        device: device of the batches.
+        seed: seed of the points and their order.
+        batch_size: number of points per step.
+        steps_per_chunk: number of steps that use one chunk.
+        passes: number of times that each point is used, in a new order each time.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class Drawn:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draw")
 
     def start(self) -> None:
-        """Draw the first chunk, while the model is being built."""
+        """Start to draw the first chunk in the thread, while the model is being built."""
         self._drawing = (0, self._submit(0))
 
     def batch(self, step: int) -> Batch:
-        """The points of a step."""
-        index, place = divmod(step, self.steps_per_chunk)
-        number, row = divmod(place, self.steps_per_pass)
+        """Return the batch of a step."""
+        chunk_index, step_in_chunk = divmod(step, self.steps_per_chunk)
+        pass_index, row = divmod(step_in_chunk, self.steps_per_pass)
         rows = slice(row * self.batch_size, (row + 1) * self.batch_size)
-        return {name: values[rows] for name, values in self._shuffled(index, number).items()}
+        return {name: values[rows] for name, values in self._shuffle_chunk(chunk_index, pass_index).items()}
 
     def evaluation(self) -> Batch:
-        """Points that training never sees."""
+        """Return points that training never sees."""
         return {name: values.to(self.device) for name, values in self._draw(_EVAL_STREAM, self.batch_size).items()}
 
-    def _shuffled(self, index: int, number: int) -> Batch:
-        """The chunk of that index in the order of its pass `number`, on the device."""
-        key = index * self.passes + number
+    def _shuffle_chunk(self, index: int, pass_index: int) -> Batch:
+        """Return a chunk in the order of one of its passes, on the device."""
+        key = index * self.passes + pass_index
         if self._order is None or self._order[0] != key:
             chunk = self._get_chunk(index)
-            order = torch.randperm(len(chunk["coords"]), generator=_generator(self.seed, key)).to(self.device)
+            order = torch.randperm(len(chunk["coords"]), generator=_build_generator(self.seed, key)).to(self.device)
             self._order = (key, {name: values[order] for name, values in chunk.items()})
         return self._order[1]
 
@@ -105,16 +105,16 @@ class Drawn:
 
 
 class Resident:
-    """Keeps all values on the device and serves them without replacement: each once per pass, in a new order each time.
+    """A sampler that keeps all values on the device and serves each sample once per pass, in a new order each pass.
 
-    A batch that would hold them all is the same at every step, in order. Otherwise memory grows by four bytes per
-    sample for the order of a pass, besides the values themselves.
+    If a batch holds all samples, it is the same at every step, in unchanged order. Otherwise the order of a pass takes
+    four bytes of memory per sample, besides the values themselves.
 
     Args:
-        signal: whose samples to serve.
-        device: where they are kept.
-        seed: of the order.
-        batch_size: most points per step; the steps of a pass share them equally.
+        signal: signal whose samples are served.
+        device: device of the values and the batches.
+        seed: seed of the order.
+        batch_size: greatest number of samples per step; the samples are shared equally among the steps of a pass.
     """
 
     def __init__(self, signal: Grid, device: torch.device, seed: int, batch_size: int) -> None:
@@ -127,7 +127,7 @@ class Resident:
         self._full: Batch | None = None
 
     def start(self) -> None:
-        """Put the values on the device."""
+        """Copy the values to the device."""
         _ = self._values, self._fitted
 
     @cached_property
@@ -139,32 +139,34 @@ class Resident:
         return None if self._signal.fitted is None else torch.from_numpy(self._signal.fitted).to(self.device)
 
     def batch(self, step: int) -> Batch:
-        """The samples of a step."""
-        number, row = divmod(step, self.steps_per_pass)
+        """Return the batch of a step."""
+        pass_index, row = divmod(step, self.steps_per_pass)
         if self.steps_per_pass == 1:
             if self._full is None:
                 self._full = self._gather(torch.arange(self.count, device=self.device))
             return self._full
-        if self._order is None or self._order[0] != number:
-            order = torch.randperm(self.count, generator=_generator(self.seed, number), dtype=torch.int32)
-            self._order = (number, order.to(self.device))
+        if self._order is None or self._order[0] != pass_index:
+            order = torch.randperm(self.count, generator=_build_generator(self.seed, pass_index), dtype=torch.int32)
+            self._order = (pass_index, order.to(self.device))
         rows = slice(row * self.count // self.steps_per_pass, (row + 1) * self.count // self.steps_per_pass)
         return self._gather(self._order[1][rows].long())
 
     def evaluation(self) -> Batch:
-        """Samples that are held out, if there are any; else some that are fitted."""
+        """Return samples that are held out, if there are any, else some of those that are fitted."""
         rng, held_out = np.random.default_rng([self.seed, _EVAL_STREAM]), self._signal.held_out
         if len(held_out):
-            return self._samples(torch.from_numpy(rng.choice(held_out, self.batch_size)).to(self.device))
+            return self._get_samples(torch.from_numpy(rng.choice(held_out, self.batch_size)).to(self.device))
         return self._gather(torch.from_numpy(rng.integers(self.count, size=self.batch_size)).to(self.device))
 
-    def _gather(self, place: Tensor) -> Batch:
-        """Samples by their place among those that are fitted."""
-        return self._samples(place if self._fitted is None else self._fitted[place])
+    def _gather(self, index: Tensor) -> Batch:
+        """Return samples by their index among those that are fitted."""
+        return self._get_samples(index if self._fitted is None else self._fitted[index])
 
-    def _samples(self, number: Tensor) -> Batch:
-        return {"coords": self.lattice.coords(number), "values": self._values[number]}
+    def _get_samples(self, index: Tensor) -> Batch:
+        """Return samples by their index in row-major order."""
+        return {"coords": self.lattice.coords(index), "values": self._values[index]}
 
 
-def _generator(seed: int, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
+def _build_generator(seed: int, stream: int) -> torch.Generator:
+    """Return a random generator for one of the many streams of a seed."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + stream) % 2**63)

@@ -1,1 +1,1 @@
-"""Configurations of data parsers, data managers and methods."""
+"""The configurations of data parsers, data managers, methods and schedulers for nerfstudio."""

@@ -1,4 +1,4 @@
-"""A signal's batches as nerfstudio asks for them."""
+"""The data manager, which serves a signal's batches to nerfstudio."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field, make_dataclass
@@ -24,18 +24,21 @@ from .dataparsers import SignalDataParserConfig, data_parser_config
 
 @dataclass
 class SignalDataManagerConfig(DataManagerConfig):
-    """Batches of one signal."""
+    """The batches of one signal."""
 
     _target: type = field(default_factory=lambda: SignalDataManager)
     dataparser: SignalDataParserConfig = field(default_factory=SignalDataParserConfig)
-    """Where the signal comes from."""
+    """The file or sample of the signal, and the options of loading it."""
     batches: Annotated[BatchOptions, tyro.conf.arg(name="")] = field(default_factory=BatchOptions)
-    """How its points are served."""
+    """The options of the batches."""
     masks_on_gpu: tyro.conf.Suppress[bool] = False
     images_on_gpu: tyro.conf.Suppress[bool] = False
 
     def load_outputs(self) -> DataparserOutputs:
-        """Return the data parser's outputs for what ``--data`` names, wherever on the command line that stands."""
+        """Return the data parser's outputs for the file of ``--data``.
+
+        ``--data`` may be an option of the data manager or of the data parser.
+        """
         if self.data is not None:
             self.dataparser.data = Path(self.data)
         self.data = self.dataparser.data
@@ -44,18 +47,18 @@ class SignalDataManagerConfig(DataManagerConfig):
 
 @lru_cache
 def data_manager_config(kind: str) -> type[SignalDataManagerConfig]:
-    """Return the class of a kind's data manager's config: its data parser is a subcommand of its own name."""
+    """Return the class of the data manager's config for a kind, with the kind's data parser as a subcommand."""
     known = kind_named(kind)
     default = data_parser_config(known)
-    # A union of one choice becomes a subcommand; "prefix_names" would lengthen its name.
+    # A union with one member becomes a subcommand; "prefix_names" would lengthen its name.
     union: Any = tyro.extras.subcommand_type_from_defaults(
         {known.data_parser: default},
         {known.data_parser: f"{known.title[0].upper()}{known.title[1:]} ({known.formats})."},
         prefix_names=False,
     )
     dataparser = Annotated[union, tyro.conf.OmitSubcommandPrefixes]
-    made = make_dataclass(
-        _class_name(kind),
+    config_class = make_dataclass(
+        _name_class(kind),
         [
             ("dataparser", dataparser, field(default_factory=lambda: deepcopy(default))),
             ("batches", Annotated[known.batches, tyro.conf.arg(name="")], field(default_factory=known.batches)),
@@ -63,24 +66,25 @@ def data_manager_config(kind: str) -> type[SignalDataManagerConfig]:
         bases=(SignalDataManagerConfig,),
         namespace={"__doc__": f"Batches of {known.title}.", "__module__": __name__},
     )
-    made.__module__ = __name__
-    return made
+    config_class.__module__ = __name__
+    return config_class
 
 
-def _class_name(kind: str) -> str:
+def _name_class(kind: str) -> str:
+    """Return the name of the class that `data_manager_config` makes for a kind."""
     return f"DataManagerConfigOf_{kind}"
 
 
 def __getattr__(name: str) -> type[SignalDataManagerConfig]:
-    """The classes that `data_manager_config` makes, for a run's config.yml names them."""
+    """Return a class that `data_manager_config` makes, by its name, because a run's config.yml refers to it by name."""
     for kind in kind_names():
-        if _class_name(kind) == name:
+        if _name_class(kind) == name:
             return data_manager_config(kind)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class SignalDataset:
-    """What nerfstudio's viewer and pipeline ask of a dataset, for a target without images."""
+    """The attributes of a dataset that nerfstudio's viewer and pipeline use, for a target without images."""
 
     def __init__(self, outputs: DataparserOutputs, metadata: dict[str, Any]) -> None:
         self.cameras: Cameras = outputs.cameras
@@ -91,29 +95,32 @@ class SignalDataset:
         return 0
 
     def __bool__(self) -> bool:
-        return True  # an empty dataset, yet there is something to evaluate
+        return True  # its length is 0, but nerfstudio must not skip the evaluation
 
 
 class SignalViews:
-    """The cameras as ``ns-render spiral`` asks for them."""
+    """The cameras in the form in which ``ns-render spiral`` asks for them."""
 
     def __init__(self, cameras: Cameras) -> None:
         self.cameras = cameras
 
     def get_camera(self, image_idx: int = 0) -> tuple[Cameras, dict]:
-        """One of them, and what comes with it, which is nothing."""
+        """Return one camera, and an empty dict, because a camera has no image or other data here."""
         return self.cameras[image_idx : image_idx + 1], {}
 
 
 class SignalDataManager(VanillaDataManager):
-    """Serves batches of a signal; knows nothing of its kind.
+    """The data manager that serves the batches of a signal of any kind.
 
-    By descent nerfstudio's own, for ``ns-render spiral`` takes no other; nothing of it is used, it wants images.
+    It is a subclass of nerfstudio's own data manager because ``ns-render spiral`` accepts no other. It uses nothing of
+    that class, which needs images.
 
     Args:
-        config: how points are served.
-        device: where batches are put.
-        test_mode: "val" while training; otherwise nothing is drawn or measured until asked for.
+        config: the data parser and the options of the batches.
+        device: device of the batches.
+        test_mode: "val" for training; in the other modes nothing is drawn before it is asked for.
+        world_size: unused; a run uses one device.
+        local_rank: unused; a run uses one device.
     """
 
     config: SignalDataManagerConfig  # type: ignore[assignment]
@@ -138,39 +145,39 @@ class SignalDataManager(VanillaDataManager):
         DataManager.__init__(self)
 
     def setup_train(self) -> None:
-        """Get the first batch ready while the model is being built, unless the run is only looked at."""
+        """Start to prepare the first batch while the model is being built, but only if the run is to be trained."""
         if self.test_mode == "val":
             self.batches.start()
 
     def setup_eval(self) -> None:
-        """Nothing: evaluation samples are drawn when asked for."""
+        """Do nothing, because evaluation samples are drawn when they are asked for."""
 
     def next_train(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
-        """The batch of a step: coordinates [n, d], and the same with ``values`` [n, c]."""
+        """Return the coordinates [n, d] of a step's batch, and the batch, with ``coords`` and ``values`` [n, c]."""
         batch = self.batches.batch(step)
         return batch["coords"], batch
 
     def next_eval(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
-        """A batch for the losses of an evaluation, the same at every step."""
+        """Return coordinates and batch for the losses of an evaluation, the same at every step."""
         batch = self.batches.evaluation()
         return batch["coords"], batch
 
     def next_eval_image(self, step: int) -> tuple[Cameras, dict]:
-        """The camera that evaluation pictures are taken with."""
+        """Return the camera from which the pictures of an evaluation are rendered, and an empty dict."""
         return self.eval_dataloader.get_camera(0)
 
     def get_train_rays_per_batch(self) -> int:
-        """Points per training step."""
+        """Return the number of points per training step."""
         return self.batches.batch_size
 
     def get_eval_rays_per_batch(self) -> int:
-        """Points per evaluation batch."""
+        """Return the number of points per evaluation batch."""
         return self.batches.batch_size
 
     def get_datapath(self) -> Path:
-        """The target's file; the viewer keeps camera paths beside it."""
+        """Return the target's file; the viewer saves camera paths beside it."""
         return self.config.dataparser.data
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """None: nothing here is learnt."""
+        """Return no parameter groups, because the data manager has no parameters."""
         return {}

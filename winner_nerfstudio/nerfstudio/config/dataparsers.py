@@ -1,7 +1,7 @@
-"""The data parser: from what the command line says to a `Signal`.
+"""The data parser, which loads the `Signal` that the command line names.
 
-nerfstudio imports this module while it is itself half imported, and for every method: it may import nothing but the
-few nerfstudio modules below, and no heavy library at the top.
+nerfstudio imports this module for every method, while its own import is unfinished. The module may therefore import
+only the few nerfstudio modules below, and no library at the top that takes long to import.
 """
 
 from dataclasses import dataclass, field
@@ -27,23 +27,23 @@ quiet_imports()
 
 @dataclass
 class SignalDataParserConfig(DataParserConfig):
-    """Where a signal comes from, and what is fitted of it."""
+    """The file or sample of a signal, and the options of loading it."""
 
     _target: type = field(default_factory=lambda: SignalDataParser)
     kind: tyro.conf.Suppress[str] = ""
     data: Path = Path()
-    """File, or sample:NAME for a built-in one."""
+    """File, or sample:NAME for a built-in sample."""
     options: Annotated[SignalOptions, tyro.conf.arg(name="")] = field(default_factory=SignalOptions)
-    """The options of this kind of signal."""
+    """The options of loading this kind of signal."""
 
 
 class SignalDataParser(DataParser):
-    """Loads a signal and hands it over in nerfstudio's outputs: ``metadata["signal"]``, transform and scale."""
+    """The data parser, which loads a signal and returns it as ``metadata["signal"]`` with its transform and scale."""
 
     config: SignalDataParserConfig
 
     def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Any) -> DataparserOutputs:
-        """The outputs; a user's mistake ends the program with its one line and exit status 1."""
+        """Return the outputs; if the target cannot be loaded, end the program with one line and status 1."""
         from ..models.base import model_class
 
         kind = kind_named(self.config.kind)
@@ -57,7 +57,7 @@ class SignalDataParser(DataParser):
             raise SystemExit(f"error: {error}") from None
         except MemoryError:
             raise SystemExit(f"error: {self.config.data}: does not fit into memory; fit a part of it") from None
-        # nerfstudio's world has three axes; a signal with fewer lies along the first ones.
+        # nerfstudio's world has three axes; a signal of fewer axes takes the first of them.
         transform = torch.eye(4)[:3]
         transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)
         return DataparserOutputs(
@@ -74,15 +74,15 @@ _last_loaded: "tuple[object, Signal] | None" = None
 
 
 def _load_once(kind: Kind, config: SignalDataParserConfig) -> "Signal":
-    """The signal that a config names; the last one is kept while its file and options stay as they are.
+    """Return the signal that a config names; the last one is kept until its file or its options change.
 
-    A run loads its target twice: to check it before anything is written, and to train.
+    A run asks for its target twice: to check it before anything is written, and to train.
     """
     global _last_loaded
     state = config.data.stat() if config.data.is_file() else None
     key = (kind.name, config.data, state and (state.st_mtime_ns, state.st_size), repr(config.options))
     if _last_loaded is None or _last_loaded[0] != key:
-        _last_loaded = None  # lest two large signals are in memory
+        _last_loaded = None  # releases the old signal first, so that two large ones are never in memory
         _last_loaded = key, kind.load(str(config.data), config.options)
     return _last_loaded[1]
 
@@ -93,7 +93,7 @@ def data_parser_config(kind: Kind) -> SignalDataParserConfig:
 
 
 def __getattr__(name: str) -> DataParserSpecification:
-    """The specifications that entry points name: ``image_data`` of the kind whose data parser is ``image-data``."""
+    """Return the specification that an entry point names, such as ``image_data`` for the data parser ``image-data``."""
     for kind in all_kinds():
         if kind.data_parser.replace("-", "_") == name:
             return DataParserSpecification(data_parser_config(kind), f"Load {kind.title}.")

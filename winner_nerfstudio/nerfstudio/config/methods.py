@@ -1,6 +1,7 @@
 """The methods that ``ns-train`` offers.
 
-Imported for every method of nerfstudio's, so it imports no heavy library; what it imports must not fail.
+nerfstudio imports this module for every method. It therefore imports no library that takes long to import or that might
+be missing.
 """
 
 from typing import Any
@@ -26,13 +27,13 @@ from .schedulers import CosineDecayConfig
 
 
 def adam(learning_rate: float) -> dict[str, dict[str, Any]]:
-    """Adam for the one group of parameters that our methods have, its rate falling as half a cosine."""
+    """Return the configs of Adam and of a cosine decay for ``fields``, the only group of parameters."""
     optimizer = AdamOptimizerConfig(lr=learning_rate, eps=ADAM_EPSILON)
     return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
 
 
 def method(kind: Kind) -> MethodSpecification:
-    """Return what ``ns-train winner-KIND`` does: the same for all kinds of signals but for what their `Kind` says."""
+    """Return the method ``ns-train winner-KIND`` for a kind of signal."""
     recipe = kind.recipe
     return MethodSpecification(
         config=SignalTrainerConfig(
@@ -55,7 +56,7 @@ def method(kind: Kind) -> MethodSpecification:
 
 
 def __getattr__(name: str) -> MethodSpecification:
-    """The specifications that entry points name: ``winner_image`` of the kind whose method is ``winner-image``."""
+    """Return the specification that an entry point names, such as ``winner_image`` for the method ``winner-image``."""
     for kind in all_kinds():
         if kind.method.replace("-", "_") == name:
             return method(kind)
@@ -63,7 +64,14 @@ def __getattr__(name: str) -> MethodSpecification:
 
 
 def photo_method(name: str, model: PhotoInitializationOptions, rays: int, description: str) -> MethodSpecification:
-    """What ``ns-train NAME`` does for photographs: nerfstudio's data manager and data parsers, any of ours."""
+    """Return a method ``ns-train NAME`` for photographs, with nerfstudio's data manager and data parsers.
+
+    Args:
+        name: name of the method.
+        model: config of the method's model.
+        rays: number of rays per batch.
+        description: description for the help text.
+    """
     return MethodSpecification(
         config=PhotoTrainerConfig(
             method_name=name,

@@ -1,4 +1,4 @@
-"""A learning-rate schedule whose checkpoints load everywhere."""
+"""A learning-rate schedule whose checkpoints every version of torch can load."""
 
 from dataclasses import dataclass, field
 
@@ -11,24 +11,25 @@ from ...training.decay import FINAL_FACTOR, cosine_decay
 
 @dataclass
 class CosineDecayConfig(SchedulerConfig):
-    """Half a cosine from the initial learning rate to a part of it."""
+    """A learning rate that falls along half a cosine from its initial to its final value."""
 
     _target: type = field(default_factory=lambda: CosineDecay)
     max_steps: int | None = None
-    """Steps until the final rate is reached; the run's --max-num-iterations if left out."""
+    """Steps until the final rate is reached; if left out, the run's --max-num-iterations."""
     final_factor: float = FINAL_FACTOR
-    """The final rate as a part of the initial one."""
+    """Ratio of the final rate to the initial one."""
 
 
 class CosineDecay(Scheduler):
-    """Builds the torch scheduler. nerfstudio's own cosine leaves numpy scalars in checkpoints, which safe loading
-    (torch 2.6 and later) refuses; this one computes with Python floats.
+    """The scheduler of a cosine decay, computed with Python floats.
+
+    nerfstudio's own cosine schedule leaves numpy scalars in checkpoints, and torch 2.6 and later refuse to load those.
     """
 
     config: CosineDecayConfig
 
     def get_scheduler(self, optimizer: Optimizer, lr_init: float) -> LambdaLR:
-        """The scheduler; it ignores `lr_init`, which the optimizer holds."""
+        """Return torch's scheduler; it ignores `lr_init`, because the optimizer has it already."""
         steps, final = self.config.max_steps, self.config.final_factor
         if steps is None:
             raise ValueError("max_steps is not set: SignalTrainerConfig sets it from max_num_iterations")

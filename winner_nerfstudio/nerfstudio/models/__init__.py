@@ -1,1 +1,1 @@
-"""One nerfstudio model for each kind of signal."""
+"""The nerfstudio models, one for each kind of signal."""

@@ -1,4 +1,4 @@
-"""The model of a sound."""
+"""The nerfstudio model of a sound."""
 
 import math
 from collections.abc import Callable
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 LEAST_SAMPLES = 64
 LEAST_SECONDS = 0.005
-"""What the panel shows at least, whichever is longer."""
+"""Least number of samples and least time that the panel shows; the longer of the two counts."""
 MOST_APART = 4
-"""Pixels of the panel from ray to ray beyond which letters are lost anyway."""
+"""Greatest distance between neighbouring rays, in pixels of the panel, up to which its pixels are averaged."""
 
 
 class AudioModel(GridModel):
-    """Fits a sound, which is looked at as a panel of its waveform and spectrogram in the plane z = 0."""
+    """A model of a sound, which is shown as a panel with waveform and spectrogram in the plane z = 0."""
 
     signal: "Audio"
 
     def populate_modules(self) -> None:
-        """Besides the field, a thread to draw in, and what the viewer lets its user choose."""
+        """Build the field, a thread for drawing, and the viewer's controls."""
         super().populate_modules()
         self._panel: tuple[tuple[int, Window], Tensor] | None = None
-        # The viewer traces each line of its own thread, and interrupts it on any; drawing suffers neither.
+        # In the viewer's own thread, drawing would be slow and could be interrupted, because the viewer traces each line.
         self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panel")
         signal, start = self.signal, self._start
         seconds = len(signal.values) / signal.sample_rate
         least = min(max(LEAST_SAMPLES / signal.sample_rate, LEAST_SECONDS), seconds)
         step = 10.0 ** math.floor(math.log10(least / 50))
-        low, high = _whole(start, step, math.floor), _whole(start + seconds, step, math.ceil)
-        shortest, longest = _whole(least, step, math.ceil), _whole(seconds, step, math.ceil)
-        # A slider needs somewhere to go, however short the sound.
+        low, high = _round_to_steps(start, step, math.floor), _round_to_steps(start + seconds, step, math.ceil)
+        shortest, longest = _round_to_steps(least, step, math.ceil), _round_to_steps(seconds, step, math.ceil)
+        # A slider's least value must be below its greatest, however short the sound is.
         self.from_second = ViewerSlider(
             "From, seconds", low, low, high, step, hint="Where in the recording the panel begins."
         )
@@ -52,17 +52,17 @@ class AudioModel(GridModel):
         )
 
     def half_size(self) -> tuple[float, float]:
-        """Half the panel's width and height."""
+        """Return half the width and half the height of the panel."""
         return 1.0, HEIGHT / WIDTH
 
     def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
-        """``rgb``: the panel of the chosen window as it stands after the steps trained so far."""
-        shown = int(self.progress["points"]), self._window()
-        if self._panel is None or self._panel[0] != shown:
-            self._panel = (shown, self._artist.submit(self._draw, self.signal, shown[1]).result())
-        # Each ray sees the mean of what lies between it and its neighbours, lest letters lose their strokes.
-        seen = (place.amax(0) - place.amin(0)) * WIDTH / 2
-        apart = min(max(round(math.sqrt(float(seen.prod()) / len(place))), 1), MOST_APART)
+        """Return colours of the panel, which shows the window of the sliders and the field as trained so far."""
+        state = int(self.progress["points"]), self._select_window()
+        if self._panel is None or self._panel[0] != state:
+            self._panel = (state, self._artist.submit(self._draw, self.signal, state[1]).result())
+        # Each ray gets the mean of the pixels between it and its neighbours, so that thin strokes of letters stay visible.
+        visible = (place.amax(0) - place.amin(0)) * WIDTH / 2
+        apart = min(max(round(math.sqrt(float(visible.prod()) / len(place))), 1), MOST_APART)
         panel = avg_pool2d(
             self._panel[1].permute(2, 0, 1), apart, stride=1, padding=apart // 2, count_include_pad=False
         )
@@ -71,29 +71,30 @@ class AudioModel(GridModel):
         return panel[:, row, column].T
 
     def pictures(self, signal: "Audio", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
-        """The panel of the whole sound."""
+        """Return the panel of the whole sound."""
         return {"fit-over-target": self._draw(signal, Window(0, len(signal.values)))}
 
     @property
     def _start(self) -> float:
-        """Time of the first sample in the recording, seconds."""
+        """Return the time in seconds of the first sample within the recording."""
         signal = self.signal
         return signal.normalization.center[0] - (len(signal.values) - 1) / 2 / signal.sample_rate
 
-    def _window(self) -> Window:
-        """What the sliders choose, kept within the sound."""
+    def _select_window(self) -> Window:
+        """Return the window that the sliders choose, limited to the sound."""
         rate, total = self.signal.sample_rate, len(self.signal.values)
         count = min(max(round(within(self.length) * rate), 1), total)
         return Window(min(max(round((within(self.from_second) - self._start) * rate), 0), total - count), count)
 
     def _draw(self, signal: "Audio", window: Window) -> Float[Tensor, "h w 3"]:
-        numbers = select_frames(window)
-        shown, place = np.unique(numbers, return_inverse=True)
-        fitted = evaluate_grid(self.field.evaluate, signal.lattice, shown)[place.reshape(numbers.shape)]
-        return draw_panel(fitted, signal.truth[numbers], window, signal.sample_rate, self._start)
+        """Draw the panel of a window."""
+        indices = select_frames(window)
+        unique, inverse = np.unique(indices, return_inverse=True)
+        fitted = evaluate_grid(self.field.evaluate, signal.lattice, unique)[inverse.reshape(indices.shape)]
+        return draw_panel(fitted, signal.truth[indices], window, signal.sample_rate, self._start)
 
 
-def _whole(seconds: float, step: float, rounded: Callable[[float], int]) -> float:
-    """A whole number of steps, with no more digits than that needs."""
-    # Rounded to begin with, for 0.3 / 0.1 is not quite 3, and to end with, for 3 * 0.1 is not quite 0.3.
+def _round_to_steps(seconds: float, step: float, rounded: Callable[[float], int]) -> float:
+    """Round a time to a whole number of steps, with no more digits than are needed."""
+    # The quotient is rounded because 0.3 / 0.1 is not exactly 3, and the product because 3 * 0.1 is not exactly 0.3.
     return float(f"{rounded(round(seconds / step, 6)) * step:.12g}")

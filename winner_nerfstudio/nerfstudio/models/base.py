@@ -1,4 +1,4 @@
-"""What the models of all kinds of signals share: field, initialisation, bookkeeping."""
+"""The base class of the models of all kinds of signals: field, initialisation and record of the training."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -25,15 +25,15 @@ from ..viewer.visible_outputs import VisibleOutputs
 
 
 def build_model(config: "SignalModelConfig", **arguments: Any) -> "SignalModel":
-    """Return the model that shows and fits the config's kind of signal."""
+    """Build the model that fits and shows signals of the config's kind."""
     return model_class(kind_named(config.kind))(config, **arguments)
 
 
 def model_class(kind: Kind) -> type["SignalModel"]:
-    """Return the class that `Kind.views` names."""
+    """Return the model class that `Kind.views` names."""
     module, _, name = kind.views.partition(":")
-    found: type[SignalModel] = getattr(import_module(module), name)
-    return found
+    model: type[SignalModel] = getattr(import_module(module), name)
+    return model
 
 
 @dataclass
@@ -45,7 +45,7 @@ class SignalModelConfig(ModelConfig):
     options: Annotated[NetworkOptions, tyro.conf.arg(name="")] = field(default_factory=NetworkOptions)
     """The network, its initialisation and the loss."""
     eval_num_rays_per_chunk: int = 1 << 15
-    """Rays per chunk when a picture is rendered."""
+    """Number of rays per chunk when a picture is rendered."""
     enable_collider: tyro.conf.Suppress[bool] = False
     collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
     loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
@@ -53,27 +53,27 @@ class SignalModelConfig(ModelConfig):
 
 
 class Outputs(MutableMapping[str, Tensor]):
-    """What is seen along rays, by name; each is computed when it is first asked for, for most are never looked at.
+    """The outputs along rays, by name; each is computed when it is first read, because most of them are never used.
 
     Args:
-        makers: what computes each output, by name.
+        makers: functions that compute the outputs, by name.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
-        self._makers, self._made = dict(makers), dict[str, Tensor]()
+        self._makers, self._computed = dict(makers), dict[str, Tensor]()
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._made:
+        if name not in self._computed:
             with torch.no_grad():
-                self._made[name] = self._makers[name]()
-        return self._made[name]
+                self._computed[name] = self._makers[name]()
+        return self._computed[name]
 
     def __setitem__(self, name: str, output: Tensor) -> None:
-        self._makers[name], self._made[name] = (lambda: output), output
+        self._makers[name], self._computed[name] = (lambda: output), output
 
     def __delitem__(self, name: str) -> None:
         del self._makers[name]
-        self._made.pop(name, None)
+        self._computed.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
@@ -82,31 +82,31 @@ class Outputs(MutableMapping[str, Tensor]):
         return len(self._makers)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers  # the mixin's own would compute it
+        return name in self._makers  # the inherited method would compute the output
 
 
 class SignalModel(Model):
-    """A field that is fitted to samples of a signal.
+    """A nerfstudio model of a field that is fitted to the samples of a signal.
 
-    The model of a kind of signal says what it looks like: it overrides `cameras`, `render` and `pictures`.
+    The model of a kind of signal overrides `cameras`, `render` and `pictures`, which show the field.
 
     Args:
-        config: the network and its initialisation.
-        metadata: ``signal``; ``initialize``: whether to initialise for it or to await a checkpoint; ``cameras``: the
-            first of them takes the pictures.
+        config: the network, its initialisation and the loss.
+        metadata: ``signal``, the target; ``initialize``, whether to initialise the network for it, which is not needed
+            if a checkpoint is loaded afterwards; ``cameras``, of which the first defines the direction that is up.
     """
 
     config: SignalModelConfig
     sides = 1
-    """The number of sides from which it is worth a look."""
+    """The number of sides from which pictures are taken."""
     up: Float[Tensor, " 3"]
 
     @classmethod
     def cameras(cls, options: Any) -> Cameras:
-        """Return the cameras of ``ns-render``; the viewer starts, and pictures are taken, from the first.
+        """Return the cameras of ``ns-render``; the first is also that of the viewer's first view and of the pictures.
 
         Args:
-            options: of the data, an instance of `Kind.options`.
+            options: options of loading the signal, an instance of `Kind.options`.
         """
         return front()
 
@@ -130,22 +130,23 @@ class SignalModel(Model):
             self.progress |= describe_initialization(initialization, self.config.options)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides weights: seconds and points trained, the initialisation, the best metrics.
+        """Return what a checkpoint keeps besides the weights.
 
-        And the history: of each look the step, the mean loss since the one before, and the metrics.
+        These are the seconds and the number of points trained so far, the initialisation, the best metrics with their
+        steps, and the history: a list of step, mean loss since the entry before, and metrics.
         """
         return dict(self.progress)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up the bookkeeping of a checkpoint."""
+        """Load what `get_extra_state` has put into a checkpoint."""
         self.progress = {"history": []} | state
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """One group, ``fields``."""
+        """Return the network's parameters as the only group, ``fields``."""
         return {"fields": list(self.field.network.parameters())}
 
     def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
-        """``values`` [n, c] at coordinates [n, d] in training, or what is seen along a flat bundle of rays."""
+        """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays."""
         if isinstance(ray_bundle, Tensor):
             return self.loss.outputs(self.field, ray_bundle)
         if isinstance(ray_bundle, RayBundle):
@@ -153,11 +154,14 @@ class SignalModel(Model):
         raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
 
     def select(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the samples of a batch that a step learns from."""
+        """Return the samples of a batch that a training step uses."""
         return self.loss.select(self.field, batch)
 
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
-        """What is seen in a picture, [h, w, c] each; those that a viewer is about to show are computed at once."""
+        """Return the outputs of a picture, [h, w, c] each.
+
+        Those that a viewer is about to show are computed at once.
+        """
         shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
         outputs = self.render(camera_ray_bundle.flatten().to(self.device))
 
@@ -172,7 +176,7 @@ class SignalModel(Model):
     def get_loss_dict(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """The terms of the loss; their sum is kept for the progress display, on the device."""
+        """Return the terms of the loss, and keep their sum on the device for the progress display."""
         terms = self.loss.terms(outputs, batch)
         if self.training:
             self.last_loss = sum(term.detach() for term in terms.values())
@@ -181,15 +185,18 @@ class SignalModel(Model):
     def get_image_metrics_and_images(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """No metrics, and the rendered colours [h, w, 3] in [0, 1]."""
+        """Return no metrics, and the rendered colours [h, w, 3] in [0, 1]."""
         return {}, {"fit": outputs["rgb"]}
 
     def render(self, rays: RayBundle) -> Outputs:
-        """What is seen along a flat bundle of rays; must hold ``rgb`` [n, 3], ``depth`` and ``accumulation`` [n, 1]."""
+        """Return the outputs along a flat bundle of rays.
+
+        They must hold ``rgb`` [n, 3], ``depth`` [n, 1] and ``accumulation`` [n, 1].
+        """
         raise NotImplementedError
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
-        """A picture of an output with its legend, if it has one."""
+        """Return the picture of an output with its legend, if the output has one."""
         return picture
 
     def evaluate(self, signal: Signal) -> dict[str, float]:
@@ -198,9 +205,9 @@ class SignalModel(Model):
 
     @cached_property
     def monitor(self) -> Monitor:
-        """The metrics that can be computed in passing; the run keeps the best of each."""
+        """Return the metrics that are computed during the training; the run keeps the best value of each."""
         return self.kind.monitor(self.signal)
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
-        """Pictures of target and fit that compare at a glance, [h, w, 3] in [0, 1], all of one size."""
+        """Return pictures that compare target and fit, [h, w, 3] in [0, 1], all of one size."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The model of a picture."""
+"""The nerfstudio model of a picture."""
 
 import math
 from typing import TYPE_CHECKING
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 LARGEST_PICTURE = 1024
 SMALLEST_PICTURE = 256
-"""Pixels of the longer side between which pictures of the fit are kept."""
+"""Greatest and least number of pixels of the longer side of the pictures of a fit."""
 CLOSEST = 8
-"""Pixels of the longer side that are in frame at the greatest zoom, at most."""
+"""Greatest number of pixels of the longer side that are visible at the greatest zoom."""
 
 
 class ImageModel(GridModel):
-    """Fits a picture, which hangs in the plane z = 0, upright and in front of the first view."""
+    """A model of a picture, which is shown in the plane z = 0, upright and facing the viewer's first view."""
 
     signal: "Image"
     layers = ("rgb", "target", "error")
 
     def populate_modules(self) -> None:
-        """Besides the field, what the viewer lets its user choose."""
+        """Build the field and the viewer's controls."""
         super().populate_modules()
         rows, columns = self.signal.lattice.shape
         closest = max(1, math.ceil(math.log2(max(rows, columns) / CLOSEST)))
-        # They are shown in the order of their names here.
+        # The viewer shows the controls in the order of these attributes' names.
         self.magnification = ViewerSlider(
             "Zoom, doublings", 0.0, 0.0, float(closest), 0.1, hint="0 shows all of the picture, 3 magnifies 8 times."
         )
@@ -48,36 +48,39 @@ class ImageModel(GridModel):
         )
 
     def half_size(self) -> tuple[float, float]:
-        """Half the picture's width and height, borders of pixels included."""
+        """Return half the picture's width and half its height, up to the outer borders of its pixels."""
         height, width = self.signal.lattice.shape
         return width / 2 * self.signal.lattice.spacing, height / 2 * self.signal.lattice.spacing
 
     def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
-        """``rgb`` of the fit, ``target``, or the ``error`` of the fit against the truth, pixels being squares."""
-        coords = self.signal.lattice.at(self._position(place))
+        """Return the colours of a layer, with each pixel as a square.
+
+        The layers are ``rgb``, the fit; ``target``; and ``error``, that of the fit against the ground truth.
+        """
+        coords = self.signal.lattice.at(self._locate(place))
         if layer == "rgb" and self.smooth.value:
-            return _display(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
-        number, where = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
-        return self._pixels(layer, number)[where]
+            return _convert_to_colors(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
+        unique, inverse = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
+        return self._color_pixels(layer, unique)[inverse]
 
     def pictures(self, signal: "Image", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
-        """Target, fit and error, pixel by pixel; a large picture every so many pixels, a small one enlarged."""
+        """Return target, fit and error; pixels of a large picture are skipped, and those of a small one repeated."""
         shape = signal.lattice.shape
         factor = min(LARGEST_PICTURE / max(shape), 1.0)
         sizes = [max(1, round(n * factor)) for n in shape]
         rows, columns = (
             np.floor((np.arange(size) + 0.5) * n / size).astype(np.int64) for size, n in zip(sizes, shape, strict=True)
         )
-        numbers = torch.from_numpy(rows[:, None] * shape[1] + columns)
-        enlarged = max(1, SMALLEST_PICTURE // max(sizes))
+        indices = torch.from_numpy(rows[:, None] * shape[1] + columns)
+        repeats = max(1, SMALLEST_PICTURE // max(sizes))
         pictures = {}
         for name, output in {"target": "target", "fit": "rgb", "error": "error"}.items():
-            picture = self._pixels(output, numbers.flatten()).reshape(*sizes, 3)
-            pictures[name] = picture.repeat_interleave(enlarged, 0).repeat_interleave(enlarged, 1)
+            picture = self._color_pixels(output, indices.flatten()).reshape(*sizes, 3)
+            pictures[name] = picture.repeat_interleave(repeats, 0).repeat_interleave(repeats, 1)
         return pictures
 
-    def _position(self, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
-        """Rows and columns that places of the plane show; what is in frame never leaves the picture."""
+    def _locate(self, coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Return the rows and columns that are shown at coordinates of the plane; zooming never leaves the picture."""
         shape = np.array(self.signal.lattice.shape)
         zoom = 2 ** within(self.magnification)
         middle = np.clip(
@@ -85,24 +88,28 @@ class ImageModel(GridModel):
             shape / zoom / 2 - 0.5,
             shape - shape / zoom / 2 - 0.5,
         )
-        offset = torch.stack([-place[:, 1], place[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
-        return torch.from_numpy(middle).to(place.device) + offset
+        offset = torch.stack([-coords[:, 1], coords[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
+        return torch.from_numpy(middle).to(coords.device) + offset
 
-    def _pixels(self, layer: str, number: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
-        """Colours of one of the `layers` at pixels, counted row by row."""
+    def _color_pixels(self, layer: str, index: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+        """Return the colours of a layer at pixels, whose indices are in row-major order."""
         signal, mode = self.signal, self.signal.draft.mode
 
-        def at_pixels(values: Float[np.ndarray, "h w c"]) -> Float[Tensor, "n c"]:
-            return torch.from_numpy(values.reshape(-1, signal.channels)[number.numpy()])
+        def select(values: Float[np.ndarray, "h w c"]) -> Float[Tensor, "n c"]:
+            return torch.from_numpy(values.reshape(-1, signal.channels)[index.numpy()])
 
         if layer == "target":
-            return _display(at_pixels(signal.values), mode)
-        fitted = self.field.evaluate(signal.lattice.coords(number)).cpu()
-        return _display(fitted, mode) if layer == "rgb" else error_colors(fitted, at_pixels(signal.truth))
+            return _convert_to_colors(select(signal.values), mode)
+        fitted = self.field.evaluate(signal.lattice.coords(index)).cpu()
+        return _convert_to_colors(fitted, mode) if layer == "rgb" else error_colors(fitted, select(signal.truth))
 
 
-def _display(values: Float[Tensor, "n c"], mode: str) -> Float[Tensor, "n 3"]:
-    """Colours in [0, 1] of values in [-1, 1]: alpha over white, CMYK without a profile, of many channels the first."""
+def _convert_to_colors(values: Float[Tensor, "n c"], mode: str) -> Float[Tensor, "n 3"]:
+    """Convert values in [-1, 1] to colours in [0, 1].
+
+    Transparent pixels are shown over white, CMYK is converted without a profile, and of five channels or more the first
+    three are shown.
+    """
     shown = ((values + 1) / 2).clamp(0, 1)
     channels = shown.shape[-1]
     if mode == "CMYK":

@@ -1,4 +1,4 @@
-"""The model of a shape: a signed distance, looked at by sphere tracing."""
+"""The nerfstudio model of a shape, whose signed distance is rendered by sphere tracing."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from ...signals.shape import Shape
 
 LARGEST_LEVEL = 0.1
-"""Of the iso levels that can be looked at, unit-cube lengths; what stays inside the cube all around."""
+"""Greatest iso level that can be shown, unit-cube lengths; the surface of any smaller one stays inside the cube."""
 ERROR_RANGE = 0.004
-"""Errors that take the strongest colour at first, as a part of the bounding box's diagonal."""
+"""Error that gets the strongest colour by default, relative to the bounding box's diagonal."""
 ISO_LINES = 20
-"""Iso-lines, about, along that diagonal."""
+"""Approximate number of iso-lines along that diagonal."""
 COARSE = 32
-"""Cells per axis of the target's grid, which serves only its light."""
+"""Cells per axis of the target's distance grid, which is used for its light only."""
 
 
 class SDFModel(SurfaceModel):
-    """Fits signed distances (negative inside) in the unit cube."""
+    """A model that fits signed distances (negative inside) in the unit cube."""
 
     signal: "Shape | PointCloud"
     cut, extent = "sdf-slice", "the shape lies within 0.9"
 
     def populate_modules(self) -> None:
-        """Besides the field, the viewer's controls; lengths on them are in the input's units."""
+        """Build the field and the viewer's controls, whose lengths are in the input's units."""
         super().populate_modules()
         scale = self.signal.normalization.scale
         most = float(f"{LARGEST_LEVEL / scale:.2g}")
@@ -53,12 +53,15 @@ class SDFModel(SurfaceModel):
         self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
 
     def render(self, rays: RayBundle) -> Outputs:
-        """The fitted surface along rays by sphere tracing, the target's by ray casting, and a slice of the distance."""
+        """Return what is seen along rays.
+
+        These are the fitted surface by sphere tracing, the target's by ray casting, and a slice of the fitted distance.
+        """
         view = View(self, rays)
         return Outputs(view.outputs() | {"sdf-slice": lambda: view.slice(self._paint_slice)})
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
-        """Legends, in the input's units, for the outputs that show numbers by colours."""
+        """Add a legend, in the input's units, to an output that shows numbers by colours."""
         if name == "error":
             return with_legend(picture, self.error_range.value, "distance from the target")
         if name == "sdf-slice":
@@ -68,38 +71,38 @@ class SDFModel(SurfaceModel):
 
     @property
     def level(self) -> float:
-        """The iso level that is looked at, unit-cube lengths."""
+        """Return the iso level that is shown, unit-cube lengths."""
         return float(self.iso_level.value) * self.signal.normalization.scale
 
     @property
     def line_step(self) -> float:
-        """Between neighbouring iso-lines, in the input's units."""
+        """Return the difference in distance between neighbouring iso-lines, in the input's units."""
         return round_length(self.signal.diagonal / self.signal.normalization.scale / ISO_LINES)
 
     def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """The fitted distance at points of the unit cube, less the iso level."""
+        """Return the fitted distance at points of the unit cube, minus the iso level."""
         return self.field.evaluate(points)[:, 0] - self.level
 
     def above_level_and_gradient(
         self, points: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """As `above_level`, and its gradient."""
-        value, slopes = self.field.value_and_gradient(points)
-        return value - self.level, slopes
+        """Return `above_level` and its gradient."""
+        value, gradient = self.field.value_and_gradient(points)
+        return value - self.level, gradient
 
     def see_target(self, rays: RayBundle) -> Seen:
-        """The input mesh by ray casting."""
+        """Return what is seen of the input mesh, by ray casting."""
         cast = self.signal.cast_rays(rays.origins.cpu().numpy(), rays.directions.cpu().numpy())
-        depth, hit, normals = (torch.from_numpy(found).to(rays.origins.device) for found in cast)
+        depth, hit, normals = (torch.from_numpy(array).to(rays.origins.device) for array in cast)
         return Seen(depth.to(rays.origins), hit, normals.to(rays.origins))
 
     def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """The signed distance from the input mesh, or from the shell about it."""
+        """Return the signed distance from the input mesh, or from the shell around it, unit-cube lengths."""
         distance = self.signal.signed_distance(points.cpu().numpy()) - self.signal.level
         return torch.from_numpy(distance).to(points)
 
     def target_light(self) -> DistanceGrid:
-        """A coarse grid of that distance."""
+        """Return a coarse grid of the target's distance."""
         return self._target_light
 
     @cached_property
@@ -107,7 +110,7 @@ class SDFModel(SurfaceModel):
         return DistanceGrid.of(self.target_distance, self.device, COARSE)
 
     def _paint_slice(self, points: Float[Tensor, "m 3"], pixel: Float[Tensor, " m"]) -> Float[Tensor, "m 3"]:
-        """The fitted distance by colour, black where it is the iso level."""
+        """Return colours of the fitted distance, with iso-lines, and black at the iso level."""
         value = self.field.evaluate(points)[:, 0]
         step = self.line_step * self.signal.normalization.scale
         shade = diverging(value / (step * ISO_LINES / 4))

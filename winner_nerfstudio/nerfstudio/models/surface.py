@@ -1,4 +1,4 @@
-"""What the models of shapes and volumes share: a fitted surface beside its target's, and a plane through both."""
+"""The base class of the models of shapes and volumes, which shows the surfaces of fit and target and a slice."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -24,7 +24,7 @@ ValueAndGradient = Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, " n"], F
 
 
 class SurfaceModel(SignalModel):
-    """A model whose fit has an inside.
+    """A model of a field that has a surface.
 
     A kind of signal calls `add_controls` and overrides `level`, `above_level`, `above_level_and_gradient`,
     `see_target`, `target_light` and `target_distance`.
@@ -32,15 +32,19 @@ class SurfaceModel(SignalModel):
 
     sides = 4
     room = 1.0
-    """The first camera's distance, relative to that from which all of a shape is in frame."""
+    """The first camera's distance, relative to that from which a whole shape is visible."""
 
     @classmethod
     def cameras(cls, options: Any) -> Cameras:
-        """Return cameras all around, with the axis up that the options name, from a corner on."""
+        """Return cameras all around, the first of them facing a corner, with the axis up that the options name."""
         return look_at_origin(cls.room * orbit(options.up, SIDES), options.up)
 
     def add_controls(self, error_range: float) -> None:
-        """Set up what the viewer lets its user choose; `error_range` is a length in the input's units."""
+        """Add the viewer's controls of the surfaces and the slice.
+
+        Args:
+            error_range: error that gets the strongest colour, in the input's units.
+        """
         self.shading = ViewerDropdown("Shading", SHADINGS[0], list(SHADINGS), hint="Light of rgb and target")
         self.slice_axis = ViewerDropdown("Slice axis", "z", ["x", "y", "z"], hint=f"What the plane of {self.cut} cuts")
         self.slice_position = ViewerSlider(
@@ -50,73 +54,76 @@ class SurfaceModel(SignalModel):
         self._grid: tuple[object, DistanceGrid] | None = None
 
     cut: str
-    """Name of the output that shows a plane."""
+    """Name of the outputs that show a slice, for the viewer's hints."""
     extent: str
-    """Where along an axis there is something to cut."""
+    """Range along an axis in which a slice shows something, for the viewer's hints."""
 
     @property
     def level(self) -> float:
-        """The level that is looked at."""
+        """Return the level whose surface is shown."""
         raise NotImplementedError
 
     @property
     def half_extents(self) -> tuple[float, ...]:
-        """Half the sides of the box in which there is something to cut."""
+        """Return half the side lengths of the box in which a slice shows something."""
         return (1.0, 1.0, 1.0)
 
     def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """How far outside of the fitted surface points of the unit cube lie; need only be about a distance."""
+        """Return the approximate distance of points of the unit cube from the fitted surface, positive outside."""
         raise NotImplementedError
 
     def above_level_and_gradient(
         self, points: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """As `above_level`, and its gradient."""
+        """Return `above_level` and its gradient."""
         raise NotImplementedError
 
     def see_target(self, rays: RayBundle) -> Seen:
-        """The target's surface along a flat bundle of rays."""
+        """Return what is seen of the target's surface along a flat bundle of rays."""
         raise NotImplementedError
 
     def fit_light(self) -> DistanceGrid:
-        """How far the fitted surface is from anywhere."""
+        """Return a grid of the distance from the fitted surface, for its light."""
         return self.distance_grid()
 
     def target_light(self) -> DistanceGrid:
-        """How far the target's surface is from anywhere."""
+        """Return a grid of the distance from the target's surface, for its light."""
         raise NotImplementedError
 
     def target_distance(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """How far outside of the target's surface points lie, unit-cube lengths."""
+        """Return the distance of points from the target's surface, positive outside, unit-cube lengths."""
         raise NotImplementedError
 
     def distance_grid(self) -> DistanceGrid:
-        """The grid of the field as it stands, less the level; kept until either changes."""
+        """Return the grid of `above_level`, which is kept until the field or the level changes."""
         state = self.level, *(parameter._version for parameter in self.field.parameters())
         if self._grid is None or self._grid[0] != state:
             self._grid = state, DistanceGrid.of(self.above_level, self.device)
         return self._grid[1]
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
-        """The target's and the fit's surface under the same light, and the distance of one from the other."""
+        """Return pictures of the target's and the fit's surface in the same light, and of their distance."""
         outputs = self.get_outputs_for_camera(camera.to(self.device))
         names = {"target": "target", "fit": "rgb", "error": "error"}
         return {name: outputs[output].cpu() for name, output in names.items()}
 
 
 def trace(rays: RayBundle, function: Value, gradient: ValueAndGradient, grid: DistanceGrid) -> Seen:
-    """The zero surface of a function that is about a distance, along a flat bundle of rays.
+    """Find the zero surface of a function that is approximately a distance, along a flat bundle of rays.
 
     Args:
-        rays: their `nears` and `fars`, if they have any, cut the surface open.
-        function: at points of the unit cube, [n].
-        gradient: the same, [n], and its gradient.
-        grid: of that function.
+        rays: the rays; parts of the surface outside their `nears` and `fars`, if they have any, are not seen.
+        function: returns the function's values [n] at points of the unit cube [n, 3].
+        gradient: returns those values [n] and the function's gradients [n, 3].
+        grid: the distance grid of the function.
+
+    Returns:
+        What is seen of the surface along each ray.
     """
     near, far = box_interval(rays.origins, rays.directions, *grid.box)
     if rays.nears is not None and rays.fars is not None:
         near, far = torch.maximum(near, rays.nears.reshape(-1)), torch.minimum(far, rays.fars.reshape(-1))
-    # A pixel, where the surface is; the first ray stands for all.
+    # The size of a pixel near the surface, estimated from the first ray.
     detail = float(rays.pixel_area[0, 0].sqrt() * rays.origins[0].norm())
     hits = sphere_trace(function, gradient, grid, rays.origins, rays.directions, near, far, detail)
     normals = hits.gradient
@@ -125,11 +132,11 @@ def trace(rays: RayBundle, function: Value, gradient: ValueAndGradient, grid: Di
 
 
 class View:
-    """One look at the fit and at its target; what has been found along the rays serves all outputs.
+    """A view of the fit and its target along given rays; each surface is traced once for all outputs.
 
     Args:
-        model: what is looked at.
-        rays: a flat bundle; its `nears` and `fars`, if it has any, cut the fit open.
+        model: model whose fit and target are shown.
+        rays: flat bundle of rays; parts of the fit outside its `nears` and `fars`, if it has any, are not seen.
     """
 
     def __init__(self, model: SurfaceModel, rays: RayBundle) -> None:
@@ -137,7 +144,7 @@ class View:
         self.origins, self.directions = rays.origins, rays.directions
 
     def outputs(self) -> dict[str, Callable[[], Tensor]]:
-        """What there is to see of the surfaces, by name."""
+        """Return functions that compute the outputs of the surfaces, by name."""
         return {
             "rgb": lambda: self.shaded(self.fit, self.model.fit_light()),
             "normals": lambda: torch.where(self.fit.hit[:, None], (self.fit.normals + 1) / 2, BACKGROUND),
@@ -149,21 +156,21 @@ class View:
 
     @cached_property
     def fit(self) -> Seen:
-        """The fitted surface at the level that was chosen."""
+        """Return what is seen of the fitted surface at the model's level."""
         model = self.model
         return trace(self.rays, model.above_level, model.above_level_and_gradient, model.distance_grid())
 
     @cached_property
     def target(self) -> Seen:
-        """The target's surface."""
+        """Return what is seen of the target's surface."""
         return self.model.see_target(self.rays)
 
     def shaded(self, seen: Seen, grid: DistanceGrid) -> Float[Tensor, "n 3"]:
-        """A surface in the light that was chosen."""
+        """Return the colours of a surface in the light that the viewer's controls select."""
         return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value)
 
     def error(self) -> Float[Tensor, "n 3"]:
-        """The fitted surface, coloured by its signed distance from the target."""
+        """Return the colours of the fitted surface by its signed distance from the target."""
         seen = self.fit
         colors = torch.full_like(self.origins, BACKGROUND)
         points = (self.origins + seen.depth[:, None] * self.directions)[seen.hit]
@@ -176,10 +183,11 @@ class View:
     def slice(
         self, paint: Callable[[Float[Tensor, "m 3"], Float[Tensor, " m"]], Float[Tensor, "m 3"]]
     ) -> Float[Tensor, "n 3"]:
-        """The plane that was chosen, where it lies within the model's box.
+        """Return the colours of the plane that the viewer's controls select, within the model's box.
 
         Args:
-            paint: gives the colours of points of the plane, told how long a pixel is there.
+            paint: returns the colours [m, 3] of points of the plane [m, 3], from the points and the size of a pixel
+                at each of them [m].
         """
         model = self.model
         axis = "xyz".index(model.slice_axis.value)
@@ -196,5 +204,11 @@ class View:
 
 
 def line(distance: Float[Tensor, " m"], pixel: Float[Tensor, " m"], width: float) -> Float[Tensor, "m 1"]:
-    """How much of each pixel a line covers that lies at distance 0 and is `width` pixels wide, 0 to 1."""
+    """Return the part of each pixel, from 0 to 1, that is covered by the line where a distance is 0.
+
+    Args:
+        distance: distance of each pixel from the line.
+        pixel: size of each pixel, in the unit of the distance.
+        width: width of the line, in pixels.
+    """
     return (0.5 + width / 2 - distance.abs() / pixel).clamp(0, 1)[:, None]

@@ -1,1 +1,1 @@
-"""Training, evaluating and reporting a run."""
+"""The training, evaluation and report of a run of ``ns-train``."""

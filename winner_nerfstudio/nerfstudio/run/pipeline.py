@@ -1,4 +1,4 @@
-"""nerfstudio's pipeline with metrics and pictures that need no camera images."""
+"""The pipeline of nerfstudio for signals, with metrics and pictures that need no camera images."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from .report import Reporter, metrics_table, write_pictures
 
 @dataclass
 class SignalPipelineConfig(VanillaPipelineConfig):
-    """A signal's data and model."""
+    """The data and the model of a signal."""
 
     _target: type = field(default_factory=lambda: SignalPipeline)
 
 
 class SignalPipeline(VanillaPipeline):
-    """Trains, evaluates and shows any `SignalModel`; knows nothing of its kind."""
+    """A pipeline that trains, evaluates and shows any `SignalModel`, whatever its kind of signal."""
 
     datamanager: SignalDataManager
 
@@ -38,27 +38,27 @@ class SignalPipeline(VanillaPipeline):
 
     @property
     def signal_model(self) -> SignalModel:
-        """The model, without a wrapper for parallel runs."""
+        """Return the model, without a wrapper for parallel runs."""
         model = self.model
         assert isinstance(model, SignalModel)
         return model
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
-        """Load a checkpoint; one of another network, or fitted to another target, ends the program with one line."""
+        """Load a checkpoint; end the program with one line if it is of another network or of another target."""
         try:
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
             raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
         signal = self.datamanager.signal
-        stored, own = self.signal_model.field.normalization, signal.normalization
-        if not np.allclose([*stored.center, stored.scale], [*own.center, own.scale], rtol=1e-9, atol=0):
+        stored, current = self.signal_model.field.normalization, signal.normalization
+        if not np.allclose([*stored.center, stored.scale], [*current.center, current.scale], rtol=1e-9, atol=0):
             raise SystemExit(
                 f"error: {signal.name}: the checkpoint was fitted to a target of another size or place; use the data"
                 " that it was fitted to, or train anew"
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Outputs, losses and no metrics, from those samples of the step's batch that the model chooses."""
+        """Return outputs, losses and no metrics, for those samples of the step's batch that the model selects."""
         _, batch = self.datamanager.next_train(step)
         batch = self.signal_model.select(batch)
         outputs = self.model(batch["coords"])
@@ -66,14 +66,14 @@ class SignalPipeline(VanillaPipeline):
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """The losses on a batch that training never sees; without a graph, unlike upstream."""
+        """Return the losses on the evaluation batch; unlike nerfstudio's own method, it builds no graph for gradients."""
         return super().get_eval_loss_dict(step)
 
     @torch.no_grad()
     def get_eval_image_metrics_and_images(self, step: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Metrics in passing and pictures of the fit; ``num_rays`` is what the trainer asks for."""
+        """Return the model's monitored metrics and pictures; ``num_rays`` is there because the trainer reads it."""
         self.eval()
-        pictures = self._pictures()
+        pictures = self._render_pictures()
         pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures.values())
         metrics = {"num_rays": pixels, **self.signal_model.monitor.metrics(self.signal_model.field)}
         self.train()
@@ -83,36 +83,37 @@ class SignalPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
-        """The metrics of the fit as plain floats, a table of them on the console, and pictures in `output_path`.
+        """Return the metrics of the fit as plain floats, print them as a table, and write pictures to `output_path`.
 
-        Nothing is averaged over images, so there is no standard deviation to `get`.
+        Nothing is averaged over images, so `get_std` has no effect.
         """
         training = self.training
         self.eval()
         metrics = self.metrics()
         CONSOLE.print(metrics_table(metrics))
         if output_path is not None:
-            write_pictures(self._pictures(), output_path)
+            write_pictures(self._render_pictures(), output_path)
         self.train(training)
         return metrics
 
     def metrics(self) -> dict[str, float]:
-        """The model's metrics, seconds of training and points trained per second."""
+        """Return the model's metrics, the seconds of training, and the number of points trained per second."""
         model = self.signal_model
         with CONSOLE.status("Measuring the fit..."):
             metrics = model.evaluate(self.datamanager.signal)
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
         metrics |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
-        # A fit that has diverged has metrics that JSON has no way to write.
+        # A fit that has diverged has metrics that are not finite, and JSON cannot write those.
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Those of data and model, and the report of the run."""
+        """Return the callbacks of the data manager, the model and the report of the run."""
         callbacks = super().get_training_callbacks(training_callback_attributes)
         return callbacks + Reporter(self, training_callback_attributes.trainer).callbacks()
 
-    def _pictures(self) -> dict[str, Tensor]:
+    def _render_pictures(self) -> dict[str, Tensor]:
+        """Return the model's pictures from the camera for evaluations."""
         camera, _ = self.datamanager.next_eval_image(0)
         return self.signal_model.pictures(self.datamanager.signal, camera)

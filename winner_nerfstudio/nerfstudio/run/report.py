@@ -1,4 +1,4 @@
-"""What a run tells its user: progress, metrics, pictures, and what to do next."""
+"""The report of a run to its user: progress, metrics, pictures, and the commands to use next."""
 
 import atexit
 import copy
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from .pipeline import SignalPipeline
 
 SECONDS_PER_UPDATE = 0.5
-"""The loss is fetched from the device no oftener than this."""
+"""Least time in seconds between two reads of the loss from the device."""
 LEAST_STEPS_PER_LOOK = 10
-"""Steps, at least, between two looks at the metrics that a model has in passing."""
+"""Least number of steps between two computations of the metrics during the training."""
 LINES_PER_RUN = 10
-"""Progress lines of a run whose output is no terminal."""
+"""Number of progress lines of a run whose output is not a terminal."""
 SHEET_PIXELS = 256
-"""Height of each of the views of a sheet."""
+"""Height in pixels of each view on the sheet of pictures."""
 
 
 class Reporter:
-    """Follows one run by way of nerfstudio's callbacks.
+    """The reporter of one run, which nerfstudio's callbacks inform.
 
     Args:
-        pipeline: what is trained.
-        trainer: nerfstudio's trainer of it.
+        pipeline: pipeline that is trained.
+        trainer: nerfstudio's trainer of that pipeline.
     """
 
     def __init__(self, pipeline: "SignalPipeline", trainer: Any) -> None:
@@ -49,13 +49,14 @@ class Reporter:
             TextColumn("training"),
             BarColumn(),
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[standing]}"),
+            TextColumn("{task.fields[status]}"),
             TextColumn("{task.fields[rate]:,.0f} points/s"),
             TimeRemainingColumn(),
             console=CONSOLE,
         )
         self.task: TaskID | None = None
-        # So seldom that looking at the metrics takes about a thirtieth of the time, a step being worth three looks.
+        # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about three
+        # times as long per point as an evaluation.
         self.steps_per_look = max(
             LEAST_STEPS_PER_LOOK,
             LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
@@ -66,69 +67,69 @@ class Reporter:
         self.step_started = self.last_update = 0.0
 
     def callbacks(self) -> list[TrainingCallback]:
-        """The callbacks that keep this informed."""
-        where = TrainingCallbackLocation
+        """Return the callbacks that inform the reporter."""
+        location = TrainingCallbackLocation
         return [
-            TrainingCallback([where.BEFORE_TRAIN_ITERATION], self.before_step),
-            TrainingCallback([where.AFTER_TRAIN_ITERATION], self.after_step),
-            TrainingCallback([where.AFTER_TRAIN], self.after_training),
+            TrainingCallback([location.BEFORE_TRAIN_ITERATION], self.before_step),
+            TrainingCallback([location.AFTER_TRAIN_ITERATION], self.after_step),
+            TrainingCallback([location.AFTER_TRAIN], self.after_training),
         ]
 
     def before_step(self, step: int) -> None:
-        """Start the clock; the first time, say what is about to happen."""
+        """Start the clock; before the first step, also describe the signal and the initialisation."""
         if self.task is None:
             for line in self.pipeline.datamanager.signal.describe():
-                # A name such as sample:sponge: is no emoji.
+                # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(line, markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total, self.looked = self.trainer.last_step, step
-            self.task = self.progress.add_task("", total=self.total, completed=step, standing="", rate=0.0)
+            self.task = self.progress.add_task("", total=self.total, completed=step, status="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
-                atexit.register(self.progress.stop)  # an interrupted run must give the cursor back
+                atexit.register(self.progress.stop)  # makes the cursor visible again if the run is interrupted
         self.step_started = time.perf_counter()
 
     def after_step(self, step: int) -> None:
-        """Count the step, and now and then show where the run stands."""
+        """Count the step, and at intervals compute the metrics and show the progress."""
         done = step + 1
-        look = done % self.steps_per_look == 0 or done == self.total
-        if self.model.device.type == "cuda" and (look or step % self.trainer.config.logging.steps_per_log == 0):
-            # The writer and a look wait for the device anyway; here the wait counts as training, which it is.
+        measures = done % self.steps_per_look == 0 or done == self.total
+        if self.model.device.type == "cuda" and (measures or step % self.trainer.config.logging.steps_per_log == 0):
+            # The writer and the metrics wait for the device anyway. Waiting here counts the time as training, as it should.
             torch.cuda.synchronize(self.model.device)
         now, state = time.perf_counter(), self.model.progress
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
         self.losses += self.model.last_loss
-        if look:
-            self._look(done)
-        every = max(1, self.total // LINES_PER_RUN)
+        if measures:
+            self._record_metrics(done)
+        steps_per_line = max(1, self.total // LINES_PER_RUN)
         if CONSOLE.is_terminal:
             if now - self.last_update > SECONDS_PER_UPDATE or done == self.total:
                 self.last_update = now
                 rate = state["points"] / state["seconds"]
-                self.progress.update(self._task(), completed=done, standing=self._standing(), rate=rate)
-        elif done % every == 0 or done == self.total:
+                self.progress.update(self._get_task(), completed=done, status=self._describe_status(), rate=rate)
+        elif done % steps_per_line == 0 or done == self.total:
             rate = state["points"] / state["seconds"]
-            CONSOLE.print(f"step {done}/{self.total}, {self._standing()}, {rate:,.0f} points/s", markup=False)
+            CONSOLE.print(f"step {done}/{self.total}, {self._describe_status()}, {rate:,.0f} points/s", markup=False)
 
     def after_training(self, step: int) -> None:
-        """Measure the fit, keep metrics and pictures beside the checkpoint, and say what to do next."""
+        """Measure the fit, write metrics and pictures into the run's folder, and print the commands to use next."""
         self.progress.stop()
         if self.task is not None and not math.isfinite(float(self.model.last_loss)):
             CONSOLE.print("warning: the fit has diverged; a lower learning rate or less noise may help", style="yellow")
         folder = self.trainer.base_dir
         metrics = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         write_metrics(metrics, folder)
-        sheet = write_sheet(self._views(), self.model.progress["history"], folder / "sheet.png")
+        sheet = write_sheet(self._render_views(), self.model.progress["history"], folder / "sheet.png")
         CONSOLE.print(f"pictures: {sheet}", markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
-        # Never the target's own name, which an export would overwrite.
+        # With "-fit", because an export to the target's own name would overwrite the target.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
         say_next(folder, f"winner-export {export}", f"--output {shlex.quote(output)}")
 
-    def _views(self) -> list[dict[str, Tensor]]:
-        """The model's pictures from as many sides as say something."""
+    def _render_views(self) -> list[dict[str, Tensor]]:
+        """Return the model's pictures from each side of `SignalModel.sides`."""
         cameras, sides = self.pipeline.datamanager.train_dataparser_outputs.cameras, self.model.sides
         cameras = copy.deepcopy(cameras[:: len(cameras) // sides][:sides])
         cameras.rescale_output_resolution(SHEET_PIXELS / int(cameras.height[0]))
@@ -136,12 +137,13 @@ class Reporter:
         with CONSOLE.status("Taking pictures..."):
             return [self.model.pictures(signal, cameras[side : side + 1]) for side in range(sides)]
 
-    def _task(self) -> TaskID:
+    def _get_task(self) -> TaskID:
+        """Return the task of the progress bar, which the first step has made."""
         assert self.task is not None, "the first step makes the task"
         return self.task
 
-    def _look(self, done: int) -> None:
-        """Take the metrics that can be had in passing, and keep the best of each with its step."""
+    def _record_metrics(self, done: int) -> None:
+        """Compute the monitored metrics, add them to the history, and keep the best value of each with its step."""
         self.metrics, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
         self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.metrics])
         self.losses, self.looked = 0.0, done
@@ -149,8 +151,8 @@ class Reporter:
             if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]
 
-    def _standing(self) -> str:
-        """The loss and the metrics of the last look."""
+    def _describe_status(self) -> str:
+        """Return in words the current loss and the metrics that were computed last."""
         metrics = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.metrics.items())
         return f"loss {float(self.model.last_loss):.4g}{metrics}"
 
@@ -162,7 +164,13 @@ def write_metrics(metrics: dict[str, float], folder: Path) -> None:
 
 
 def say_next(folder: Path, export: str, flags: str) -> None:
-    """Print the commands that show, measure and take away the run in a folder, the last of them with its flags."""
+    """Print the commands that show, measure and export the run in a folder.
+
+    Args:
+        folder: folder of the run.
+        export: command that exports the result.
+        flags: further flags of that command.
+    """
     config = shlex.quote(str(folder / "config.yml"))
     CONSOLE.print("Next:")
     for purpose, command in [
@@ -174,7 +182,7 @@ def say_next(folder: Path, export: str, flags: str) -> None:
 
 
 def metrics_table(metrics: dict[str, float]) -> Table:
-    """A run's metrics as a table of two columns."""
+    """Return a table of a run's metrics with the columns name and value."""
     table = Table("metric", "value", title="Result")
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{value:,.0f}" if value >= 1000 else f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""A run on one page: its pictures, and how it went."""
+"""The sheet of a run: its pictures and the course of loss and metric on one page."""
 
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,22 @@ from torch import Tensor
 from ...files import replacing
 
 CELL = 3.2
-"""Width and height that a picture gets, inches; a hundred pixels each."""
+"""Width and height of a picture on the sheet in inches, at a hundred pixels per inch."""
 
 
 def write_sheet(views: list[dict[str, Float[Tensor, "h w 3"]]], history: list[Any], path: Path) -> Path:
-    """Write the page as a picture.
+    """Write the sheet of a run as a picture.
 
     Args:
-        views: pictures by name, the same names from every side; a row each, or a column each if there is one side.
-        history: of each look at the run the step, the loss, and metrics by name; the first of them is drawn as well.
-        path: the file, which is replaced when the new one is whole.
+        views: for each side the pictures [h, w, 3] by name, with the same names for every side. Each name gets a row,
+            or if there is only one side, a column.
+        history: list of step, loss and metrics by name; the loss and the first metric are plotted.
+        path: file to write; an existing one is replaced when the new one is complete.
 
     Returns:
-        The path.
+        The path of the file.
     """
-    # Without pyplot, which keeps metrics and wants the main thread.
+    # Without pyplot, which keeps figures in memory and needs the main thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,7 +36,7 @@ def write_sheet(views: list[dict[str, Float[Tensor, "h w 3"]]], history: list[An
     FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(2, 1, height_ratios=[CELL * len(cells), 2.6])
     grid = parts[0].subplots(len(cells), len(cells[0]), squeeze=False)
-    for number, (row, plots) in enumerate(zip(cells, grid, strict=True)):
+    for row_index, (row, plots) in enumerate(zip(cells, grid, strict=True)):
         for column, (picture, plot) in enumerate(zip(row, plots, strict=True)):
             plot.imshow(picture.clamp(0, 1).cpu().numpy(), interpolation="antialiased")
             plot.set(xticks=[], yticks=[])
@@ -43,15 +44,15 @@ def write_sheet(views: list[dict[str, Float[Tensor, "h w 3"]]], history: list[An
             if len(views) == 1:
                 plot.set_title(names[column])
             elif column == 0:
-                plot.set_ylabel(names[number])
-    _draw_course(parts[1].subplots(), history)
+                plot.set_ylabel(names[row_index])
+    _draw_history(parts[1].subplots(), history)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
     return path
 
 
-def _draw_course(plot: Any, history: list[Any]) -> None:
-    """The loss over the steps, logarithmic, and the first of the metrics beside it."""
+def _draw_history(plot: Any, history: list[Any]) -> None:
+    """Plot the loss over the steps on a logarithmic axis, and the first metric on a second axis."""
     steps = [step for step, _, _ in history]
     lines = plot.plot(steps, [loss for _, loss, _ in history], "C0", label="loss", marker=".", markersize=3)
     plot.set(xlabel="step", ylabel="loss")
@@ -59,11 +60,11 @@ def _draw_course(plot: Any, history: list[Any]) -> None:
         plot.set_yscale("log")
     metrics = list(history[-1][2]) if history else []
     if metrics:
-        beside = plot.twinx()
-        values = [found.get(metrics[0]) for _, _, found in history]
+        metric_plot = plot.twinx()
+        curve = [values.get(metrics[0]) for _, _, values in history]
         label = metrics[0].replace("_", " ")
         label = label.upper() if len(label) < 5 else label
-        lines += beside.plot(steps, values, "C1", label=label, marker=".", markersize=3)
-        beside.set(ylabel=label)
+        lines += metric_plot.plot(steps, curve, "C1", label=label, marker=".", markersize=3)
+        metric_plot.set(ylabel=label)
     if history:
         plot.legend(handles=lines, loc="center right")

@@ -1,4 +1,4 @@
-"""nerfstudio's trainer and its config, mended where a run would fail or surprise its user."""
+"""The trainer of nerfstudio and its config, changed where a run would otherwise fail or surprise its user."""
 
 import os
 import tempfile
@@ -19,13 +19,13 @@ from ..quiet import quiet_libraries
 
 
 def default_machine() -> MachineConfig:
-    """CUDA where there is one, else the CPU."""
+    """Return the config of a machine with CUDA if it is available, else with the CPU."""
     return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass
 class WinnerTrainerConfig(TrainerConfig):
-    """A run of one of our methods. What it is fitted to is its subclasses' matter."""
+    """The config of a run of any of this package's methods; subclasses add what depends on the data."""
 
     _target: type = field(default_factory=lambda: WinnerTrainer)
     machine: MachineConfig = field(default_factory=default_machine)
@@ -33,8 +33,8 @@ class WinnerTrainerConfig(TrainerConfig):
     def set_timestamp(self) -> None:
         """Check and complete the config, then set the timestamp.
 
-        ``ns-train`` calls this before it writes anything, and calls nothing else of ours so early. A mistake of the
-        user's ends the program with one line and status 1.
+        ``ns-train`` calls this method before it writes anything, and it is the first method of this package that it
+        calls. If an option is wrong, the program ends with a message of one line and status 1.
         """
         quiet_libraries()
         try:
@@ -45,10 +45,10 @@ class WinnerTrainerConfig(TrainerConfig):
         super().set_timestamp()
 
     def complete(self) -> None:
-        """Fill in what follows from the other options: the checkpoint to load, and the steps of the rate's decay."""
+        """Set the checkpoint to load and the steps of the learning rate's decay from the other options."""
         if self.load_dir is not None:
-            # As one file: nerfstudio stumbles over any other in the folder, and a load_step that is saved in config.yml
-            # makes ns-eval look for that step in the new run.
+            # The checkpoint is named as a file, because nerfstudio fails if the folder holds any other file, and because
+            # a load_step that is saved in config.yml makes ns-eval look for that step in the new run.
             step = checkpoint_steps(self.load_dir)[-1] if self.load_step is None else self.load_step
             self.load_checkpoint, self.load_dir, self.load_step = self.load_dir / f"step-{step:09d}.ckpt", None, None
         for group in self.optimizers.values():
@@ -59,7 +59,7 @@ class WinnerTrainerConfig(TrainerConfig):
         """Check the options.
 
         Raises:
-            ValueError: they don't go together, in one line.
+            ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
         if self.machine.num_devices != 1 or self.machine.num_machines != 1:
             raise ValueError("a run uses one device; leave --machine.num-devices and --machine.num-machines at 1")
@@ -81,56 +81,57 @@ class WinnerTrainerConfig(TrainerConfig):
             raise ValueError(f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt")
 
     def print_to_terminal(self) -> None:
-        """Nothing: the config is in config.yml, and the run says what it chose."""
+        """Do nothing, because the config is in config.yml and the run prints what matters of it."""
 
 
 @dataclass
 class SignalTrainerConfig(WinnerTrainerConfig):
-    """A run that fits one signal."""
+    """The config of a run that fits one signal."""
 
     def check(self) -> None:
-        """Check the options of the run, of the data, the network and the batches."""
+        """Check the options of the run, the data, the network and the batches."""
         super().check()
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
-        self._data().dataparser.options.check()
-        self._data().batches.check()
+        self._get_data_manager().dataparser.options.check()
+        self._get_data_manager().batches.check()
         model.options.check(kind_named(model.kind).axes, "--pipeline.model.")
 
     def complete(self) -> None:
-        """Also load the target, so that one that cannot be used ends the program now."""
+        """Complete the config, and load the target, so that the program ends now if the target cannot be used."""
         super().complete()
-        self._data().load_outputs()
+        self._get_data_manager().load_outputs()
 
     def set_experiment_name(self) -> None:
-        """The target's name: the file's without its suffix, or the sample's."""
+        """Set the experiment's name, if it is not set, to the file's name without its suffix or to the sample's name."""
         if self.experiment_name is None:
-            data = self._data()
+            data = self._get_data_manager()
             source = data.data or data.dataparser.data
             self.experiment_name = Path(str(source).removeprefix("sample:")).stem
 
-    def _data(self) -> SignalDataManagerConfig:
+    def _get_data_manager(self) -> SignalDataManagerConfig:
+        """Return the config of the data manager."""
         data = self.pipeline.datamanager
         assert isinstance(data, SignalDataManagerConfig)
         return data
 
 
 class WinnerTrainer(Trainer):
-    """Counts ``max_num_iterations`` from the run's first step, also when resumed, and saves whole files only."""
+    """A trainer that counts ``max_num_iterations`` from the first step of a resumed run and saves only complete files."""
 
     config: WinnerTrainerConfig
 
     @property
     def last_step(self) -> int:
-        """Steps of the whole run, those before a resume included."""
+        """Return the number of steps of the whole run, including those before it was resumed."""
         return self._total
 
     def train(self) -> None:
-        """Train up to the total number of steps; nerfstudio's own would count from the checkpoint."""
+        """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint."""
         remaining = self.config.max_num_iterations - self._start_step
         if self._start_step:
             CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
-        # The trainer reads its number of steps from the config, which is already saved.
+        # The trainer reads its number of steps from the config, which may be changed because it is saved already.
         self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)
         self.step = max(self._start_step - 1, 0)
         try:
@@ -139,7 +140,7 @@ class WinnerTrainer(Trainer):
             self.config.max_num_iterations = self._total
 
     def save_checkpoint(self, step: int) -> None:
-        """Save beside the folder, then move into it: a run killed in between leaves the last checkpoint whole."""
+        """Save to a temporary folder and move the file, so that a run that is killed meanwhile damages no checkpoint."""
         final = self.checkpoint_dir
         final.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
@@ -157,4 +158,4 @@ class WinnerTrainer(Trainer):
 
 
 SignalTrainer = WinnerTrainer
-"""As the config.yml of older runs names it."""
+"""The name of the trainer in the config.yml of older runs."""
