@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a temporary file, which replaces `path` when the block ends and is removed if the block fails.
+    """Yield the path of a temporary file, which replaces `path` when the block ends and is removed if the block fails.
 
     The temporary file is in the folder of `path` and has its suffix.
 

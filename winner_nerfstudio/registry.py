@@ -316,13 +316,13 @@ def _find_claiming_kind(data: Any) -> Kind:
     shape: tuple[int, ...] = getattr(data, "shape", ())
     # A short first axis before long ones is most likely that of the channels, which belongs last.
     channels_first = len(shape) > 1 and shape[0] <= _MOST_CHANNELS and min(shape[1:]) > _LEAST_LENGTH
-    found = next((kind for kind in all_kinds() if kind.claims(data)), None)
-    if found is None or channels_first:
+    kind = next((kind for kind in all_kinds() if kind.claims(data)), None)
+    if kind is None or channels_first:
         raise ValueError(
             f"an array of shape {shape} may be anything; channels come last, [h, w, c] or [n, c]: turn it, or say"
             " which kind it is"
         )
-    return found
+    return kind
 
 
 def _find_kind_of_sample(name: str) -> Kind:

@@ -93,11 +93,11 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
         if kind not in (None, data.kind):
             raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
         return data, sort_options(kind_named(data.kind), options, loaded=True)
-    found = kind_named(kind) if kind is not None else kind_of(data)
-    if not isinstance(data, (str, Path, np.ndarray)) and not found.claims(data):
+    signal_kind = kind_named(kind) if kind is not None else kind_of(data)
+    if not isinstance(data, (str, Path, np.ndarray)) and not signal_kind.claims(data):
         raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
-    sorted_options = sort_options(found, options)
-    return found.load(data, sorted_options.data), sorted_options
+    sorted_options = sort_options(signal_kind, options)
+    return signal_kind.load(data, sorted_options.data), sorted_options
 
 
 def is_signal(data: Any) -> bool:

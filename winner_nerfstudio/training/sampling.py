@@ -87,6 +87,7 @@ class Drawn:
         return self._order[1]
 
     def _get_chunk(self, index: int) -> Batch:
+        """Return a chunk on the device, and start to draw the next one."""
         if self._chunk is None or self._chunk[0] != index:
             if self._drawing is None or self._drawing[0] != index:
                 self._drawing = (index, self._submit(index))

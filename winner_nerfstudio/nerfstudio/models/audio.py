@@ -35,7 +35,7 @@ class AudioModel(GridModel):
         """Build the field, a thread for drawing, and the viewer's controls."""
         super().populate_modules()
         self._panel: tuple[tuple[int, Window], Tensor] | None = None
-        # In the viewer's own thread, drawing would be slow and could be interrupted, because the viewer traces each line.
+        # The viewer traces every line of its own thread, where drawing would be slow and could be interrupted.
         self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panel")
         signal, start = self.signal, self._start
         seconds = len(signal.values) / signal.sample_rate
@@ -60,7 +60,7 @@ class AudioModel(GridModel):
         state = int(self.progress["points"]), self._select_window()
         if self._panel is None or self._panel[0] != state:
             self._panel = (state, self._artist.submit(self._draw, self.signal, state[1]).result())
-        # Each ray gets the mean of the pixels between it and its neighbours, so that thin strokes of letters stay visible.
+        # Each ray gets the mean of the pixels between it and its neighbours, so that thin strokes stay visible.
         visible = (place.amax(0) - place.amin(0)) * WIDTH / 2
         apart = min(max(round(math.sqrt(float(visible.prod()) / len(place))), 1), MOST_APART)
         panel = avg_pool2d(

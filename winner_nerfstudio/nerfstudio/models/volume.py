@@ -99,7 +99,7 @@ class VolumeModel(GridModel, SurfaceModel):
         return trace(rays, self.target_distance, self._build_target_set().value_and_gradient, self._get_target_grid())
 
     def fit_light(self) -> DistanceGrid:
-        """Return a grid of the distance from the fit's surface, because an occupancy's own values are flat farther off."""
+        """Return a grid of the distance from the fit's surface, which an occupancy's own values give close by only."""
         return self.distance_grid().redistanced
 
     def target_light(self) -> DistanceGrid:
@@ -130,7 +130,7 @@ class VolumeModel(GridModel, SurfaceModel):
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Return the array's values and their gradients.
 
-        The gradients are differences over a whole spacing of the samples, because that within a cell jumps between cells.
+        The gradients are differences over a whole spacing of the samples; those within single cells would jump.
         """
         reach = self.signal.lattice.spacing / 2
         steps = reach * torch.eye(3).to(points)

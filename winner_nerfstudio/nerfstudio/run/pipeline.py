@@ -58,7 +58,7 @@ class SignalPipeline(VanillaPipeline):
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Return outputs, losses and no metrics, for those samples of the step's batch that the model selects."""
+        """Return outputs, losses and no metrics for those samples of the step's batch that the model selects."""
         _, batch = self.datamanager.next_train(step)
         batch = self.signal_model.select(batch)
         outputs = self.model(batch["coords"])
@@ -66,7 +66,7 @@ class SignalPipeline(VanillaPipeline):
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Return the losses on the evaluation batch; unlike nerfstudio's own method, it builds no graph for gradients."""
+        """Return the losses on the evaluation batch, without the graph of gradients that nerfstudio's method builds."""
         return super().get_eval_loss_dict(step)
 
     @torch.no_grad()

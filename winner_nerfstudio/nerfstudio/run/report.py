@@ -55,8 +55,8 @@ class Reporter:
             console=CONSOLE,
         )
         self.task: TaskID | None = None
-        # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about three
-        # times as long per point as an evaluation.
+        # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about
+        # three times as long per point as an evaluation.
         self.steps_per_look = max(
             LEAST_STEPS_PER_LOOK,
             LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
@@ -92,15 +92,15 @@ class Reporter:
     def after_step(self, step: int) -> None:
         """Count the step, and at intervals compute the metrics and show the progress."""
         done = step + 1
-        measures = done % self.steps_per_look == 0 or done == self.total
-        if self.model.device.type == "cuda" and (measures or step % self.trainer.config.logging.steps_per_log == 0):
-            # The writer and the metrics wait for the device anyway. Waiting here counts the time as training, as it should.
+        is_due = done % self.steps_per_look == 0 or done == self.total
+        if self.model.device.type == "cuda" and (is_due or step % self.trainer.config.logging.steps_per_log == 0):
+            # The writer and the metrics wait for the device anyway. If it is done here, it counts as training time.
             torch.cuda.synchronize(self.model.device)
         now, state = time.perf_counter(), self.model.progress
         state["seconds"] += now - self.step_started
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
         self.losses += self.model.last_loss
-        if measures:
+        if is_due:
             self._record_metrics(done)
         steps_per_line = max(1, self.total // LINES_PER_RUN)
         if CONSOLE.is_terminal:

@@ -47,8 +47,8 @@ class WinnerTrainerConfig(TrainerConfig):
     def complete(self) -> None:
         """Set the checkpoint to load and the steps of the learning rate's decay from the other options."""
         if self.load_dir is not None:
-            # The checkpoint is named as a file, because nerfstudio fails if the folder holds any other file, and because
-            # a load_step that is saved in config.yml makes ns-eval look for that step in the new run.
+            # The checkpoint is named as a file: nerfstudio fails if the folder holds any other file, and a load_step
+            # that is saved in config.yml makes ns-eval look for that step in the new run.
             step = checkpoint_steps(self.load_dir)[-1] if self.load_step is None else self.load_step
             self.load_checkpoint, self.load_dir, self.load_step = self.load_dir / f"step-{step:09d}.ckpt", None, None
         for group in self.optimizers.values():
@@ -98,12 +98,12 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         model.options.check(kind_named(model.kind).axes, "--pipeline.model.")
 
     def complete(self) -> None:
-        """Complete the config, and load the target, so that the program ends now if the target cannot be used."""
+        """Complete the config and load the target, so that the program ends now if the target cannot be used."""
         super().complete()
         self._get_data_manager().load_outputs()
 
     def set_experiment_name(self) -> None:
-        """Set the experiment's name, if it is not set, to the file's name without its suffix or to the sample's name."""
+        """Set the experiment's name, if there is none yet, to the file's name without suffix or the sample's name."""
         if self.experiment_name is None:
             data = self._get_data_manager()
             source = data.data or data.dataparser.data
@@ -117,7 +117,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
 
 
 class WinnerTrainer(Trainer):
-    """A trainer that counts ``max_num_iterations`` from the first step of a resumed run and saves only complete files."""
+    """A trainer that counts the steps before a resume in ``max_num_iterations`` and saves only complete files."""
 
     config: WinnerTrainerConfig
 
@@ -140,7 +140,7 @@ class WinnerTrainer(Trainer):
             self.config.max_num_iterations = self._total
 
     def save_checkpoint(self, step: int) -> None:
-        """Save to a temporary folder and move the file, so that a run that is killed meanwhile damages no checkpoint."""
+        """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint."""
         final = self.checkpoint_dir
         final.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
