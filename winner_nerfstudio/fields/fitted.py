@@ -162,7 +162,7 @@ class FittedField(nn.Module):
             points = np.asarray(points)
         if points.is_complex() if isinstance(points, Tensor) else points.dtype.kind not in "buif":
             raise ValueError(f"points of type {points.dtype} are no coordinates; real numbers are needed")
-        given = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points, np.float64, order="C"))
+        given: Tensor = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points, float, order="C"))
         dim = self.dim
         if dim == 1 and given.ndim <= 1:
             given = given[..., None]
@@ -174,9 +174,10 @@ class FittedField(nn.Module):
         for block in given.reshape(-1, dim).split(BLOCK):
             unit = (block.to(center.device).double() - center) * self.field.scale
             parts.append(function(unit.to(kind)))
-        channels = (self.channels,) * (self.channels > 1)
+        channels: tuple[int, ...] = (self.channels,) * (self.channels > 1)
         empty = torch.zeros(0, self.channels, *more, dtype=torch.float64, device=center.device)
-        result = (torch.cat(parts) if parts else empty).reshape((*given.shape[:-1], *channels, *more))
+        shape: tuple[int, ...] = (*given.shape[:-1], *channels, *more)
+        result = (torch.cat(parts) if parts else empty).reshape(shape)
         if isinstance(points, Tensor):
             return result.to(points.device, points.dtype if points.is_floating_point() else kind)
         return result.cpu().numpy().astype(points.dtype if points.dtype.kind == "f" else np.float64)
