@@ -116,7 +116,7 @@ def export_audio(
 
 
 def _evaluate_scaled(field: Field, scale: float, what: str, progress: Progress) -> Float[ndarray, "*axes c"]:
-    """Evaluate a field at `scale` times as many samples as the input has along each axis; `what` describes the input."""
+    """Evaluate a field at `scale` times the input's samples along each axis; `what` describes the input."""
     size = tuple(round(n * scale) for n in grid_record(field).shape) if 0 < scale < float("inf") else (0,)
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
         raise ExportError(f"--scale {scale:g} of {what} must leave at least one and at most {MOST_POINTS:,}")

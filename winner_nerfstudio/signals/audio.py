@@ -263,8 +263,8 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
             return None
     except (soundfile.SoundFileError, ValueError):
         return (
-            f"{_find_format(path)} cannot hold {_choose_subtype(path, record)} of {channels} channels at {sample_rate:g} Hz; use"
-            " .wav or another --sample-rate"
+            f"{_find_format(path)} cannot hold {_choose_subtype(path, record)} of {channels} channels at"
+            f" {sample_rate:g} Hz; use .wav or another --sample-rate"
         )
 
 
