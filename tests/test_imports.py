@@ -14,7 +14,7 @@ CORE = {"winner", "networks", "signals", "fields", "surfaces", "registry", "file
 BELOW = {
     "winner": {"winner"},
     "networks": {"networks", "winner"},
-    "signals": {"signals", "winner"},
+    "signals": {"registry", "signals", "winner"},
     "fields": {"fields", "networks", "signals", "winner", "registry", "files", "version"},
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},

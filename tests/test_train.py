@@ -98,7 +98,7 @@ def test_export_needs_neither_the_data_nor_the_place(trained, tmp_path):
             cwd=tmp_path,
         )  # fmt: skip
         assert result.returncode == 0, result.output
-        assert "closed, in 1 piece" in result.output
+        assert "watertight, in 1 piece" in result.output
         mesh = trimesh.load_mesh(output)
         np.testing.assert_allclose(mesh.bounds.mean(0), [100, 0, -50], atol=0.5)
         np.testing.assert_allclose(mesh.extents, 40, rtol=0.03)
@@ -363,7 +363,7 @@ def made_with_holes(folder):
 @pytest.mark.parametrize(
     "path, flags",
     [
-        (None, ["--max-num-iterations", "150"]),
+        (None, ["--max-num-iterations", "300"]),
         pytest.param(SHARED / "stanford-bunny.obj", [], marks=needs_shared),
     ],
     ids=["made", "bunny with no other flag"],

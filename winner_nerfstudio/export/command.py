@@ -1,4 +1,4 @@
-"""What the subcommands of ``winner-export`` have in common."""
+"""The base class of the subcommands of ``winner-export``."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..fields.fitted import FittedField
 
 Progress = Callable[[float], None]
-"""Takes the fraction of the work that is done, 0 to 1."""
+"""A function that is called with the fraction of the work that is done, 0 to 1."""
 
 
 @dataclass
@@ -32,19 +32,19 @@ class Export:
         """Write the result; return what to tell the user.
 
         Raises:
-            ValueError: options, a run or a result that won't do, in one line.
+            ValueError: the options, the run or the result cannot be used; the message is one line.
             OSError: the output cannot be written.
         """
         fitted = self.load()
         self.check(fitted)
-        with self._progress() as progress:
+        with self._show_progress() as progress:
             return f"{self.output}: {self.write(fitted, progress)}"
 
     def load(self) -> "FittedField":
         """Load the run's field, on the GPU if there is one.
 
         Raises:
-            ValueError: no such run, in one line.
+            ValueError: there is no such run; the message is one line.
         """
         import torch
 
@@ -53,20 +53,20 @@ class Export:
         return load_fitted(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
 
     def check(self, fitted: "FittedField") -> None:
-        """Check that a field can be written so.
+        """Check that a field can be written with these options.
 
         Raises:
-            ValueError: it is of another kind, or the options don't go together.
+            ValueError: the field is of another kind, or the options contradict each other.
         """
         require_result(fitted.kind, self.result)
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
-        """Write the result of a field; return what was written, for the user to read."""
+        """Write the result of a field; return a description of what was written, for the user."""
         raise NotImplementedError
 
     @contextmanager
-    def _progress(self) -> Iterator[Progress]:
-        """A bar on the terminal."""
+    def _show_progress(self) -> Iterator[Progress]:
+        """Show a progress bar on the terminal."""
         from rich.console import Console
         from rich.progress import Progress as Bar
 

@@ -1,4 +1,4 @@
-"""Fitted images, sounds and volumes as files like those that they were fitted to."""
+"""Export of fitted images, sounds and volumes in the formats of their inputs."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ from .errors import ExportError
 
 
 def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
-    """Write a fitted picture in the mode and bit depth of the input; a failure leaves what stood there as it was.
+    """Write a fitted picture in the mode and bit depth of the input; a failure leaves an existing file unchanged.
 
     Args:
         field: of kind "image".
-        output: the file; its suffix says the format.
+        output: the file; its suffix selects the format.
         scale: pixels of the output per pixel of the input, along each side.
-        progress: called with the part done, 0 to 1.
+        progress: called with the fraction done, 0 to 1.
 
     Returns:
-        What was written, for the user to read.
+        A description of what was written, for the user.
 
     Raises:
         ExportError: another kind of field, or a scale that leaves no pixel or too many.
@@ -39,7 +39,7 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     assert isinstance(record, ImageRecord)
     if problem := cannot_save(output, record):
         raise SignalError(f"{output}: {problem}")
-    values = _resized(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
+    values = _evaluate_scaled(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         save_image(path, values, record)
@@ -48,16 +48,16 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
 
 
 def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
-    """Write a fitted volume as an array of the input's data type; a failure leaves what stood there as it was.
+    """Write a fitted volume as an array of the input's data type; a failure leaves an existing file unchanged.
 
     Args:
         field: of kind "volume".
         output: the file, .npy or .npz.
         scale: samples of the output per sample of the input, along each axis.
-        progress: called with the part done, 0 to 1.
+        progress: called with the fraction done, 0 to 1.
 
     Returns:
-        What was written, and where its samples lie, for the user to read.
+        A description of what was written and where its samples lie, for the user.
 
     Raises:
         ExportError: another kind of field, an unknown suffix, or a scale that leaves no sample or too many.
@@ -70,13 +70,13 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
     assert isinstance(record, VolumeRecord)
     if problem := cannot_save(output):
         raise ExportError(f"{output}: {problem}")
-    values = _resized(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
+    values = _evaluate_scaled(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         save_volume(path, values, record)
     spacings = [record.spacing * old / n for n, old in zip(values.shape, record.shape, strict=False)]
     firsts = [(spacing - record.spacing) / 2 for spacing in spacings]
-    apart, first = (" x ".join(f"{number:.6g}" for number in numbers) for numbers in (spacings, firsts))
+    apart, first = (" x ".join(f"{value:.6g}" for value in values_per_axis) for values_per_axis in (spacings, firsts))
     size = " x ".join(map(str, values.shape[:3]))
     return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"
 
@@ -84,16 +84,16 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
 def export_audio(
     field: Field, output: Path, sample_rate: float | None = None, progress: Progress = lambda part: None
 ) -> str:
-    """Write a fitted sound at the amplitude of the input; a failure leaves what stood there as it was.
+    """Write a fitted sound at the amplitude of the input; a failure leaves an existing file unchanged.
 
     Args:
         field: of kind "audio".
-        output: the file; its suffix says the format.
+        output: the file; its suffix selects the format.
         sample_rate: samples per second; the input's if left out.
-        progress: called with the part done, 0 to 1.
+        progress: called with the fraction done, 0 to 1.
 
     Returns:
-        What was written, for the user to read.
+        A description of what was written, for the user.
 
     Raises:
         ExportError: another kind of field, or a rate that leaves no sample or too many.
@@ -115,8 +115,8 @@ def export_audio(
     return f"{len(values):,} samples at {rate:g} Hz ({len(values) / rate:.4g} s), channels: {channels}, {written}"
 
 
-def _resized(field: Field, scale: float, what: str, progress: Progress) -> Float[ndarray, "*axes c"]:
-    """A field's values at `scale` times the samples of the input along each axis; `what` says how many those are."""
+def _evaluate_scaled(field: Field, scale: float, what: str, progress: Progress) -> Float[ndarray, "*axes c"]:
+    """Evaluate a field at `scale` times the input's samples along each axis; `what` describes the input."""
     size = tuple(round(n * scale) for n in grid_record(field).shape) if 0 < scale < float("inf") else (0,)
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
         raise ExportError(f"--scale {scale:g} of {what} must leave at least one and at most {MOST_POINTS:,}")

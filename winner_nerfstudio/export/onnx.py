@@ -1,4 +1,4 @@
-"""A fitted field as an ONNX graph, for programs without torch."""
+"""Export of a fitted field as an ONNX graph, for programs without torch."""
 
 import contextlib
 import copy
@@ -18,11 +18,11 @@ from .errors import ExportError
 
 OPSET = 18
 COARSE = 1e-5
-"""What single precision may lose, of coordinates in the unit cube and of values in parts of their range, untold."""
+"""The relative rounding error of single precision, in coordinates or values, above which the user is told."""
 
 
 class _World(nn.Module):
-    """World coordinates [n, d] to values [n, c] in the target's units, both in single precision."""
+    """A function from world coordinates [n, d] to values [n, c] in the target's units, both in single precision."""
 
     center: Tensor
 
@@ -33,22 +33,22 @@ class _World(nn.Module):
         self.scale, self.amplitude, self.offset = float(fitted.field.scale), units.amplitude, units.offset
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        # In doubles, for a network of high frequencies tells apart what single precision rounds together.
+        # In double precision, because a network with high frequencies is sensitive to rounded coordinates.
         unit = (points.double() - self.center) * self.scale
         return self.network(unit.float()) * self.amplitude + self.offset
 
 
 def export_onnx(fitted: FittedField, output: Path) -> str:
-    """Write a field as an ONNX graph; a failure leaves what stood at `output` as it was.
+    """Write a field as an ONNX graph; a failure leaves an existing file unchanged.
 
-    Its input ``points`` [n, d] are world coordinates, its output ``values`` [n, c] the target's units, both float32, n
-    free. The provenance is in the model's metadata.
+    The input ``points`` [n, d] are world coordinates, the output ``values`` [n, c] are in the target's units. Both are
+    float32, and n may be any number. The provenance is in the model's metadata.
 
     Returns:
-        What the user should know of it, or nothing.
+        A warning for the user about lost precision, or an empty string.
 
     Raises:
-        ExportError: a network that ONNX has no operators for, or onnx and onnxscript are missing.
+        ExportError: ONNX cannot represent the network or its values, or onnx or onnxscript is missing.
         OSError: the file cannot be written.
     """
     try:

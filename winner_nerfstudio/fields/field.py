@@ -1,4 +1,4 @@
-"""A fitted network together with the way from the user's coordinates to its own."""
+"""A fitted network together with the map from the world's coordinates to its cube."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 BLOCK = 1 << 13
-"""Points per pass outside training: what fits into the cache of a CPU, which makes it half as fast again as 2^16."""
+"""Points per pass outside training. They fit into the cache of a CPU, which is 1.5 times as fast as 2^16 points."""
 
 
 class Field(nn.Module):
-    """A network over [-1, 1]^d and the normalisation that leads there.
+    """A network over [-1, 1]^d and the normalisation from the world to that cube.
 
-    Everything needed to rebuild it travels in its ``state_dict``: weights, network specification, normalisation.
+    Its ``state_dict`` holds all that is needed to rebuild it: weights, network specification, normalisation and record.
 
     Args:
-        kind: what its values mean: the name of a kind of signal, such as "sdf" or "image".
+        kind: the name of the target's kind, such as "sdf" or "image".
         network: the registered name and the keyword arguments of the network, see `build_network`.
-        normalization: from the world to [-1, 1]^d.
-        record: what is kept of the target, see `Signal.record`.
+        normalization: the map from the world to [-1, 1]^d.
+        record: the record of the target, see `Signal.record`.
     """
 
     center: Float[Tensor, " d"]
@@ -51,46 +51,46 @@ class Field(nn.Module):
         Raises:
             ValueError: no field is stored under that prefix.
         """
-        own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        entries = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         try:
-            extra = own["_extra_state"]
-            normalization = Normalization(tuple(own["center"].tolist()), float(own["scale"]))
+            extra = entries["_extra_state"]
+            normalization = Normalization(tuple(entries["center"].tolist()), float(entries["scale"]))
             record = kind_named(extra["kind"]).record.from_json(extra["record"])
             with torch.random.fork_rng(devices=[]):
                 field = cls(extra["kind"], extra["network"], normalization, record)
-            field.load_state_dict(own)
+            field.load_state_dict(entries)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"holds no field that this version can rebuild ({error})") from error
         return field.eval()
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Field:
-        """Move or cast what it holds; its place in the world stays in doubles."""
-        place = self.center, self.scale
+        """Move or cast the field's tensors; the normalisation stays in double precision."""
+        normalization = self.center, self.scale
         super()._apply(function, recurse)  # type: ignore[no-untyped-call]
-        self.center, self.scale = (own.to(self.center.device) for own in place)
+        self.center, self.scale = (value.to(self.center.device) for value in normalization)
         return self
 
     @property
     def normalization(self) -> Normalization:
-        """The way from the world to the network's cube and back."""
+        """The map between the world and the network's cube."""
         return Normalization(tuple(self.center.tolist()), float(self.scale))
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
-        """Values at coordinates in [-1, 1]^d, in unit-cube measure."""
+        """Compute the network's values at coordinates in [-1, 1]^d, in the network's units."""
         return self.network(coords)
 
     @torch.no_grad()
     def evaluate(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        """As `forward`, in blocks of `BLOCK` points and without a graph; coordinates may lie on any device."""
+        """Compute values as `forward` does, in blocks and without a graph; `coords` may be on any device."""
         parts = [self(block.to(self.center.device)) for block in coords.split(BLOCK)]
         return torch.cat(parts) if parts else coords.new_zeros((0, self.spec["out_dim"]))
 
     def gradient(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Gradient of the first value by the coordinates, detached; an SDF's outward normal times its slope."""
+        """Compute the gradient of the first value by the coordinates, detached; for an sdf it points outward."""
         return self.value_and_gradient(coords)[1]
 
     def value_and_gradient(self, coords: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
-        """The first value at the coordinates and its gradient by them, detached, in blocks of `BLOCK` points."""
+        """Compute the first value at coordinates and its gradient by them, detached, in blocks of `BLOCK` points."""
         values, gradients = [coords.new_zeros(0)], [coords[:0]]
         for block in coords.split(BLOCK):
             with torch.enable_grad():
@@ -101,17 +101,21 @@ class Field(nn.Module):
         return torch.cat(values), torch.cat(gradients)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a rebuild needs besides tensors: plain strings and numbers, so that safe loading accepts them."""
+        """Return what rebuilding needs besides tensors, as plain values that torch's safe loading accepts."""
         return {"kind": self.kind, "network": self.spec, "record": self.record.to_json()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Refuse weights of another kind of field, network or target."""
-        own = self.get_extra_state()
-        differing = [key for key in own if state.get(key) != own[key]]
+        """Check that loaded weights belong to the same kind of field, network and target.
+
+        Raises:
+            ValueError: they do not.
+        """
+        expected = self.get_extra_state()
+        differing = [key for key in expected if state.get(key) != expected[key]]
         if differing == ["record"]:
             raise ValueError(
                 "these weights belong to another target, or to this one with other noise or held-out samples"
             )
         if differing:
-            theirs, ours = ({key: each.get(key) for key in differing} for each in (state, own))
+            theirs, ours = ({key: each.get(key) for key in differing} for each in (state, expected))
             raise ValueError(f"these weights belong to {str(theirs)[:300]}, not to {str(ours)[:300]}")

@@ -1,9 +1,9 @@
 """Field files: a fitted field in one safetensors file, without pickle.
 
-Tensors: the network's, by their names in its ``state_dict`` behind ``network.``, and the normalisation, ``center`` [d]
+Tensors: the network's, named ``network.`` and their names in its ``state_dict``, and the normalisation, ``center`` [d]
 and ``scale`` [], with ``unit = (world - center) * scale``. Metadata: ``format``, and as JSON ``kind``, ``network`` (the
-arguments of `build_network`), ``record`` (what writing the target back needs; for grids ``value = amplitude * output +
-offset``) and ``provenance``.
+arguments of `build_network`), ``record`` (what is needed to write a fit in the input's format; for grids ``value =
+amplitude * output + offset``) and ``provenance``.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _REMEDY = "write one with winner-export field, or with a field's save()"
 
 
 class FieldFileError(ValueError):
-    """A file that holds no field; the message is one line that names it."""
+    """The error for a file that holds no field; the message is one line that names the file."""
 
 
 def save_field(fitted: FittedField, path: Path) -> None:
-    """Write a field file, weights in the network's own precision; a failure leaves what stood at `path` as it was.
+    """Write a field file with weights in the network's precision; a failure leaves an existing file unchanged.
 
     Raises:
-        ValueError: a provenance of other than plain, finite values.
+        ValueError: the provenance holds values that are not plain or not finite.
         OSError: the file cannot be written.
     """
     from safetensors.torch import save
 
     field = fitted.field
-    kinds = {name: value.dtype for name, value in _expected(field.spec).items()}
+    dtypes = {name: value.dtype for name, value in _list_tensors(field.spec).items()}
     tensors = {
-        name: value.detach().cpu().to(kinds.get(name, value.dtype)).contiguous()
+        name: value.detach().cpu().to(dtypes.get(name, value.dtype)).contiguous()
         for name, value in field.state_dict().items()
         if isinstance(value, Tensor)
     }
@@ -61,12 +61,12 @@ def save_field(fitted: FittedField, path: Path) -> None:
 
 
 def load_field(path: str | Path) -> FittedField:
-    """A field from a file that `winner-export field` or `FittedField.save` has written, on the CPU.
+    """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote.
 
-    Nothing in the file is run, and nothing is built that is larger than the file.
+    No code in the file is executed, and no network is built that is larger than the file.
 
     Raises:
-        FieldFileError: no such file, or none of ours: truncated, of another make, or tampered with.
+        FieldFileError: there is no such file, or it is truncated, altered or not a field file.
         ImportError: safetensors is missing.
     """
     from safetensors import SafetensorError, safe_open
@@ -79,14 +79,15 @@ def load_field(path: str | Path) -> FittedField:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise FieldFileError(f"{path}: not a whole safetensors file ({_short(error)}); {_REMEDY}") from None
+        raise FieldFileError(f"{path}: not a whole safetensors file ({_shorten(error)}); {_REMEDY}") from None
     try:
-        return _restored(metadata, tensors)
+        return _restore(metadata, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, RecursionError, OverflowError) as error:
-        raise FieldFileError(f"{path}: holds no field of this program ({_short(error)}); {_REMEDY}") from None
+        raise FieldFileError(f"{path}: holds no field of this program ({_shorten(error)}); {_REMEDY}") from None
 
 
-def _restored(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedField:
+def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedField:
+    """Rebuild a field from the metadata and tensors of a field file, after checks of both."""
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {str(metadata.get('format'))[:40]!r}, not {FORMAT!r}")
     kind, network, record, provenance = (
@@ -106,10 +107,10 @@ def _restored(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Fitted
 
 
 def _check_target(name: Any, network: dict[str, Any], entries: dict[str, Any]) -> None:
-    """Check that a network and a record are those of a kind of signal.
+    """Check that a network and a record fit the kind of signal of that name.
 
     Raises:
-        ValueError: they are not, or there is no such kind.
+        ValueError: they do not, or there is no such kind.
     """
     if not isinstance(name, str):
         raise ValueError(f"kind {name!r} is no name")
@@ -123,26 +124,27 @@ def _check_target(name: Any, network: dict[str, Any], entries: dict[str, Any]) -
 
 
 def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """See that a network of that specification has these tensors, without making room for it.
+    """Check that a network of this specification has these tensors, without allocating memory for it.
 
     Raises:
-        ValueError: it has others.
+        ValueError: it has other tensors.
     """
     plain = all(isinstance(value, (str, int, float)) for value in network.values())
     largest = max((n for tensor in tensors.values() for n in tensor.shape), default=0)
     sizes = [value for value in network.values() if isinstance(value, int)]
     if not plain or network.get("num_layers", 0) > len(tensors) or max(sizes, default=0) > 2 * largest:
         raise ValueError("its network is larger than the file")
-    wanted = {name: (value.shape, value.dtype) for name, value in _expected(network).items()}
+    wanted = {name: (value.shape, value.dtype) for name, value in _list_tensors(network).items()}
     if wanted != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
         raise ValueError("its tensors are not those of its network")
 
 
-def _expected(network: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a network of that specification, without numbers in them."""
+def _list_tensors(network: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a network of this specification, on torch's meta device, without values."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return {f"network.{name}": value for name, value in build_network(**network).state_dict().items()}
 
 
-def _short(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
+    """Return the start of an error's message on one line, or its type's name if it has none."""
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,4 +1,4 @@
-"""A fitted field as its user sees it: a function of the world's coordinates, in the target's own units."""
+"""A fitted field as a function of the world's coordinates, with values in the target's units."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ R = TypeVar("R", bound=Record)
 class FittedField(nn.Module):
     """A function of points of the world, in the units of the target: call it.
 
-    Points are [n, d] or of any shape [..., d], in doubles where the world is large; of a sound, [n] seconds or one will
-    do. A tensor gives a tensor, anything else an array, of the points' own type. Values are [...] where the target has
-    one channel, and [..., c] where it has c; derivatives likewise, [..., d] or [..., c, d].
+    Points have any shape [..., d], and should be in double precision if the world is large; for a sound, [n] seconds or
+    a single number will do. A tensor gives a tensor and anything else an array, of the points' data type. Values are
+    [...] if the target has one channel, and [..., c] if it has c; their derivatives are [..., d] or [..., c, d].
 
     | kind | points | values |
     |---|---|---|
@@ -37,14 +37,14 @@ class FittedField(nn.Module):
     | audio | seconds | amplitude |
     | volume | x, y, z; the first sample lies at the origin, neighbours `spacing` apart | as in the array |
 
-    The target fills a box of the world; nothing was learnt beyond it.
+    The target fills a box of the world; values outside the box mean nothing.
 
-    What else a field can give depends on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
+    The other results of a field depend on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
     volume, ``image(size)``, ``audio(rate)``, ``volume(size)``; ``dir(field)`` lists them.
 
     Args:
         field: the network and its normalisation.
-        provenance: where it comes from: plain strings, numbers, lists and dicts.
+        provenance: a description of the field's origin, made of plain strings, numbers, lists and dicts.
     """
 
     def __init__(self, field: Field, provenance: dict[str, Any] | None = None) -> None:
@@ -53,31 +53,31 @@ class FittedField(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FittedField:
-        """Nothing: it stays as in evaluation, where every network's derivatives are its own."""
+        """Stay in evaluation mode, whatever `mode` says, because only there are the derivatives exact."""
         return super().train(False)
 
     @property
     def kind(self) -> str:
-        """What its values mean: "sdf", "image", "audio", "volume"."""
+        """The name of the target's kind: "sdf", "image", "audio" or "volume"."""
         return self.field.kind
 
     @property
     def dim(self) -> int:
-        """Coordinates per point, d."""
+        """The number of coordinates per point, d."""
         return int(self.field.spec["in_dim"])
 
     @property
     def channels(self) -> int:
-        """Values per point, c."""
+        """The number of values per point, c."""
         return int(self.field.spec["out_dim"])
 
     @property
     def units(self) -> Units:
-        """The way from the network's values to the target's."""
+        """The map between the network's values and the target's."""
         return self.field.record.units(self.field.normalization.scale)
 
     def record_as(self, wanted: type[R]) -> R:
-        """Return what is kept of the target, which must be of that type.
+        """Return the record of the target, which must be of the type `wanted`.
 
         Raises:
             ValueError: the field is of another kind.
@@ -88,15 +88,15 @@ class FittedField(nn.Module):
         return record
 
     def __getattr__(self, name: str) -> Any:
-        """The results that fields have, as methods; those of other kinds raise a ValueError when they are called."""
+        """Return a kind's result as a method; one of another kind raises a ValueError when it is called."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name.startswith("_") or not with_result(name):
                 raise
-        return partial(self._result, name)
+        return partial(self._compute_result, name)
 
-    def _result(self, name: str, *arguments: Any, **options: Any) -> Any:
+    def _compute_result(self, name: str, *arguments: Any, **options: Any) -> Any:
         require_result(self.kind, name)
         return kind_named(self.kind).results[name](self, *arguments, **options)
 
@@ -105,41 +105,43 @@ class FittedField(nn.Module):
         return [*names, *kind_named(self.kind).results]
 
     def forward(self, points: Points) -> Points:
-        """Values at points; differentiable by them where they ask for it, else without a graph.
+        """Compute values at points; they can be differentiated if the points require gradients.
 
         Raises:
-            ValueError: points of another number of coordinates.
+            ValueError: the points have another number of coordinates.
         """
         units = self.units
 
         def values(unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c"]:
             return self.field(unit).double() * units.amplitude + units.offset
 
-        wanted = isinstance(points, Tensor) and points.requires_grad and torch.is_grad_enabled()
-        with torch.set_grad_enabled(wanted):
-            return self._at(points, values, ())
+        needs_graph = isinstance(points, Tensor) and points.requires_grad and torch.is_grad_enabled()
+        with torch.set_grad_enabled(needs_graph):
+            return self._evaluate_at(points, values, ())
 
     def gradient(self, points: Points) -> Points:
-        """Derivatives of the values by the world's coordinates, [..., d] or [..., c, d], detached."""
+        """Compute the derivatives of the values by the world's coordinates, [..., d] or [..., c, d], detached."""
         factor = self.units.amplitude * self.field.normalization.scale
-        return self._at(points, lambda unit: factor * self._jacobian(unit).double(), (self.dim,))
+        return self._evaluate_at(points, lambda unit: factor * self._compute_jacobian(unit).double(), (self.dim,))
 
     def hessian(self, points: Points) -> Points:
-        """Second derivatives, [..., d, d] or [..., c, d, d], detached."""
+        """Compute the second derivatives, [..., d, d] or [..., c, d, d], detached."""
         factor = self.units.amplitude * self.field.normalization.scale**2
-        return self._at(points, lambda unit: factor * self._hessian(unit).double(), (self.dim, self.dim))
+        return self._evaluate_at(
+            points, lambda unit: factor * self._compute_hessian(unit).double(), (self.dim, self.dim)
+        )
 
     def laplacian(self, points: Points) -> Points:
-        """The trace of the Hessian, [...] or [..., c], detached."""
+        """Compute the trace of the Hessian, [...] or [..., c], detached."""
         factor = self.units.amplitude * self.field.normalization.scale**2
 
         def trace(unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c"]:
-            return factor * self._hessian(unit).diagonal(dim1=-2, dim2=-1).sum(-1).double()
+            return factor * self._compute_hessian(unit).diagonal(dim1=-2, dim2=-1).sum(-1).double()
 
-        return self._at(points, trace, ())
+        return self._evaluate_at(points, trace, ())
 
     def save(self, path: str | Path) -> None:
-        """Write it as a field file (safetensors), see `load_field`; a failure leaves what stood there as it was.
+        """Write a field file (safetensors), see `load_field`; a failure leaves an existing file unchanged.
 
         Raises:
             OSError: the file cannot be written.
@@ -150,58 +152,58 @@ class FittedField(nn.Module):
         save_field(self, Path(path))
 
     def extra_repr(self) -> str:
-        """What ``print(field)`` shows first."""
+        """Return what ``print(field)`` shows first."""
         return f"kind={self.kind!r}, dim={self.dim}, channels={self.channels}"
 
-    def _at(self, points: Points, function: Callable[[Tensor], Tensor], more: tuple[int, ...]) -> Points:
-        """A function of unit coordinates [m, d] at points of the world, in blocks, as the points are.
+    def _evaluate_at(self, points: Points, function: Callable[[Tensor], Tensor], more: tuple[int, ...]) -> Points:
+        """Evaluate a function of coordinates [m, d] in the network's cube at points of the world, in blocks.
 
-        Its results are [m, c, ...] with axes of size `more` behind.
+        The function's results are [m, c, ...], with further axes of sizes `more`.
         """
         if not isinstance(points, Tensor):
             points = np.asarray(points)
         if points.is_complex() if isinstance(points, Tensor) else points.dtype.kind not in "buif":
             raise ValueError(f"points of type {points.dtype} are no coordinates; real numbers are needed")
-        given: Tensor = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points, float, order="C"))
+        world: Tensor = points if isinstance(points, Tensor) else torch.from_numpy(np.array(points, float, order="C"))
         dim = self.dim
-        if dim == 1 and given.ndim <= 1:
-            given = given[..., None]
-        if given.ndim == 0 or given.shape[-1] != dim:
+        if dim == 1 and world.ndim <= 1:
+            world = world[..., None]
+        if world.ndim == 0 or world.shape[-1] != dim:
             raise ValueError(f"points of shape {tuple(points.shape)} do not fit; [..., {dim}] is needed")
-        center, kind = self.field.center, next(self.field.network.parameters()).dtype
-        kind = torch.empty((), dtype=kind).abs().dtype  # of a complex network the real one
+        center, dtype = self.field.center, next(self.field.network.parameters()).dtype
+        dtype = torch.empty((), dtype=dtype).abs().dtype  # the real type of a complex network
         parts = []
-        for block in given.reshape(-1, dim).split(BLOCK):
+        for block in world.reshape(-1, dim).split(BLOCK):
             unit = (block.to(center.device).double() - center) * self.field.scale
-            parts.append(function(unit.to(kind)))
+            parts.append(function(unit.to(dtype)))
         channels: tuple[int, ...] = (self.channels,) * (self.channels > 1)
         empty = torch.zeros(0, self.channels, *more, dtype=torch.float64, device=center.device)
-        shape: tuple[int, ...] = (*given.shape[:-1], *channels, *more)
+        shape: tuple[int, ...] = (*world.shape[:-1], *channels, *more)
         result = (torch.cat(parts) if parts else empty).reshape(shape)
         if isinstance(points, Tensor):
-            return result.to(points.device, points.dtype if points.is_floating_point() else kind)
+            return result.to(points.device, points.dtype if points.is_floating_point() else dtype)
         return result.cpu().numpy().astype(points.dtype if points.dtype.kind == "f" else np.float64)
 
-    def _jacobian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d"]:
+    def _compute_jacobian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d"]:
         with torch.enable_grad():
             unit = unit.detach().requires_grad_(True)
             values = self.field(unit)
-            rows = [_derivative(values[:, channel], unit, False) for channel in range(self.channels)]
+            rows = [_differentiate(values[:, channel], unit, False) for channel in range(self.channels)]
         return torch.stack(rows, 1)
 
-    def _hessian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d d"]:
+    def _compute_hessian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d d"]:
         with torch.enable_grad():
             unit = unit.detach().requires_grad_(True)
             values, rows = self.field(unit), []
-            for channel in range(self.channels):  # one at a time, for each keeps a graph of its own
-                slopes = _derivative(values[:, channel], unit, True)
-                rows.append(torch.stack([_derivative(slope, unit, False) for slope in slopes.unbind(1)], 1))
+            for channel in range(self.channels):  # one at a time, because each keeps its graph in memory
+                slopes = _differentiate(values[:, channel], unit, True)
+                rows.append(torch.stack([_differentiate(slope, unit, False) for slope in slopes.unbind(1)], 1))
         return torch.stack(rows, 1)
 
 
-def _derivative(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m d"]:
-    """Of each value by its own point; zero where there is none, as for the second derivatives of ReLU networks."""
+def _differentiate(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m d"]:
+    """Differentiate each value by its point; zero without a graph, as for second derivatives of ReLU networks."""
     if not values.requires_grad:
         return torch.zeros_like(by)
-    (found,) = torch.autograd.grad(values.sum(), by, create_graph=graph, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(by) if found is None else found
+    (derivative,) = torch.autograd.grad(values.sum(), by, create_graph=graph, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(by) if derivative is None else derivative

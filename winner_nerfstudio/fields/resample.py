@@ -1,4 +1,4 @@
-"""A fitted grid at other places than its samples, in the input's own units."""
+"""Evaluation of a fitted grid between its samples, in the input's units."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ if TYPE_CHECKING:
     from .field import Field
 
 Progress = Callable[[float], None]
+"""A function that is called with the fraction of the work that is done, 0 to 1."""
 BLOCK = 1 << 18
 """Points that are evaluated at a time."""
 MOST_POINTS = 1 << 30
-"""Points that a grid may be resampled to."""
+"""The most points that a grid may be resampled to."""
 
 
 def resized(field: Field, size: Sequence[int], progress: Progress = lambda part: None) -> Float[ndarray, "*axes c"]:
-    """A field's values on a grid of that many samples along each axis, which fills the same box; see `resample`.
+    """Evaluate a field on a grid of `size` samples along each axis that fills the same box; see `resample`.
 
-    Samples are areas when a grid is resized: the outer edges coincide, not the outer centres.
+    Samples are taken as cells here: the outer edges of both grids coincide, not the centres of the outer cells.
     """
     shape = grid_record(field).shape
-    places = [(np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, shape, strict=True)]
-    return resample(field, places, progress)
+    positions = [(np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, shape, strict=True)]
+    return resample(field, positions, progress)
 
 
 def resample(
     field: Field, places: list[Float[ndarray, " n"]], progress: Progress = lambda part: None
 ) -> Float[ndarray, "*axes c"]:
-    """A field's values, in the input's own units, at the product of places along each axis; float32 or float64.
+    """Evaluate a field on the grid of given positions along each axis, in the input's units; float32 or float64.
 
-    Memory: that of the result and of `BLOCK` points, besides the network's.
+    It takes the memory of the result, of `BLOCK` points and of the network.
 
     Args:
-        field: one that was fitted to a grid.
-        places: positions in samples of the input, 0 the first; beyond the first or last, theirs is taken.
-        progress: called with the part done, 0 to 1.
+        field: a field that was fitted to a grid.
+        places: positions along each axis in samples of the input, 0 for the first; they are clipped to its range.
+        progress: called with the fraction done, 0 to 1.
 
     Raises:
         ValueError: the field has values that are not finite.
@@ -55,8 +56,8 @@ def resample(
     axes = [torch.from_numpy(p).clamp(0, n - 1) for p, n in zip(places, lattice.shape, strict=True)]
     fine = Lattice(tuple(len(axis) for axis in axes))
     channels = int(field.spec["out_dim"])
-    # Single precision holds what single precision has computed, unless the units are far from it.
-    result = np.empty((fine.count, channels), np.float32 if _fits_single(units) else np.float64)
+    # The network computes in float32, which suffices for the result unless its units are extreme.
+    result = np.empty((fine.count, channels), np.float32 if _fits_single_precision(units) else np.float64)
     for start in range(0, fine.count, BLOCK):
         stop = min(start + BLOCK, fine.count)
         index = torch.unravel_index(torch.arange(start, stop), fine.shape)
@@ -72,16 +73,16 @@ def resample(
 def resampled_sound(
     field: Field, rate: float | None, option: str, progress: Progress = lambda part: None
 ) -> Float[ndarray, "n c"]:
-    """A sound's values, in the input's own units, at another sample rate; the same seconds of it.
+    """Evaluate a sound at another sample rate over the same time, in the input's units.
 
     Args:
-        field: of a sound.
+        field: a field of kind "audio".
         rate: samples per second; the input's if None.
-        option: what the user calls the rate, for the message.
+        option: what the error message calls the rate.
         progress: called with the fraction done, 0 to 1.
 
     Raises:
-        ValueError: a rate that leaves no sample or too many.
+        ValueError: the rate leaves no sample or too many.
     """
     record = grid_record(field)
     assert isinstance(record, AudioRecord)
@@ -96,7 +97,7 @@ def resampled_sound(
 
 
 def grid_record(field: Field) -> GridRecord:
-    """The record of a field that was fitted to a grid.
+    """Return the record of a field that was fitted to a grid.
 
     Raises:
         ValueError: it was fitted to something else.
@@ -106,5 +107,6 @@ def grid_record(field: Field) -> GridRecord:
     return field.record
 
 
-def _fits_single(units: Units) -> bool:
+def _fits_single_precision(units: Units) -> bool:
+    """Return whether float32 resolves values in these units well enough."""
     return abs(units.offset) + units.amplitude < 2**20 and units.amplitude > 2**-20 * max(abs(units.offset), 1e-20)

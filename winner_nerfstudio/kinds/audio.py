@@ -1,4 +1,4 @@
-"""Sounds and other series."""
+"""The kind of sounds and other series."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AudioKind(GridKind):
     frequency_unit = "Hz"
     options = AudioOptions
     record = AudioRecord
-    # The published noise for sound is large: a higher rate leaves the highest targets where they started.
+    # The published noise for sounds is large; with a higher learning rate, sounds of high frequency are not learnt.
     recipe = Recipe(3000, 2e-4)
     metric_names = Metrics(
         (*GRID_METRICS, "snr", "si_snr", "log_spectral_distance"),
@@ -75,12 +75,12 @@ class AudioKind(GridKind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """`audio`."""
+        """The function `audio`."""
         return {"audio": audio}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
-        """`AudioExport`."""
+        """The command `AudioExport`."""
         return {"audio": AudioExport}
 
 

@@ -1,4 +1,4 @@
-"""What the kinds of regularly sampled signals have in common."""
+"""The base class of the kinds of regularly sampled signals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GRID_METRICS = (
     "best_psnr_held_out",
     "best_psnr_held_out_step",
 )
-"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are over a run's course."""
+"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run."""
 
 
 class GridKind(Kind):

@@ -1,4 +1,4 @@
-"""Pictures."""
+"""The kind of pictures."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class ImageKind(GridKind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """`image`."""
+        """The function `image`."""
         return {"image": image}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
-        """`ImageExport`."""
+        """The command `ImageExport`."""
         return {"image": ImageExport}
 
 

@@ -1,4 +1,4 @@
-"""Shapes: surfaces given by meshes, or by points on them."""
+"""The kind of shapes: surfaces given by meshes, or by points on them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ShapeKind(Kind):
 
     @property
     def data_parser(self) -> str:
-        """``shape-data``."""
+        """The name of the data parser, ``shape-data``."""
         return "shape-data"
 
     @property
@@ -140,12 +140,12 @@ class ShapeKind(Kind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """`mesh`."""
+        """The function `mesh`."""
         return {"mesh": mesh}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
-        """`MeshExport`."""
+        """The command `MeshExport`."""
         return {"mesh": MeshExport}
 
 
@@ -226,9 +226,9 @@ class MeshExport(Export):
                 " every digit",
                 file=sys.stderr,
             )
-        return self._summary(done)
+        return self._summarize(done)
 
-    def _summary(self, done: Exported) -> str:
+    def _summarize(self, done: Exported) -> str:
         mesh = done.mesh
         watertight = "watertight" if mesh.is_watertight else "not watertight"
         of_all = f" of {done.found}" if done.found > done.pieces else ""

@@ -1,4 +1,4 @@
-"""Volumes: scalar fields that are sampled in three dimensions."""
+"""The kind of volumes: scalar fields that are sampled in three dimensions."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class VolumeKind(GridKind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """`volume`, and `mesh` of its level set."""
+        """The function `volume`, and `mesh` for the level set."""
         return {"volume": volume, "mesh": mesh}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
-        """`VolumeExport`, and the level set as a mesh."""
+        """The command `VolumeExport`, and `MeshExport` for the level set."""
         return {"volume": VolumeExport, "mesh": MeshExport}
 
 

@@ -1,4 +1,4 @@
-"""Structural similarity of pictures."""
+"""The structural similarity of pictures."""
 
 import torch
 from jaxtyping import Float
@@ -7,14 +7,14 @@ from numpy import ndarray
 REACH = 5
 """Pixels that SSIM's Gaussian window (sigma 1.5) reaches to either side; smaller pictures have no SSIM."""
 ROWS = 256
-"""Rows that are compared at a time; what bounds the memory."""
+"""Rows that are compared at a time, which limits the memory."""
 
 
 def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> float | None:
-    """Structural similarity (Wang et al. 2004) of pictures in [-1, 1], the mean over channels.
+    """Compute the structural similarity (Wang et al. 2004) of pictures in [-1, 1], the mean over channels.
 
-    The value that torchmetrics gives for [0, 1]: the mean over all pixels, windows at the borders mirrored. None for
-    pictures smaller than a window reaches.
+    It is the value of torchmetrics for the pictures mapped to [0, 1]: the mean over all pixels, with pictures mirrored
+    at their borders. It is None for pictures with a side of at most `REACH` pixels.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -24,10 +24,10 @@ def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> flo
     summed = 0.0
     for start in range(0, height, ROWS):
         stop = min(start + ROWS, height)
-        # With neighbouring rows, so that only the picture's own borders are mirrored.
+        # Neighbouring rows are included, so that only the borders of the whole picture are mirrored.
         first, last = max(start - REACH, 0), min(max(stop + REACH, REACH + 1), height)
         first = min(first, last - REACH - 1)
-        # In [0, 1], for the measure compares means, which have no sign there.
+        # In [0, 1], because the measure compares means and expects them not to be negative.
         got, wanted = ((torch.from_numpy(x[first:last]).movedim(-1, 0)[None] + 1) / 2 for x in (fitted, truth))
         _, similarity = structural_similarity_index_measure(got, wanted, data_range=1.0, return_full_image=True)
         summed += float(similarity[..., start - first : stop - first, :].double().mean()) * (stop - start)

@@ -1,4 +1,4 @@
-"""Sounds and other series as targets: read as they are, fitted in [-1, 1], written back as they were."""
+"""Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
 from io import BytesIO
 from pathlib import Path
@@ -18,23 +18,24 @@ from .units import Units
 
 ARRAYS = (".npy",)
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-"""Subtypes of whole numbers; these are rounded here, for libsndfile would scale by 32767 what it has read by 32768."""
+"""Bits of the integer subtypes; rounded here, because libsndfile reads with a factor of 32768 but writes with 32767."""
 FLOATING = ("FLOAT", "DOUBLE")
-"""Subtypes that hold more than full scale."""
+"""Subtypes that can hold values beyond full scale."""
 COMMON = (*INTEGER_BITS, *FLOATING)
-"""Subtypes that mean the same in any format; others are kept within their own."""
+"""Subtypes that mean the same in any file format; the others are kept only if the file format is the same."""
 BLOCK = 1 << 16
-"""Samples that are written at a time: libsndfile's Vorbis encoder fails on millions at once."""
+"""Samples that are read or written at a time; libsndfile's Vorbis encoder fails on millions at once."""
 UNKNOWN_FRAMES = 1 << 60
-"""A length from here on says that the file doesn't know it."""
+"""The least length, in samples, that means that the file does not state its length."""
 MAX_CHANNELS = 16
+"""The most channels that a series may have."""
 
 
 class Audio(Grid[AudioRecord]):
     """A sound: values [samples, channels]; in the world a sample's coordinate is its time in seconds.
 
-    The first and the last sample lie at -1 and 1. Values: divided by the greatest magnitude of all channels; those of
-    an array are shifted besides, so that its range is [-1, 1].
+    The first and the last sample lie at -1 and 1. The values of a sound are divided by their greatest magnitude over
+    all channels; those of an array are shifted and scaled so that their range becomes [-1, 1].
     """
 
     kind: ClassVar[str] = "audio"
@@ -51,7 +52,7 @@ def load_audio(source: str | Path | ndarray, options: AudioOptions | None = None
     Args:
         source: a path; a series, an array or one in .npy, is [samples] or [samples, channels] of any real type;
             ``sample:NAME`` with a name from `SOUNDS`.
-        options: what part of it is fitted, and what is done to it.
+        options: the excerpt, the noise, the reference and the part of the samples that is fitted.
 
     Raises:
         SignalError: a missing or unreadable file, nothing in it, or samples that cannot be fitted.
@@ -63,16 +64,16 @@ def load_audio(source: str | Path | ndarray, options: AudioOptions | None = None
 
 
 def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[int, int]:
-    """Return the first sample that is fitted and the number of them.
+    """Return the index of the first sample that is fitted, and the count of samples that are.
 
     Args:
-        options: say what part is fitted.
-        name: of the recording.
-        total: samples that it has.
+        options: the options that give the excerpt's start and length.
+        name: what error messages call the recording.
+        total: count of samples of the whole recording.
         rate: samples per second.
 
     Raises:
-        SignalError: no sample is left.
+        SignalError: the excerpt has no samples.
     """
     first = round(min(options.start * rate, total))
     count = total - first
@@ -89,6 +90,7 @@ def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[
 
 
 def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
+    """Load a sound without the noise, the reference or the held-out samples that `options` may ask for."""
     name = name_of(source)
     if options.sample_rate is not None and not 0 < options.sample_rate < float("inf"):
         raise SignalError(f"{name}: sample_rate={options.sample_rate} must be positive and finite")
@@ -109,19 +111,19 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     check_values(name, values)
     if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
-    return _from_samples(name, values, first, entries)
+    return _make_audio(name, values, first, entries)
 
 
-def _from_samples(name: str, values: ndarray, first: int, entries: dict[str, Any]) -> Audio:
-    """A sound of samples [n, c], the first of which is number `first` of the recording."""
+def _make_audio(name: str, values: ndarray, first: int, entries: dict[str, Any]) -> Audio:
+    """Make a sound of samples [n, c]; `first` is the index of the first of them in the whole recording."""
     low, high = float(values.min()), float(values.max())
     peak = max(abs(low), abs(high))
     is_array = entries["format"] == "array"
     units = Units.spanning(low, high) if is_array else Units(0.0, peak or 1.0)
     rate, (count, channels) = entries["sample_rate"], values.shape
-    how = entries["dtype"] if is_array else f"{entries['format']}, {entries['subtype']}"
-    what = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
-    notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {what} ({how})"]
+    encoding = entries["dtype"] if is_array else f"{entries['format']}, {entries['subtype']}"
+    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+    notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {layout} ({encoding})"]
     if peak == 0:
         notes.append("warning: every sample is 0; there is nothing to learn but silence")
     lattice = Lattice((count,))
@@ -134,6 +136,7 @@ def _from_samples(name: str, values: ndarray, first: int, entries: dict[str, Any
 
 
 def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
+    """Return a sound file's excerpt [n, c], the index of its first sample, and the entries of its record."""
     sample_rate = options.sample_rate
     try:
         with soundfile.SoundFile(path) as sound:
@@ -148,7 +151,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
                 elif first:
                     _read_blocks(sound, first)
                 values = sound.read(count, dtype="float32", always_2d=True)
-            else:  # written as a stream, without its length
+            else:  # the file was written as a stream, which does not state its length
                 values = _read_blocks(sound, UNKNOWN_FRAMES)
                 first, count = excerpt(options, str(path), len(values), sound.samplerate)
                 values = values[first : first + count]
@@ -164,7 +167,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
 
 
 def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
-    """The next `most` samples or as many as there are, [n, c]; for files that don't know their length."""
+    """Read the next samples, at most `most` of them, [n, c], from a file that may not state its length."""
     blocks = [np.empty((0, sound.channels), np.float32)]
     while most > 0 and len(block := sound.read(min(BLOCK, most), dtype="float32", always_2d=True)):
         blocks.append(block)
@@ -173,6 +176,7 @@ def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
 
 
 def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
+    """Return an array's excerpt [n, c], the index of its first sample, and the entries of its record."""
     name = name_of(source)
 
     def check(shape: tuple[int, ...]) -> None:
@@ -192,13 +196,13 @@ def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray
 
 
 def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRecord) -> str:
-    """Write a sound with the subtype of its `record`, or the format's usual one where it has no such subtype.
+    """Write a sound with the subtype of its `record`, or with the format's default if the format lacks that subtype.
 
     Args:
         path: the file; its suffix says the format: what libsndfile writes, or .npy.
-        values: in the sound's own units, [n, c]; full scale is 1 unless it was an array.
-        sample_rate: samples per second; a whole number, but for .npy.
-        record: as `load_audio` has made it.
+        values: in the sound's units, [n, c]; full scale is 1 unless the input was an array.
+        sample_rate: samples per second; it must be a whole number unless the file is .npy.
+        record: the record of the sound that `load_audio` returned.
 
     Returns:
         The subtype or data type that was written.
@@ -209,10 +213,10 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
     problem = cannot_save(path, sample_rate, values.shape[1], record)
     if problem:
         raise SignalError(f"{path.name}: {problem}")
-    dtype = record.dtype  # of an array
+    dtype = record.dtype  # None unless the input was an array
     if path.suffix.lower() in ARRAYS:
         return str(write_array(path, values, dtype or "f4", record.ndim or 2).dtype)
-    form, subtype = _format(path), _subtype(path, record)
+    form, subtype = _find_format(path), _choose_subtype(path, record)
     scale, shift = 1.0, 0.0
     if dtype is not None and np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
@@ -224,16 +228,16 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
     try:
         with soundfile.SoundFile(path, "w", round(sample_rate), values.shape[1], subtype, format=form) as sound:
             for start in range(0, len(values), BLOCK):
-                # Float64, for 2^31 - 1 is no float32.
-                sound.write(_coded((values[start : start + BLOCK].astype(np.float64) - shift) * scale, subtype))
+                # In float64, because float32 cannot represent 2^31 - 1.
+                sound.write(_encode((values[start : start + BLOCK].astype(np.float64) - shift) * scale, subtype))
     except (soundfile.SoundFileError, OverflowError) as error:
         reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
         raise SignalError(f"{path.name}: cannot be written ({reason})") from error
     return subtype
 
 
-def _coded(values: ndarray, subtype: str) -> ndarray:
-    """Samples of full scale 1 as libsndfile is to get them: kept in range unless the subtype has more, and rounded."""
+def _encode(values: ndarray, subtype: str) -> ndarray:
+    """Convert samples of full scale 1 to what libsndfile expects: clipped and rounded as the subtype requires."""
     if subtype in FLOATING:
         return values
     if subtype not in INTEGER_BITS:
@@ -244,39 +248,40 @@ def _coded(values: ndarray, subtype: str) -> ndarray:
 
 
 def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioRecord) -> str | None:
-    """Why a sound of that record cannot be written to a file of that name, in one line, or None."""
+    """Return one line that says why a sound with this record cannot be written to this path, or None if it can."""
     if path.suffix.lower() in ARRAYS:
         return None
-    if _format(path) not in soundfile.available_formats() or _format(path) == "RAW":
+    if _find_format(path) not in soundfile.available_formats() or _find_format(path) == "RAW":
         return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .mp3 .aiff .npy"
     if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
     try:
-        # Into memory, for only libsndfile knows which rates and channels a format takes.
+        # A trial in memory, because only libsndfile knows which rates and channels a format accepts.
         with soundfile.SoundFile(
-            BytesIO(), "w", round(sample_rate), channels, _subtype(path, record), format=_format(path)
+            BytesIO(), "w", round(sample_rate), channels, _choose_subtype(path, record), format=_find_format(path)
         ):
             return None
     except (soundfile.SoundFileError, ValueError):
         return (
-            f"{_format(path)} cannot hold {_subtype(path, record)} of {channels} channels at {sample_rate:g} Hz; use"
-            " .wav or another --sample-rate"
+            f"{_find_format(path)} cannot hold {_choose_subtype(path, record)} of {channels} channels at"
+            f" {sample_rate:g} Hz; use .wav or another --sample-rate"
         )
 
 
-def _format(path: Path) -> str:
+def _find_format(path: Path) -> str:
+    """Return libsndfile's name for the file format that a path's suffix stands for."""
     suffix = path.suffix.lower().lstrip(".")
     return {"aif": "AIFF", "oga": "OGG", "opus": "OGG"}.get(suffix, suffix.upper())
 
 
-def _subtype(path: Path, record: AudioRecord) -> str:
-    """The record's own where the format of the file has it, else the format's usual one."""
+def _choose_subtype(path: Path, record: AudioRecord) -> str:
+    """Return the record's subtype if the format of the file has it, else the format's default subtype."""
     if record.dtype is not None:
-        own = {"u1": "PCM_16", "i1": "PCM_16", "i2": "PCM_16", "u2": "PCM_16", "i4": "PCM_32"}.get(
+        subtype = {"u1": "PCM_16", "i1": "PCM_16", "i2": "PCM_16", "u2": "PCM_16", "i4": "PCM_32"}.get(
             record.dtype.lstrip("<>|="), "FLOAT"
         )
     else:
-        own = record.subtype or ""
-    form = _format(path)
-    kept = own in soundfile.available_subtypes(form) and (own in COMMON or form == record.format)
-    return own if kept else str(soundfile.default_subtype(form))
+        subtype = record.subtype or ""
+    form = _find_format(path)
+    is_kept = subtype in soundfile.available_subtypes(form) and (subtype in COMMON or form == record.format)
+    return subtype if is_kept else str(soundfile.default_subtype(form))

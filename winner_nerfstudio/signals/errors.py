@@ -1,4 +1,4 @@
-"""The error a user's mistake ends in."""
+"""The error for a target that cannot be used, and the test for errors that mean too little memory."""
 
 
 class SignalError(ValueError):
@@ -6,6 +6,6 @@ class SignalError(ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory ran out: Python's, numpy's and CUDA's errors, torch's RuntimeError on the CPU."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
+    """Return whether memory ran out: in Python, numpy, CUDA, or, as a RuntimeError, in torch on the CPU."""
+    has_memory_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return has_memory_type or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Regularly sampled signals: what images, sounds and other series have in common."""
+"""Regularly sampled signals: the code that images, sounds and volumes share."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=GridRecord)
 
 SINGLE_PRECISION_AXIS = 1 << 24
-"""Samples along one axis beyond which float32 coordinates no longer tell neighbours apart."""
+"""The most samples along one axis for which the float32 coordinates of neighbours still differ."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid(Generic[R]):
     """A signal given by its values at the points of a `Lattice`, normalised to [-1, 1].
 
-    Memory: four bytes per sample and channel, twice that where a clean signal is known besides.
+    It takes four bytes of memory per sample and channel, and twice that if a clean signal is known too.
 
     Attributes:
-        name: of the file or sample.
-        values: what is fitted, float32, channels last, [*axes, c].
-        normalization: from the input's coordinates to the cube's.
-        units: from the input's values to the network's.
-        draft: the record, complete but for units and digest.
-        suffix: of a file that a fit can be written back to.
-        measure: what the values are, so that those of two files can be told to be alike.
+        name: what messages call the signal: its path, ``sample:NAME`` or "array".
+        values: the target, float32, channels last, [*axes, c].
+        normalization: the map from the input's coordinates to the network's cube.
+        units: the map between the input's values and the network's.
+        draft: the record, with the final units and the digest still to be filled in.
+        suffix: the suffix of a file that a fit can be written back to.
+        measure: the data type or unit of the input's values; a reference must have the same.
         notes: lines for the user about the input.
-        clean: what metrics are measured against, [*axes, c]; None if that is `values`.
-        fitted: numbers of the samples that are fitted, ascending; None means all.
+        clean: the reference that metrics are computed against, [*axes, c]; None if that is `values`.
+        fitted: indices of the samples that are fitted, ascending; None means all.
     """
 
     kind: ClassVar[str]
@@ -66,22 +66,22 @@ class Grid(Generic[R]):
 
     @property
     def lattice(self) -> Lattice:
-        """Where the samples lie."""
+        """The lattice on which the samples lie."""
         return Lattice(self.values.shape[:-1])
 
     @property
     def dim(self) -> int:
-        """Number of axes, channels not counted."""
+        """The number of axes, channels not counted."""
         return self.values.ndim - 1
 
     @property
     def channels(self) -> int:
-        """Values per sample."""
+        """The number of values per sample."""
         return self.values.shape[-1]
 
     @cached_property
     def record(self) -> R:
-        """The record, with a digest that tells this target from any other."""
+        """The record, with a digest of the target by which it can be recognised."""
         parts = [self.values, self.truth, np.empty(0) if self.fitted is None else self.fitted]
         digest = blake2b(digest_size=16)
         for part in parts:
@@ -91,35 +91,35 @@ class Grid(Generic[R]):
 
     @property
     def truth(self) -> Float[ndarray, "*axes c"]:
-        """What a fit is measured against: the clean signal where it is known, else the target."""
+        """The signal that metrics are computed against: the clean one if it is known, else the target."""
         return self.values if self.clean is None else self.clean
 
     @cached_property
     def held_out(self) -> Int[ndarray, " k"]:
-        """Numbers of the samples that aren't fitted, ascending."""
+        """The indices of the samples that are not fitted, ascending."""
         if self.fitted is None:
             return np.empty(0, np.int64)
-        chosen = np.zeros(self.lattice.count, bool)
-        chosen[self.fitted] = True
-        return np.flatnonzero(~chosen)
+        is_fitted = np.zeros(self.lattice.count, bool)
+        is_fitted[self.fitted] = True
+        return np.flatnonzero(~is_fitted)
 
     @cached_property
     def centroid(self) -> float:
-        """Spectral centroid of the whole target, noise included and held-out samples too, in [0, 1]."""
+        """The spectral centroid of the whole target, with its noise and its held-out samples, in [0, 1]."""
         from ..winner.method import spectral_centroid
 
         return spectral_centroid(self.values, dim=self.dim)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """Centroid and samples along each axis, likewise."""
+        """The spectral centroid and the number of samples along each axis, of the whole target as well."""
         from ..winner.matched import axes_of
 
         return axes_of(self.values, dim=self.dim)
 
     def describe(self) -> list[str]:
-        """The input, and what is being done to it."""
-        lines = [f"{self.name}: {note}" if number == 0 else note for number, note in enumerate(self.notes)]
+        """Return lines for the user that describe the input and how it is fitted."""
+        lines = [f"{self.name}: {note}" if index == 0 else note for index, note in enumerate(self.notes)]
         if max(self.lattice.shape) > SINGLE_PRECISION_AXIS:
             lines.append(
                 f"warning: {max(self.lattice.shape):,} samples along an axis lie closer together than single precision"
@@ -132,7 +132,7 @@ class Grid(Generic[R]):
         return lines
 
     def facts(self) -> dict[str, str]:
-        """Its size and range, for `winner-inspect`."""
+        """Return the signal's size and range by name, for `winner-inspect`."""
         low, high = (float(self.units.to_own(np.array(end))) for end in (-1.0, 1.0))
         return {
             "samples": " x ".join(f"{n:,}" for n in self.lattice.shape),
@@ -141,16 +141,16 @@ class Grid(Generic[R]):
         }
 
     def under(self, options: GridOptions, clean: Grid[R] | None = None) -> Self:
-        """Return this signal with noise added, a clean one beside it, or some of its samples held out.
+        """Return this signal with a reference, added noise or held-out samples, as `options` say.
 
         Args:
-            options: what to do.
-            clean: the signal that `options` names as reference, loaded.
+            options: the noise, the seed and the fraction of the samples that is fitted.
+            clean: the loaded reference of `options`, if there is one.
 
         Raises:
-            SignalError: the clean signal has another size, or values of another measure.
+            SignalError: the reference has another size or measure, or no samples would be fitted or held out.
         """
-        signal = self if clean is None else self._against(clean)
+        signal = self if clean is None else self._with_reference(clean)
         if options.noise_std > 0:
             noise = np.random.default_rng([options.data_seed, 0]).standard_normal(self.values.shape, dtype=np.float32)
             noise *= options.noise_std
@@ -167,8 +167,8 @@ class Grid(Generic[R]):
             signal = replace(signal, fitted=np.sort(order[:count]))
         return signal
 
-    def _against(self, clean: Grid[R]) -> Self:
-        """This signal in the clean one's units, as if the noise had been added to that: metrics refer to its range."""
+    def _with_reference(self, clean: Grid[R]) -> Self:
+        """Return this signal in the units of a reference, because metrics refer to the reference's range."""
         if clean.values.shape != self.values.shape:
             raise SignalError(
                 f"{clean.name}: the reference has shape {clean.values.shape}, the target {self.values.shape}; they must"
@@ -184,10 +184,10 @@ class Grid(Generic[R]):
 
 
 def check_values(name: str, values: ndarray) -> None:
-    """See that an array can be fitted at all.
+    """Check that an array has samples, and that all of them are finite real numbers.
 
     Raises:
-        SignalError: no samples, not real numbers, or not finite ones.
+        SignalError: the array has no samples, or values that are not real or not finite.
     """
     if values.dtype.kind not in "buif":
         raise SignalError(f"{name}: holds {values.dtype} values; real numbers are needed")
@@ -199,22 +199,29 @@ def check_values(name: str, values: ndarray) -> None:
 
 
 def to_dtype(values: ndarray, dtype: str) -> ndarray:
-    """Values as an array of that type: kept within its range, and rounded if it holds whole numbers."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return values.clip(np.finfo(kind).min, np.finfo(kind).max).astype(kind)
-    if kind.kind == "b":
+    """Convert values to a data type: clip them to its range, and round them if it is an integer type."""
+    target = np.dtype(dtype)
+    if target.kind == "f":
+        return values.clip(np.finfo(target).min, np.finfo(target).max).astype(target)
+    if target.kind == "b":
         return values > 0.5
-    limits = np.iinfo(kind)
-    # The nearest float64 below: 2^63 itself would wrap.
+    limits = np.iinfo(target)
+    # The greatest float64 below the limit, because 2^63 itself would wrap around.
     high = np.nextafter(float(limits.max), 0) if limits.max > 2**53 else limits.max
-    return np.rint(values).clip(limits.min, high).astype(kind)
+    return np.rint(values).clip(limits.min, high).astype(target)
 
 
 def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
-    """Write values, channels last, as an array of that type: .npz compressed, any other name .npy.
+    """Write values as an array: to a compressed .npz file if the path says so, else to a .npy file.
 
-    Without its last axis, of one channel, where the array is to have fewer axes. Returns what was written.
+    Args:
+        path: the file.
+        values: channels last.
+        dtype: the data type that is written.
+        ndim: axes of the array that is written; if it has one axis less than `values`, the channels' axis is left out.
+
+    Returns:
+        The array that was written.
     """
     array = to_dtype(values, dtype)
     array = array[..., 0] if ndim < array.ndim else array
@@ -224,19 +231,19 @@ def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
 
 
 def name_of(source: str | Path | ndarray) -> str:
-    """What messages call a source: its path, or that it is an array."""
+    """Return what messages call a source: its path, or "array"."""
     return "array" if isinstance(source, ndarray) else str(source)
 
 
 def read_array(path: Path | ndarray, check: Callable[[tuple[int, ...]], None]) -> ndarray:
-    """The array of a .npy file, or the only one of an .npz file; pickled objects are refused.
+    """Return the array of a .npy file, or the only array of an .npz file; pickled objects are refused.
 
     Args:
-        path: the file; an array is taken as it is.
-        check: called with the array's shape before it is read; may raise.
+        path: the file; an array is returned as it is.
+        check: called with the array's shape before its values are read; it may raise an error.
 
     Raises:
-        SignalError: it cannot be read, or there are several arrays.
+        SignalError: the file cannot be read, or does not hold exactly one array.
     """
     if isinstance(path, ndarray):
         check(path.shape)
@@ -253,12 +260,12 @@ def read_array(path: Path | ndarray, check: Callable[[tuple[int, ...]], None]) -
                     f"{name}: holds {len(loaded.files)} arrays ({', '.join(loaded.files)[:80]}); one is needed"
                 )
             with archive.open(archive.namelist()[0]) as header:
-                first = np.lib.format.read_magic(header) == (1, 0)
-                read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                is_version_1 = np.lib.format.read_magic(header) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if is_version_1 else np.lib.format.read_array_header_2_0
                 check(read(header)[0])  # type: ignore[no-untyped-call]
             return loaded[loaded.files[0]]
     except SignalError:
         raise
-    except Exception as error:  # numpy fails in its own many ways
+    except Exception as error:  # numpy raises many exception types
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{name}: cannot be read as an array ({reason}); write it with numpy.save") from error

@@ -1,4 +1,4 @@
-"""Pictures as targets: read as they are, fitted in [-1, 1], written back in the same mode and bit depth."""
+"""Loading and saving of pictures: they are fitted in [-1, 1] and written back in their mode and bit depth."""
 
 import warnings
 import zlib
@@ -20,20 +20,21 @@ from .units import Units
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-"""What can be written besides arrays; Pillow reads more."""
+"""Suffixes of the picture formats that can be written; Pillow reads more."""
 MAX_CHANNELS = 16
-"""An array with more in its last axis is no picture: most likely a volume or a stack."""
+"""The most channels that a picture may have; an array with a longer last axis is most likely a volume."""
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "P": 4, "I;16": 1, "I": 1, "F": 1}
-"""Pillow's modes that are fitted, and their channels; "P" is fitted as RGBA or RGB."""
+"""The Pillow modes that can be fitted, with their numbers of channels; "P" (a palette) is fitted as RGB or RGBA."""
 DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "LA": "RGBA;16"}
-"""What 16-bit colour is called here, by the mode that Pillow would flatten it to."""
+"""The names of 16-bit colour modes, by the 8-bit mode that Pillow would reduce them to."""
 
 
 class Image(Grid[ImageRecord]):
     """A picture: values [height, width, channels], row 0 at the top; coordinates are (row, column).
 
-    The pixel centres of the longer side span [-1, 1]; pixels are square. In the world a pixel's centre is its index.
-    Values: the data type's whole range, such as 0 to 255, is [-1, 1]; of floats and 32-bit numbers it is theirs.
+    The pixel centres of the longer side span [-1, 1], and pixels are square. In the world, the coordinates of a pixel's
+    centre are its row and column index. Values are mapped to [-1, 1] from the whole range of the data type, such as 0
+    to 255; floats and 32-bit integers from the range of the values themselves.
     """
 
     kind: ClassVar[str] = "image"
@@ -45,7 +46,7 @@ def load_image(source: str | Path | ndarray, options: ImageOptions | None = None
     Args:
         source: a path; an array, also in .npy or .npz, is [height, width] or [height, width, channels] of any real
             type; ``sample:NAME`` with a name from `IMAGES`.
-        options: what part of it is fitted, and what is done to it.
+        options: the size limits, the noise, the reference and the part of the samples that is fitted.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
@@ -57,6 +58,7 @@ def load_image(source: str | Path | ndarray, options: ImageOptions | None = None
 
 
 def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
+    """Load a picture without the noise, the reference or the held-out samples that `options` may ask for."""
     name = name_of(source)
     if name.startswith("sample:"):
         pixels: ndarray = sample(IMAGES, name, "image")
@@ -71,9 +73,9 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
             raise SignalError(f"{name}: {what}; give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
         read = _read_array if path.suffix.lower() in ARRAYS else _read_picture
         pixels, entries, notes = read(path, options.max_pixels)
-    pixels = _reduce(pixels, options.max_side)
+    pixels = _shrink(pixels, options.max_side)
     height, width, channels = pixels.shape
-    units, lattice = _units(pixels), Lattice((height, width))
+    units, lattice = _choose_units(pixels), Lattice((height, width))
     draft = ImageRecord(
         shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", **entries
     )  # fmt: skip
@@ -85,15 +87,16 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
 
 
-def _units(pixels: ndarray) -> Units:
-    """The data type's range where it has one that pictures use, else that of the values."""
+def _choose_units(pixels: ndarray) -> Units:
+    """Return the units of the data type's range if it is bool, uint8 or uint16, else those of the values' range."""
     high = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}.get(pixels.dtype.newbyteorder("="))
     if high is not None:
         return Units.spanning(0, high)
     return Units.spanning(float(pixels.min()), float(pixels.max()))
 
 
-def _reduce(pixels: ndarray, max_side: int | None) -> ndarray:
+def _shrink(pixels: ndarray, max_side: int | None) -> ndarray:
+    """Shrink a picture until its longer side has at most `max_side` pixels; None leaves it as it is."""
     height, width = pixels.shape[:2]
     if max_side is None or max(height, width) <= max_side:
         return pixels
@@ -108,6 +111,7 @@ def _reduce(pixels: ndarray, max_side: int | None) -> ndarray:
 
 
 def _read_array(source: Path | ndarray, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
+    """Return the values [h, w, c] of an array, the entries of its record, and notes for the user."""
     name = name_of(source)
 
     def check(shape: tuple[int, ...]) -> None:
@@ -117,7 +121,7 @@ def _read_array(source: Path | ndarray, max_pixels: int) -> tuple[ndarray, dict[
                 f" most {MAX_CHANNELS} channels is needed"
             )
         if shape[0] * shape[1] > max_pixels:
-            raise SignalError(_too_large(name, shape[1], shape[0], max_pixels))
+            raise SignalError(_describe_excess(name, shape[1], shape[0], max_pixels))
 
     array = read_array(source, check)
     check_values(name, array)
@@ -126,29 +130,31 @@ def _read_array(source: Path | ndarray, max_pixels: int) -> tuple[ndarray, dict[
 
 
 def _read_picture(path: Path, max_pixels: int) -> tuple[ndarray, dict[str, Any], list[str]]:
-    # Pillow's own limit warns and then raises; ours is told in our words and checked on the header alone.
+    """Return the values [h, w, c] of a picture file, the entries of its record, and notes for the user."""
+    # Pillow's own limit on the size is switched off: `max_pixels` takes its place, and is checked before decoding.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
         try:
-            # As a stream: Pillow would map some TIFFs into memory, and turn what it has mapped into noise.
+            # Opened as a stream, because Pillow corrupts some TIFFs that it maps into memory from a path.
             with path.open("rb") as stream, Pillow.open(stream) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
-                    raise SignalError(_too_large(path, width, height, max_pixels))
+                    raise SignalError(_describe_excess(path, width, height, max_pixels))
                 return _decode(path, picture)
         except UnidentifiedImageError:
             raise SignalError(f"{path}: not a picture that can be read; use .png .jpg .tif .webp or .npy") from None
         except SignalError:
             raise
-        except Exception as error:  # decoders fail in their own many ways
+        except Exception as error:  # each decoder raises its own exception types
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise SignalError(f"{path}: cannot be read as a picture ({reason}); is the file whole?") from error
         finally:
             Pillow.MAX_IMAGE_PIXELS = limit
 
 
-def _too_large(path: str | Path, width: int, height: int, max_pixels: int) -> str:
+def _describe_excess(path: str | Path, width: int, height: int, max_pixels: int) -> str:
+    """Return the message for a picture of more than `max_pixels` pixels."""
     return (
         f"{path}: {width} x {height} = {width * height:,} pixels are more than --max-pixels {max_pixels:,};"
         " raise it if the file is to be trusted and the memory is there"
@@ -156,11 +162,12 @@ def _too_large(path: str | Path, width: int, height: int, max_pixels: int) -> st
 
 
 def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any], list[str]]:
+    """Decode an opened picture; return its values [h, w, c], the entries of its record, and notes for the user."""
     notes = []
     if getattr(picture, "n_frames", 1) > 1:
         notes.append(f"the first of {getattr(picture, 'n_frames', 1)} frames is fitted")
     deep = _is_deep(picture)
-    if problem := _flattened(picture, deep):
+    if problem := _describe_loss(picture, deep):
         raise SignalError(f"{path}: {problem}")
     orientation = picture.getexif().get(0x0112, 1)
     mode = "I;16" if picture.mode.startswith("I;16") else picture.mode
@@ -173,7 +180,7 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
         entries["mode"] = DEEP[mode]
         if mode == "LA":
             notes.append("grey with alpha of 16 bits is fitted and written as RGBA of 16 bits")
-        # cv2 turns a TIFF upright itself.
+        # cv2 applies a TIFF's orientation itself.
         pixels = _read_deep(path, 1 if picture.format == "TIFF" else orientation)
     else:
         picture = ImageOps.exif_transpose(picture)
@@ -182,8 +189,8 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
             picture = picture.convert(mode)
             notes.append(f"its transparent colour is fitted and written as alpha ({mode})")
         entries["mode"] = mode
-        pixels, more = _pixels(picture, mode)
-        entries |= more
+        pixels, palette_entries = _extract_pixels(picture, mode)
+        entries |= palette_entries
     if orientation != 1:
         notes.append("turned upright as its EXIF orientation says")
     pixels = pixels.reshape(*pixels.shape[:2], -1)
@@ -191,8 +198,8 @@ def _decode(path: Path, picture: Pillow.Image) -> tuple[ndarray, dict[str, Any],
     return pixels, entries, notes
 
 
-def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
-    """Values [h, w] or [h, w, c], and what a palette needs besides."""
+def _extract_pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
+    """Return the values [h, w] or [h, w, c] and, for a picture with a palette, the record's entry for the palette."""
     if mode != "P":
         pixels = np.asarray(picture)
         if mode == "I;16":
@@ -212,39 +219,40 @@ def _pixels(picture: Pillow.Image, mode: str) -> tuple[ndarray, dict[str, Any]]:
 
 
 def _is_deep(picture: Pillow.Image) -> bool:
-    """Whether the file has 16-bit colour, of which Pillow keeps eight."""
+    """Return whether the file has 16-bit colour, of which Pillow keeps only 8 bits."""
     bits = getattr(picture, "tag_v2", {}).get(258, (8,))
-    raw = any(";16" in str(part) for part in _decoder_arguments(picture))
+    raw = any(";16" in str(part) for part in _list_decoder_arguments(picture))
     return picture.mode in DEEP and (max(np.atleast_1d(bits)) > 8 or raw)
 
 
-def _decoder_arguments(picture: Pillow.Image) -> list[Any]:
-    """What Pillow tells its decoders of the raw values: their layout, or the greatest of them."""
+def _list_decoder_arguments(picture: Pillow.Image) -> list[Any]:
+    """Return the arguments that Pillow passes to its decoders: the layout of the raw values, or their maximum."""
     return [part for tile in getattr(picture, "tile", []) for part in np.atleast_1d(np.array(tile[3], object))]
 
 
-def _flattened(picture: Pillow.Image, deep: bool) -> str | None:
-    """What of the file's values would be lost on the way, in one line, or None."""
+def _describe_loss(picture: Pillow.Image, deep: bool) -> str | None:
+    """Return one line that says which part of the file's values reading it would lose, or None if it loses nothing."""
     if picture.format == "PPM":
-        greatest = max((part for part in _decoder_arguments(picture) if isinstance(part, int)), default=0)
-        if picture.mode == "I" or greatest > 255:
+        maximum = max((part for part in _list_decoder_arguments(picture) if isinstance(part, int)), default=0)
+        if picture.mode == "I" or maximum > 255:
             return "16 bits in this format are not kept; save it as PNG or TIFF"
     if picture.format != "TIFF":
         return None
     tags: Any = getattr(picture, "tag_v2", {})
-    bits, kind = (int(np.max(np.atleast_1d(tags.get(tag, 1)))) for tag in (258, 339))
+    bits, sample_format = (int(np.max(np.atleast_1d(tags.get(tag, 1)))) for tag in (258, 339))
     if deep and (tags.get(284, 1) == 2 or 1 in np.atleast_1d(tags.get(338, 0))):
         return "16-bit colour in planes, or premultiplied by alpha, is not read; save it interleaved, with plain alpha"
     kept = {"1": (1, 1), "I;16": (16, 1), "I": (32, 2), "F": (32, 3)}.get(picture.mode[:4], (16 if deep else 8, 1))
-    if bits > kept[0] or (bits > 1 and kind != kept[1]) or (picture.mode in ("I", "F") and bits < 32):
-        what = {1: "unsigned", 2: "signed", 3: "floating point"}.get(kind, "unknown")
+    if bits > kept[0] or (bits > 1 and sample_format != kept[1]) or (picture.mode in ("I", "F") and bits < 32):
+        what = {1: "unsigned", 2: "signed", 3: "floating point"}.get(sample_format, "unknown")
         return (
             f"{what} values of {bits} bits as {picture.mode} are not kept; save it as .npy, or as 8 or 16 bits unsigned"
         )
     return None
 
 
-def _read_deep(path: Path, transpose: int) -> ndarray:
+def _read_deep(path: Path, orientation: int) -> ndarray:
+    """Return the 16-bit values [h, w, c] of a picture file, turned upright as its EXIF `orientation` says."""
     import cv2
 
     # From memory, because cv2 cannot open every path that Python can.
@@ -252,11 +260,11 @@ def _read_deep(path: Path, transpose: int) -> ndarray:
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise SignalError(f"{path}: 16-bit colour of this make cannot be read; save it as PNG or plain TIFF")
     pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
-    return _upright(pixels, transpose)
+    return _turn_upright(pixels, orientation)
 
 
-def _upright(pixels: ndarray, orientation: int) -> ndarray:
-    """Turned as EXIF's orientation tag 1 to 8 says (Exif 2.3, section 4.6.4)."""
+def _turn_upright(pixels: ndarray, orientation: int) -> ndarray:
+    """Turn a picture as EXIF's orientation tag, 1 to 8, says (Exif 2.3, section 4.6.4)."""
     turned = pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
     if orientation in (3, 4, 7, 8):
         turned = turned[::-1]
@@ -270,8 +278,8 @@ def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
 
     Args:
         path: the file; its suffix says the format, one of `PICTURES` and `ARRAYS`.
-        values: in the picture's own units, [h, w, c].
-        record: as `load_image` has made it.
+        values: in the picture's units, such as 0 to 255, [h, w, c].
+        record: the record of the picture that `load_image` returned.
 
     Raises:
         SignalError: the format doesn't hold such a picture.
@@ -291,16 +299,16 @@ def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
         done, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, code))
         if not done:
             raise SignalError(f"{path.name}: cannot be encoded")
-        path.write_bytes(_with_profile(encoded.tobytes(), suffix, record))
+        path.write_bytes(_insert_profile(encoded.tobytes(), suffix, record))
         return
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
     options |= {"lossless": True, "exact": True} if suffix == ".webp" else {}
     options |= {"icc_profile": record.icc_profile.encode("latin-1")} if record.icc_profile else {}
-    _as_picture(values, record).save(path, **options)
+    _to_pillow(values, record).save(path, **options)
 
 
-def _with_profile(encoded: bytes, suffix: str, record: ImageRecord) -> bytes:
-    """An encoded picture with its record's ICC profile, which cv2 does not write; a TIFF stays without."""
+def _insert_profile(encoded: bytes, suffix: str, record: ImageRecord) -> bytes:
+    """Return an encoded picture with the ICC profile of its record, which cv2 does not write; a TIFF gets none."""
     if suffix != ".png" or record.icc_profile is None:
         return encoded
     body = b"iCCP" + b"profile\0\0" + zlib.compress(record.icc_profile.encode("latin-1"))
@@ -310,7 +318,7 @@ def _with_profile(encoded: bytes, suffix: str, record: ImageRecord) -> bytes:
 
 
 def cannot_save(path: Path, record: ImageRecord) -> str | None:
-    """Why a picture of that record cannot be written to a file of that name, in one line, or None."""
+    """Return one line that says why a picture with this record cannot be written to this path, or None if it can."""
     suffix, mode = path.suffix.lower(), record.mode
     if suffix in ARRAYS:
         return None
@@ -319,7 +327,7 @@ def cannot_save(path: Path, record: ImageRecord) -> str | None:
     if mode == "array":
         return "an array is written back as .npy or .npz"
     tiff, jpeg = (".tif", ".tiff"), (".jpg", ".jpeg")
-    homes: dict[str, tuple[str, ...]] = {
+    suffixes: dict[str, tuple[str, ...]] = {
         "L": (".png", *jpeg, *tiff),
         "RGB": (".png", *jpeg, *tiff, ".webp"),
         "RGBA": (".png", *tiff, ".webp"),
@@ -327,7 +335,7 @@ def cannot_save(path: Path, record: ImageRecord) -> str | None:
         "I": tiff,
         "F": tiff,
     }
-    allowed = homes.get(mode, (".png", *tiff))
+    allowed = suffixes.get(mode, (".png", *tiff))
     if mode == "P" and record.palette and len(record.palette[0]) == 4:
         allowed = (".png",)
     if suffix not in allowed:
@@ -335,14 +343,15 @@ def cannot_save(path: Path, record: ImageRecord) -> str | None:
     return None
 
 
-def _as_picture(values: ndarray, record: ImageRecord) -> Pillow.Image:
+def _to_pillow(values: ndarray, record: ImageRecord) -> Pillow.Image:
+    """Convert values in the picture's units to a Pillow image of the record's mode."""
     mode = record.mode
     if mode == "P":
         from scipy.spatial import cKDTree
 
         table = np.array(record.palette, np.uint8)
-        _, number = cKDTree(table.astype(np.float64)).query(values, workers=-1)
-        picture = Pillow.fromarray(number.astype(np.uint8))
+        _, index = cKDTree(table.astype(np.float64)).query(values, workers=-1)
+        picture = Pillow.fromarray(index.astype(np.uint8))
         picture.putpalette(table[:, :3].tobytes())
         if table.shape[-1] == 4:
             picture.info["transparency"] = table[:, 3].tobytes()

@@ -1,4 +1,4 @@
-"""Where the samples of a regularly sampled signal lie in the network's cube."""
+"""The coordinates of a regularly sampled signal's samples in the network's cube."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lattice:
-    """Samples at equal distances along every axis, in row-major order, about the origin of [-1, 1]^d.
+    """A grid of samples in [-1, 1]^d, equally spaced along every axis and centred at the origin, in row-major order.
 
     The first and the last sample of the longest axis lie at -1 and 1; the other axes keep the same distance between
-    samples, so that pixels are square. A sample is a point: that of a pixel is its centre.
+    samples, so that pixels are square. A sample is a point: a pixel's sample lies at its centre.
 
     Attributes:
         shape: samples per axis, each at least 1.
@@ -30,38 +30,38 @@ class Lattice:
 
     @property
     def dim(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def count(self) -> int:
-        """Number of samples."""
+        """The number of samples."""
         return prod(self.shape)
 
     @property
     def spacing(self) -> float:
-        """Distance between neighbours, in the network's units; 1 for a single sample."""
+        """The distance between neighbouring samples in the network's cube; 1 for a single sample."""
         return 2 / (max(self.shape) - 1) if max(self.shape) > 1 else 1.0
 
     def normalization(self, spacing: float = 1.0, first: float = 0.0) -> Normalization:
-        """The way to the cube from a world in which neighbours are `spacing` apart and an axis begins at `first`."""
+        """Return the normalisation of a world with neighbours `spacing` apart and every axis beginning at `first`."""
         center = tuple(first + (n - 1) / 2 * spacing for n in self.shape)
         return Normalization(center, self.spacing / spacing)
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        """Coordinates of samples by their number, row by row: float32, on the numbers' device."""
+        """Return the coordinates of samples from their row-major indices: float32, on the device of `index`."""
         return self.at(torch.stack(torch.unravel_index(index, self.shape), dim=-1))
 
     def at(self, positions: Float[Tensor, "n d"] | Int[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Coordinates of positions counted in samples along each axis, 0 being the first: float32."""
+        """Return the coordinates of positions given in samples along each axis, 0 for the first sample: float32."""
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
-        # Float64 until the end, for a long sound has more samples than float32 has whole numbers.
+        # In float64 until the end, because a long sound has more samples than float32 can count.
         return ((positions.double() - middle) * self.spacing).float()
 
     def nearest(self, coords: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
-        """The number of the sample nearest to each coordinate."""
-        number = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
+        """Return the index of the sample nearest to each point."""
+        index = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
         for axis, size in enumerate(self.shape):
-            place = (coords[:, axis] / self.spacing + (size - 1) / 2).round().long().clamp(0, size - 1)
-            number = number * size + place
-        return number
+            axis_index = (coords[:, axis] / self.spacing + (size - 1) / 2).round().long().clamp(0, size - 1)
+            index = index * size + axis_index
+        return index

@@ -1,4 +1,4 @@
-"""The way from a target's own units to the network's cube [-1, 1]^d, and back."""
+"""The map between a target's world coordinates and the network's cube [-1, 1]^d."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Normalization:
     """A uniform scaling about a centre: ``unit = (world - center) * scale``.
 
     Attributes:
-        center: the point of the world that becomes the origin, one number per axis.
-        scale: unit lengths per world length, positive; a distance d of the world is ``d * scale`` here.
+        center: the world's point that is mapped to the origin, one coordinate per axis.
+        scale: the positive factor of lengths: a distance d in the world is ``d * scale`` in the cube.
     """
 
     center: tuple[float, ...]
@@ -26,21 +26,21 @@ class Normalization:
 
     @classmethod
     def to_cube(cls, lower: Float[ndarray, " d"], upper: Float[ndarray, " d"], margin: float) -> Normalization:
-        """The normalisation that centres a box in [-1, 1]^d, its longest side ``2 * (1 - margin)`` long.
+        """Return the normalisation that centres a box in [-1, 1]^d, with its longest side ``2 * (1 - margin)`` long.
 
         Args:
             lower: the box's least corner, world units, shape [d].
             upper: the box's greatest corner, world units, shape [d].
-            margin: the part of each half axis left free, in [0, 1).
+            margin: the fraction of each half axis that stays free, in [0, 1).
         """
-        # Halved before they are added and subtracted: the sum of two large floats may not be finite.
+        # Halve before adding and subtracting, because the sum of two large floats may not be finite.
         half_extent = float(np.max(upper / 2 - lower / 2))
         return cls(tuple(float(c) for c in lower / 2 + upper / 2), (1 - margin) / half_extent)
 
     def to_unit(self, points: Float[ndarray, "*n d"]) -> Float[ndarray, "*n d"]:
-        """World coordinates to the network's, shape [..., d]."""
+        """Map world coordinates [..., d] to the network's cube."""
         return (points - np.asarray(self.center)) * self.scale
 
     def to_world(self, points: Float[ndarray, "*n d"]) -> Float[ndarray, "*n d"]:
-        """The network's coordinates to the world's, shape [..., d]."""
+        """Map coordinates [..., d] in the network's cube to the world."""
         return points / self.scale + np.asarray(self.center)

@@ -1,4 +1,4 @@
-"""Targets made by code, full of fine detail, so that nothing need be downloaded to try a run."""
+"""Built-in targets with fine detail, made by code, so that a run can be tried without downloading anything."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +15,7 @@ Made = TypeVar("Made")
 
 
 def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int = 112) -> "trimesh.Trimesh":
-    """Make a ball cut out of a thick gyroid sheet: one watertight surface of high genus, thin walls and sharp rims.
+    """Make a ball cut out of a thick gyroid sheet: one watertight surface with many holes, thin walls and sharp rims.
 
     Args:
         periods: gyroid periods across the ball's diameter.
@@ -29,7 +29,7 @@ def gyroid_ball(periods: float = 2.5, thickness: float = 0.35, resolution: int =
     # Both terms are scaled to grow by about one per unit length, so that the surface is smooth where they meet.
     sheet = (np.abs(gyroid) - thickness) / (1.2 * k)
     ball = np.sqrt(x**2 + y**2 + z**2) - 1.0
-    return _largest_component(_zero_surface(np.maximum(sheet, ball), axis))
+    return _select_largest_component(_extract_zero_surface(np.maximum(sheet, ball), axis))
 
 
 def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200) -> "trimesh.Trimesh":
@@ -45,7 +45,7 @@ def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200
     center = np.stack([np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -1.3 * np.sin(3 * t)], axis=-1)
     tangent = np.roll(center, -1, 0) - np.roll(center, 1, 0)
     tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True)
-    # The trefoil winds about the z axis and never runs along it through the origin, so this frame closes on itself.
+    # The trefoil winds about the z axis and never runs along it, so this frame is the same at its start and end.
     outward = center * [1, 1, 0]
     outward -= np.sum(outward * tangent, -1, keepdims=True) * tangent
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
@@ -56,15 +56,15 @@ def knot(strands: int = 5, twists: int = 22, around: int = 96, along: int = 1200
     vertices = center[:, None] + radius[..., None] * (
         np.cos(angle)[None, :, None] * outward[:, None] + np.sin(angle)[None, :, None] * sideways[:, None]
     )
-    return _torus_grid(vertices)
+    return _mesh_torus(vertices)
 
 
 def cog(teeth: int = 14, thickness: float = 0.5) -> "trimesh.Trimesh":
-    """Make a cog wheel with a splined hole: nothing but planes and sharp edges, convex and concave.
+    """Make a cog wheel with a splined hole, of planes and sharp edges only, convex and concave.
 
     Args:
-        teeth: around the wheel, and as many slots around the hole.
-        thickness: of the wheel, in units of its radius.
+        teeth: count of teeth around the wheel, and of slots around the hole.
+        thickness: the wheel's thickness, in units of its radius.
     """
     import trimesh
 
@@ -91,7 +91,7 @@ def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> 
 
     Args:
         spikes: count of spikes, on a Fibonacci lattice.
-        height: of a spike, in sphere radii.
+        height: a spike's height, in sphere radii.
         sharpness: concentration of a spike about its axis (von Mises-Fisher).
     """
     import trimesh
@@ -105,7 +105,7 @@ def urchin(spikes: int = 90, height: float = 0.28, sharpness: float = 120.0) -> 
 
 
 def mandala(size: int = 256) -> ndarray:
-    """A coloured rosette whose rings and petals grow finer outwards, uint8 [size, size, 3].
+    """Make a coloured rosette whose rings and petals become finer outwards, uint8 [size, size, 3].
 
     Args:
         size: pixels per side.
@@ -124,7 +124,7 @@ _PETALS = ((1.0, 6), (1.15, 12), (1.3, 18))
 
 
 def weave(size: int = 256, threads: int = 48) -> ndarray:
-    """A herringbone cloth of single threads, grey, uint8 [size, size, 1].
+    """Make a grey herringbone cloth of single threads, uint8 [size, size, 1].
 
     Args:
         size: pixels per side.
@@ -141,11 +141,14 @@ def weave(size: int = 256, threads: int = 48) -> ndarray:
 
 
 def bells(rate: int = 16_000, seconds: float = 1.5) -> tuple[ndarray, int]:
-    """Five struck bells by frequency modulation, one after the other: float64 [n, 1] and the sample rate.
+    """Make the sound of five bells, struck one after the other, by frequency modulation.
 
     Args:
         rate: samples per second.
-        seconds: length.
+        seconds: the sound's length.
+
+    Returns:
+        The sound, float64 [n, 1], and the sample rate.
     """
     time = np.arange(round(rate * seconds)) / rate
     sound = np.zeros_like(time)
@@ -158,11 +161,14 @@ def bells(rate: int = 16_000, seconds: float = 1.5) -> tuple[ndarray, int]:
 
 
 def crickets(rate: int = 22_050, seconds: float = 1.2) -> tuple[ndarray, int]:
-    """Two crickets, left and right: trains of short high chirps, float64 [n, 2] and the sample rate.
+    """Make the stereo sound of two crickets: trains of short high chirps, one from the left and one from the right.
 
     Args:
         rate: samples per second.
-        seconds: length.
+        seconds: the sound's length.
+
+    Returns:
+        The sound, float64 [n, 2], and the sample rate.
     """
     time = np.arange(round(rate * seconds)) / rate
     voices = []
@@ -175,13 +181,16 @@ def crickets(rate: int = 22_050, seconds: float = 1.2) -> tuple[ndarray, int]:
 
 
 def hiss(count: int = 4000, low: float = 0.7, high: float = 0.9, rate: int = 16_000) -> tuple[ndarray, int]:
-    """Noise of nothing but high frequencies, all equally strong: float64 [n, 1] and the sample rate.
+    """Make noise that has only high frequencies, all equally strong.
 
     Args:
-        count: samples.
-        low: where its band begins, in parts of the Nyquist frequency; below it the spectrum is exactly zero.
-        high: where it ends, likewise.
+        count: count of samples.
+        low: the lowest frequency of the band, as a fraction of the Nyquist frequency; the spectrum is zero below it.
+        high: the highest frequency of the band, as a fraction of the Nyquist frequency; the spectrum is zero above it.
         rate: samples per second.
+
+    Returns:
+        The sound, float64 [n, 1], and the sample rate.
     """
     frequency = np.fft.rfftfreq(count) * 2
     phase = np.random.default_rng(2509).uniform(0, 2 * np.pi, len(frequency))
@@ -190,14 +199,14 @@ def hiss(count: int = 4000, low: float = 0.7, high: float = 0.9, rate: int = 16_
 
 
 def metaballs(size: int = 64, balls: int = 14) -> ndarray:
-    """A lumpy opacity: what Gaussian balls of several sizes hide together, float32 [size, size, size], 0 to 1.
+    """Make the opacity of overlapping Gaussian balls of several sizes, float32 [size, size, size], 0 to 1.
 
     Args:
         size: samples per axis.
-        balls: how many.
+        balls: count of balls.
     """
     rng = np.random.default_rng(2509)
-    x, y, z = _unit_grid(size)
+    x, y, z = _make_unit_grid(size)
     density = np.zeros_like(x)
     for (a, b, c), radius in zip(rng.uniform(-0.6, 0.6, (balls, 3)), rng.uniform(0.08, 0.3, balls), strict=True):
         density += np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * radius**2))
@@ -205,23 +214,28 @@ def metaballs(size: int = 64, balls: int = 14) -> ndarray:
 
 
 def sponge(size: int = 64, periods: float = 3.0) -> ndarray:
-    """A ball of gyroid sponge, its pores finer on one side, as an occupancy: bool [size, size, size].
+    """Make the occupancy of a ball of gyroid sponge whose pores are finer on one side, bool [size, size, size].
 
     Args:
         size: samples per axis.
-        periods: of the gyroid across the whole, in the middle.
+        periods: periods of the gyroid across the whole volume, in its middle.
     """
-    x, y, z = _unit_grid(size)
+    x, y, z = _make_unit_grid(size)
     kx, ky, kz = (np.pi * periods * (1 + 0.3 * x) * axis for axis in (x, y, z))
     gyroid = np.sin(kx) * np.cos(ky) + np.sin(ky) * np.cos(kz) + np.sin(kz) * np.cos(kx)
     return (np.abs(gyroid) < 0.5) & (x**2 + y**2 + z**2 < 0.85)
 
 
 def sample(table: Mapping[str, Callable[[], Made]], source: str, what: str) -> Made:
-    """The sample that ``sample:NAME`` names.
+    """Make the built-in target that ``sample:NAME`` names.
+
+    Args:
+        table: functions that make the targets, by name.
+        source: ``sample:NAME``.
+        what: what error messages call such a target.
 
     Raises:
-        SignalError: there is none of that name.
+        SignalError: the table has no such name.
     """
     name = source.removeprefix("sample:")
     if name not in table:
@@ -244,25 +258,29 @@ VOLUMES: dict[str, Callable[[], ndarray]] = {"metaballs": metaballs, "sponge": s
 """The built-in volumes."""
 
 
-def _unit_grid(size: int) -> list[ndarray]:
+def _make_unit_grid(size: int) -> list[ndarray]:
+    """Return the coordinates x, y and z of a grid of `size` samples per axis in [-1, 1]^3."""
     axis = np.linspace(-1, 1, size)
     return np.meshgrid(axis, axis, axis, indexing="ij")
 
 
-def _zero_surface(values: ndarray, axis: ndarray) -> "trimesh.Trimesh":
+def _extract_zero_surface(values: ndarray, axis: ndarray) -> "trimesh.Trimesh":
+    """Extract the surface at 0 of values on a cubic grid, whose coordinates along each axis are `axis`."""
     import mcubes
     import trimesh
 
     vertices, faces = mcubes.marching_cubes(values, 0.0)
-    # PyMCubes winds its faces towards the lower values: towards the inside of a distance.
+    # Reversed, because PyMCubes orients faces towards the lower values, which are inside.
     return trimesh.Trimesh(axis[0] + vertices * (axis[1] - axis[0]), faces[:, ::-1], process=True)
 
 
-def _largest_component(mesh: "trimesh.Trimesh") -> "trimesh.Trimesh":
+def _select_largest_component(mesh: "trimesh.Trimesh") -> "trimesh.Trimesh":
+    """Return the connected component that has the most faces."""
     return max(mesh.split(only_watertight=False), key=lambda part: len(part.faces))
 
 
-def _torus_grid(vertices: ndarray) -> "trimesh.Trimesh":
+def _mesh_torus(vertices: ndarray) -> "trimesh.Trimesh":
+    """Join a grid of vertices [rows, columns, 3] whose opposite sides meet to a watertight mesh."""
     import trimesh
 
     rows, columns, _ = vertices.shape

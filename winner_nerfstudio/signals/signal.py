@@ -1,4 +1,4 @@
-"""What the pipeline asks of a target, whatever its kind."""
+"""The interface that every signal has, whatever its kind."""
 
 from __future__ import annotations
 
@@ -23,59 +23,67 @@ class Signal(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """What messages call the signal."""
         ...
 
     @property
     def dim(self) -> int:
-        """Coordinates per point."""
+        """The number of coordinates per point."""
         ...
 
     @property
     def channels(self) -> int:
-        """Values per point."""
+        """The number of values per point."""
         ...
 
     @property
     def normalization(self) -> Normalization:
-        """The way from the input's coordinates to [-1, 1]^d."""
+        """The map from the input's coordinates to [-1, 1]^d."""
         ...
 
     @property
     def record(self) -> Record:
-        """What it takes to write a fit back as the input was.
+        """What is needed to write a fit back in the input's format.
 
-        A checkpoint whose record is another belongs to another target.
+        It also identifies the target: a checkpoint with another record belongs to another target.
         """
         ...
 
     @property
     def suffix(self) -> str:
-        """Of a file that a fit can be written to."""
+        """The suffix of a file that a fit can be written to."""
         ...
 
     @property
     def centroid(self) -> float:
-        """The spectral centroid ``psi`` in [0, 1]; may take seconds the first time."""
+        """The spectral centroid ``psi`` in [0, 1]; computing it may take seconds the first time."""
         ...
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Centroid and samples along each axis; likewise."""
+        """The spectral centroid and the number of samples along each axis; it may take seconds the first time."""
         ...
 
     def describe(self) -> list[str]:
-        """What the user should know of the input, a line each."""
+        """Return lines that tell the user about the input."""
         ...
 
     def facts(self) -> dict[str, str]:
-        """What else there is to know of it, by name."""
+        """Return further facts about the signal, by name."""
         ...
 
 
 class Drawable(Signal, Protocol):
-    """A signal that is sampled anew for ever."""
+    """A signal from which any number of new training samples can be drawn."""
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Float[np.ndarray, "n k"]]:
-        """Training samples in random order: ``coords`` [n, d], ``values`` [n, c], float32; called from a thread."""
+        """Draw training samples in random order; this is called from a thread.
+
+        Args:
+            rng: the source of randomness.
+            count: count of samples, n.
+
+        Returns:
+            ``coords`` [n, d] and ``values`` [n, c], float32.
+        """
         ...

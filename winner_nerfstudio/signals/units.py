@@ -1,4 +1,4 @@
-"""The way from a target's values to the network's, and back."""
+"""The map between a target's values and the network's."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Units:
-    """The way from a signal's own units to the network's: ``own = unit * amplitude + offset``."""
+    """The map between a target's values and the network's: ``target_value = network_value * amplitude + offset``."""
 
     offset: float
     amplitude: float
 
     @classmethod
     def spanning(cls, low: float, high: float) -> Units:
-        """Those that map [low, high] to [-1, 1]; a constant goes to 0."""
-        # Halved first: the sum and the difference of two large floats may not be finite.
+        """Return the units that map [low, high] to [-1, 1], or to 0 if both are equal."""
+        # Halve first, because the sum and the difference of two large floats may not be finite.
         return cls(float(low / 2 + high / 2), float(high / 2 - low / 2) or 1.0)
 
     def to_unit(self, values: ndarray) -> Float[ndarray, ...]:
-        """Own values to the network's, float32; computed in the values' own precision, at least that."""
+        """Map the target's values to the network's, float32, computed in at least the precision of `values`."""
         wide = values.astype(np.result_type(values.dtype, np.float32))
         wide -= self.offset
         wide /= self.amplitude
         return wide.astype(np.float32, copy=False)
 
     def to_own(self, values: ndarray) -> Float[ndarray, ...]:
-        """The network's values to own ones, in double precision."""
+        """Map the network's values to the target's, float64."""
         return values.astype(np.float64) * self.amplitude + self.offset

@@ -1,4 +1,4 @@
-"""Scalar fields sampled in three dimensions as targets: an occupancy, a density, a distance, with a surface in it."""
+"""Loading and saving of volumes: scalar fields sampled in three dimensions, such as an occupancy or a density."""
 
 from dataclasses import replace
 from math import prod
@@ -19,22 +19,22 @@ from .units import Units
 
 ARRAYS = (".npy", ".npz")
 BYTES_PER_SAMPLE = 16
-"""What a run takes, about, besides the file itself: target, fit and the order of a pass, and float64 on the way in."""
+"""The approximate memory of a run per sample, without the file: target, fit, sample order and a float64 copy."""
 MOST_CROSSED = 1 << 18
-"""Edges between samples along each axis, about, at which the slope at the surface is measured."""
+"""The approximate maximum, per axis, of pairs of neighbours at which the slope at the surface is measured."""
 
 
 class Volume(Grid[VolumeRecord]):
     """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
 
-    The first and the last sample of the longest axis lie at -1 and 1, cells are cubes. In the world the first sample
-    lies at the origin and neighbours are `spacing` apart. Values: their own range is [-1, 1].
+    The first and the last sample of the longest axis lie at -1 and 1, and cells are cubes. In the world, the first
+    sample lies at the origin and neighbours are `spacing` apart. The range of the values is mapped to [-1, 1].
     """
 
     kind: ClassVar[str] = "volume"
 
     def inside(self, values: Float[ndarray, "..."]) -> Bool[ndarray, "..."]:
-        """Where the network's values lie on the inner side of the level."""
+        """Return where values, in the network's units, lie on the inner side of the level."""
         level = (self.draft.level - self.units.offset) / self.units.amplitude
         return values > level if self.draft.inside == "above" else values < level
 
@@ -45,7 +45,7 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
     Args:
         source: a path; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of any real type;
             ``sample:NAME`` with a name from `VOLUMES`.
-        options: how its values are to be understood, and what is done to it.
+        options: the level and spacing of the values, the noise, the reference and the part that is fitted.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
@@ -59,17 +59,18 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 
 
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
+    """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, array = name_of(source), _read(source, options.max_samples)
     check_values(name, array)
     low, high = array.min().item(), array.max().item()
-    level = _level(array, low, high) if options.level is None else float(options.level)
+    level = _choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
     lattice, units = Lattice(array.shape[:3]), Units.spanning(low, high)
     within = array > level if options.inside == "above" else array < level
     unit = units.to_unit(array.reshape(*array.shape[:3], 1))
     if options.smooth != "none":
-        unit = _smoothed(name, unit, within.reshape(lattice.shape), options)
+        unit = _smooth(name, unit, within.reshape(lattice.shape), options)
         level = units.offset
     draft = VolumeRecord(
         shape=lattice.shape,
@@ -81,7 +82,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         spacing=float(options.spacing),
         level=level,
         inside=options.inside,
-        slope=_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
+        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
     notes = [
@@ -94,7 +95,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     return Volume(name, unit, lattice.normalization(options.spacing), units, draft, suffix, notes=tuple(notes))
 
 
-def _smoothed(
+def _smooth(
     name: str, values: Float[ndarray, "x y z 1"], within: Bool[ndarray, "x y z"], options: VolumeOptions
 ) -> Float[ndarray, "x y z 1"]:
     """An array of two values, -1 and 1, smoothed between them."""
@@ -111,6 +112,7 @@ def _smoothed(
 
 
 def _read(source: str | Path | ndarray, max_samples: int) -> ndarray:
+    """Return the array of a source after a check of its shape."""
     name = name_of(source)
     path = Path(name)
     if name.startswith("sample:"):
@@ -126,6 +128,11 @@ def _read(source: str | Path | ndarray, max_samples: int) -> ndarray:
 
 
 def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
+    """Check that an array's shape is a volume's and has at most `max_samples` samples.
+
+    Raises:
+        SignalError: it is not, or has more.
+    """
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 1):
         raise SignalError(f"{name}: an array of shape {shape} is no volume; [x, y, z] is needed, one value each")
     if 1 in shape[:3]:
@@ -141,31 +148,35 @@ def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
         )
 
 
-def _level(array: ndarray, low: float, high: float) -> float:
+def _choose_level(array: ndarray, low: float, high: float) -> float:
+    """Return 0 if the values have both signs and more than two distinct values, else the middle of their range."""
     two_values = array.dtype.kind == "b" or bool(((array == low) | (array == high)).all())
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
-def _slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
-    """The gradient's mean length, per sample, where neighbours lie on different sides of the level; 1 if none do."""
+def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
+    """Measure the gradient's mean length, per sample spacing, where neighbours lie on two sides of the level.
+
+    Without such neighbours it is 1.
+    """
     shape, steps = np.array(values.shape), np.eye(3, dtype=np.int64)
 
-    def at(places: Int[ndarray, "n 3"]) -> Float[ndarray, " n"]:
-        return values[tuple(places.clip(0, shape - 1).T)].astype(np.float64)
+    def at(index: Int[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+        return values[tuple(index.clip(0, shape - 1).T)].astype(np.float64)
 
     lengths = []
     for axis, step in enumerate(steps):
         crossed = np.flatnonzero(np.diff(within, axis=axis))
         crossed = crossed[:: max(1, len(crossed) // MOST_CROSSED)]
         low = np.stack(np.unravel_index(crossed, shape - step), -1)
-        # Along the crossed edge its own difference, across it what both ends' neighbours say.
+        # Along the axis, the difference of the two neighbours; across it, the mean central difference at both.
         along = at(low + step) - at(low)
         across = [
             sum(at(end + side) - at(end - side) for end in (low, low + step)) / 4 for side in np.delete(steps, axis, 0)
         ]
         lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
-    found = np.concatenate(lengths)
-    return float(found.mean()) if len(found) else 1.0
+    slopes = np.concatenate(lengths)
+    return float(slopes.mean()) if len(slopes) else 1.0
 
 
 def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> None:
@@ -173,8 +184,8 @@ def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: VolumeRec
 
     Args:
         path: the file, one of `ARRAYS`.
-        values: in the volume's own units.
-        record: as `load_volume` has made it.
+        values: in the volume's units.
+        record: the record of the volume that `load_volume` returned.
     """
     write_array(path, as_input(values, record), record.dtype or "f4", record.ndim or 3)
 
@@ -187,5 +198,5 @@ def as_input(values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> Float[n
 
 
 def cannot_save(path: Path) -> str | None:
-    """Why a volume cannot be written to a file of that name, in one line, or None."""
+    """Return one line that says why a volume cannot be written to this path, or None if it can."""
     return None if path.suffix.lower() in ARRAYS else f"unknown format {path.suffix!r}; use one of {' '.join(ARRAYS)}"
