@@ -158,4 +158,4 @@ def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
         finally:
             viewer.terminate()
             viewer.wait()
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()[-3000:]

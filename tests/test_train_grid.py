@@ -370,15 +370,16 @@ def test_the_published_rule_on_a_recording(tmp_path, data, start):
     assert metrics["psnr"] >= 67
 
 
+@needs_shared
 @pytest.mark.quality
 def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_path):
     ours, theirs = (
         published(
             "winner-image",
-            "sample:mandala",
+            SHARED / "images" / "castle_512.jpg",
             tmp_path / schedule,
             pipeline__model__hidden_dim=256,
-            pipeline__datamanager__dataparser__max_side=64,
+            pipeline__datamanager__dataparser__max_side=96,
             **{f"pipeline__model__noise__{name}": value for name, value in noise.items()},
         )
         # At the target's own mean frequency; the default is a little below, for what lies between the samples.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..fields import Field
-from ..fields.resample import MOST_POINTS, Progress, grid_record, resampled_sound, resized
+from ..fields.resample import MOST_POINTS, Progress, grid_record, resample, resized, sound_positions
 from ..files import replacing
 from ..registry import require_result
 from ..signals.errors import SignalError
@@ -106,9 +106,10 @@ def export_audio(
     record = field.record
     assert isinstance(record, AudioRecord)
     rate, channels = record.sample_rate if sample_rate is None else sample_rate, int(field.spec["out_dim"])
+    positions = sound_positions(record, rate, "--sample-rate")
     if problem := cannot_save(output, rate, channels, record):
         raise SignalError(f"{output}: {problem}")
-    values = resampled_sound(field, rate, "--sample-rate", progress)
+    values = resample(field, [positions], progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         written = save_audio(path, values, rate, record)

@@ -70,22 +70,20 @@ def resample(
     return result.reshape(*fine.shape, channels)
 
 
-def resampled_sound(
-    field: Field, rate: float | None, option: str, progress: Progress = lambda part: None
-) -> Float[ndarray, "n c"]:
-    """Evaluate a sound at another sample rate over the same time, in the input's units.
+def sound_positions(record: AudioRecord, rate: float | None, option: str) -> Float[ndarray, " n"]:
+    """Return the positions at which a sound of another sample rate has its samples, over the same time.
 
     Args:
-        field: a field of kind "audio".
+        record: of the sound.
         rate: samples per second; the input's if None.
         option: what the error message calls the rate.
-        progress: called with the fraction done, 0 to 1.
+
+    Returns:
+        Positions in samples of the input, see `resample`.
 
     Raises:
         ValueError: the rate leaves no sample or too many.
     """
-    record = grid_record(field)
-    assert isinstance(record, AudioRecord)
     (count,), rate = record.shape, record.sample_rate if rate is None else rate
     wanted = round(count * rate / record.sample_rate) if 0 < rate < float("inf") else 0
     if not 1 <= wanted <= MOST_POINTS:
@@ -93,7 +91,7 @@ def resampled_sound(
             f"{option}={rate:g} of {count / record.sample_rate:.4g} s must leave at least one sample and at most"
             f" {MOST_POINTS:,}"
         )
-    return resample(field, [np.arange(wanted) * (record.sample_rate / rate)], progress)
+    return np.arange(wanted) * (record.sample_rate / rate)
 
 
 def grid_record(field: Field) -> GridRecord:

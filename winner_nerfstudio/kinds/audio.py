@@ -94,11 +94,11 @@ def audio(fitted: FittedField, rate: float | None = None) -> ndarray:
     Raises:
         ValueError: a rate that leaves no sample or too many.
     """
-    from ..fields.resample import resampled_sound
+    from ..fields.resample import resample, sound_positions
     from ..signals.grid import to_dtype
 
     record = fitted.record_as(AudioRecord)
-    values = resampled_sound(fitted.field, rate, option="rate")
+    values = resample(fitted.field, [sound_positions(record, rate, "rate")])
     return like_input(to_dtype(values, record.dtype) if record.dtype is not None else values, record.ndim)
 
 
