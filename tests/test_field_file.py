@@ -225,7 +225,7 @@ print(*field(torch.tensor([{list(PLACE)}], dtype=torch.float64)).tolist(), field
 def test_nothing_is_lost_when_a_file_cannot_be_written(file):
     before = file.read_bytes()
     fitted = distance_field()
-    fitted.provenance["metrics"] = {"psnr": float("nan")}
+    fitted.provenance["figures"] = {"psnr": float("nan")}
     with pytest.raises(ValueError, match=r"field\.safetensors: its provenance cannot be written as JSON"):
         fitted.save(file)
     assert file.read_bytes() == before

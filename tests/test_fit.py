@@ -59,7 +59,7 @@ def test_the_same_weights_and_metrics_as_ns_train(kind, tmp_path):
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, state[name]), name
     assert ours.field.record == theirs.field.record
-    for name, value in ours.provenance["metrics"].items():
+    for name, value in ours.provenance["figures"].items():
         assert metrics_of(config)[name] == pytest.approx(value, rel=1e-6), name
     assert ours.provenance["noise"] == theirs.provenance["noise"]
     assert ours.provenance["initialization"] == theirs.provenance["initialization"]
@@ -79,7 +79,7 @@ def taken_away(config, checkpoint, folder):
     np.testing.assert_allclose(field(world), checkpoint(world), atol=1e-6 * 255)
     assert set(field.provenance["noise"]) == {"psi", "schedule", "s0", "s1"}
     assert 0 < field.provenance["noise"]["psi"] < 1
-    assert field.provenance["metrics"]["psnr"] == metrics_of(config)["psnr"]
+    assert field.provenance["figures"]["psnr"] == metrics_of(config)["psnr"]
     result = run("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
     assert result.returncode == 1
     assert result.output.strip().splitlines()[-1].startswith("error: f.bin: a field is written as .safetensors")
@@ -199,4 +199,4 @@ def test_the_data_has_a_seed_of_its_own():
 
 def test_metrics_can_be_written_as_json():
     field = fit(picture(), steps=5, progress=False, **NETWORK)
-    assert json.loads(json.dumps(field.provenance["metrics"]))["psnr"] > 5
+    assert json.loads(json.dumps(field.provenance["figures"]))["psnr"] > 5

@@ -105,7 +105,7 @@ def test_a_kind_in_a_file_of_its_own_is_fitted_kept_and_loaded(tmp_path):
     fitted = fit(tmp_path / "a.readings", every=2, **NETWORK)
     error = np.abs(fitted.series() - table[::2]).max()
     # The values span -1 to 1, so the network's units are the readings' own.
-    assert fitted.provenance["metrics"]["largest_error"] == pytest.approx(error, rel=1e-3)
+    assert fitted.provenance["figures"]["largest_error"] == pytest.approx(error, rel=1e-3)
     fitted.save(tmp_path / "a.safetensors")
     again = load_field(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(again.series(), fitted.series())
@@ -200,7 +200,7 @@ def test_a_kind_that_draws_points_is_fitted_with_its_own_metrics(tmp_path):
     (tmp_path / "radius").write_text("0.5")
     options = {"batch_size": 512, "s0": 2.0, "s1": 0.0, "omega_0": 5.0, "first_omega_0": 5.0}
     fitted = fit(tmp_path / "radius", "sphere", **options, **NETWORK)
-    assert fitted.provenance["metrics"]["error"] < 0.02
+    assert fitted.provenance["figures"]["error"] < 0.02
     assert float(fitted(np.array([0.8, 0, 0]))) == pytest.approx(0.3, abs=0.05)
     fitted.save(tmp_path / "a.safetensors")
     assert load_field(tmp_path / "a.safetensors").field.record == SphereRecord(radius=0.5)

@@ -93,7 +93,7 @@ def test_a_smoothed_volume_is_fitted_and_comes_back_as_it_was(tmp_path, method, 
     assert len(np.unique(volume.values)) > 2
     assert np.array_equal(volume.inside(volume.values)[..., 0], (array > 0) == (inside == "above"))
     field = fit(array, "volume", smooth=method, inside=inside, steps=150, hidden_dim=48, num_layers=3, progress=False)
-    assert field.provenance["metrics"]["iou"] > 0.97
+    assert field.provenance["figures"]["iou"] > 0.97
     back = field.volume()
     assert back.dtype == dtype
     assert set(np.unique(back)) == {array.min(), array.max()}

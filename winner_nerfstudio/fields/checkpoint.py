@@ -75,7 +75,7 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
         "noise": progress.get("noise"),
         "steps": steps,
         "seconds": progress.get("seconds"),
-        "metrics": metrics,
+        "figures": metrics,
     }
 
 

@@ -12,7 +12,8 @@ def load_signal(data: Any, kind: str, **options: Any) -> Signal:
     Args:
         data: a file's path, ``sample:NAME``, an array, or for shapes a mesh of trimesh's.
         kind: "sdf", "image", "audio", "volume", or the name of a kind that another package has registered.
-        options: fields of the kind's options, such as ``max_side`` of an image, see `winner_nerfstudio.signals.options`.
+        options: fields of the kind's options, such as ``max_side`` of an image; see `winner_nerfstudio.signals.options`
+            for all.
 
     Returns:
         The signal, normalised to [-1, 1]^d.

@@ -54,7 +54,7 @@ def fit(
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
-        measure: whether to compute the metrics at the end, which are kept in ``field.provenance["metrics"]``.
+        measure: whether to compute the metrics at the end, which are kept in ``field.provenance["figures"]``.
         options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
             ``sign`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
             ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
