@@ -57,6 +57,7 @@ def mesh(folder):
     return "ball.ply"
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "make, unit", [(series, "Hz"), (picture, "cycles per pixel"), (volume, "spacing"), (mesh, "mesh")]
 )

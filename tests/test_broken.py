@@ -239,6 +239,7 @@ def test_a_closed_surface_can_be_fitted_without_sign():
     assert (shape.signed_distance(np.zeros((1, 3))) > 0.5).all()
 
 
+@pytest.mark.quality
 def test_a_million_faces(tmp_path):
     mesh = sphere(3.0, subdivisions=8)
     assert len(mesh.faces) > 1_300_000

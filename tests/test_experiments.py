@@ -606,6 +606,7 @@ psnr = 20.0 + int(value["--machine.seed"]) + 10 * ("winner" in sys.argv)
 """Stands in for ns-train: a PSNR of 21, 22, 23 by the seed, and 10 dB more with WINNER's initialisation."""
 
 
+@pytest.mark.commands
 def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated(tmp_path):
     program = tmp_path / "ns-train"
     program.write_text(TRAIN.format(python=sys.executable))

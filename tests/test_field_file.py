@@ -332,6 +332,7 @@ def test_a_surface_comes_back_in_the_world():
             what()
 
 
+@pytest.mark.quality
 def test_gradients_of_a_fitted_function_are_true_to_a_hundredth():
     def truth(p):
         x, y, z = p.T

@@ -111,6 +111,7 @@ def test_what_is_done_to_the_data_is_told(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.quality
 def test_a_mesh_in_memory_and_points():
     mesh = sphere(2.0, center=(5, 0, 0))
     points, faces = trimesh.sample.sample_surface(mesh, 2000, seed=0)

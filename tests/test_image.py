@@ -67,7 +67,7 @@ def test_a_perfect_fit_is_written_back_as_it_was(tmp_path, name):
     WRITE[name](path)
     image = load_image(path)
     assert image.values.dtype == np.float32
-    assert np.abs(image.values).max() <= 1
+    assert np.abs(image.values).max() <= 1 + 1e-6  # single precision rounds
     record = ImageRecord.from_json(json.loads(json.dumps(image.record.to_json())))
     assert record == image.record
     save_image(back, image.units.to_own(image.values), record)

@@ -59,6 +59,7 @@ def test_experiments_need_no_nerfstudio():
             assert not any(str(name).startswith(("nerfstudio", "winner_nerfstudio.nerfstudio")) for name in names), path
 
 
+@pytest.mark.commands
 def test_the_library_imports_as_fast_as_torch():
     code = """
 import time
@@ -71,6 +72,7 @@ print(time.perf_counter() - start)
     assert min(float(python(code).stdout) for _ in range(3)) < 0.2
 
 
+@pytest.mark.commands
 def test_registration_imports_no_heavy_library_of_ours():
     code = (
         "import sys, nerfstudio.engine.trainer as t; from nerfstudio.plugins import registry_dataparser, types\n"
@@ -85,6 +87,7 @@ def test_registration_imports_no_heavy_library_of_ours():
     )
 
 
+@pytest.mark.commands
 def test_both_registries_find_the_plugin():
     code = (
         "from nerfstudio.configs.method_configs import all_methods\n"

@@ -203,6 +203,7 @@ def test_outputs_are_a_mapping_that_takes_additions():
     assert {name: len(value) for name, value in outputs.items()} == {"a": 2, "c": 1}
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("up", ["x", "y", "z"])
 @pytest.mark.parametrize("stretch", [(1, 1, 1), (1e-3, 2e-3, 1), (5e5, 1e4, 1e5)])
 def test_the_first_views_have_all_of_the_shape_and_its_up_is_up(up, stretch, tmp_path):

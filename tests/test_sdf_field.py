@@ -157,6 +157,7 @@ class NoLPIPS(nn.Module):
     """Stands in for torchmetrics' LPIPS, which downloads its weights when it is made."""
 
 
+@pytest.mark.commands
 def test_nerfstudios_own_neus_trains_with_it(monkeypatch):
     monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", NoLPIPS)
     torch.manual_seed(4)

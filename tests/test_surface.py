@@ -168,6 +168,7 @@ def test_the_surface_is_that_of_pymcubes_over_the_whole_grid(function, level, re
     assert sparse.area == pytest.approx(dense.area, rel=1e-4)
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("name, slope", [(name, slope) for name in THIN for slope in THIN[name][1]])
 def test_nothing_is_lost_by_looking_only_where_the_surface_can_be(name, slope):
     function, _ = THIN[name]
@@ -183,6 +184,7 @@ def test_nothing_is_lost_by_looking_only_where_the_surface_can_be(name, slope):
     assert name == "rough" or evaluated[0] < 200**3 / 3
 
 
+@pytest.mark.quality
 def test_a_surface_that_is_found_in_part_is_followed_to_its_end():
     # Where the rod is thin, each cell of the coarsest grid takes it for farther away than it is.
     def rod(x):
@@ -194,6 +196,7 @@ def test_a_surface_that_is_found_in_part_is_followed_to_its_end():
     assert_same_surface(sparse, dense_surface(rod, 257))
 
 
+@pytest.mark.quality
 def test_evaluations_grow_as_the_surface_does():
     counts = []
     for resolution in (128, 256, 512):

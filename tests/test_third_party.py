@@ -409,6 +409,7 @@ def psnr(network, values, steps):
     return float(10 * torch.log10(4 / loss.detach()))
 
 
+@pytest.mark.quality
 def test_siren_pytorch_gains_from_winner_as_our_network_does():
     """On chirps at nearly half the Nyquist frequency, of which a SIREN at its usual frequency learns nothing."""
     values = torch.tensor(SOUNDS["crickets"]()[0][:1500], dtype=torch.float32)
