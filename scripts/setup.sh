@@ -37,7 +37,7 @@ case $version in
     3.11 | 3.12 | 3.13) ;;
     *)
         constraints=()
-        echo "constraints.txt holds the set tested on Python 3.11 to 3.13; for $version pip chooses, which takes longer."
+        echo "constraints.txt has sets for Python 3.11 to 3.13; for $version pip chooses, which takes longer."
         ;;
 esac
 echo "Installing [$extras] into .venv: nerfstudio and PyTorch with CUDA take about 8 GB and some minutes."
