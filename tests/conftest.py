@@ -71,12 +71,14 @@ def call(command, *arguments, cwd):
         patch.chdir(cwd)
         patch.setenv("COLUMNS", "200")
         patch.setattr(sys, "argv", [command, *map(str, arguments)])
+        main = entry.load()
         if command == "ns-train":
+            # After the command, for nerfstudio's modules can be imported in its own order only.
             from nerfstudio.utils import writer
 
             writer.EVENT_WRITERS.clear()
         try:
-            entry.load()()
+            main()
         except SystemExit as stopped:
             status = stopped.code or 0
             if isinstance(status, str):
