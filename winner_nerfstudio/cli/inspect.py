@@ -37,15 +37,15 @@ class Inspect:
         Raises:
             ValueError: the file cannot be fitted; the message is one line.
         """
-        from ..training.initialize import build_field, describe_initialization, initialize_
+        from ..training.initialize import build_field, build_sampler, describe_initialization, initialize_
         from ..training.prepare import check_run
 
         kind, network, batches = options.kind, options.network, options.batches
         device = check_run(1, 1.0, SEED, None)
         signal = kind.load(str(self.file), options.data)
-        sampler = batches.sampler(signal, device, SEED)
-        sampler.start()
         field = build_field(signal, network, SEED)
+        sampler = build_sampler(field, signal, batches, device, SEED)
+        sampler.start()
         initialization = describe_initialization(initialize_(field, signal, network, SEED), network)
         field.to(device)
         steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in field.parameters())

@@ -18,7 +18,7 @@ from ..metrics.grid import evaluate_grid, psnr
 from ..registry import kind_named
 from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..training.initialize import build_field, describe_initialization, initialize_
+from ..training.initialize import build_field, build_sampler, describe_initialization, initialize_
 from ..training.loop import Training
 from ..training.options import NetworkOptions, NoiseOptions
 from ..training.prepare import FitOptions, sort_options
@@ -196,9 +196,9 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
 def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
     """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
     signal, network = run.target, run.options.network
-    sampler, loss = run.options.batches.sampler(signal, device, run.seed), run.options.kind.loss(signal, network)
+    field, loss = build_field(signal, network, run.seed), run.options.kind.loss(signal, network)
+    sampler = build_sampler(field, signal, run.options.batches, device, run.seed)
     sampler.start()
-    field = build_field(signal, network, run.seed)
     initialize_(field, signal, network, run.seed)
     field.to(device)
     clock = Clock(run.fit)

@@ -28,14 +28,13 @@ class _World(nn.Module):
 
     def __init__(self, fitted: FittedField) -> None:
         super().__init__()
-        self.network, units = fitted.field.network, fitted.units
+        self.field, units = fitted.field, fitted.units
         self.register_buffer("center", fitted.field.center)
         self.scale, self.amplitude, self.offset = float(fitted.field.scale), units.amplitude, units.offset
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         # In double precision, because a network with high frequencies is sensitive to rounded coordinates.
-        unit = (points.double() - self.center) * self.scale
-        return self.network(unit.float()) * self.amplitude + self.offset
+        return self.field((points.double() - self.center) * self.scale) * self.amplitude + self.offset
 
 
 def export_onnx(fitted: FittedField, output: Path) -> str:

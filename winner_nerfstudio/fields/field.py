@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..networks import build_network
+from ..networks import Bank, build_network
 from ..registry import kind_named
 from ..signals.normalization import Normalization
 from ..signals.records import Record
@@ -77,7 +77,13 @@ class Field(nn.Module):
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the network's values at coordinates in [-1, 1]^d, in the network's units."""
-        return self.network(coords)
+        return self.network(coords if isinstance(self.network, Bank) else coords.to(self.dtype))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The data type of the network's coordinates: the real type of its weights."""
+        dtype = next(self.network.parameters()).dtype
+        return torch.empty((), dtype=dtype).abs().dtype if dtype.is_complex else dtype
 
     @torch.no_grad()
     def evaluate(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:

@@ -129,7 +129,7 @@ def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     Raises:
         ValueError: it has other tensors.
     """
-    plain = all(isinstance(value, (str, int, float)) for value in network.values())
+    plain = all(isinstance(value, (str, int, float, list)) for value in network.values())
     largest = max((n for tensor in tensors.values() for n in tensor.shape), default=0)
     sizes = [value for value in network.values() if isinstance(value, int)]
     if not plain or network.get("num_layers", 0) > len(tensors) or max(sizes, default=0) > 2 * largest:

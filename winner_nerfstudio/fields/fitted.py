@@ -170,12 +170,11 @@ class FittedField(nn.Module):
             world = world[..., None]
         if world.ndim == 0 or world.shape[-1] != dim:
             raise ValueError(f"points of shape {tuple(points.shape)} do not fit; [..., {dim}] is needed")
-        center, dtype = self.field.center, next(self.field.network.parameters()).dtype
-        dtype = torch.empty((), dtype=dtype).abs().dtype  # the real type of a complex network
+        center, dtype = self.field.center, self.field.dtype
         parts = []
         for block in world.reshape(-1, dim).split(BLOCK):
             unit = (block.to(center.device).double() - center) * self.field.scale
-            parts.append(function(unit.to(dtype)))
+            parts.append(function(unit))
         channels: tuple[int, ...] = (self.channels,) * (self.channels > 1)
         empty = torch.zeros(0, self.channels, *more, dtype=torch.float64, device=center.device)
         shape: tuple[int, ...] = (*world.shape[:-1], *channels, *more)

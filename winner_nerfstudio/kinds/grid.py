@@ -11,6 +11,7 @@ import numpy as np
 from ..fields.resample import MOST_POINTS
 from ..registry import Kind, Monitor
 from ..signals.records import GridRecord, Record
+from ..training.bank import PartLoss
 from ..training.loss import SquareLoss
 from ..training.options import NetworkOptions, ResidentOptions
 
@@ -48,7 +49,7 @@ class GridKind(Kind):
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the mean square error."""
-        return SquareLoss()
+        return PartLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
         """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .bank import Bank, Tiling
 from .chain import CoordinateNetwork
 from .finer import Finer, FinerPlusPlus
 from .gauss import Gauss
@@ -34,12 +35,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "gauss": Gauss,
     "relu-pe": ReluPe,
     "siren-rff": SirenRff,
+    "bank": Bank,
 }
 """The networks that a field may be made of, by the name that it is stored under.
 
 An entry takes ``in_dim``, ``out_dim``, ``hidden_dim`` and ``num_layers``, and returns a module that maps [..., in_dim]
-to [..., out_dim]. Any further argument needs a default, a number. A network of your own is added by
-``NETWORKS["name"] = Network``, before a field that is made of it is loaded.
+to [..., out_dim]. Any further argument needs a default, a number; a bank alone needs lists, of its parts. A network of
+your own is added by ``NETWORKS["name"] = Network``, before a field that is made of it is loaded.
 """
 
 
@@ -65,6 +67,7 @@ def build_network(name: str, **arguments: Any) -> nn.Module:
 
 __all__ = [
     "NETWORKS",
+    "Bank",
     "CoordinateNetwork",
     "Finer",
     "FinerPlusPlus",
@@ -73,6 +76,7 @@ __all__ = [
     "Sine",
     "Siren",
     "SirenRff",
+    "Tiling",
     "Wire",
     "build_network",
 ]

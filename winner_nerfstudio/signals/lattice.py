@@ -49,14 +49,17 @@ class Lattice:
         return Normalization(center, self.spacing / spacing)
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        """Return the coordinates of samples from their row-major indices: float32, on the device of `index`."""
+        """Return the coordinates of samples from their row-major indices: float64, on the device of `index`."""
         return self.at(torch.stack(torch.unravel_index(index, self.shape), dim=-1))
 
     def at(self, positions: Float[Tensor, "n d"] | Int[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Return the coordinates of positions given in samples along each axis, 0 for the first sample: float32."""
+        """Return the coordinates of positions given in samples along each axis, 0 for the first sample: float64.
+
+        A long sound has more samples than float32 can count; a `Bank` can tell them apart, and other networks round
+        their coordinates themselves.
+        """
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
-        # In float64 until the end, because a long sound has more samples than float32 can count.
-        return ((positions.double() - middle) * self.spacing).float()
+        return (positions.double() - middle) * self.spacing
 
     def nearest(self, coords: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         """Return the index of the sample nearest to each point."""

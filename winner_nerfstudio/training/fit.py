@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from .decay import cosine_decay
-from .initialize import build_field, describe_initialization, initialize_
+from .initialize import build_field, build_sampler, describe_initialization, initialize_
 from .loop import Training
 from .prepare import check_run, prepare
 
@@ -76,9 +76,9 @@ def fit(
     for line in signal.describe():
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
     with console.status("Initialising..."):
-        sampler, loss = fit_options.batches.sampler(signal, device, seed), signal_kind.loss(signal, network)
+        field, loss = build_field(signal, network, seed), signal_kind.loss(signal, network)
+        sampler = build_sampler(field, signal, fit_options.batches, device, seed)
         sampler.start()
-        field = build_field(signal, network, seed)
         initialization = describe_initialization(initialize_(field, signal, network, seed), network)
         field.to(device)
     console.print(f"initialisation: {initialization['init']}", markup=False, highlight=False)

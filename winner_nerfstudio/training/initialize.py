@@ -5,21 +5,36 @@ from typing import Any
 import torch
 
 from ..fields import Field
+from ..networks import Bank
 from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..winner import Initialization, siren_init_, winner_init_
-from .options import SINE_NETWORKS, NetworkOptions
+from .bank import BankInitialization, PartSampler, initialize_bank_
+from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
+from .sampling import Sampler
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
     """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only."""
-    specification = options.specification(signal.dim, signal.channels)
+    shape = signal.lattice.shape if isinstance(signal, Grid) else None
+    if options.has_parts and shape is None:
+        raise ValueError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
+    specification = options.specification(signal.dim, signal.channels, shape)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Field(signal.kind, specification, signal.normalization, signal.record)
 
 
-def describe_initialization(initialization: Initialization | None, options: NetworkOptions) -> dict[str, Any]:
+def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: torch.device, seed: int) -> Sampler:
+    """Build the sampler that serves the batches of a signal to a field."""
+    if isinstance(field.network, Bank) and isinstance(signal, Grid):
+        return PartSampler(signal, field.network, device, seed, batches.batch_size)
+    return batches.sampler(signal, device, seed)
+
+
+def describe_initialization(
+    initialization: Initialization | BankInitialization | None, options: NetworkOptions
+) -> dict[str, Any]:
     """Return a run's record of its initialisation: ``init`` in words, and ``noise`` as a dict, or None."""
     if initialization is None:
         return {"init": options.network, "noise": None}
@@ -34,7 +49,9 @@ def describe_initialization(initialization: Initialization | None, options: Netw
     return {"init": str(initialization), "noise": noise}
 
 
-def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int) -> Initialization | None:
+def initialize_(
+    field: Field, signal: Signal, options: NetworkOptions, seed: int
+) -> Initialization | BankInitialization | None:
     """Initialise a field's network for its signal, in place.
 
     Returns:
@@ -44,6 +61,8 @@ def initialize_(field: Field, signal: Signal, options: NetworkOptions, seed: int
         ValueError: the schedule has no rule for this signal.
     """
     network, noise = field.network, options.noise
+    if isinstance(network, Bank) and isinstance(signal, Grid):
+        return initialize_bank_(network, signal, options, seed)
     if not options.has_noise:
         if options.network in SINE_NETWORKS:
             siren_init_(network, seed=seed)

@@ -86,6 +86,11 @@ class NetworkOptions:
     """Frequency of the first layer; if left out, the network's own default, which is 30 for siren."""
     network_args: dict[str, float] = field(default_factory=dict)
     """Further arguments of the network by name, such as "a 0.1" for gauss."""
+    parts: tuple[int, ...] = (1,)
+    """Number of parts into which a regularly sampled signal is divided along its longest axis, or along each axis; each
+    part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples."""
+    overlap: int | None = None
+    """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
     init: Literal["auto", "winner", "siren"] = "auto"
     """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; auto is winner for siren, and
     the network's own for any other network."""
@@ -107,6 +112,7 @@ class NetworkOptions:
                 f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
             )
         self._check_network(flag)
+        self._check_parts(axes, flag)
         self._check_initialization(flag)
         self.noise.check(f"{flag}noise.")
         if axes > 2 and self.noise.schedule in ("paper", "reference"):
@@ -135,6 +141,14 @@ class NetworkOptions:
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}") from None
 
+    def _check_parts(self, axes: int, flag: str) -> None:
+        if len(self.parts) not in (1, axes) or min(self.parts, default=0) < 1:
+            raise ValueError(f"{flag}parts={self.parts} must be one or {axes} numbers of parts, each at least 1")
+        if self.has_parts and self.network != "siren":
+            raise ValueError(f"{flag}parts are fitted by siren; leave {flag}network {self.network} out, or the parts")
+        if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
+            raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
+
     def _check_initialization(self, flag: str) -> None:
         if self.init not in ("auto", "winner", "siren"):
             raise ValueError(f"{flag}init {self.init} is not one of: auto, winner, siren")
@@ -149,6 +163,11 @@ class NetworkOptions:
             )
 
     @property
+    def has_parts(self) -> bool:
+        """Return whether the signal is divided into parts."""
+        return max(self.parts) > 1
+
+    @property
     def has_noise(self) -> bool:
         """Return whether WINNER's noise is added to the initialisation."""
         return self.init == "winner" or (self.init == "auto" and self.network == "siren")
@@ -160,8 +179,14 @@ class NetworkOptions:
         arguments = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
         return arguments | {name: value for name, value in omegas.items() if value is not None}
 
-    def specification(self, in_dim: int, out_dim: int) -> dict[str, Any]:
-        """Return the arguments with which `build_network` builds this network."""
+    def specification(self, in_dim: int, out_dim: int, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+        """Return the arguments with which `build_network` builds this network.
+
+        Args:
+            in_dim: coordinates per point.
+            out_dim: values per point.
+            shape: samples along each axis of a signal that may be divided into parts.
+        """
         return {
             "name": self.network,
             "in_dim": in_dim,
@@ -169,7 +194,20 @@ class NetworkOptions:
             "hidden_dim": self.hidden_dim,
             "num_layers": self.num_layers,
             **self._collect_special_arguments(),
+            **(self._divide(shape) if self.has_parts and shape is not None else {}),
         }
+
+    def _divide(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return the arguments that make a `Bank` for a signal of so many samples along each axis."""
+        longest = max(shape)
+        parts = (
+            self.parts
+            if len(self.parts) == len(shape)
+            else [max(1, round(self.parts[0] * size / longest)) for size in shape]
+        )
+        part = min(size // count for size, count in zip(shape, parts, strict=True) if count > 1)
+        overlap = max(2, min(32, part // 8)) if self.overlap is None else self.overlap
+        return {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": overlap}
 
 
 @dataclass
@@ -242,7 +280,8 @@ class ResidentOptions(BatchOptions):
     """Batches of a signal whose samples are all in memory."""
 
     batch_size: int = 4096
-    """Greatest number of samples per training step; if no smaller than the number of samples, every step uses all."""
+    """Greatest number of samples per training step, of each part if the signal is divided; if no smaller than the
+    number of samples, every step uses all."""
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
         """Return the sampler that serves the batches of a signal."""

@@ -14,7 +14,7 @@ from ..signals.signal import Drawable
 Batch = dict[str, Tensor]
 """Tensors by name on the device: ``coords`` [n, d], ``values`` [n, c], and more for some signals."""
 
-_EVAL_STREAM = 1 << 40  # no run is long enough to reach a chunk with this index
+EVALUATION_STREAM = 1 << 40  # no run is long enough to reach a chunk with this index
 
 
 class Sampler(Protocol):
@@ -75,14 +75,14 @@ class Drawn:
 
     def evaluation(self) -> Batch:
         """Return points that training never sees."""
-        return {name: values.to(self.device) for name, values in self._draw(_EVAL_STREAM, self.batch_size).items()}
+        return {name: values.to(self.device) for name, values in self._draw(EVALUATION_STREAM, self.batch_size).items()}
 
     def _shuffle_chunk(self, index: int, pass_index: int) -> Batch:
         """Return a chunk in the order of one of its passes, on the device."""
         key = index * self.passes + pass_index
         if self._order is None or self._order[0] != key:
             chunk = self._get_chunk(index)
-            order = torch.randperm(len(chunk["coords"]), generator=_build_generator(self.seed, key)).to(self.device)
+            order = torch.randperm(len(chunk["coords"]), generator=build_generator(self.seed, key)).to(self.device)
             self._order = (key, {name: values[order] for name, values in chunk.items()})
         return self._order[1]
 
@@ -147,14 +147,14 @@ class Resident:
                 self._full = self._gather(torch.arange(self.count, device=self.device))
             return self._full
         if self._order is None or self._order[0] != pass_index:
-            order = torch.randperm(self.count, generator=_build_generator(self.seed, pass_index), dtype=torch.int32)
+            order = torch.randperm(self.count, generator=build_generator(self.seed, pass_index), dtype=torch.int32)
             self._order = (pass_index, order.to(self.device))
         rows = slice(row * self.count // self.steps_per_pass, (row + 1) * self.count // self.steps_per_pass)
         return self._gather(self._order[1][rows].long())
 
     def evaluation(self) -> Batch:
         """Return samples that are held out, if there are any, else some of those that are fitted."""
-        rng, held_out = np.random.default_rng([self.seed, _EVAL_STREAM]), self._signal.held_out
+        rng, held_out = np.random.default_rng([self.seed, EVALUATION_STREAM]), self._signal.held_out
         if len(held_out):
             return self._get_samples(torch.from_numpy(rng.choice(held_out, self.batch_size)).to(self.device))
         return self._gather(torch.from_numpy(rng.integers(self.count, size=self.batch_size)).to(self.device))
@@ -168,6 +168,6 @@ class Resident:
         return {"coords": self.lattice.coords(index), "values": self._values[index]}
 
 
-def _build_generator(seed: int, stream: int) -> torch.Generator:
+def build_generator(seed: int, stream: int) -> torch.Generator:
     """Return a random generator for one of the many streams of a seed."""
     return torch.Generator().manual_seed((seed * 1_000_003 + stream) % 2**63)

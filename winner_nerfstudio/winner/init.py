@@ -18,7 +18,7 @@ from .sines import LayerPair, SineNetwork, find_network_to_perturb, find_sine_ne
 _NOISE_STREAM = 0x57494E4E4552
 
 
-def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | None = None) -> None:
+def siren_init_(module: nn.Module | SineNetwork, *, omega_0: float | None = None, seed: int | None = None) -> None:
     """Initialise the linear layers of a sine network as SIREN does, in place (arXiv 2006.09661, section 3.2).
 
     The first weight is ``U(-1/d, 1/d)``, every later one ``U(-sqrt(6/fan_in)/omega_0, +)``, and biases are
@@ -35,14 +35,16 @@ def siren_init_(module: nn.Module, *, omega_0: float | None = None, seed: int | 
     Raises:
         ValueError: No sine network is found in the module.
     """
-    if any(parameter.is_meta for parameter in module.parameters()):  # only the network's sizes are asked for
+    if isinstance(module, nn.Module) and any(
+        parameter.is_meta for parameter in module.parameters()
+    ):  # only the network's sizes are asked for
         return
     network = find_sine_network(module, omega_0)
     _draw_siren_parameters(network, _choose_seed(module, seed), hidden_biases=1.0)
 
 
 def initialize_(
-    module: nn.Module,
+    module: nn.Module | SineNetwork,
     initialization: Initialization,
     *,
     layers: LayerPair | None = None,
@@ -72,7 +74,7 @@ def initialize_(
 
 
 def add_noise_(
-    module: nn.Module,
+    module: nn.Module | SineNetwork,
     initialization: Initialization,
     *,
     layers: LayerPair | None = None,
@@ -100,7 +102,7 @@ def add_noise_(
 
 
 def winner_init_(
-    module: nn.Module,
+    module: nn.Module | SineNetwork,
     *,
     target: Samples | None = None,
     centroid: float | None = None,
@@ -201,7 +203,7 @@ def winner_init_(
     return initialization
 
 
-def _choose_seed(module: nn.Module, seed: int | None) -> int:
+def _choose_seed(module: nn.Module | SineNetwork, seed: int | None) -> int:
     """Return the seed, or one drawn from torch's global generator where there is none.
 
     Raises:
@@ -209,7 +211,7 @@ def _choose_seed(module: nn.Module, seed: int | None) -> int:
     """
     if seed is not None:
         return seed
-    for part in module.modules():
+    for part in [] if isinstance(module, SineNetwork) else module.modules():
         if isinstance(part, DistributedDataParallel) and torch.distributed.get_world_size(part.process_group) > 1:
             raise ValueError("under DistributedDataParallel all processes must draw the same numbers; pass seed=")
     return int(torch.randint(2**62, (), device="cpu"))

@@ -48,7 +48,7 @@ class Initialization(NamedTuple):
 
 
 def compute_noise_scales(
-    module: nn.Module,
+    module: nn.Module | SineNetwork,
     *,
     target: Samples | None = None,
     centroid: float | None = None,

@@ -49,7 +49,7 @@ class SineNetwork(NamedTuple):
         return self.sine_layers + ([] if self.output_layer is None else [self.output_layer])
 
 
-def find_sine_network(module: nn.Module, omega_0: float | None = None) -> SineNetwork:
+def find_sine_network(module: nn.Module | SineNetwork, omega_0: float | None = None) -> SineNetwork:
     """Find the sine network in a module: the smallest part that holds all sines and ends in a layer.
 
     What is registered before it counts as an encoding. So a network is found behind one, in a larger field whose other
@@ -63,6 +63,8 @@ def find_sine_network(module: nn.Module, omega_0: float | None = None) -> SineNe
         ValueError: There is no sine, the layers do not follow on one another, or something else than sines stands
             between them; the message says what was seen and how to name the layers.
     """
+    if isinstance(module, SineNetwork):
+        return module
     parts = list_parts(module)
     sines = select_sines(parts)
     network = _cut_to_layers(_find_smallest(module, sines))
@@ -75,7 +77,7 @@ def find_sine_network(module: nn.Module, omega_0: float | None = None) -> SineNe
 
 
 def find_network_to_perturb(
-    module: nn.Module, layers: LayerPair | None = None, omega_0: float | None = None
+    module: nn.Module | SineNetwork, layers: LayerPair | None = None, omega_0: float | None = None
 ) -> SineNetwork:
     """Find the network whose first two layers get the noise: by itself, or as two layers that are named.
 
@@ -94,6 +96,8 @@ def find_network_to_perturb(
         return network
     if len(layers) != 2:
         raise ValueError(f"layers={layers} must be two: those that feed the first two sines")
+    if isinstance(module, SineNetwork):
+        raise ValueError("a network whose layers are known needs no layers=")
     pair = [_look_up_layer(module, layer) for layer in layers]
     return SineNetwork(pair, None, False, _find_frequencies(module, pair, omega_0))
 

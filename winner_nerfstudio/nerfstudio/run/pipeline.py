@@ -12,6 +12,8 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from ...networks import Bank
+from ...training.initialize import build_sampler
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
@@ -34,6 +36,11 @@ class SignalPipeline(VanillaPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
         super().__init__(*args, **kwargs)
+        field, manager = self.signal_model.field, self.datamanager
+        if isinstance(field.network, Bank):  # its parts are known only now
+            manager.batches = build_sampler(
+                field, manager.signal, manager.config.batches, torch.device(manager.device), torch.initial_seed()
+            )
         self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
 
     @property

@@ -1,0 +1,274 @@
+"""A bank: many small sine networks of one shape, each for a part of a regularly sampled signal, trained at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..winner.init import siren_init_
+from ..winner.parts import Layer
+from ..winner.sines import SineFrequencies, SineNetwork
+from .chain import check_positive, check_sizes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The division of a grid of samples into boxes of equal size that overlap.
+
+    Along each axis the boxes begin at whole samples, evenly spaced from the first sample to the last. Their windows are
+    a partition of unity: each rises from 0 to 1 over the samples that its box shares with the one before, so that
+    nowhere more than two boxes of an axis have a part. The windows are twice continuously differentiable (a polynomial
+    of degree 5), so that neither values nor first and second derivatives of a blend jump; the construction is that of
+    finite-basis networks (Moseley et al. 2023, doi:10.1007/s10444-023-10065-9).
+
+    Attributes:
+        shape: the samples per axis.
+        parts: the boxes per axis.
+        overlap: about how many samples neighbouring boxes share along an axis; at least 2.
+
+    Raises:
+        ValueError: the boxes are no smaller than twice the overlap, or more than there are samples.
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[int, ...]
+    overlap: int
+
+    def __post_init__(self) -> None:
+        """Check that the boxes fit."""
+        if len(self.shape) != len(self.parts) or not self.shape or min((*self.shape, *self.parts)) < 1:
+            raise ValueError(f"shape={list(self.shape)} and parts={list(self.parts)} must be as many positive numbers")
+        if self.overlap < 2:
+            raise ValueError(f"overlap={self.overlap} must be at least 2 samples")
+        for size, count, box in zip(self.shape, self.parts, self.box, strict=True):
+            if count > 1 and (box > size or box < 2 * self.overlap + 2):
+                raise ValueError(
+                    f"parts={list(self.parts)} of {list(self.shape)} samples with an overlap of {self.overlap} are too"
+                    " many: a part must be more than twice as long as its overlap"
+                )
+
+    @property
+    def count(self) -> int:
+        """The number of boxes."""
+        return prod(self.parts)
+
+    @cached_property
+    def box(self) -> tuple[int, ...]:
+        """The samples of a box along each axis."""
+        return tuple(
+            -(-(size + (count - 1) * self.overlap) // count) for size, count in zip(self.shape, self.parts, strict=True)
+        )
+
+    @property
+    def spacing(self) -> float:
+        """The distance of neighbouring samples in a box's own coordinates, whose longest axis spans [-1, 1]."""
+        return 2 / max(max(self.box) - 1, 1)
+
+    def starts(self, axis: int) -> Int[Tensor, " p"]:
+        """Return the first samples of the boxes along an axis."""
+        size, count, box = self.shape[axis], self.parts[axis], self.box[axis]
+        return torch.linspace(0, size - box, count, dtype=torch.float64).round().long()
+
+    def local_coords(self) -> Float[Tensor, "n d"]:
+        """Return the own coordinates of a box's samples, the same for every box, in row-major order, float32."""
+        axes = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * self.spacing for n in self.box]
+        return torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*axes, indexing="ij")], -1).float()
+
+    def cut(self, values: Float[Tensor, "*axes c"], members: Sequence[int] | None = None) -> Float[Tensor, "m n c"]:
+        """Return the samples of each box, in row-major order.
+
+        Args:
+            values: the whole signal.
+            members: the indices of the boxes, in row-major order; all if left out.
+        """
+        starts = [self.starts(axis).tolist() for axis in range(len(self.shape))]
+        corners = list(product(*starts))
+        boxes = [
+            values[tuple(slice(first, first + n) for first, n in zip(corners[member], self.box, strict=True))]
+            for member in (range(self.count) if members is None else members)
+        ]
+        return torch.stack([box.reshape(-1, values.shape[-1]) for box in boxes])
+
+
+class BoxChoice(NamedTuple):
+    """A box for each of n points along one axis.
+
+    Attributes:
+        parts: the number of boxes along the axis.
+        box: the indices of the boxes, [n].
+        local: the coordinates of the points in their boxes, [n], float64.
+        window: the boxes' windows at the points, [n], float64.
+    """
+
+    parts: int
+    box: Tensor
+    local: Tensor
+    window: Tensor
+
+
+class Bank(nn.Module):
+    """Many SIRENs of one shape, each for a box of a `Tiling`; their values are blended by the boxes' windows.
+
+    Maps coordinates [..., in_dim] in the cube of the whole signal to values [..., out_dim], like one network. The cost
+    of a point is that of one member (of two to ``2^in_dim`` where boxes overlap), whatever the number of members.
+
+    The coordinates should be in double precision where the signal has more than some ten thousand samples along an
+    axis; the members' own coordinates are in single precision.
+
+    Args:
+        in_dim: The coordinates per point.
+        out_dim: The values per point.
+        hidden_dim: The width of each sine layer of a member.
+        num_layers: The number of sine layers of a member.
+        shape: The samples of the whole signal along each axis, see `Tiling`.
+        parts: The members along each axis.
+        overlap: The samples that neighbouring members share along an axis.
+        omega_0: The frequency of the sine layers from the second on.
+        first_omega_0: The frequency of the first sine layer.
+
+    Raises:
+        ValueError: A size is below 1, a frequency is not positive, or the parts do not fit.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int = 32,
+        num_layers: int = 4,
+        *,
+        shape: Sequence[int],
+        parts: Sequence[int],
+        overlap: int = 4,
+        omega_0: float = 30.0,
+        first_omega_0: float = 30.0,
+    ) -> None:
+        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
+        check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
+        super().__init__()
+        self.tiling = Tiling(tuple(shape), tuple(parts), overlap)
+        if len(self.tiling.shape) != in_dim:
+            raise ValueError(f"shape={list(shape)} must have in_dim={in_dim} axes")
+        self.omega_0, self.first_omega_0 = float(omega_0), float(first_omega_0)
+        widths = [in_dim, *[hidden_dim] * num_layers, out_dim]
+        count = self.tiling.count
+        self.weights = nn.ParameterList(torch.empty(count, b, a) for a, b in pairwise(widths))
+        self.biases = nn.ParameterList(torch.empty(count, b) for b in widths[1:])
+        for axis in range(in_dim):
+            self.register_buffer(f"_starts_{axis}", self.tiling.starts(axis), persistent=False)
+        if not self.weights[0].is_meta:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+            for index in range(count):
+                siren_init_(self.member(index), seed=member_seed(seed, index))
+
+    @property
+    def out_dim(self) -> int:
+        """The values per point."""
+        return self.biases[-1].shape[-1]
+
+    def member(self, index: int) -> SineNetwork:
+        """Return a member's layers, whose weights are views of the bank's."""
+        layers = [
+            Layer(weight.detach()[index], bias.detach()[index])
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
+        frequencies = SineFrequencies(self.first_omega_0, self.omega_0, self.omega_0)
+        return SineNetwork(layers[:-1], layers[-1], False, frequencies)
+
+    def evaluate_members(
+        self, coords: Float[Tensor, "m n d"], members: Int[Tensor, " m"] | None = None
+    ) -> Float[Tensor, "m n c"]:
+        """Compute each member's own values at its own coordinates.
+
+        Args:
+            coords: the own coordinates of each member's points, see `Tiling.local_coords`.
+            members: the indices of the members; all if left out.
+        """
+        last = len(self.weights) - 1
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if members is not None:
+                weight, bias = weight.index_select(0, members), bias.index_select(0, members)
+            coords = torch.baddbmm(bias[:, None], coords, weight.transpose(1, 2))
+            if index < last:
+                coords = torch.sin((self.omega_0 if index else self.first_omega_0) * coords)
+        return coords
+
+    def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
+        """Compute the blend of the members' values, in single precision."""
+        points = coords.reshape(-1, coords.shape[-1])
+        result = torch.zeros(len(points), self.out_dim, dtype=self.weights[0].dtype, device=points.device)
+        for choices in product(*(self._find_boxes(points[:, axis], axis) for axis in range(points.shape[-1]))):
+            member, local, window = self._combine(choices)
+            if torch.compiler.is_exporting():  # a graph has no sorting by members: every point gets its own weights
+                result = result + window[:, None] * self._evaluate_gathered(member, local)
+                continue
+            point = window.detach().nonzero()[:, 0]
+            if len(point):
+                values = self._evaluate_sorted(member[point], local[point])
+                result = result.index_add(0, point, window[point, None] * values)
+        return result.reshape(*coords.shape[:-1], self.out_dim)
+
+    def _find_boxes(self, coords: Float[Tensor, " n"], axis: int) -> list[BoxChoice]:
+        """Return the box that each point belongs to along an axis, and the box before, whose window may be 0."""
+        tiling, starts = self.tiling, getattr(self, f"_starts_{axis}")
+        size, count, box = tiling.shape[axis], tiling.parts[axis], tiling.box[axis]
+        position = coords.double() * (max(max(tiling.shape) - 1, 1) / 2) + (size - 1) / 2
+        own = (torch.searchsorted(starts, position.detach(), right=True) - 1).clamp(0, count - 1)
+        before = (own - 1).clamp(min=0)
+        # The window of the own box rises from its first sample to the last sample of the box before.
+        shared = starts[before] + box - 1 - starts[own]
+        window = torch.where(own > 0, _rise((position - starts[own]) / shared), 1.0)
+        middle = (box - 1) / 2
+        found = [BoxChoice(count, own, (position - starts[own] - middle) * tiling.spacing, window)]
+        if count > 1:
+            found.append(BoxChoice(count, before, (position - starts[before] - middle) * tiling.spacing, 1 - window))
+        return found
+
+    def _combine(self, choices: Sequence[BoxChoice]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the members [n], the own coordinates [n, d] and the windows [n] of points from those of each axis."""
+        dtype = self.weights[0].dtype
+        member, window = torch.zeros_like(choices[0].box), torch.ones_like(choices[0].window)
+        for choice in choices:
+            member, window = member * choice.parts + choice.box, window * choice.window
+        return member, torch.stack([choice.local for choice in choices], -1).to(dtype), window.to(dtype)
+
+    def _evaluate_gathered(self, member: Int[Tensor, " n"], local: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Compute the values of points with one member each, each with a copy of its member's weights."""
+        return self.evaluate_members(local[:, None], member)[:, 0]
+
+    def _evaluate_sorted(self, member: Int[Tensor, " n"], local: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Compute the values of points with one member each, all members at once, padded to the most of them."""
+        active, inverse, counts = torch.unique(member, return_inverse=True, return_counts=True)
+        order = torch.argsort(inverse, stable=True)
+        first = torch.cumsum(counts, 0) - counts
+        column = torch.empty_like(order)
+        column[order] = torch.arange(len(order), device=order.device) - first[inverse[order]]
+        padded = local.new_zeros(len(active), int(counts.max()), local.shape[-1]).index_put((inverse, column), local)
+        return self.evaluate_members(padded, None if len(active) == self.tiling.count else active)[inverse, column]
+
+    def extra_repr(self) -> str:
+        """Return what ``print(network)`` shows in the brackets."""
+        tiling = self.tiling
+        return f"{tiling.parts} members of {tiling.box} samples, {sum(p[0].numel() for p in self.parameters())} weights"
+
+
+def _rise(t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return the polynomial of degree 5 from 0 at 0 to 1 at 1 whose first two derivatives are 0 at both ends."""
+    t = t.clamp(0, 1)
+    return t**3 * (10 + t * (6 * t - 15))
+
+
+def member_seed(seed: int, index: int) -> int:
+    """Return the seed of a member's draws, which does not depend on the other members."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(2))
