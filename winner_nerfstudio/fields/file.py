@@ -131,7 +131,8 @@ def _check_network(network: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """
     plain = all(isinstance(value, (str, int, float, list)) for value in network.values())
     largest = max((n for tensor in tensors.values() for n in tensor.shape), default=0)
-    sizes = [value for value in network.values() if isinstance(value, int)]
+    sizes = [value for name, value in network.items() if isinstance(value, int) and name != "overlap"]
+    sizes.append(math.prod(network.get("parts", [])))
     if not plain or network.get("num_layers", 0) > len(tensors) or max(sizes, default=0) > 2 * largest:
         raise ValueError("its network is larger than the file")
     wanted = {name: (value.shape, value.dtype) for name, value in _list_tensors(network).items()}

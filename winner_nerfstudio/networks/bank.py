@@ -207,7 +207,8 @@ class Bank(nn.Module):
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the blend of the members' values, in single precision."""
         points = coords.reshape(-1, coords.shape[-1])
-        result = torch.zeros(len(points), self.out_dim, dtype=self.weights[0].dtype, device=points.device)
+        # Not a tensor of zeros, because the result of no points must have a graph too.
+        result = (0.0 * points[:, :1]).to(self.weights[0].dtype).expand(-1, self.out_dim)
         for choices in product(*(self._find_boxes(points[:, axis], axis) for axis in range(points.shape[-1]))):
             member, local, window = self._combine(choices)
             if torch.compiler.is_exporting():  # a graph has no sorting by members: every point gets its own weights
@@ -224,7 +225,10 @@ class Bank(nn.Module):
         tiling, starts = self.tiling, getattr(self, f"_starts_{axis}")
         size, count, box = tiling.shape[axis], tiling.parts[axis], tiling.box[axis]
         position = coords.double() * (max(max(tiling.shape) - 1, 1) / 2) + (size - 1) / 2
-        own = (torch.searchsorted(starts, position.detach(), right=True) - 1).clamp(0, count - 1)
+        # The boxes begin at rounded multiples of the stride, so that the last one that may begin here is known.
+        stride = (size - box) / max(count - 1, 1) or 1.0
+        own = ((position.detach() + 0.5) / stride).floor().clamp(0, count - 1).long()
+        own = (own - (starts[own] > position.detach()).long()).clamp(min=0)
         before = (own - 1).clamp(min=0)
         # The window of the own box rises from its first sample to the last sample of the box before.
         shared = starts[before] + box - 1 - starts[own]
