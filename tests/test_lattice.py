@@ -8,8 +8,8 @@ from winner_nerfstudio.signals.lattice import Lattice
 def test_the_centres_of_the_longer_sides_pixels_span_the_cube_and_pixels_are_square():
     lattice = Lattice((3, 5))  # two rows fewer than columns
     coords = lattice.coords(torch.arange(15)).reshape(3, 5, 2)
-    torch.testing.assert_close(coords[0, :, 1], torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
-    torch.testing.assert_close(coords[:, 0, 0], torch.tensor([-0.5, 0.0, 0.5]))
+    torch.testing.assert_close(coords[0, :, 1], torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0], dtype=torch.float64))
+    torch.testing.assert_close(coords[:, 0, 0], torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64))
 
 
 def test_numbers_run_as_numpy_runs_through_an_array():
