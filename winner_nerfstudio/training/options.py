@@ -6,13 +6,17 @@ from typing import Any, Literal
 
 import torch
 
-from ..networks import NETWORKS, build_network
+from ..messages import shorten
+from ..networks import NETWORKS, SIZES, build_network, complete_arguments
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
-_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
+MOST_LAYERS = 1000
+"""A network has no more hidden layers than this."""
+MOST_MEMORY = 8 << 30
+"""A network takes no more bytes than this while it is trained: weights, gradients and Adam's two means of them."""
 
 
 @dataclass
@@ -102,9 +106,10 @@ class NetworkOptions:
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
-        if self.num_layers < 2 or self.hidden_dim < 1:
+        if not 2 <= self.num_layers <= MOST_LAYERS or self.hidden_dim < 1:
             raise ValueError(
-                f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
+                f"num_layers={self.num_layers} must be at least 2 and at most {MOST_LAYERS:,}, and"
+                f" hidden_dim={self.hidden_dim} at least 1"
             )
         self._check_network(flag)
         self._check_initialization(flag)
@@ -123,7 +128,7 @@ class NetworkOptions:
     def _check_network(self, flag: str) -> None:
         if self.network not in NETWORKS:
             raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
-        accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in SIZES]
         for name in self._collect_special_arguments():
             if name not in accepted:
                 raise ValueError(
@@ -131,9 +136,16 @@ class NetworkOptions:
                 )
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):  # checks the sizes without taking memory
-                build_network(**self.specification(1, 1))
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}") from None
+                network = build_network(**complete_arguments(**self.specification(1, 1)))
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{flag}network {self.network}: {shorten(error, 200)}") from None
+        needed = 4 * sum(value.numel() * value.element_size() for value in network.state_dict().values())
+        if needed > MOST_MEMORY:
+            raise ValueError(
+                f"num_layers={self.num_layers} and hidden_dim={self.hidden_dim} make a network that takes"
+                f" {needed / 1e9:,.3g} GB of memory to train; {MOST_MEMORY / 1e9:.3g} GB is the most, so use a smaller"
+                " hidden_dim or fewer layers"
+            )
 
     def _check_initialization(self, flag: str) -> None:
         if self.init not in ("auto", "winner", "siren"):
