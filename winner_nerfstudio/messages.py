@@ -19,6 +19,13 @@ def shorten(error: BaseException, most: int = 120) -> str:
     return escape(" ".join(str(error).split()))[:most] or type(error).__name__
 
 
+def error_line(error: BaseException) -> str:
+    """Return the line with which a command ends for an error; that of the operating system names the file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return escape(f"error: {error.filename}: {error.strerror}")
+    return escape(f"error: {' '.join(str(error).split()) or type(error).__name__}")
+
+
 class MessageError(ValueError):
     """An error whose message is one line for the user."""
 

@@ -15,7 +15,9 @@ from .field import Field
 from .fitted import FittedField
 
 CHECKPOINT_FOLDER = "nerfstudio_models"
-_FIELD, _PROGRESS = "_model.field.", "_model._extra_state"
+FIELD = "_model.field."
+"""What the names of a field's entries begin with in the pipeline of a checkpoint."""
+_PROGRESS = "_model._extra_state"
 _NAME = re.compile(r"step-([0-9]{9,18})\.ckpt")
 _TRIES = 20
 """How often the newest checkpoint is looked for again because a run has just replaced it by another one."""
@@ -52,7 +54,7 @@ def load_fitted(config: Path) -> FittedField:
         raise CheckpointError(f"{config}: no such file; --load-config takes the config.yml that a run has written")
     path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
     try:
-        field = Field.from_state_dict(state["pipeline"], _FIELD)
+        field = Field.from_state_dict(state["pipeline"], FIELD)
         progress = check_progress(state["pipeline"].get(_PROGRESS, {}))
     except ValueError as error:
         raise CheckpointError(f"{path}: not a whole checkpoint of this program ({shorten(error, 200)})") from error

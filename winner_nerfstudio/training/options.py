@@ -106,11 +106,13 @@ class NetworkOptions:
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
-        if not 2 <= self.num_layers <= MOST_LAYERS or self.hidden_dim < 1:
+        if self.num_layers < 2 or self.hidden_dim < 1:
             raise ValueError(
-                f"num_layers={self.num_layers} must be at least 2 and at most {MOST_LAYERS:,}, and"
-                f" hidden_dim={self.hidden_dim} at least 1"
+                f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
             )
+        self._check_memory(16 * (self.num_layers - 1) * self.hidden_dim**2)
+        if self.num_layers > MOST_LAYERS:
+            raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
         self._check_network(flag)
         self._check_initialization(flag)
         self.noise.check(f"{flag}noise.")
@@ -139,12 +141,14 @@ class NetworkOptions:
                 network = build_network(**complete_arguments(**self.specification(1, 1)))
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{flag}network {self.network}: {shorten(error, 200)}") from None
-        needed = 4 * sum(value.numel() * value.element_size() for value in network.state_dict().values())
+        self._check_memory(4 * sum(value.numel() * value.element_size() for value in network.state_dict().values()))
+
+    def _check_memory(self, needed: int) -> None:
         if needed > MOST_MEMORY:
             raise ValueError(
-                f"num_layers={self.num_layers} and hidden_dim={self.hidden_dim} make a network that takes"
+                f"num_layers={self.num_layers} and hidden_dim={self.hidden_dim} make a {self.network} that takes"
                 f" {needed / 1e9:,.3g} GB of memory to train; {MOST_MEMORY / 1e9:.3g} GB is the most, so use a smaller"
-                " hidden_dim or fewer layers"
+                " network"
             )
 
     def _check_initialization(self, flag: str) -> None:

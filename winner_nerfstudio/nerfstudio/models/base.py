@@ -15,6 +15,8 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...fields.checkpoint import check_progress
+from ...messages import error_line
 from ...registry import Kind, Monitor, kind_named
 from ...signals.signal import Signal
 from ...training.initialize import build_field, describe_initialization, initialize_
@@ -126,7 +128,7 @@ class SignalModel(Model):
             try:
                 initialization = initialize_(self.field, signal, self.config.options, seed)
             except ValueError as error:
-                raise SystemExit(f"error: {error}") from None
+                raise SystemExit(error_line(error)) from None
             self.progress |= describe_initialization(initialization, self.config.options)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -138,8 +140,13 @@ class SignalModel(Model):
         return dict(self.progress)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Load what `get_extra_state` has put into a checkpoint."""
-        self.progress = {"history": []} | state
+        """Load what `get_extra_state` has put into a checkpoint.
+
+        Raises:
+            ValueError: it is not what a run writes.
+        """
+        start = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
+        self.progress = start | check_progress(state)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Return the network's parameters as the only group, ``fields``."""

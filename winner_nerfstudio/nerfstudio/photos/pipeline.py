@@ -41,7 +41,7 @@ class PhotoPipeline(VanillaPipeline):
         try:
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+            raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
