@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 13
 """Points per pass outside training. They fit into the cache of a CPU, which is 1.5 times as fast as 2^16 points."""
-_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError, OverflowError)
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, ImportError)
 """What networks and kinds raise, other packages' among them, for arguments that they cannot take."""
 
 

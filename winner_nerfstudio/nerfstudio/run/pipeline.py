@@ -57,8 +57,8 @@ class SignalPipeline(VanillaPipeline):
         stored, current = self.signal_model.field.normalization, signal.normalization
         if not np.allclose([*stored.center, stored.scale], [*current.center, current.scale], rtol=1e-9, atol=0):
             raise SystemExit(
-                f"error: {escape(signal.name)}: the checkpoint was fitted to a target of another size or place; use the data"
-                " that it was fitted to, or train anew"
+                f"error: {escape(signal.name)}: the checkpoint was fitted to a target of another size or place; use the"
+                " data that it was fitted to, or train anew"
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
