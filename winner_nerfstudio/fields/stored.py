@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..networks import build_network, complete_arguments
 from ..registry import kind_named
+from ..signals.normalization import Normalization
 from ..signals.records import Record
 
 LEAST_SCALE, GREATEST_SCALE = 1e-300, 1e300
@@ -153,5 +154,14 @@ def _check_normalization(tensors: Mapping[str, Tensor], dim: int) -> None:
         raise ValueError("its normalisation does not fit the network")
     if {center.dtype, scale.dtype} != {torch.float64}:
         raise ValueError("its normalisation is not in double precision")
-    if not all(math.isfinite(value) for value in center.tolist()) or not LEAST_SCALE < float(scale) < GREATEST_SCALE:
+    check_normalization(Normalization(tuple(center.tolist()), float(scale)))
+
+
+def check_normalization(normalization: Normalization) -> None:
+    """Check that a normalisation and its inverse are finite.
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    if not all(map(math.isfinite, normalization.center)) or not LEAST_SCALE < normalization.scale < GREATEST_SCALE:
         raise ValueError("its normalisation is not finite")

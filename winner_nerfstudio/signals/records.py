@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 1 << 34
 """No grid has more samples than this."""
-LEAST_RATE, GREATEST_RATE = 1e-18, 1e18
+LEAST_RATE, GREATEST_RATE = 1e-100, 1e100
 """The range of the sample rate of a series, per second."""
 SIDES = ("above", "below")
 """The sides of a volume's level on which its inside can lie."""
@@ -264,7 +264,9 @@ def _typed(name: str, value: object, wanted: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return tuple(_typed(name, part, get_args(wanted)[0]) for part in value)
     elif wanted is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not abs(value) < 1e300:
+                raise ValueError(f"its record's {name} is {str(value)[:40]}, which is out of range")
             return float(value)
     elif type(value) is wanted:
         return value

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 
 from ..fields import Field
+from ..fields.stored import check_normalization
+from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..winner import Initialization, siren_init_, winner_init_
@@ -12,7 +14,16 @@ from .options import SINE_NETWORKS, NetworkOptions
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
-    """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only."""
+    """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only.
+
+    Raises:
+        SignalError: the signal's units are so small or so large that a checkpoint of the field would be refused.
+    """
+    try:
+        check_normalization(signal.normalization)
+        signal.record.from_json(signal.record.to_json())
+    except ValueError as error:
+        raise SignalError(f"{signal.name}: its units are too small or too large to be fitted: {error}") from None
     specification = options.specification(signal.dim, signal.channels)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -123,13 +123,13 @@ class SignalModel(Model):
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         seed = torch.initial_seed() % 2**62
-        self.field = build_field(signal, self.config.options, seed)
-        if self.kwargs["metadata"]["initialize"]:
-            try:
+        try:
+            self.field = build_field(signal, self.config.options, seed)
+            if self.kwargs["metadata"]["initialize"]:
                 initialization = initialize_(self.field, signal, self.config.options, seed)
-            except ValueError as error:
-                raise SystemExit(error_line(error)) from None
-            self.progress |= describe_initialization(initialization, self.config.options)
+                self.progress |= describe_initialization(initialization, self.config.options)
+        except ValueError as error:
+            raise SystemExit(error_line(error)) from None
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides the weights.
