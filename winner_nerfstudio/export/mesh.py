@@ -1,5 +1,6 @@
 """Write the surface of a fitted shape or volume as a mesh file."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,8 @@ def export_mesh(
         normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
     colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
     mesh = _place(mesh, normalization, colors, single=output.suffix.lower() != ".obj")
+    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
+        raise ExportError(f"{output}: this format's single precision cannot hold coordinates of this size; use .obj")
     _write(mesh, output)
     return Exported(mesh, found, pieces, color_range)
 
@@ -251,14 +254,21 @@ def _place(
 
 def _drop_empty_faces(mesh: trimesh.Trimesh) -> None:
     """Merge vertices that fall together and drop the triangles between them, in place; no hole comes of it."""
-    mesh.merge_vertices(merge_norm=True)
+    # trimesh's own merging takes what is closer than 1e-8 for one, whatever the mesh's units.
+    _, first, inverse = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
+    mesh.update_vertices(mask=first, inverse=inverse.reshape(-1))
     mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
     mesh.remove_unreferenced_vertices()
 
 
 def _write(mesh: trimesh.Trimesh, output: Path) -> None:
     """Write a mesh file with normals where its format has them."""
-    options: dict[str, Any] = {".ply": {"vertex_normal": True}, ".stl": {}}
+    digits = 8 - min(0, math.floor(math.log10(mesh.extents.max())))  # after the point, whatever the mesh's units
+    options: dict[str, dict[str, Any]] = {
+        ".ply": {"vertex_normal": True},
+        ".stl": {},
+        ".obj": {"include_normals": True, "digits": digits},
+    }
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         mesh.export(path, **options.get(output.suffix.lower(), {"include_normals": True}))
