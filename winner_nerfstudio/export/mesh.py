@@ -10,7 +10,7 @@ import igl
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from ..colors import diverging
@@ -242,23 +242,34 @@ def _place(
         colors: of the vertices.
         single: whether the file holds coordinates in single precision.
     """
-    vertices = normalization.to_world(mesh.vertices)
+    vertices = np.asarray(normalization.to_world(mesh.vertices))
     if single:
         vertices = vertices.astype(np.float32).astype(np.float64)
-    mesh = trimesh.Trimesh(
-        vertices, mesh.faces, vertex_normals=mesh.vertex_normals, vertex_colors=colors, process=False
+    faces, kept = _drop_empty_faces(vertices, mesh.faces)
+    return trimesh.Trimesh(
+        vertices[kept],
+        faces,
+        vertex_normals=mesh.vertex_normals[kept],
+        vertex_colors=None if colors is None else colors[kept],
+        process=False,
     )
-    _drop_empty_faces(mesh)
-    return mesh
 
 
-def _drop_empty_faces(mesh: trimesh.Trimesh) -> None:
-    """Merge vertices that fall together and drop the triangles between them, in place; no hole comes of it."""
-    # trimesh's own merging takes what is closer than 1e-8 for one, whatever the mesh's units.
-    _, first, inverse = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
-    mesh.update_vertices(mask=first, inverse=inverse.reshape(-1))
-    mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
-    mesh.remove_unreferenced_vertices()
+def _drop_empty_faces(
+    vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]
+) -> tuple[Int[ndarray, "g 3"], Int[ndarray, " w"]]:
+    """Merge vertices that fall together and drop the triangles between them; no hole comes of it.
+
+    trimesh's own merging takes what is closer than 1e-8 for one vertex, whatever the mesh's units.
+
+    Returns:
+        The triangles that are left, and the indices of the vertices that they have, in the order in which they were.
+    """
+    _, first, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    merged = first[inverse.reshape(-1)][faces]
+    merged = merged[(merged != np.roll(merged, 1, axis=-1)).all(-1)]
+    kept, corners = np.unique(merged, return_inverse=True)
+    return corners.reshape(-1, 3), kept
 
 
 def _write(mesh: trimesh.Trimesh, output: Path) -> None:
