@@ -15,6 +15,7 @@ import tyro
 from ..analysis.plots import draw_kernel, draw_spectra, label_of
 from ..analysis.study import Study, study
 from ..files import replacing
+from ..messages import error_line, escape
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..training.prepare import FitOptions
@@ -70,16 +71,16 @@ class Analyze:
             warnings.simplefilter("always")
             target = options.kind.load(str(self.data), options.data)
             for line in target.describe():
-                console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+                console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
             result = study(target, self.study, status.update)
             status.update("drawing")
             self._write(result)
         for warning in recorded:
             if "winner_nerfstudio" in warning.filename:
-                print(f"warning: {warning.message}", file=sys.stderr)
+                print(f"warning: {escape(warning.message)}", file=sys.stderr)
         console.print(_build_table(result))
         for line in [*_build_notes(result), f"{self.folder}: {NUMBERS}, {SPECTRA}, {KERNEL}"]:
-            console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _write(self, result: dict[str, Any]) -> None:
         """Write all files, or none if one of them cannot be written."""
@@ -118,7 +119,7 @@ def _build_table(result: dict[str, Any]) -> "Table":
 
     layers, target = result["network"]["num_layers"], result["target"]
     # As a Text, because rich would replace part of a string such as sample:sponge: by an emoji.
-    title = Text(f"{Path(target['name']).name}: frequencies as parts of Nyquist's")
+    title = Text(f"{escape(Path(target['name']).name)}: frequencies as parts of Nyquist's")
     # Without padding, so that the table fits into a terminal of 80 columns.
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("", no_wrap=True)
@@ -165,13 +166,13 @@ def main() -> None:
         command, options = parse(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)
         command.run(options)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         sys.exit("error: not enough memory; use fewer --samples and --kernel-points, or a smaller --hidden-dim")
     except KeyboardInterrupt:
-        print(f"interrupted: {command.folder if command else PROGRAM} was not written", file=sys.stderr)
+        print(f"interrupted: {escape(command.folder if command else PROGRAM)} was not written", file=sys.stderr)
         sys.exit(130)
 
 

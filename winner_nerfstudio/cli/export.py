@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import tyro
 
 from ..export.command import Export, Progress
+from ..messages import error_line, escape
 from ..registry import all_kinds
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     command = tyro.extras.subcommand_cli_from_dict(commands(), prog="winner-export", description=__doc__)
     try:
-        print(command.run())
+        print(escape(command.run()))
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(error_line(error))
     except MemoryError:
-        sys.exit(f"error: {command.output}: the result does not fit into memory; export fewer points")
+        sys.exit(f"error: {escape(command.output)}: the result does not fit into memory; export fewer points")
     except KeyboardInterrupt:
-        print(f"interrupted: {command.output} was not written", file=sys.stderr)
+        print(f"interrupted: {escape(command.output)} was not written", file=sys.stderr)
         sys.exit(130)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from ..messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
 
@@ -82,9 +83,9 @@ def main() -> None:
     """Run ``winner-inspect``; end with status 1 and a message of one line if the file cannot be fitted."""
     try:
         command, options = parse(Inspect, "winner-inspect", __doc__ or "", lambda command: command.file)
-        print(*command.run(options), sep="\n")
+        print(*map(escape, command.run(options)), sep="\n")
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(error_line(error))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from ..messages import error_line, escape
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..training.prepare import check_run
@@ -122,7 +123,7 @@ def main() -> None:
     try:
         text = run_experiment(arguments, console)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -134,4 +135,4 @@ def main() -> None:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(map(escape, text.split("\n"))), markup=False, emoji=False, highlight=False, soft_wrap=True)

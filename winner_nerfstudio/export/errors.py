@@ -1,5 +1,7 @@
 """The error a request that cannot be met ends in."""
 
+from ..messages import MessageError
 
-class ExportError(ValueError):
+
+class ExportError(MessageError):
     """A request that cannot be met; the message is one line for the user."""

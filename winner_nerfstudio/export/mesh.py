@@ -1,5 +1,6 @@
 """Write the surface of a fitted shape or volume as a mesh file."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import igl
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from ..colors import diverging
@@ -131,6 +132,8 @@ def export_mesh(
         normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
     colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
     mesh = _place(mesh, normalization, colors, single=output.suffix.lower() != ".obj")
+    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
+        raise ExportError(f"{output}: this format's single precision cannot hold coordinates of this size; use .obj")
     _write(mesh, output)
     return Exported(mesh, found, pieces, color_range)
 
@@ -239,26 +242,44 @@ def _place(
         colors: of the vertices.
         single: whether the file holds coordinates in single precision.
     """
-    vertices = normalization.to_world(mesh.vertices)
+    vertices = np.asarray(normalization.to_world(mesh.vertices))
     if single:
         vertices = vertices.astype(np.float32).astype(np.float64)
-    mesh = trimesh.Trimesh(
-        vertices, mesh.faces, vertex_normals=mesh.vertex_normals, vertex_colors=colors, process=False
+    faces, kept = _drop_empty_faces(vertices, mesh.faces)
+    return trimesh.Trimesh(
+        vertices[kept],
+        faces,
+        vertex_normals=mesh.vertex_normals[kept],
+        vertex_colors=None if colors is None else colors[kept],
+        process=False,
     )
-    _drop_empty_faces(mesh)
-    return mesh
 
 
-def _drop_empty_faces(mesh: trimesh.Trimesh) -> None:
-    """Merge vertices that fall together and drop the triangles between them, in place; no hole comes of it."""
-    mesh.merge_vertices(merge_norm=True)
-    mesh.update_faces((mesh.faces != np.roll(mesh.faces, 1, axis=-1)).all(-1))
-    mesh.remove_unreferenced_vertices()
+def _drop_empty_faces(
+    vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]
+) -> tuple[Int[ndarray, "g 3"], Int[ndarray, " w"]]:
+    """Merge vertices that fall together and drop the triangles between them; no hole comes of it.
+
+    trimesh's own merging takes what is closer than 1e-8 for one vertex, whatever the mesh's units.
+
+    Returns:
+        The triangles that are left, and the indices of the vertices that they have, in the order in which they were.
+    """
+    _, first, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    merged = first[inverse.reshape(-1)][faces]
+    merged = merged[(merged != np.roll(merged, 1, axis=-1)).all(-1)]
+    kept, corners = np.unique(merged, return_inverse=True)
+    return corners.reshape(-1, 3), kept
 
 
 def _write(mesh: trimesh.Trimesh, output: Path) -> None:
     """Write a mesh file with normals where its format has them."""
-    options: dict[str, Any] = {".ply": {"vertex_normal": True}, ".stl": {}}
+    digits = 8 - min(0, math.floor(math.log10(mesh.extents.max())))  # after the point, whatever the mesh's units
+    options: dict[str, dict[str, Any]] = {
+        ".ply": {"vertex_normal": True},
+        ".stl": {},
+        ".obj": {"include_normals": True, "digits": digits},
+    }
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         mesh.export(path, **options.get(output.suffix.lower(), {"include_normals": True}))

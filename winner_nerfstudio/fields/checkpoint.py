@@ -2,34 +2,41 @@
 
 import json
 import math
-import pickle
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..messages import MessageError, shorten
 from ..version import __version__
 from .field import Field
 from .fitted import FittedField
 
 CHECKPOINT_FOLDER = "nerfstudio_models"
-_FIELD, _PROGRESS = "_model.field.", "_model._extra_state"
+FIELD = "_model.field."
+"""What the names of a field's entries begin with in the pipeline of a checkpoint."""
+_PROGRESS = "_model._extra_state"
+_NAME = re.compile(r"step-([0-9]{9,18})\.ckpt")
+_TRIES = 20
+"""How often the newest checkpoint is looked for again because a run has just replaced it by another one."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(MessageError):
     """The error for a run without a usable checkpoint; the message names the file, the fault and the remedy."""
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """Return the steps of the checkpoints ``step-NNN.ckpt`` in a folder, ascending; other files are ignored."""
-    stems = (path.stem.removeprefix("step-") for path in folder.glob("step-*.ckpt"))
-    return sorted(int(stem) for stem in stems if stem.isdigit())
+    names = (_NAME.fullmatch(path.name) for path in folder.glob("step-*.ckpt"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def load_run(config: Path) -> Field:
     """Load the field of the last checkpoint beside a run's ``config.yml``; only the checkpoint is read.
 
-    The run's folder may have been moved, and its data may be gone.
+    The run's folder may have been moved, its data may be gone, and the run may still be saving.
 
     Raises:
         CheckpointError: there is no such run, no checkpoint, or the checkpoint cannot be read.
@@ -45,19 +52,104 @@ def load_fitted(config: Path) -> FittedField:
     """
     if not config.is_file():
         raise CheckpointError(f"{config}: no such file; --load-config takes the config.yml that a run has written")
-    folder = config.parent / CHECKPOINT_FOLDER
-    steps = checkpoint_steps(folder)
-    if not steps:
-        raise CheckpointError(f"{folder}: no checkpoint step-*.ckpt there; has the run saved one yet?")
-    path = folder / f"step-{steps[-1]:09d}.ckpt"
+    path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["pipeline"]
-        field = Field.from_state_dict(state, _FIELD)
-        progress = state.get(_PROGRESS, {})
-        return FittedField(field, provenance(progress, steps[-1] + 1, _read_metrics(config)))
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: not a whole checkpoint of this program ({reason})") from error
+        field = Field.from_state_dict(state["pipeline"], FIELD)
+        progress = check_progress(state["pipeline"].get(_PROGRESS, {}))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint of this program ({shorten(error, 200)})") from error
+    return FittedField(field, provenance(progress, state["step"] + 1, _read_metrics(config)))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, without executing code in it; `pipeline` is a dict, and `step` a count.
+
+    The file's check sums are checked, which torch does not do.
+
+    Raises:
+        CheckpointError: it is truncated, damaged or no checkpoint.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not isinstance(state.get("pipeline"), dict):
+            raise ValueError("it holds no pipeline")
+        if type(state.get("step")) is not int or not 0 <= state["step"] < 10**18:
+            raise ValueError(f"its step is {str(state.get('step'))[:40]}")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch's reader fails in many ways
+        raise CheckpointError(f"{path}: not a whole checkpoint of this program ({shorten(error, 200)})") from None
+    return state
+
+
+def check_progress(progress: object) -> dict[str, Any]:
+    """Check the progress of a run as its checkpoint keeps it, and return it.
+
+    Args:
+        progress: if present, ``seconds``, ``points``, ``init`` in words, ``noise`` as a dict or None, ``best`` [value,
+            step] by metric, and ``history``, a list of step, loss and metrics by name.
+
+    Raises:
+        ValueError: an entry is of another type.
+    """
+    if not isinstance(progress, dict):
+        raise ValueError("its progress is not a dict")
+    for name in ("seconds", "points"):
+        if not (is_number(progress.get(name, 0)) and 0 <= progress.get(name, 0) < math.inf):
+            raise ValueError(f"its progress has {name}={str(progress[name])[:40]}")
+    noise, best, history = (progress.get(name) or {} for name in ("noise", "best", "history"))
+    try:
+        json.dumps(noise, allow_nan=False)
+        right = isinstance(noise, dict) and isinstance(progress.get("init", ""), str)
+        right &= all(is_number(part) for pair in best.values() for part in pair) and _names(best)
+        right &= all(len(pair) == 2 for pair in best.values())
+        for step, loss, metrics in history:
+            right &= is_number(step) and is_number(loss) and _names(metrics) and all(map(is_number, metrics.values()))
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        right = False
+    if not right:
+        raise ValueError("its progress is not that of a run")
+    return progress
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number; True is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _names(values: dict[str, Any]) -> bool:
+    return all(isinstance(name, str) for name in values)
+
+
+def _read_newest(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint in a folder; a run that still saves may replace it meanwhile by a newer one."""
+    for _ in range(_TRIES):
+        steps = checkpoint_steps(folder)
+        if not steps:
+            break
+        path = folder / f"step-{steps[-1]:09d}.ckpt"
+        try:
+            return path, read_checkpoint(path)
+        except FileNotFoundError:
+            continue
+    raise CheckpointError(f"{folder}: no checkpoint step-*.ckpt there; has the run saved one yet?")
+
+
+def _check_archive(path: Path) -> None:
+    """Check that a checkpoint is an archive whose parts are neither compressed nor damaged.
+
+    Raises:
+        ValueError: it is not.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+        if compressed or sum(part.file_size for part in parts) > path.stat().st_size:
+            raise ValueError("it unpacks to more than it is")
+        if damaged := archive.testzip():
+            raise ValueError(f"its part {damaged[:60]!r} is damaged")
 
 
 def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) -> dict[str, Any]:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..networks import Bank, build_network
-from ..registry import kind_named
+from ..messages import shorten
+from ..networks import Bank, build_network, complete_arguments
 from ..signals.normalization import Normalization
 from ..signals.records import Record
+from .stored import check_stored, compute_digest
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 BLOCK = 1 << 13
 """Points per pass outside training. They fit into the cache of a CPU, which is 1.5 times as fast as 2^16 points."""
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, ImportError)
+"""What networks and kinds raise, other packages' among them, for arguments that they cannot take."""
 
 
 class Field(nn.Module):
@@ -38,29 +41,31 @@ class Field(nn.Module):
     def __init__(self, kind: str, network: dict[str, Any], normalization: Normalization, record: Record) -> None:
         super().__init__()
         self.kind, self.record = kind, record
-        self.spec = dict(network)
+        self.spec = complete_arguments(**network)
         with torch.device("cpu"):
-            self.network = build_network(**network)
+            self.network = build_network(**self.spec)
         self.register_buffer("center", torch.tensor(normalization.center, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(normalization.scale, dtype=torch.float64))
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any], prefix: str = "") -> Field:
-        """Rebuild a field from a state dict in which its entries start with `prefix`.
+        """Rebuild a field from a state dict in which its entries start with `prefix`, after checks of all of them.
+
+        No network is built that is larger than the state dict, see `check_stored`.
 
         Raises:
-            ValueError: no field is stored under that prefix.
+            ValueError: no field is stored under that prefix, or it was altered; the message is one line.
         """
-        entries = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        tensors = {name[len(prefix) :]: value for name, value in state.items() if str(name).startswith(prefix)}
+        extra = tensors.pop("_extra_state", None)
         try:
-            extra = entries["_extra_state"]
-            normalization = Normalization(tuple(entries["center"].tolist()), float(entries["scale"]))
-            record = kind_named(extra["kind"]).record.from_json(extra["record"])
+            record = check_stored(extra, tensors)
+            normalization = Normalization(tuple(tensors["center"].tolist()), float(tensors["scale"]))
             with torch.random.fork_rng(devices=[]):
                 field = cls(extra["kind"], extra["network"], normalization, record)
-            field.load_state_dict(entries)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"holds no field that this version can rebuild ({error})") from error
+            field.load_state_dict(tensors | {"_extra_state": extra})
+        except _UNUSABLE as error:
+            raise ValueError(f"holds no field that this version can rebuild: {shorten(error)}") from error
         return field.eval()
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Field:
@@ -108,6 +113,13 @@ class Field(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what rebuilding needs besides tensors, as plain values that torch's safe loading accepts."""
+        state = self.network.state_dict(prefix="network.") | {"center": self.center, "scale": self.scale}
+        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        return {**self.entries, "digest": compute_digest(self.entries, tensors)}
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """The kind, the network's arguments and the record, as plain values."""
         return {"kind": self.kind, "network": self.spec, "record": self.record.to_json()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -116,7 +128,7 @@ class Field(nn.Module):
         Raises:
             ValueError: they do not.
         """
-        expected = self.get_extra_state()
+        expected = self.entries
         differing = [key for key in expected if state.get(key) != expected[key]]
         if differing == ["record"]:
             raise ValueError(

@@ -13,7 +13,8 @@ Another network is added by a dict assignment, and can then be chosen wherever a
 """
 
 from collections.abc import Callable
-from typing import Any
+from inspect import Parameter, signature
+from typing import Any, SupportsFloat
 
 import torch
 from torch import nn
@@ -45,6 +46,11 @@ your own is added by ``NETWORKS["name"] = Network``, before a field that is made
 """
 
 
+SIZES = ("in_dim", "out_dim", "hidden_dim", "num_layers")
+"""The arguments that every network has."""
+_TYPES = {bool: "truth value", int: "whole number", float: "number"}
+
+
 def build_network(name: str, **arguments: Any) -> nn.Module:
     """Build a network by its name in `NETWORKS`, in single precision.
 
@@ -65,6 +71,47 @@ def build_network(name: str, **arguments: Any) -> nn.Module:
         torch.set_default_dtype(default)
 
 
+def complete_arguments(name: str, **arguments: Any) -> dict[str, Any]:
+    """Return what `build_network` needs to build the same network even if defaults should change.
+
+    Args:
+        name: A key of `NETWORKS`.
+        **arguments: Arguments of the network.
+
+    Returns:
+        The name, the arguments and the defaults of all arguments that were left out, each of its default's type. A
+        default that is neither a number nor a string, a truth value or None cannot be stored and stays out.
+
+    Raises:
+        ValueError: There is no network of that name, a needed argument is missing, or one is of another type.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network={name!r} is not one of: {', '.join(NETWORKS)}")
+    complete = {"name": name, **arguments}
+    for parameter in signature(NETWORKS[name]).parameters.values():
+        if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        argument, default = parameter.name, parameter.default
+        if argument not in complete and default is Parameter.empty:
+            raise ValueError(f"network {name} needs {argument}")
+        if argument not in complete and not isinstance(default, (bool, int, float, str, type(None))):
+            continue
+        complete[argument] = _as_type_of(default, argument, complete.get(argument, default))
+    return complete
+
+
+def _as_type_of(default: Any, argument: str, value: Any) -> Any:
+    """Return an argument's value as the type of its default; a size, which may have no default, is a whole number."""
+    wanted: Any = int if argument in SIZES else type(default)
+    if wanted not in (bool, int, float) or type(value) is wanted:
+        return value
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat) or (wanted is not float and value != int(value)):
+        raise ValueError(f"{argument}={value!r} must be a {_TYPES[wanted]}")
+    if wanted is bool and value not in (0, 1):
+        raise ValueError(f"{argument}={value!r} must be a {_TYPES[wanted]}")
+    return wanted(value)
+
+
 __all__ = [
     "NETWORKS",
     "Bank",
@@ -79,4 +126,5 @@ __all__ = [
     "Tiling",
     "Wire",
     "build_network",
+    "complete_arguments",
 ]

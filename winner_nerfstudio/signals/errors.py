@@ -1,7 +1,9 @@
 """The error for a target that cannot be used, and the test for errors that mean too little memory."""
 
+from ..messages import MessageError
 
-class SignalError(ValueError):
+
+class SignalError(MessageError):
     """A target that cannot be used: the message is one line that names the file, the fault and the remedy."""
 
 

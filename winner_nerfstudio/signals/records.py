@@ -19,8 +19,10 @@ from .units import Units
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LONGEST_AXIS = 1 << 40
-"""No axis of a grid has more samples than this."""
+MOST_SAMPLES = 1 << 34
+"""No grid has more samples than this."""
+LEAST_RATE, GREATEST_RATE = 1e-100, 1e100
+"""The range of the sample rate of a series, per second."""
 SIDES = ("above", "below")
 """The sides of a volume's level on which its inside can lie."""
 
@@ -117,7 +119,7 @@ class GridRecord(Record):
 
     def check(self) -> None:
         """Check that sizes and units are finite and in range."""
-        if not self.shape or not all(1 <= n < LONGEST_AXIS for n in self.shape):
+        if not self.shape or min(self.shape) < 1 or math.prod(self.shape) > MOST_SAMPLES:
             raise ValueError(f"its record's shape {str(self.shape)[:60]} is out of range")
         if not math.isfinite(self.offset):
             raise ValueError(f"its record's offset is {self.offset}; it must be finite")
@@ -143,7 +145,7 @@ class _ArrayRecord(GridRecord):
         if self.dtype is not None:
             try:
                 known = np.dtype(self.dtype).kind in "buif"
-            except TypeError:
+            except (TypeError, ValueError, SyntaxError):
                 known = False
             if not known:
                 raise ValueError(f"its record's dtype {self.dtype[:20]!r} is not a type of real numbers")
@@ -204,7 +206,10 @@ class AudioRecord(_ArrayRecord):
     def check(self) -> None:
         """Check sizes, units and the sample rate."""
         super().check()
-        _check_positive("sample_rate", self.sample_rate)
+        if not LEAST_RATE <= self.sample_rate <= GREATEST_RATE:
+            raise ValueError(
+                f"its record's sample_rate is {self.sample_rate}; it must be from {LEAST_RATE:g} to {GREATEST_RATE:g}"
+            )
         if (self.dtype if self.format == "array" else self.subtype) is None:
             raise ValueError(f"its record has no {'dtype' if self.format == 'array' else 'subtype'}")
 
@@ -259,7 +264,9 @@ def _typed(name: str, value: object, wanted: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return tuple(_typed(name, part, get_args(wanted)[0]) for part in value)
     elif wanted is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not abs(value) < 1e300:
+                raise ValueError(f"its record's {name} is {str(value)[:40]}, which is out of range")
             return float(value)
     elif type(value) is wanted:
         return value

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
+from ..messages import escape
 from .decay import cosine_decay
 from .initialize import build_field, build_sampler, describe_initialization, initialize_
 from .loop import Training
@@ -74,7 +75,7 @@ def fit(
     steps = signal_kind.recipe.steps if steps is None else steps
     learning_rate = signal_kind.recipe.learning_rate if learning_rate is None else learning_rate
     for line in signal.describe():
-        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with console.status("Initialising..."):
         field, loss = build_field(signal, network, seed), signal_kind.loss(signal, network)
         sampler = build_sampler(field, signal, fit_options.batches, device, seed)
@@ -89,9 +90,11 @@ def fit(
         try:
             while training.done < steps:
                 training.step()
-                if progress and (time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps):
-                    shown = time.perf_counter()
-                    bar.update(task, completed=training.done, loss=float(training.loss))
+                if time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps:
+                    shown, loss = time.perf_counter(), float(training.loss)
+                    bar.update(task, completed=training.done, loss=loss)
+                    if not math.isfinite(loss):
+                        break
         except KeyboardInterrupt:
             if training.done == 0:
                 raise
@@ -100,7 +103,11 @@ def fit(
     seconds = time.perf_counter() - start
     training.finish()
     if not math.isfinite(final):
-        warnings.warn("the fit has diverged; a lower learning rate or less noise may help", stacklevel=2)
+        warnings.warn(
+            f"the fit has diverged, {training.done} of {steps} steps were done; a lower learning rate or less noise may"
+            " help",
+            stacklevel=2,
+        )
     with console.status("Measuring the fit..."):
         metrics = finite(signal_kind.metrics(field, signal, network)) if measure else {}
     return FittedField(field, provenance(initialization | {"seconds": seconds}, training.done, metrics))

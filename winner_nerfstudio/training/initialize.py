@@ -5,7 +5,9 @@ from typing import Any
 import torch
 
 from ..fields import Field
+from ..fields.stored import check_normalization
 from ..networks import Bank
+from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..winner import Initialization, siren_init_, winner_init_
@@ -15,10 +17,20 @@ from .sampling import Sampler
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
-    """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only."""
+    """Build the field that is to be fitted to a signal; the network's random numbers depend on `seed` only.
+
+    Raises:
+        SignalError: the signal's units are so small or so large that a checkpoint of the field would be refused, or the
+            signal is to be divided into parts and cannot be.
+    """
+    try:
+        check_normalization(signal.normalization)
+        signal.record.from_json(signal.record.to_json())
+    except ValueError as error:
+        raise SignalError(f"{signal.name}: its units are too small or too large to be fitted: {error}") from None
     shape = signal.lattice.shape if isinstance(signal, Grid) else None
     if options.has_parts and shape is None:
-        raise ValueError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
+        raise SignalError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
     specification = options.specification(signal.dim, signal.channels, shape)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -6,13 +6,17 @@ from typing import Any, Literal
 
 import torch
 
-from ..networks import NETWORKS, build_network
+from ..messages import shorten
+from ..networks import NETWORKS, SIZES, build_network, complete_arguments
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
-_COMMON = ("in_dim", "out_dim", "hidden_dim", "num_layers")
+MOST_LAYERS = 1000
+"""A network has no more hidden layers than this."""
+MOST_MEMORY = 8 << 30
+"""A network takes no more bytes than this while it is trained: weights, gradients and Adam's two means of them."""
 
 
 @dataclass
@@ -111,6 +115,9 @@ class NetworkOptions:
             raise ValueError(
                 f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
             )
+        self._check_memory(16 * (self.num_layers - 1) * self.hidden_dim**2)
+        if self.num_layers > MOST_LAYERS:
+            raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
         self._check_network(flag)
         self._check_parts(axes, flag)
         self._check_initialization(flag)
@@ -129,7 +136,7 @@ class NetworkOptions:
     def _check_network(self, flag: str) -> None:
         if self.network not in NETWORKS:
             raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
-        accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in _COMMON]
+        accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in SIZES]
         for name in self._collect_special_arguments():
             if name not in accepted:
                 raise ValueError(
@@ -137,9 +144,18 @@ class NetworkOptions:
                 )
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):  # checks the sizes without taking memory
-                build_network(**self.specification(1, 1))
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{flag}network {self.network}: {' '.join(str(error).split())[:200]}") from None
+                network = build_network(**complete_arguments(**self.specification(1, 1)))
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{flag}network {self.network}: {shorten(error, 200)}") from None
+        self._check_memory(4 * sum(value.numel() * value.element_size() for value in network.state_dict().values()))
+
+    def _check_memory(self, needed: int) -> None:
+        if needed > MOST_MEMORY:
+            raise ValueError(
+                f"num_layers={self.num_layers} and hidden_dim={self.hidden_dim} make a {self.network} that takes"
+                f" {needed / 1e9:,.3g} GB of memory to train; {MOST_MEMORY / 1e9:.3g} GB is the most, so use a smaller"
+                " network"
+            )
 
     def _check_parts(self, axes: int, flag: str) -> None:
         if len(self.parts) not in (1, axes) or min(self.parts, default=0) < 1:

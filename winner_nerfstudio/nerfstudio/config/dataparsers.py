@@ -14,6 +14,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
+from ...messages import error_line, escape
 from ...registry import Kind, all_kinds, kind_named
 from ...signals.errors import SignalError
 from ...signals.options import SignalOptions
@@ -54,9 +55,9 @@ class SignalDataParser(DataParser):
                 raise SignalError(f"no target given; name one with --data FILE ({kind.formats}){choices}")
             signal = _load_once(kind, self.config)
         except SignalError as error:
-            raise SystemExit(f"error: {error}") from None
+            raise SystemExit(error_line(error)) from None
         except MemoryError:
-            raise SystemExit(f"error: {self.config.data}: does not fit into memory; fit a part of it") from None
+            raise SystemExit(f"error: {escape(self.config.data)}: does not fit into memory; fit a part of it") from None
         # nerfstudio's world has three axes; a signal of fewer axes takes the first of them.
         transform = torch.eye(4)[:3]
         transform[: len(signal.normalization.center), 3] = -torch.tensor(signal.normalization.center)

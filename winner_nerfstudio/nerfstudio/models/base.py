@@ -15,6 +15,8 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...fields.checkpoint import check_progress
+from ...messages import error_line
 from ...registry import Kind, Monitor, kind_named
 from ...signals.signal import Signal
 from ...training.initialize import build_field, describe_initialization, initialize_
@@ -121,13 +123,13 @@ class SignalModel(Model):
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
         seed = torch.initial_seed() % 2**62
-        self.field = build_field(signal, self.config.options, seed)
-        if self.kwargs["metadata"]["initialize"]:
-            try:
+        try:
+            self.field = build_field(signal, self.config.options, seed)
+            if self.kwargs["metadata"]["initialize"]:
                 initialization = initialize_(self.field, signal, self.config.options, seed)
-            except ValueError as error:
-                raise SystemExit(f"error: {error}") from None
-            self.progress |= describe_initialization(initialization, self.config.options)
+                self.progress |= describe_initialization(initialization, self.config.options)
+        except ValueError as error:
+            raise SystemExit(error_line(error)) from None
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides the weights.
@@ -138,8 +140,13 @@ class SignalModel(Model):
         return dict(self.progress)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Load what `get_extra_state` has put into a checkpoint."""
-        self.progress = {"history": []} | state
+        """Load what `get_extra_state` has put into a checkpoint.
+
+        Raises:
+            ValueError: it is not what a run writes.
+        """
+        start = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
+        self.progress = start | check_progress(state)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Return the network's parameters as the only group, ``fields``."""

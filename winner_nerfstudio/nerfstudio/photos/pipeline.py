@@ -10,6 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from ...messages import shorten
 from ..quiet import quiet_libraries
 from ..run.report import metrics_table, say_next, write_metrics
 from .sdf_field import WinnerSDFField
@@ -41,7 +42,7 @@ class PhotoPipeline(VanillaPipeline):
         try:
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+            raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:

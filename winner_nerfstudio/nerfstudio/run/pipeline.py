@@ -12,6 +12,9 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from ...fields import Field
+from ...fields.checkpoint import FIELD
+from ...messages import escape, shorten
 from ...networks import Bank
 from ...training.initialize import build_sampler
 from ..config.datamanager import SignalDataManager
@@ -53,15 +56,16 @@ class SignalPipeline(VanillaPipeline):
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Load a checkpoint; end the program with one line if it is of another network or of another target."""
         try:
+            Field.from_state_dict(loaded_state, FIELD)
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(f"error: the checkpoint does not fit this run: {' '.join(str(error).split())}") from None
+            raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
         signal = self.datamanager.signal
         stored, current = self.signal_model.field.normalization, signal.normalization
         if not np.allclose([*stored.center, stored.scale], [*current.center, current.scale], rtol=1e-9, atol=0):
             raise SystemExit(
-                f"error: {signal.name}: the checkpoint was fitted to a target of another size or place; use the data"
-                " that it was fitted to, or train anew"
+                f"error: {escape(signal.name)}: the checkpoint was fitted to a target of another size or place; use the"
+                " data that it was fitted to, or train anew"
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:

@@ -19,6 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
+from ...messages import escape
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Reporter:
         if self.task is None:
             for line in self.pipeline.datamanager.signal.describe():
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
-                CONSOLE.print(line, markup=False, emoji=False, soft_wrap=True)
+                CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total, self.looked = self.trainer.last_step, step
             self.task = self.progress.add_task("", total=self.total, completed=step, status="", rate=0.0)
@@ -90,7 +91,10 @@ class Reporter:
         self.step_started = time.perf_counter()
 
     def after_step(self, step: int) -> None:
-        """Count the step, and at intervals compute the metrics and show the progress."""
+        """Count the step, and at intervals compute the metrics and show the progress.
+
+        If the loss is not finite then, end the program with one line and status 1.
+        """
         done = step + 1
         is_due = done % self.steps_per_look == 0 or done == self.total
         if self.model.device.type == "cuda" and (is_due or step % self.trainer.config.logging.steps_per_log == 0):
@@ -101,6 +105,7 @@ class Reporter:
         state["points"] += self.pipeline.datamanager.get_train_rays_per_batch()
         self.losses += self.model.last_loss
         if is_due:
+            self._check_loss(done)
             self._record_metrics(done)
         steps_per_line = max(1, self.total // LINES_PER_RUN)
         if CONSOLE.is_terminal:
@@ -115,13 +120,11 @@ class Reporter:
     def after_training(self, step: int) -> None:
         """Measure the fit, write metrics and pictures into the run's folder, and print the commands to use next."""
         self.progress.stop()
-        if self.task is not None and not math.isfinite(float(self.model.last_loss)):
-            CONSOLE.print("warning: the fit has diverged; a lower learning rate or less noise may help", style="yellow")
         folder = self.trainer.base_dir
         metrics = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         write_metrics(metrics, folder)
         sheet = write_sheet(self._render_views(), self.model.progress["history"], folder / "sheet.png")
-        CONSOLE.print(f"pictures: {sheet}", markup=False, soft_wrap=True)
+        CONSOLE.print(escape(f"pictures: {sheet}"), markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # With "-fit", because an export to the target's own name would overwrite the target.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
@@ -141,6 +144,15 @@ class Reporter:
         """Return the task of the progress bar, which the first step has made."""
         assert self.task is not None, "the first step makes the task"
         return self.task
+
+    def _check_loss(self, done: int) -> None:
+        """End the program with one line and status 1 if the loss is not finite."""
+        if not math.isfinite(float(self.model.last_loss)):
+            self.progress.stop()
+            raise SystemExit(
+                f"error: the fit has diverged, {done} of {self.total} steps were done; a lower learning rate or less"
+                " noise may help"
+            )
 
     def _record_metrics(self, done: int) -> None:
         """Compute the monitored metrics, add them to the history, and keep the best value of each with its step."""
@@ -178,7 +190,7 @@ def say_next(folder: Path, export: str, flags: str) -> None:
         ("measure", f"ns-eval --load-config {config} --output-path metrics.json"),
         ("take away", f"{export} --load-config {config} {flags}"),
     ]:
-        CONSOLE.print(f"  {purpose + ':':<11}{command}", markup=False, soft_wrap=True)
+        CONSOLE.print(escape(f"  {purpose + ':':<11}{command}"), markup=False, soft_wrap=True)
 
 
 def metrics_table(metrics: dict[str, float]) -> Table:

@@ -3,19 +3,35 @@
 import os
 import tempfile
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import torch
+import yaml
 from nerfstudio.configs.base_config import MachineConfig
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
 
-from ...fields.checkpoint import checkpoint_steps
+from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
+from ...files import replacing
+from ...messages import error_line, escape, shorten
 from ...registry import kind_named
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries
+
+_NO_TIMESTAMP = "{timestamp}"
+"""nerfstudio's mark for a timestamp that is yet to be set."""
+
+
+def read_or_exit(path: Path) -> None:
+    """Read a checkpoint and drop it; end the program with one line and status 1 if it is damaged."""
+    try:
+        read_checkpoint(path)
+    except (CheckpointError, OSError) as error:
+        raise SystemExit(error_line(error)) from None
 
 
 def default_machine() -> MachineConfig:
@@ -40,9 +56,43 @@ class WinnerTrainerConfig(TrainerConfig):
         try:
             self.check()
         except ValueError as error:
-            raise SystemExit(f"error: {error}") from None
+            raise SystemExit(error_line(error)) from None
         self.complete()
-        super().set_timestamp()
+        if self.timestamp == _NO_TIMESTAMP:
+            super().set_timestamp()
+            self._reserve_folder()
+
+    def _reserve_folder(self) -> None:
+        """Make the run's folder; one that started in the same second keeps its own."""
+        stamp = self.timestamp
+        for attempt in count(2):
+            try:
+                self.get_base_dir().mkdir(parents=True)
+                return
+            except FileExistsError:
+                self.timestamp = f"{stamp}-{attempt}"
+            except OSError as error:
+                raise SystemExit(f"{error_line(error)}; choose another folder with --output-dir") from None
+
+    def save_config(self) -> None:
+        """Write config.yml into the run's folder, whole or not at all; end the program with one line if it cannot."""
+        path = self.get_base_dir() / "config.yml"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_text(yaml.dump(self), "utf8")
+        except OSError as error:
+            raise SystemExit(f"{error_line(error)}; choose another folder with --output-dir") from None
+
+    def get_checkpoint_dir(self) -> Path:
+        """Return the folder of the checkpoints; end the program with one line if the newest in it cannot be read.
+
+        ``ns-eval`` and its like ask for it just before they read that checkpoint.
+        """
+        folder = super().get_checkpoint_dir()
+        if steps := checkpoint_steps(folder):
+            read_or_exit(folder / f"step-{steps[-1]:09d}.ckpt")
+        return folder
 
     def complete(self) -> None:
         """Set the checkpoint to load and the steps of the learning rate's decay from the other options."""
@@ -126,6 +176,31 @@ class WinnerTrainer(Trainer):
         """Return the number of steps of the whole run, including those before it was resumed."""
         return self._total
 
+    def _load_checkpoint(self) -> None:
+        """Load the checkpoint that the config names; end the program with one line if it cannot be used."""
+        path = self.config.load_checkpoint
+        if path is not None:
+            read_or_exit(path)
+        try:
+            super()._load_checkpoint()
+            self._check_optimizers()
+        except Exception as error:  # what nerfstudio and torch read may be anything
+            raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
+
+    def _check_optimizers(self) -> None:
+        """Check that the state of each optimizer fits the weights, which torch does not check.
+
+        Raises:
+            ValueError: it does not.
+        """
+        for optimizer in self.optimizers.optimizers.values():
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and (
+                        value.shape not in ((), parameter.shape) or not torch.isfinite(value).all()
+                    ):
+                        raise ValueError(f"its optimizer's {name} does not fit the weights")
+
     def train(self) -> None:
         """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint."""
         remaining = self.config.max_num_iterations - self._start_step
@@ -136,13 +211,26 @@ class WinnerTrainer(Trainer):
         self.step = max(self._start_step - 1, 0)
         try:
             super().train()
+        except OSError as error:
+            raise SystemExit(f"{error_line(error)}; what was saved before is kept") from None
         finally:
             self.config.max_num_iterations = self._total
 
     def save_checkpoint(self, step: int) -> None:
-        """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint."""
+        """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint.
+
+        If the file cannot be written, end the program with one line; the checkpoints before are kept.
+        """
+        try:
+            self._save_whole(step)
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+            raise SystemExit(
+                f"error: {escape(self.checkpoint_dir)}: the checkpoint of step {step} cannot be written"
+                f" ({shorten(error)}); make room, and resume from the one before, if any, with --load-dir"
+            ) from None
+
+    def _save_whole(self, step: int) -> None:
         final = self.checkpoint_dir
-        final.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
             self.checkpoint_dir = Path(temporary)
             try:
@@ -150,6 +238,7 @@ class WinnerTrainer(Trainer):
             finally:
                 self.checkpoint_dir = final
             (saved,) = Path(temporary).iterdir()
+            final.mkdir(parents=True, exist_ok=True)
             os.replace(saved, final / saved.name)
         if self.config.save_only_latest_checkpoint:
             for path in final.glob("step-*.ckpt"):

@@ -1,0 +1,316 @@
+"""Runs that are killed, run into each other or cannot write: what was finished is kept, and one line says the rest."""
+
+import errno
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from winner_nerfstudio import fit as fit_directly
+from winner_nerfstudio import load_field
+from winner_nerfstudio.fields.checkpoint import CHECKPOINT_FOLDER, CheckpointError, checkpoint_steps, load_fitted
+from winner_nerfstudio.files import replacing
+from winner_nerfstudio.signals.samples import IMAGES
+
+from .conftest import BIN, call, config_of, fit, make_config, metrics_of, weights_of
+
+STEPS = 600
+TRAIN = [
+    "ns-train", "winner-image", "--data", "mandala.npy", "--max-num-iterations", str(STEPS), "--steps-per-save", "10",
+    "--pipeline.model.hidden-dim", "24", "--pipeline.model.num-layers", "2",
+]  # fmt: skip
+RUN = Path("outputs/mandala/winner-image")
+MOMENTS = ["training"] * 3 + ["saving"] * 3 + ["evaluating"] * 2 + ["exporting"] * 2
+
+
+def make_picture(folder):
+    np.save(folder / "mandala.npy", IMAGES["mandala"]()[::16, ::16])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder and the config of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    make_picture(folder)
+    result = call(*TRAIN, cwd=folder)
+    assert result.returncode == 0, result.output
+    return folder, folder / config_of(result, folder)
+
+
+def kill_when(command, folder, reached, delay):
+    """Start a command and kill it, some time after a moment was reached; returns whether it was still running."""
+    process = subprocess.Popen(
+        [BIN / command[0], *map(str, command[1:])],
+        cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not reached() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay)
+    running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return running
+
+
+@pytest.mark.quality
+@pytest.mark.parametrize("number, moment", list(enumerate(MOMENTS)))
+def test_what_is_killed_goes_on_to_the_bit_or_has_not_begun(number, moment, whole, tmp_path):
+    rng = random.Random(number)
+    if moment in ("training", "saving"):
+        make_picture(tmp_path)
+        run = tmp_path / RUN / "first"
+        models, parts = run / CHECKPOINT_FOLDER, (lambda: any(run.glob(".saving-*/*")))
+        begun = (run / "config.yml").is_file if number % 2 else lambda: models.is_dir()
+        reached, delay = (parts, 0.0) if moment == "saving" else (begun, rng.uniform(0, 0.8))
+        kill_when([*TRAIN, "--timestamp", "first"], tmp_path, reached, delay)
+        assert_nothing_is_half_written(run)
+        steps = checkpoint_steps(models)
+        resumed = call(*TRAIN, "--load-dir", models, cwd=tmp_path)
+        if not steps:
+            assert resumed.returncode == 1
+            assert f"{models}: no checkpoint step-*.ckpt there" in resumed.output
+            return
+        assert resumed.returncode == 0, resumed.output
+        if steps[-1] + 1 < STEPS:
+            assert f"Resuming after {steps[-1] + 1} of {STEPS} steps." in resumed.output
+        theirs, ours = weights_of(whole[1]), weights_of(tmp_path / config_of(resumed, tmp_path))
+        assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
+        return
+    folder, config = whole
+    before = {path: path.read_bytes() for path in config.parent.rglob("*") if path.is_file()}
+    if moment == "evaluating":
+        output = tmp_path / "evaluation.json"
+        command = ["ns-eval", "--load-config", config, "--output-path", output, "--render-output-path", tmp_path / "r"]
+        reached, delay = (lambda: (tmp_path / "r").is_dir()), rng.uniform(0, 0.2)
+    else:
+        output = tmp_path / "large.npy"
+        command = ["winner-export", "image", "--load-config", config, "--output", output, "--scale", "20"]
+        reached, delay = (lambda: any(tmp_path.glob(".large-*"))), rng.choice([0.0, 0.01])
+    kill_when(command, folder, reached, delay)
+    assert {path: path.read_bytes() for path in before} == before
+    if output.exists():
+        assert json.loads(output.read_text()) if moment == "evaluating" else np.load(output).ndim == 3
+    again = call(*command, cwd=folder)
+    assert again.returncode == 0, again.output
+    assert output.stat().st_size > 100
+
+
+def assert_nothing_is_half_written(run):
+    for path in run.rglob("*"):
+        if any(part.startswith(".") for part in path.relative_to(run).parts) or not path.is_file():
+            continue
+        if path.suffix == ".ckpt":
+            assert torch.load(path, weights_only=True)["step"] == int(path.stem[5:])
+        elif path.suffix == ".json":
+            assert json.loads(path.read_text())
+        elif path.name == "config.yml":
+            assert yaml.load(path.read_text(), yaml.Loader).max_num_iterations == STEPS
+
+
+def one_line(caught):
+    message = str(caught.value)
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+
+@pytest.mark.commands
+def test_a_disk_that_is_full_when_a_checkpoint_is_saved_is_told_and_the_one_before_is_kept(tmp_path, monkeypatch):
+    save, saved = torch.save, []
+
+    def fail_later(state, path):
+        save(state, path)
+        saved.append(path)
+        if len(saved) > 1:
+            Path(path).write_bytes(Path(path).read_bytes()[:500])
+            raise RuntimeError("[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", fail_later)
+    changes = {"steps_per_save": 5, "timestamp": "full"}
+    with pytest.raises(SystemExit) as caught:
+        fit("winner-image", "sample:mandala", tmp_path, 20, **changes)
+    assert "the checkpoint of step 10 cannot be written" in one_line(caught)
+    (kept,) = tmp_path.rglob("step-*.ckpt")
+    assert kept.name == "step-000000005.ckpt"
+    assert load_fitted(kept.parent.parent / "config.yml").provenance["steps"] == 6
+    assert not list(kept.parent.parent.glob(".saving-*"))
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("name", ["write_metrics", "write_sheet", "write_pictures"])
+def test_a_disk_that_is_full_at_the_end_is_told_and_the_checkpoint_is_kept(name, tmp_path, monkeypatch):
+    where = "pipeline" if name == "write_pictures" else "report"
+    monkeypatch.setattr(f"winner_nerfstudio.nerfstudio.run.{where}.{name}", full_disk)
+    with pytest.raises(SystemExit) as caught:
+        fit("winner-image", "sample:mandala", tmp_path, 12)
+    assert one_line(caught) == "error: somewhere: No space left on device; what was saved before is kept"
+    (kept,) = tmp_path.rglob("step-*.ckpt")
+    assert load_fitted(kept.parent.parent / "config.yml").provenance["steps"] == 12
+
+
+@pytest.mark.commands
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def read_only(self, *arguments, **options):
+        if "outputs" in self.parts:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(SystemExit) as caught:
+        fit("winner-image", "sample:mandala", tmp_path / "outputs", 12)
+    assert re.search(r"outputs/\S+: Permission denied; choose another folder with --output-dir", one_line(caught))
+
+
+def test_a_config_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    config = make_config("winner-image", output_dir=tmp_path, experiment_name="a", timestamp="b")
+    with pytest.raises(SystemExit) as caught:
+        config.save_config()
+    assert "No space left on device; choose another folder" in one_line(caught)
+    assert [path.name for path in (tmp_path / "a/winner-image/b").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "error", [full_disk, lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))]
+)
+def test_a_field_that_cannot_be_written_leaves_the_one_before(error, tmp_path, monkeypatch):
+    field, path = (
+        fit_directly(np.eye(9), steps=1, hidden_dim=8, progress=False, measure=False),
+        tmp_path / "a.safetensors",
+    )
+    field.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", error)
+    with pytest.raises(OSError, match=r"No space left|Permission denied"):
+        field.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.commands
+def test_an_export_that_finds_the_disk_full_is_one_line_and_no_file(whole, tmp_path):
+    """A limit on the size of files stands for the end of the disk."""
+    import resource
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    for result, output in (("image", "a.npy"), ("image", "a.png"), ("field", "a.safetensors")):
+        done = subprocess.run(
+            [BIN / "winner-export", result, "--load-config", whole[1], "--output", output],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limited, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout
+        assert re.fullmatch(r"error: .*\n", done.stdout), done.stdout
+        assert not list(tmp_path.glob(f"*{output}")), "half a file was left"
+        assert not list(tmp_path.glob(".a*"))
+
+
+@pytest.mark.commands
+def test_runs_that_start_in_one_second_have_a_folder_each(tmp_path, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, *_):
+            return cls(2025, 6, 1, 12, 0, 0)
+
+    monkeypatch.setattr("nerfstudio.configs.experiment_config.datetime", Stopped)
+    configs = [fit("winner-image", "sample:mandala", tmp_path, steps) for steps in (11, 12, 13)]
+    names = [config.parent.name for config in configs]
+    assert names == ["2025-06-01_120000", "2025-06-01_120000-2", "2025-06-01_120000-3"]
+    assert [load_fitted(config).provenance["steps"] for config in configs] == [11, 12, 13]
+
+
+def test_a_timestamp_that_the_user_gives_is_used_again(tmp_path):
+    for _ in range(2):
+        config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"), output_dir=tmp_path)
+        config.timestamp = "mine"
+        config.set_timestamp()
+        assert config.get_base_dir().name == "mine"
+
+
+def test_an_export_while_the_run_saves_reads_one_checkpoint_or_the_next(tmp_path):
+    from .test_tampered import make_fitted, write_checkpoint
+
+    models = tmp_path / CHECKPOINT_FOLDER
+    models.mkdir()
+    (tmp_path / "config.yml").touch()
+    state = make_fitted("sdf", "siren").field.state_dict()
+    extra = state.pop("_extra_state")
+    stop = threading.Event()
+
+    def save():
+        for step in range(10**6):
+            path = models / f"step-{step:09d}.ckpt"
+            with replacing(path) as temporary:
+                write_checkpoint(temporary, dict(extra), state)
+            for old in models.glob("step-*.ckpt"):
+                if old != path:
+                    old.unlink()
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=save)
+    thread.start()
+    try:
+        while not list(models.glob("step-*.ckpt")):
+            time.sleep(0.001)
+        for _ in range(100):
+            assert load_fitted(tmp_path / "config.yml").kind == "sdf"
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_checkpoint_that_is_gone_for_good_is_told(tmp_path):
+    (tmp_path / CHECKPOINT_FOLDER).mkdir()
+    (tmp_path / "config.yml").touch()
+    (tmp_path / CHECKPOINT_FOLDER / "step-000000009.ckpt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_fitted(tmp_path / "config.yml")
+
+
+@pytest.mark.commands
+def test_a_run_that_diverges_ends_with_a_line(tmp_path):
+    config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"))
+    config.optimizers["fields"]["optimizer"].lr = 1e30
+    config.output_dir, config.max_num_iterations, config.pipeline.model.options.hidden_dim = tmp_path, 40, 16
+    from nerfstudio.scripts.train import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(config)
+    assert re.match(r"error: the fit has diverged, \d+ of 40 steps were done; a lower", one_line(caught))
+
+
+@pytest.mark.commands
+def test_a_learning_rate_of_ten_ends_as_any_other(tmp_path):
+    config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"))
+    config.optimizers["fields"]["optimizer"].lr = 10.0
+    config.output_dir, config.max_num_iterations, config.pipeline.model.options.hidden_dim = tmp_path, 20, 16
+    from nerfstudio.scripts.train import main
+
+    main(config)
+    assert metrics_of(config.get_base_dir() / "config.yml")["psnr"] < 20
+    field = fit_directly("sample:mandala", steps=20, learning_rate=10.0, hidden_dim=16, progress=False)
+    assert field.provenance["figures"]["psnr"] < 20
+    field.save(tmp_path / "a.safetensors")
+    assert load_field(tmp_path / "a.safetensors").kind == "image"

@@ -1,0 +1,33 @@
+"""Messages to the user: one line each, in which no character moves the cursor or changes what stands there."""
+
+import re
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends, marks that reverse the direction of text, and bytes that are no characters."""
+
+
+def escape(text: object) -> str:
+    r"""Return a text as one printable line: control characters are written as Python writes them, such as ``\x1b``.
+
+    Names of files and what files hold may contain such characters, so every line for the user passes through here.
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(text))
+
+
+def shorten(error: BaseException, most: int = 120) -> str:
+    """Return the start of an error's message on one line, or its type's name if it has no message."""
+    return escape(" ".join(str(error).split()))[:most] or type(error).__name__
+
+
+def error_line(error: BaseException) -> str:
+    """Return the line with which a command ends for an error; that of the operating system names the file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return escape(f"error: {error.filename}: {error.strerror}")
+    return escape(f"error: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+class MessageError(ValueError):
+    """An error whose message is one line for the user."""
+
+    def __str__(self) -> str:
+        return escape(super().__str__())
