@@ -76,15 +76,15 @@ class FittedField(nn.Module):
         """The map between the network's values and the target's."""
         return self.field.record.units(self.field.normalization.scale)
 
-    def record_as(self, wanted: type[R]) -> R:
-        """Return the record of the target, which must be of the type `wanted`.
+    def record_as(self, expected: type[R]) -> R:
+        """Return the record of the target, which must be of the type `expected`.
 
         Raises:
             ValueError: the field is of another kind.
         """
         record = self.field.record
-        if not isinstance(record, wanted):
-            raise ValueError(f"a field of kind {self.kind!r} has no {wanted.__name__}")
+        if not isinstance(record, expected):
+            raise ValueError(f"a field of kind {self.kind!r} has no {expected.__name__}")
         return record
 
     def __getattr__(self, name: str) -> Any:

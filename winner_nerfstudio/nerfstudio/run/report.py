@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UPDATE = 0.5
 """Least time in seconds between two reads of the loss from the device."""
-LEAST_STEPS_PER_LOOK = 10
+LEAST_STEPS_PER_MEASUREMENT = 10
 """Least number of steps between two computations of the metrics during the training."""
 LINES_PER_RUN = 10
 """Number of progress lines of a run whose output is not a terminal."""
@@ -57,13 +57,13 @@ class Reporter:
         self.task: TaskID | None = None
         # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about
         # three times as long per point as an evaluation.
-        self.steps_per_look = max(
-            LEAST_STEPS_PER_LOOK,
-            LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
+        self.steps_per_measurement = max(
+            LEAST_STEPS_PER_MEASUREMENT,
+            LEAST_STEPS_PER_MEASUREMENT * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
         )
         self.metrics: dict[str, float] = {}
         self.losses: Tensor | float = 0.0
-        self.looked = 0
+        self.measured_step = 0
         self.step_started = self.last_update = 0.0
 
     def callbacks(self) -> list[TrainingCallback]:
@@ -82,7 +82,7 @@ class Reporter:
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(line, markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
-            self.total, self.looked = self.trainer.last_step, step
+            self.total, self.measured_step = self.trainer.last_step, step
             self.task = self.progress.add_task("", total=self.total, completed=step, status="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
@@ -92,7 +92,7 @@ class Reporter:
     def after_step(self, step: int) -> None:
         """Count the step, and at intervals compute the metrics and show the progress."""
         done = step + 1
-        is_due = done % self.steps_per_look == 0 or done == self.total
+        is_due = done % self.steps_per_measurement == 0 or done == self.total
         if self.model.device.type == "cuda" and (is_due or step % self.trainer.config.logging.steps_per_log == 0):
             # The writer and the metrics wait for the device anyway. If it is done here, it counts as training time.
             torch.cuda.synchronize(self.model.device)
@@ -145,8 +145,8 @@ class Reporter:
     def _record_metrics(self, done: int) -> None:
         """Compute the monitored metrics, add them to the history, and keep the best value of each with its step."""
         self.metrics, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
-        self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.metrics])
-        self.losses, self.looked = 0.0, done
+        self.model.progress["history"].append([done, float(self.losses) / (done - self.measured_step), self.metrics])
+        self.losses, self.measured_step = 0.0, done
         for name, value in self.metrics.items():
             if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]
