@@ -9,6 +9,7 @@ import functools
 import inspect
 import sys
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 import jaxtyping
 from beartype.door import is_bearable
@@ -53,11 +54,13 @@ def check_module(module):
 
 
 def type_checking_statements(module):
-    """Aliases of arrays that stand under ``if TYPE_CHECKING``."""
-    tree = ast.parse(inspect.getsource(module)) if inspect.getsource(module).strip() else ast.Module([], [])
-    for block in tree.body:
+    """What stands under ``if TYPE_CHECKING``: aliases, and imports of what has been imported already by others."""
+    for block in ast.parse(Path(module.__file__).read_text("utf8")).body:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
-            yield from (node for node in block.body if isinstance(node, ast.Assign))
+            for node in block.body:
+                absolute = isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in sys.modules
+                if absolute or isinstance(node, ast.Assign):
+                    yield node
 
 
 def check(value, names, module):
