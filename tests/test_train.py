@@ -318,7 +318,10 @@ def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=20
     return (a & b).sum() / (a | b).sum(), *distances, fitted
 
 
-def fit_and_measure(path, folder, *flags, resolution=256):
+NARROW = ["--pipeline.model.hidden-dim", "96"]
+
+
+def fit_and_measure(path, folder, *flags, resolution=128):
     result = run("ns-train", "winner-sdf", "--data", path, *flags, cwd=folder, timeout=900)
     assert result.returncode == 0, result.output
     config = config_of(result, folder)
@@ -340,7 +343,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
     iou, forth, back, fitted, metrics, _ = fit_and_measure(
-        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", resolution=160
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", *NARROW, resolution=128
     )
     assert iou >= 0.99
     assert forth <= 0.001
@@ -363,7 +366,7 @@ def made_with_holes(folder):
 @pytest.mark.parametrize(
     "path, flags",
     [
-        (None, ["--max-num-iterations", "300"]),
+        (None, ["--max-num-iterations", "300", *NARROW]),
         pytest.param(SHARED / "stanford-bunny.obj", [], marks=needs_shared),
     ],
     ids=["made", "bunny with no other flag"],

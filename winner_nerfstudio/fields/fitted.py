@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..registry import kind_named, require_result, with_result
+from ..registry import has_result, kind_named, require_result, with_result
 from ..signals.records import Record
 from ..signals.units import Units
 from .field import BLOCK, Field
@@ -92,7 +92,8 @@ class FittedField(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name.startswith("_") or not with_result(name):
+            # First the field's own kind, for then no other needs to be imported.
+            if name.startswith("_") or not (has_result(self.kind, name) or with_result(name)):
                 raise
         return partial(self._compute_result, name)
 

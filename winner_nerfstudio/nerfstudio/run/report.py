@@ -14,11 +14,12 @@ import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
+from ...progress import progress_bar
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
@@ -45,14 +46,12 @@ class Reporter:
     def __init__(self, pipeline: "SignalPipeline", trainer: Any) -> None:
         self.pipeline, self.trainer = pipeline, trainer
         self.model = pipeline.signal_model
-        self.progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[status]}"),
-            TextColumn("{task.fields[rate]:,.0f} points/s"),
-            TimeRemainingColumn(),
-            console=CONSOLE,
+        self.progress = progress_bar(
+            CONSOLE,
+            "training",
+            "step {task.completed:.0f}/{task.total:.0f}",
+            "{task.fields[status]}",
+            "{task.fields[rate]:,.0f} points/s",
         )
         self.task: TaskID | None = None
         # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about
