@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import jaxtyping
+import numpy as np
 from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
@@ -88,9 +89,21 @@ def check(value, names, module):
 
 
 def require(value, hint, name):
-    if not is_bearable(value, hint):
-        shape = f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
-        raise WrongShape(f"{name} is {shape}, which is no {hint}")
+    if not is_bearable(without_longlong(value), hint):
+        raise WrongShape(f"{name} is {describe(value)}, which is no {hint}")
+
+
+def without_longlong(value):
+    """C's long long, which is what igl returns, is the same type as int64, but jaxtyping knows it not by that name."""
+    if type(value) is tuple:
+        return tuple(map(without_longlong, value))
+    return value.view(np.int64) if isinstance(value, np.ndarray) and value.dtype.char == "q" else value
+
+
+def describe(value):
+    if isinstance(value, tuple):
+        return f"({', '.join(map(describe, value))})"
+    return f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
 
 
 def hints(function, names):
