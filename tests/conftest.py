@@ -14,6 +14,10 @@ import pytest
 import torch
 import yaml
 
+from . import shape_checks
+
+shape_checks.install()
+
 BIN = Path(sys.executable).parent
 SMALL = [
     "--max-num-iterations",

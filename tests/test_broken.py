@@ -10,7 +10,7 @@ from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import SHELL, load_shape
 
-from .conftest import fit, metrics_of, run
+from .conftest import call, fit, metrics_of
 from .meshes import sphere, sphere_with_holes, torn_box
 
 RADIUS = 0.9
@@ -207,7 +207,7 @@ def test_an_open_surface_is_fitted_and_written_as_a_shell(tmp_path):
     metrics = metrics_of(config)
     assert metrics["chamfer_l1"] < 0.004
     assert metrics["f_score_1%"] > 0.97
-    result = run("winner-export", "mesh", "--load-config", config, "--output", "shell.ply", cwd=tmp_path)
+    result = call("winner-export", "mesh", "--load-config", config, "--output", "shell.ply", cwd=tmp_path)
     assert result.returncode == 0, result.output
     shell, sheet = trimesh.load_mesh(tmp_path / "shell.ply"), trimesh.load_mesh(tmp_path / "waves.obj")
     assert shell.is_watertight

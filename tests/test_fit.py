@@ -13,7 +13,7 @@ from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.signals.image import load_image
 
-from .conftest import config_of, metrics_of, run
+from .conftest import call, config_of, metrics_of
 from .meshes import sphere
 
 NETWORK = {"hidden_dim": 32, "num_layers": 3}
@@ -47,7 +47,9 @@ def test_the_same_weights_and_metrics_as_ns_train(kind, tmp_path):
     path = target(kind, tmp_path)
     method = "sdf" if kind == "points" else kind
     measured = ["--pipeline.model.eval-resolution", "32"] if method == "sdf" else []
-    result = run("ns-train", f"winner-{method}", "--data", path, *FLAGS, *measured, "--machine.seed", "7", cwd=tmp_path)
+    result = call(
+        "ns-train", f"winner-{method}", "--data", path, *FLAGS, *measured, "--machine.seed", "7", cwd=tmp_path
+    )
     assert result.returncode == 0, result.output
     config = config_of(result, tmp_path)
     ours = fit(
@@ -72,7 +74,7 @@ def test_the_same_weights_and_metrics_as_ns_train(kind, tmp_path):
 def taken_away(config, checkpoint, folder):
     """By the command, as a field file and as ONNX, each the checkpoint's field."""
     world = np.random.default_rng(0).uniform(0, 23, (500, 2)).astype(np.float32)
-    result = run("winner-export", "field", "--load-config", config, "--output", "f.safetensors", cwd=folder)
+    result = call("winner-export", "field", "--load-config", config, "--output", "f.safetensors", cwd=folder)
     assert result.returncode == 0, result.output
     assert "f.safetensors: image, 2,241 parameters" in result.output
     field = load_field(folder / "f.safetensors")
@@ -80,11 +82,11 @@ def taken_away(config, checkpoint, folder):
     assert set(field.provenance["noise"]) == {"psi", "schedule", "s0", "s1"}
     assert 0 < field.provenance["noise"]["psi"] < 1
     assert field.provenance["figures"]["psnr"] == metrics_of(config)["psnr"]
-    result = run("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
+    result = call("winner-export", "field", "--load-config", config, "--output", "f.bin", cwd=folder)
     assert result.returncode == 1
     assert result.output.strip().splitlines()[-1].startswith("error: f.bin: a field is written as .safetensors")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    result = run(
+    result = call(
         "winner-export", "field", "--load-config", config, "--output", "f.onnx", "--format", "onnx", cwd=folder
     )
     assert result.returncode == 0, result.output

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "winner_nerfstudio"
 HEAVY = ("nerfstudio", "open3d", "igl", "trimesh", "mcubes", "tyro", "viser", "scipy", "torchvision")
 HEAVY += ("PIL", "soundfile", "cv2", "matplotlib", "torchmetrics")
-CORE = {"winner", "networks", "signals", "fields", "surfaces", "registry", "files", "version", "colors"}
+CORE = {"winner", "networks", "signals", "fields", "surfaces", "registry", "files", "version", "colors", "progress"}
 BELOW = {
     "winner": {"winner"},
     "networks": {"networks", "winner"},
@@ -18,8 +18,8 @@ BELOW = {
     "fields": {"fields", "networks", "signals", "winner", "registry", "files", "version"},
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},
-    "training": {"fields", "networks", "signals", "training", "winner", "registry"},
-    "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors"},
+    "training": {"fields", "networks", "signals", "training", "winner", "registry", "progress"},
+    "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress"},
     "kinds": {"export", "fields", "kinds", "metrics", "signals", "surfaces", "training", "registry"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},
     "experiments": {"experiments", "metrics", "training", *CORE},

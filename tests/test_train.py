@@ -187,11 +187,11 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
     assert resumed.returncode == 0, resumed.output
     assert f"Resuming after {int(saved[-1][5:14]) + 1} of 1200 steps." in resumed.output
     assert "step 1200/1200, loss" in resumed.output
-    whole = run(*command, cwd=tmp_path)
+    whole = call(*command, cwd=tmp_path)
     first, second = (checkpoint(config_of(result, tmp_path)) for result in (resumed, whole))
     assert first["step"] == second["step"] == 1199
     assert_same_bits(first, second)
-    evaluated = run("ns-eval", "--load-config", config_of(resumed, tmp_path), "--output-path", "e.json", cwd=tmp_path)
+    evaluated = call("ns-eval", "--load-config", config_of(resumed, tmp_path), "--output-path", "e.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
     metrics = json.loads((tmp_path / "e.json").read_text())["results"]
     assert metrics["iou"] == pytest.approx(metrics_of(config_of(whole, tmp_path))["iou"], abs=1e-9)
@@ -318,12 +318,15 @@ def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=20
     return (a & b).sum() / (a | b).sum(), *distances, fitted
 
 
-def fit_and_measure(path, folder, *flags, resolution=256):
-    result = run("ns-train", "winner-sdf", "--data", path, *flags, cwd=folder, timeout=900)
+NARROW = ["--pipeline.model.hidden-dim", "96"]
+
+
+def fit_and_measure(path, folder, *flags, resolution=128):
+    result = call("ns-train", "winner-sdf", "--data", path, *flags, cwd=folder)
     assert result.returncode == 0, result.output
     config = config_of(result, folder)
     output = folder / "fit.ply"
-    exported = run(
+    exported = call(
         "winner-export", "mesh", "--load-config", config, "--output", output, "--resolution", resolution, cwd=folder
     )
     assert exported.returncode == 0, exported.output
@@ -340,7 +343,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
     iou, forth, back, fitted, metrics, _ = fit_and_measure(
-        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", resolution=160
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", *NARROW
     )
     assert iou >= 0.99
     assert forth <= 0.001
@@ -363,7 +366,7 @@ def made_with_holes(folder):
 @pytest.mark.parametrize(
     "path, flags",
     [
-        (None, ["--max-num-iterations", "300"]),
+        (None, ["--max-num-iterations", "300", *NARROW]),
         pytest.param(SHARED / "stanford-bunny.obj", [], marks=needs_shared),
     ],
     ids=["made", "bunny with no other flag"],

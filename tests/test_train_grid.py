@@ -15,7 +15,7 @@ from winner_nerfstudio.kinds.audio import AudioExport
 from winner_nerfstudio.kinds.image import ImageExport
 from winner_nerfstudio.signals.samples import IMAGES, SOUNDS
 
-from .conftest import config_of, fit, make_config, metrics_of, run, weights_of
+from .conftest import call, config_of, fit, make_config, metrics_of, run, weights_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the pictures and sounds of ../shared are not here")
@@ -72,7 +72,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
     for name in ("psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between", "ssim", "best_psnr", "best_psnr_step"):
         assert name in metrics
     assert metrics["psnr"] > 30
-    evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
+    evaluated = call("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
     assert json.loads((tmp_path / "eval.json").read_text())["results"] == pytest.approx(metrics, rel=1e-5)
     pictures = Pillow.open(config.parent / "target-fit-error.png")
@@ -80,7 +80,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
 
     before = np.asarray(Pillow.open(source)).astype(float)
     source.unlink()
-    exported = run("winner-export", "image", "--load-config", config, "--output", "out/fit.png", cwd=tmp_path)
+    exported = call("winner-export", "image", "--load-config", config, "--output", "out/fit.png", cwd=tmp_path)
     assert exported.returncode == 0, exported.output
     assert "out/fit.png: 60 x 40 pixels, RGB" in exported.output
     assert "150 x 100 pixels, RGB" in ImageExport(config, tmp_path / "out" / "finer.png", scale=2.5).run()
@@ -108,7 +108,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     assert metrics["psnr"] > 30
     assert (config.parent / "fit-over-target.png").stat().st_size > 10_000
     source.unlink()
-    exported = run("winner-export", "audio", "--load-config", config, "--output", "fit.wav", cwd=tmp_path)
+    exported = call("winner-export", "audio", "--load-config", config, "--output", "fit.wav", cwd=tmp_path)
     assert exported.returncode == 0, exported.output
     after, rate = soundfile.read(tmp_path / "fit.wav")
     assert (rate, after.shape, soundfile.info(tmp_path / "fit.wav").subtype) == (8000, before.shape, "PCM_24")
@@ -120,7 +120,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     finer, _ = soundfile.read(tmp_path / "fit.flac")
     assert np.corrcoef(finer[:, 0], np.sin(900 * np.arange(3600) / 12_000))[0, 1] > 0.97
 
-    refused = run("winner-export", "mesh", "--load-config", config, "--output", "a.ply", cwd=tmp_path)
+    refused = call("winner-export", "mesh", "--load-config", config, "--output", "a.ply", cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.output == "error: a field of kind 'audio' has no mesh; only one of kind 'sdf' or 'volume' has\n"
     for command, words in [
@@ -146,7 +146,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     ],
 )
 def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, method, flags, words):
-    result = run("ns-train", method, *flags, cwd=tmp_path)
+    result = call("ns-train", method, *flags, cwd=tmp_path)
     assert result.returncode == 1
     assert "Traceback" not in result.output
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]

@@ -14,7 +14,7 @@ from scripts.render_views import FIELD_OF_VIEW, Arguments, look_at_middle, main,
 from winner_nerfstudio.nerfstudio.config.methods import winner_nerf, winner_neus
 from winner_nerfstudio.signals.shape import load_shape
 
-from .conftest import config_of, make_config, run, weights_of
+from .conftest import call, config_of, make_config, run, weights_of
 from .meshes import snowman
 
 QUICK = {"steps_per_eval_batch": 10**6, "steps_per_eval_image": 10**6, "steps_per_eval_all_images": 10**6}
@@ -210,7 +210,7 @@ def test_the_commands_of_a_user(photographs, tmp_path):
     config = config_of(trained, tmp_path)
     metrics = json.loads((config.parent / "metrics.json").read_text())
     assert {"psnr", "ssim"} <= set(metrics)
-    evaluated = run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
+    evaluated = call("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output
     written = json.loads((tmp_path / "eval.json").read_text())["results"]
     assert [written["psnr"], written["ssim"]] == pytest.approx([metrics["psnr"], metrics["ssim"]], rel=1e-4)

@@ -23,7 +23,7 @@ from winner_nerfstudio.surfaces.distance_grid import DistanceGrid
 from winner_nerfstudio.surfaces.extraction import EmptySurfaceError
 from winner_nerfstudio.surfaces.level_set import VolumeSolid
 
-from .conftest import config_of, make_config, metrics_of, run
+from .conftest import call, config_of, make_config, metrics_of
 
 SHAPE = (20, 14, 17)
 SPACING = 0.5
@@ -399,7 +399,7 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     flags += ["--pipeline.datamanager.batch-size", "2500", "--pipeline.model.num-layers", "3"]
     flags += ["--pipeline.model.omega-0", "20", "--pipeline.model.first-omega-0", "15"]
     flags += ["volume-data", "--data", "ball.npy", "--spacing", "0.5"]
-    result = run("ns-train", "winner-volume", *flags, cwd=tmp_path)
+    result = call("ns-train", "winner-volume", *flags, cwd=tmp_path)
     assert result.returncode == 0, result.output
     assert "ball.npy: 20 x 14 x 17 samples (uint8), 0 to 200, 0.5 apart" in result.output
     assert "inside is above 100: " in result.output
@@ -413,7 +413,7 @@ def test_from_the_command_line_to_both_exports_with_the_data_gone(tmp_path):
     before = np.load(source)
     source.unlink()
     assert load_run(config).kind == "volume"
-    done = run("winner-export", "volume", "--load-config", config, "--output", "fit.npy", cwd=tmp_path)
+    done = call("winner-export", "volume", "--load-config", config, "--output", "fit.npy", cwd=tmp_path)
     assert done.returncode == 0, done.output
     assert "fit.npy: 20 x 14 x 17 samples, uint8, 0.5 x 0.5 x 0.5 apart, the first at 0 x 0 x 0" in done.output
     assert "watertight" in MeshExport(config, tmp_path / "fit.ply", resolution=64).run()

@@ -256,9 +256,14 @@ def all_kinds() -> list[Kind]:
     return kinds
 
 
+def has_result(kind: str, result: str) -> bool:
+    """Return whether fields of a kind have a result, such as "mesh", as a method or as an export; imports that kind."""
+    return result in kind_named(kind).results or result in kind_named(kind).exports
+
+
 def with_result(result: str) -> list[str]:
-    """Return the names of the kinds that have a result, such as "mesh", as a method or as an export."""
-    return [kind.name for kind in all_kinds() if result in kind.results or result in kind.exports]
+    """Return the names of the kinds that have a result, see `has_result`; imports all kinds."""
+    return [kind.name for kind in all_kinds() if has_result(kind.name, result)]
 
 
 def require_result(kind: str, result: str) -> None:
@@ -271,7 +276,7 @@ def require_result(kind: str, result: str) -> None:
     Raises:
         ValueError: they do not have it; the message names the kinds that have it.
     """
-    if kind not in with_result(result):
+    if not has_result(kind, result):
         raise ValueError(_describe_missing_result(kind, result))
 
 

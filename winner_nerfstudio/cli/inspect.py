@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
@@ -12,6 +12,9 @@ import tyro
 from ..messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
+
+if TYPE_CHECKING:
+    from ..training.initialize import Start
 
 STEPS, SECONDS = 3, 2.0
 """Least number of training steps and least time in seconds from which the duration of a run is estimated."""
@@ -38,40 +41,36 @@ class Inspect:
         Raises:
             ValueError: the file cannot be fitted; the message is one line.
         """
-        from ..training.initialize import build_field, build_sampler, describe_initialization, initialize_
+        from ..training.initialize import start
         from ..training.prepare import check_run
 
-        kind, network, batches = options.kind, options.network, options.batches
+        kind, network = options.kind, options.network
         device = check_run(1, 1.0, SEED, None)
         signal = kind.load(str(self.file), options.data)
-        field = build_field(signal, network, SEED)
-        sampler = build_sampler(field, signal, batches, device, SEED)
-        sampler.start()
-        initialization = describe_initialization(initialize_(field, signal, network, SEED), network)
-        field.to(device)
-        steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in field.parameters())
-        minutes = steps * seconds_per_step(field, sampler, kind.loss(signal, network)) / 60
+        started = start(signal, options, device, SEED)
+        steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in started.field.parameters())
+        minutes = steps * seconds_per_step(started) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
-            f"initialisation: {initialization['init']}",
+            f"initialisation: {started.initialization['init']}",
             f"ns-train {kind.method}: {network.num_layers} layers of {network.hidden_dim}, {parameters:,} parameters,"
-            f" {steps:,} steps of {sampler.batch_size:,} points; about {minutes:.2g} minutes of training here"
+            f" {steps:,} steps of {started.sampler.batch_size:,} points; about {minutes:.2g} minutes of training here"
             f" ({device})",
         ]
 
 
-def seconds_per_step(field: Any, sampler: Any, loss: Any) -> float:
+def seconds_per_step(started: "Start") -> float:
     """Measure the median time of a training step on this machine.
 
     Drawing points is not included, because a thread does that meanwhile.
     """
     from ..training.loop import Training
 
-    training = Training(field, sampler, loss, 1e-4, lambda step: 1.0)
+    training = Training(started, 1e-4, lambda step: 1.0)
     times: list[float] = []
     while len(times) < STEPS or sum(times) < SECONDS:
-        sampler.batch(len(times))  # not timed: only the first batch is waited for, others are drawn meanwhile
+        started.sampler.batch(len(times))  # not timed: only the first batch is waited for, others are drawn meanwhile
         start = time.perf_counter()
         training.step()
         float(training.loss)  # waits until the device has finished the step

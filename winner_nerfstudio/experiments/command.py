@@ -16,13 +16,17 @@ import tyro
 from rich.console import Console
 
 from ..messages import error_line, escape
+from ..progress import progress_bar
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..training.prepare import check_run
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
-from .progress import RemainingTime, format_duration, progress_bar
+from .progress import RemainingTime, format_duration
 from .report import write_report
 from .runs import Done, Run, Workspace, perform, plan
+
+_RUN = "run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}"
+_LEFT = "{task.percentage:.0f} %, {task.fields[left]} left"
 
 
 @dataclass
@@ -96,7 +100,7 @@ def _plan(arguments: Arguments, experiment: Experiment, workspace: Workspace, co
 def make_runs(pending: list[Run], done: Done, device: torch.device, console: Console) -> None:
     """Make the runs that are missing, and add them to those that are done."""
     remaining, count = RemainingTime(pending, done), len(done) + len(pending)
-    with progress_bar(console) as progress:
+    with progress_bar(console, _RUN, _LEFT, estimates=False, transient=True) as progress:
         task = progress.add_task("", total=1.0, current=0, runs=count, name="", left="unknown")
         for index, run in enumerate(pending, len(done) + 1):
             name = f"{run.signal}, {run.variant}, seed {run.seed}"

@@ -76,9 +76,9 @@ def _convert_mapping(annotation: Any, value: Any, key: str) -> Any:
     return annotation(**{name: convert(hints[name], each, f"{path}{name}") for name, each in value.items()})
 
 
-def _require(holds: bool, value: Any, key: str, wanted: str) -> None:
+def _require(holds: bool, value: Any, key: str, expected: str) -> None:
     if not holds:
-        raise ConfigError(f"{key}={value!r} must be {wanted}")
+        raise ConfigError(f"{key}={value!r} must be {expected}")
 
 
 def _check_key(name: Any, key: str) -> str:

@@ -2,9 +2,6 @@
 
 import time
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
 from .runs import Done, Record, Run
 
 
@@ -63,13 +60,3 @@ def format_duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def progress_bar(console: Console) -> Progress:
-    """Return a progress bar of runs, with the current run's name and part and the remaining time."""
-    columns = (
-        TextColumn("run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}", markup=False),
-        BarColumn(20),
-        TextColumn("{task.percentage:.0f} %, {task.fields[left]} left"),
-    )
-    return Progress(*columns, console=console, transient=True)

@@ -18,7 +18,7 @@ from ..metrics.grid import evaluate_grid, psnr
 from ..registry import kind_named
 from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..training.initialize import build_field, build_sampler, describe_initialization, initialize_
+from ..training.initialize import build_field, describe_initialization, initialize_, start
 from ..training.loop import Training
 from ..training.options import NetworkOptions, NoiseOptions
 from ..training.prepare import FitOptions, sort_options
@@ -195,16 +195,11 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
 
 def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
     """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
-    signal, network = run.target, run.options.network
-    field, loss = build_field(signal, network, run.seed), run.options.kind.loss(signal, network)
-    sampler = build_sampler(field, signal, run.options.batches, device, run.seed)
-    sampler.start()
-    initialize_(field, signal, network, run.seed)
-    field.to(device)
+    started = start(run.target, run.options, device, run.seed)
     clock = Clock(run.fit)
-    training = Training(field, sampler, loss, run.fit.learning_rate, clock.decay)
-    sampler.batch(0)
-    return field, training, clock
+    training = Training(started, run.fit.learning_rate, clock.decay)
+    started.sampler.batch(0)
+    return started.field, training, clock
 
 
 def _train(

@@ -68,8 +68,11 @@ class Export:
     def _show_progress(self) -> Iterator[Progress]:
         """Show a progress bar on the terminal."""
         from rich.console import Console
-        from rich.progress import Progress as Bar
 
-        with Bar(transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("evaluating the field", total=1.0)
+        from ..progress import progress_bar
+
+        before, after = "evaluating the field", "{task.percentage:.0f} %"
+        console, quiet = Console(stderr=True), not sys.stderr.isatty()
+        with progress_bar(console, before, after, transient=True, disable=quiet) as bar:
+            task = bar.add_task("", total=1.0)
             yield lambda part: bar.update(task, completed=part)

@@ -116,9 +116,9 @@ def export_audio(
     return f"{len(values):,} samples at {rate:g} Hz ({len(values) / rate:.4g} s), channels: {channels}, {written}"
 
 
-def _evaluate_scaled(field: Field, scale: float, what: str, progress: Progress) -> Float[ndarray, "*axes c"]:
+def _evaluate_scaled(field: Field, scale: float, samples: str, progress: Progress) -> Float[ndarray, "*axes c"]:
     """Evaluate a field at `scale` times the input's samples along each axis; `what` describes the input."""
     size = tuple(round(n * scale) for n in grid_record(field).shape) if 0 < scale < float("inf") else (0,)
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
-        raise ExportError(f"--scale {scale:g} of {what} must leave at least one and at most {MOST_POINTS:,}")
+        raise ExportError(f"--scale {scale:g} of {samples} must leave at least one and at most {MOST_POINTS:,}")
     return resized(field, size, progress)

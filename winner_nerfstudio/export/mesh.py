@@ -53,17 +53,22 @@ class Finish:
     color_range: float | None = None
     target: Shape | None = None
 
-    def problem(self) -> str | None:
-        """Return what is wrong, in one line, or None."""
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            ExportError: a value that is impossible; the message is one line.
+        """
         if not 0 <= self.min_volume <= 1:
-            return f"min_volume={self.min_volume} must be a part of the largest piece's volume, 0 to 1"
+            raise ExportError(f"min_volume={self.min_volume} must be a part of the largest piece's volume, 0 to 1")
         if self.simplify is not None and self.simplify < 4:
-            return f"simplify={self.simplify} must leave at least 4 faces"
+            raise ExportError(f"simplify={self.simplify} must leave at least 4 faces")
         if self.color_range is not None and not 0 < self.color_range < float("inf"):
-            return f"color_range={self.color_range} must be positive and finite"
+            raise ExportError(f"color_range={self.color_range} must be positive and finite")
         if (self.colors == "error") != (self.target is not None):
-            return "colours by error need a target to measure against, and nothing else does; give both or neither"
-        return None
+            raise ExportError(
+                "colours by error need a target to measure against, and nothing else does; give both or neither"
+            )
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,7 @@ def _check(field: Field, output: Path, finish: Finish) -> None:
     if suffix not in SUFFIXES:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
     require_result(field.kind, "mesh")
-    if problem := finish.problem():
-        raise ExportError(problem)
+    finish.check()
     if suffix == ".stl" and finish.colors != "none":
         raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
 

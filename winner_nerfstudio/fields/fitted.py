@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..registry import kind_named, require_result, with_result
+from ..registry import has_result, kind_named, require_result, with_result
 from ..signals.records import Record
 from ..signals.units import Units
 from .field import BLOCK, Field
@@ -76,15 +76,15 @@ class FittedField(nn.Module):
         """The map between the network's values and the target's."""
         return self.field.record.units(self.field.normalization.scale)
 
-    def record_as(self, wanted: type[R]) -> R:
-        """Return the record of the target, which must be of the type `wanted`.
+    def record_as(self, expected: type[R]) -> R:
+        """Return the record of the target, which must be of the type `expected`.
 
         Raises:
             ValueError: the field is of another kind.
         """
         record = self.field.record
-        if not isinstance(record, wanted):
-            raise ValueError(f"a field of kind {self.kind!r} has no {wanted.__name__}")
+        if not isinstance(record, expected):
+            raise ValueError(f"a field of kind {self.kind!r} has no {expected.__name__}")
         return record
 
     def __getattr__(self, name: str) -> Any:
@@ -92,7 +92,8 @@ class FittedField(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name.startswith("_") or not with_result(name):
+            # First the field's own kind, for then no other needs to be imported.
+            if name.startswith("_") or not (has_result(self.kind, name) or with_result(name)):
                 raise
         return partial(self._compute_result, name)
 

@@ -85,13 +85,13 @@ def sound_positions(record: AudioRecord, rate: float | None, option: str) -> Flo
         ValueError: the rate leaves no sample or too many.
     """
     (count,), rate = record.shape, record.sample_rate if rate is None else rate
-    wanted = round(count * rate / record.sample_rate) if 0 < rate < float("inf") else 0
-    if not 1 <= wanted <= MOST_POINTS:
+    sample_count = round(count * rate / record.sample_rate) if 0 < rate < float("inf") else 0
+    if not 1 <= sample_count <= MOST_POINTS:
         raise ValueError(
             f"{option}={rate:g} of {count / record.sample_rate:.4g} s must leave at least one sample and at most"
             f" {MOST_POINTS:,}"
         )
-    return np.arange(wanted) * (record.sample_rate / rate)
+    return np.arange(sample_count) * (record.sample_rate / rate)
 
 
 def grid_record(field: Field) -> GridRecord:

@@ -94,18 +94,20 @@ def grid_size(shape: tuple[int, ...], size: int | Sequence[int] | None) -> tuple
     """
     try:
         if size is None:
-            wanted = shape
+            sizes = shape
         elif isinstance(size, Sequence):
-            wanted = tuple(map(index, size))
+            sizes = tuple(map(index, size))
         else:
             longest = index(size)
-            wanted = tuple(max(1, round(n * longest / max(shape))) for n in shape) if longest > 0 else ()
+            sizes = tuple(max(1, round(n * longest / max(shape))) for n in shape) if longest > 0 else ()
     except TypeError:
-        wanted = ()
-    if len(wanted) != len(shape) or min(wanted) < 1 or np.prod(wanted, dtype=float) > MOST_POINTS:
-        what = f"size={shape if size is None else size}"
-        raise ValueError(f"{what} must be one or {len(shape)} whole numbers from 1 on, {MOST_POINTS:,} samples at most")
-    return wanted
+        sizes = ()
+    if len(sizes) != len(shape) or min(sizes) < 1 or np.prod(sizes, dtype=float) > MOST_POINTS:
+        raise ValueError(
+            f"size={shape if size is None else size} must be one or {len(shape)} whole numbers from 1 on,"
+            f" {MOST_POINTS:,} samples at most"
+        )
+    return sizes
 
 
 def like_input(values: ndarray, ndim: int | None) -> ndarray:

@@ -115,13 +115,13 @@ class ShapeKind(Kind):
         """
         from ..metrics.shape import surface_metrics, volume_metrics
         from ..signals.shape import Shape
-        from ..surfaces.extraction import EmptySurfaceError, extract_surface, pull_onto_level
+        from ..surfaces.extraction import EmptySurfaceError
+        from ..surfaces.mesh import extract_mesh
 
-        truth, resolution = ground_truth(signal), options.eval_resolution
+        truth = ground_truth(signal)
         metrics = volume_metrics(field.evaluate, truth) if isinstance(truth, Shape) else {}
         with suppress(EmptySurfaceError):  # iou is 0 then, and there is no surface to measure
-            surface = extract_surface(field.evaluate, resolution, truth.level)
-            surface = pull_onto_level(surface, field, truth.level, 2 / (resolution - 1))
+            surface, _ = extract_mesh(field, options.eval_resolution)
             metrics |= surface_metrics(surface, truth)
         return metrics
 

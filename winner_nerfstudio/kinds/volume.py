@@ -63,12 +63,14 @@ class VolumeKind(GridKind):
         """Compute ``iou`` of the insides over all samples, and ``iou_held_out`` over those that weren't fitted."""
         from ..metrics.grid import intersection_over_union
 
-        got, wanted = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
-        if not wanted.any():
+        fitted_inside, true_inside = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
+        if not true_inside.any():
             return {}
-        metrics = {"iou": intersection_over_union(got, wanted)}
+        metrics = {"iou": intersection_over_union(fitted_inside, true_inside)}
         if signal.fitted is not None:
-            metrics["iou_held_out"] = intersection_over_union(got[signal.held_out], wanted[signal.held_out])
+            metrics["iou_held_out"] = intersection_over_union(
+                fitted_inside[signal.held_out], true_inside[signal.held_out]
+            )
         return metrics
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:

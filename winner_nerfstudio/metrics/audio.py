@@ -41,19 +41,19 @@ def audio_metrics(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
     for channel, channel_power in enumerate(power):
         if channel_power <= SILENCE**2 * max(power):
             continue
-        got, wanted = fitted[:, channel], truth[:, channel]
+        fit, reference = fitted[:, channel], truth[:, channel]
         metrics.setdefault("snr", []).append(
-            _to_decibels(channel_power, _compute_mean_product(got - wanted, got - wanted))
+            _to_decibels(channel_power, _compute_mean_product(fit - reference, fit - reference))
         )
         # In the samples' single precision, because a long sound would take gigabytes in float64.
-        got, centred = (x - np.float32(x.mean(dtype=np.float64)) for x in (got, wanted))
+        fit, centred = (x - np.float32(x.mean(dtype=np.float64)) for x in (fit, reference))
         varying = _compute_mean_product(centred, centred)
         if varying > SILENCE**2 * channel_power:
-            part = _compute_mean_product(got, centred) / varying
-            residue = got - np.float32(part) * centred
+            part = _compute_mean_product(fit, centred) / varying
+            residue = fit - np.float32(part) * centred
             si_snr = _to_decibels(part**2 * varying, _compute_mean_product(residue, residue))
             metrics.setdefault("si_snr", []).append(si_snr)
-        if len(wanted) >= SHORTEST:
+        if len(reference) >= SHORTEST:
             pair = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
             metrics.setdefault("log_spectral_distance", []).append(log_spectral_distance(*pair))
     return {name: sum(values) / len(values) for name, values in metrics.items()}

@@ -153,8 +153,8 @@ def between_error(function: Function, signal: Grid) -> float:
     for start in range(0, len(corner), 1 << 13):
         low = corner[start : start + (1 << 13)]
         expected = _interpolate_half_way(signal.truth, low)
-        got = function(signal.lattice.at(torch.from_numpy(low + half))).cpu().numpy()
-        summed += float(np.square(got.astype(np.float64) - expected).sum())
+        fitted = function(signal.lattice.at(torch.from_numpy(low + half))).cpu().numpy()
+        summed += float(np.square(fitted.astype(np.float64) - expected).sum())
     return sqrt(summed / (len(corner) * signal.channels))
 
 

@@ -1,13 +1,17 @@
 """The structural similarity of pictures."""
 
-import torch
+import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+SIGMA = 1.5
+"""Standard deviation of SSIM's Gaussian window, pixels."""
 REACH = 5
-"""Pixels that SSIM's Gaussian window (sigma 1.5) reaches to either side; smaller pictures have no SSIM."""
+"""Pixels that the window reaches to either side; smaller pictures have no SSIM."""
 ROWS = 256
 """Rows that are compared at a time, which limits the memory."""
+C1, C2 = 0.01**2, 0.03**2
+"""The constants that keep SSIM's two divisions from being ones by zero, for pictures in [0, 1]."""
 
 
 def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> float | None:
@@ -16,8 +20,6 @@ def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> flo
     It is the value of torchmetrics for the pictures mapped to [0, 1]: the mean over all pixels, with pictures mirrored
     at their borders. It is None for pictures with a side of at most `REACH` pixels.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     height, width, _ = truth.shape
     if min(height, width) <= REACH:
         return None
@@ -27,8 +29,25 @@ def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> flo
         # Neighbouring rows are included, so that only the borders of the whole picture are mirrored.
         first, last = max(start - REACH, 0), min(max(stop + REACH, REACH + 1), height)
         first = min(first, last - REACH - 1)
-        # In [0, 1], because the measure compares means and expects them not to be negative.
-        got, wanted = ((torch.from_numpy(x[first:last]).movedim(-1, 0)[None] + 1) / 2 for x in (fitted, truth))
-        _, similarity = structural_similarity_index_measure(got, wanted, data_range=1.0, return_full_image=True)
-        summed += float(similarity[..., start - first : stop - first, :].double().mean()) * (stop - start)
+        similarity = _compute_similarity((fitted[first:last] + 1) / 2, (truth[first:last] + 1) / 2)
+        summed += float(similarity[start - first : stop - first].mean(dtype=np.float64)) * (stop - start)
     return summed / height
+
+
+def _compute_similarity(a: Float[ndarray, "h w c"], b: Float[ndarray, "h w c"]) -> Float[ndarray, "h w c"]:
+    """Compute the similarity around every pixel of two pictures in [0, 1], equation (13) of Wang et al. 2004."""
+    mean_a, mean_b = _blur(a), _blur(b)
+    covariance = _blur(a * b) - mean_a * mean_b
+    # Rounding may leave the variance of a constant a little below zero.
+    variances = np.maximum(_blur(a * a) - mean_a**2, 0) + np.maximum(_blur(b * b) - mean_b**2, 0)
+    similarity: ndarray = (2 * mean_a * mean_b + C1) * (2 * covariance + C2)
+    similarity /= (mean_a**2 + mean_b**2 + C1) * (variances + C2)
+    return similarity
+
+
+def _blur(values: Float[ndarray, "h w c"]) -> Float[ndarray, "h w c"]:
+    """Return the mean in SSIM's window around every pixel."""
+    import cv2
+
+    size = (2 * REACH + 1, 2 * REACH + 1)
+    return cv2.GaussianBlur(values, size, SIGMA, borderType=cv2.BORDER_REFLECT_101).reshape(values.shape)

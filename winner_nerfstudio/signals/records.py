@@ -256,18 +256,18 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _typed(name: str, value: object, wanted: Any) -> Any:
+def _typed(name: str, value: object, expected: Any) -> Any:
     """A value of JSON as the annotated type; True is no number."""
-    if get_origin(wanted) in (UnionType, Union):
-        wanted = next(option for option in get_args(wanted) if option is not type(None))
-    if get_origin(wanted) is tuple:
+    if get_origin(expected) in (UnionType, Union):
+        expected = next(option for option in get_args(expected) if option is not type(None))
+    if get_origin(expected) is tuple:
         if isinstance(value, (list, tuple)):
-            return tuple(_typed(name, part, get_args(wanted)[0]) for part in value)
-    elif wanted is float:
+            return tuple(_typed(name, part, get_args(expected)[0]) for part in value)
+    elif expected is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if not abs(value) < 1e300:
                 raise ValueError(f"its record's {name} is {str(value)[:40]}, which is out of range")
             return float(value)
-    elif type(value) is wanted:
+    elif type(value) is expected:
         return value
     raise ValueError(f"its record's {name} is {str(value)[:40]!r}, which is of the wrong type")

@@ -226,20 +226,20 @@ def sponge(size: int = 64, periods: float = 3.0) -> ndarray:
     return (np.abs(gyroid) < 0.5) & (x**2 + y**2 + z**2 < 0.85)
 
 
-def sample(table: Mapping[str, Callable[[], Made]], source: str, what: str) -> Made:
+def sample(table: Mapping[str, Callable[[], Made]], source: str, noun: str) -> Made:
     """Make the built-in target that ``sample:NAME`` names.
 
     Args:
         table: functions that make the targets, by name.
         source: ``sample:NAME``.
-        what: what error messages call such a target.
+        noun: what error messages call such a target.
 
     Raises:
         SignalError: the table has no such name.
     """
     name = source.removeprefix("sample:")
     if name not in table:
-        raise SignalError(f"sample:{name}: no such built-in {what}; there are: {', '.join(sorted(table))}")
+        raise SignalError(f"sample:{name}: no such built-in {noun}; there are: {', '.join(sorted(table))}")
     return table[name]()
 
 

@@ -25,13 +25,13 @@ class Units:
         # Halve first, because the sum and the difference of two large floats may not be finite.
         return cls(float(low / 2 + high / 2), float(high / 2 - low / 2) or 1.0)
 
-    def to_unit(self, values: ndarray) -> Float[ndarray, ...]:
+    def to_unit(self, values: ndarray) -> Float[ndarray, "*axes"]:
         """Map the target's values to the network's, float32, computed in at least the precision of `values`."""
         wide = values.astype(np.result_type(values.dtype, np.float32))
         wide -= self.offset
         wide /= self.amplitude
         return wide.astype(np.float32, copy=False)
 
-    def to_own(self, values: ndarray) -> Float[ndarray, ...]:
+    def to_own(self, values: ndarray) -> Float[ndarray, "*axes"]:
         """Map the network's values to the target's, float64."""
         return values.astype(np.float64) * self.amplitude + self.offset

@@ -54,11 +54,11 @@ class DistanceGrid:
         while cells < finest:
             cells *= 2
             expected, doubt = _between(values), _between(doubt)
-            wanted = expected.abs() <= doubt + 4 / cells
+            nearby = expected.abs() <= doubt + 4 / cells
             values = expected.clone()
-            values[wanted] = function(_nodes(cells, device)[wanted])
+            values[nearby] = function(_nodes(cells, device)[nearby])
             met = _greatest_within((values - expected).abs(), 1)
-            doubt = torch.where(wanted, met, doubt)
+            doubt = torch.where(nearby, met, doubt)
         return cls(values, doubt)
 
     def value(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, " m"]:

@@ -239,15 +239,15 @@ class _Samples:
 
     def at(self, cells: Int[ndarray, "m 3"], size: int, progress: Progress = _ignore) -> Float[ndarray, "m 8"]:
         """Return values at the corners of cells less the level, [m, 8]."""
-        wanted, index = np.unique(self._corner_keys(cells, size), return_inverse=True)
-        values = np.empty(len(wanted), np.float32)
-        known = np.zeros(len(wanted), bool)
+        needed, index = np.unique(self._corner_keys(cells, size), return_inverse=True)
+        values = np.empty(len(needed), np.float32)
+        known = np.zeros(len(needed), bool)
         if len(self.keys):
-            old = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
-            known = self.keys[old] == wanted
+            old = np.searchsorted(self.keys, needed).clip(max=len(self.keys) - 1)
+            known = self.keys[old] == needed
             values[known] = self.values[old[known]]
-        values[~known] = self._evaluate(wanted[~known], progress)
-        self.keys, self.values = wanted, values
+        values[~known] = self._evaluate(needed[~known], progress)
+        self.keys, self.values = needed, values
         return values[index.reshape(-1, 8)]
 
     def bound(
@@ -319,12 +319,12 @@ class _Samples:
 
     def mesh(self, cells: Int[ndarray, "m 3"]) -> trimesh.Trimesh:
         """Return the surface in some cells of size 1, whose corners are known, by marching cubes."""
-        wanted, corners = np.unique(self._corner_keys(cells, 1), return_inverse=True)
-        values = self.values[np.searchsorted(self.keys, wanted)]
+        needed, corners = np.unique(self._corner_keys(cells, 1), return_inverse=True)
+        values = self.values[np.searchsorted(self.keys, needed)]
         # Where the surface runs through a sample, the vertices around it would fall together.
         least = np.float32(CLEARANCE * self.spacing)
         values = np.where(np.abs(values) < least, np.where(values < 0, -least, least), values).astype(np.float64)
-        samples = self._indices(wanted).astype(np.float64)
+        samples = self._indices(needed).astype(np.float64)
         vertices, faces, _ = igl.marching_cubes(values, samples, np.ascontiguousarray(corners.reshape(-1, 8)), 0.0)
         return trimesh.Trimesh(vertices * self.spacing - 1, faces, process=False)
 

@@ -7,24 +7,19 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from ..messages import escape
+from ..progress import progress_bar
 from .decay import cosine_decay
-from .initialize import build_field, build_sampler, describe_initialization, initialize_
+from .initialize import start
 from .loop import Training
 from .prepare import check_run, prepare
 
 SECONDS_PER_UPDATE = 0.5
 """Least time in seconds between two reads of the loss from the device."""
-_COLUMNS = (
-    TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-    BarColumn(),
-    TextColumn("loss {task.fields[loss]:.4g}"),
-    TimeRemainingColumn(),
-)
+_STEP, _LOSS = "step {task.completed:.0f}/{task.total:.0f}", "loss {task.fields[loss]:.4g}"
 
 
 def fit(
@@ -77,15 +72,11 @@ def fit(
     for line in signal.describe():
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with console.status("Initialising..."):
-        field, loss = build_field(signal, network, seed), signal_kind.loss(signal, network)
-        sampler = build_sampler(field, signal, fit_options.batches, device, seed)
-        sampler.start()
-        initialization = describe_initialization(initialize_(field, signal, network, seed), network)
-        field.to(device)
-    console.print(f"initialisation: {initialization['init']}", markup=False, highlight=False)
-    training = Training(field, sampler, loss, learning_rate, cosine_decay(steps))
-    start = shown = time.perf_counter()
-    with Progress(*_COLUMNS, console=console, disable=not progress) as bar:
+        started = start(signal, fit_options, device, seed)
+    console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
+    training = Training(started, learning_rate, cosine_decay(steps))
+    began = shown = time.perf_counter()
+    with progress_bar(console, _STEP, _LOSS, disable=not progress) as bar:
         task = bar.add_task("", total=steps, loss=math.nan)
         try:
             while training.done < steps:
@@ -100,7 +91,7 @@ def fit(
                 raise
             warnings.warn(f"interrupted: the field is that of {training.done} of {steps} steps", stacklevel=2)
         final = float(training.loss)  # waits for the device, so it belongs to the measured time
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     training.finish()
     if not math.isfinite(final):
         warnings.warn(
@@ -109,8 +100,8 @@ def fit(
             stacklevel=2,
         )
     with console.status("Measuring the fit..."):
-        metrics = finite(signal_kind.metrics(field, signal, network)) if measure else {}
-    return FittedField(field, provenance(initialization | {"seconds": seconds}, training.done, metrics))
+        metrics = finite(signal_kind.metrics(started.field, signal, network)) if measure else {}
+    return FittedField(started.field, provenance(started.initialization | {"seconds": seconds}, training.done, metrics))
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:

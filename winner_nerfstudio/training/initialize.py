@@ -1,5 +1,6 @@
 """Building and initialising the field for a signal, the same for every way of training it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +13,41 @@ from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..winner import Initialization, siren_init_, winner_init_
 from .bank import BankInitialization, PartSampler, initialize_bank_
+from .loss import Loss
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
+from .prepare import FitOptions
 from .sampling import Sampler
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        field: the field, initialised, on the device.
+        sampler: the source of the batches, which draws already.
+        loss: the loss that is minimised.
+        initialization: the record of the initialisation, see `describe_initialization`.
+    """
+
+    field: Field
+    sampler: Sampler
+    loss: Loss
+    initialization: dict[str, Any]
+
+
+def start(signal: Signal, options: FitOptions, device: torch.device, seed: int) -> Start:
+    """Build and initialise the field for a signal while the first batches are drawn.
+
+    Raises:
+        ValueError: the schedule has no rule for this signal.
+    """
+    network = options.network
+    field, loss = build_field(signal, network, seed), options.kind.loss(signal, network)
+    sampler = build_sampler(field, signal, options.batches, device, seed)
+    sampler.start()
+    initialization = describe_initialization(initialize_(field, signal, network, seed), network)
+    return Start(field.to(device), sampler, loss, initialization)
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:

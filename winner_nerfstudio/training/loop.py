@@ -7,9 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..fields import Field
-from .loss import Loss
-from .sampling import Sampler
+from .initialize import Start
 
 ADAM_EPSILON = 1e-8
 """Adam's epsilon, which keeps its division from being one by zero."""
@@ -21,18 +19,14 @@ class Training:
     A step does not wait for the device. Reading the value of `loss` does.
 
     Args:
-        field: the field, which is trained in place.
-        sampler: source of the batches; its `start` has been called.
-        loss: the loss that is minimised.
+        start: the field, which is trained in place, with the batches and the loss.
         learning_rate: learning rate of Adam at the first step.
         factor: function from the number of finished steps to the factor of the learning rate for the next step.
     """
 
-    def __init__(
-        self, field: Field, sampler: Sampler, loss: Loss, learning_rate: float, factor: Callable[[int], float]
-    ) -> None:
-        self.field, self._sampler, self._loss = field, sampler, loss
-        self._optimizer = torch.optim.Adam(field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
+    def __init__(self, start: Start, learning_rate: float, factor: Callable[[int], float]) -> None:
+        self.field, self._sampler, self._loss = start.field, start.sampler, start.loss
+        self._optimizer = torch.optim.Adam(self.field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
         """Number of finished steps."""

@@ -115,25 +115,25 @@ def compute_matched_scales(
         ``s0`` along each axis, and ``s1``.
     """
     siren = network.first_omega_0 / len(axes) / sqrt(3)  # the rms frequency of SIREN's first sines along an axis
-    wanted = [axis.nyquist * axis.centroid ** (2 * (1 - exactness)) if axis.centroid else 0.0 for axis in axes]
-    variance = _find_second_variance(siren, max(wanted), network.num_layers)
+    frequencies = [axis.nyquist * axis.centroid ** (2 * (1 - exactness)) if axis.centroid else 0.0 for axis in axes]
+    variance = _find_second_variance(siren, max(frequencies), network.num_layers)
     grown = siren * compute_growth(network.num_layers, variance)
-    lacking = [(frequency / grown) ** 2 - 1 for frequency in wanted]
+    lacking = [(frequency / grown) ** 2 - 1 for frequency in frequencies]
     # What the bisection leaves is no lack.
     noise = [siren * sqrt(part) if part > 1e-9 else 0.0 for part in lacking]
     scales = tuple(scale * network.noise_omega_0 / network.first_omega_0 for scale in noise)
     return scales, sqrt(2 * (variance - 1) / network.hidden_dim)
 
 
-def _find_second_variance(siren: float, wanted: float, num_layers: int) -> float:
-    """Return the variance of the second sines' arguments with which SIREN's first frequencies grow to those wanted.
+def _find_second_variance(siren: float, frequency: float, num_layers: int) -> float:
+    """Return the variance of the second sines' arguments with which SIREN's first frequencies grow to that one.
 
     Where SIREN's own frequencies are as high already, the variance is 1, that of SIREN; it is never more than
-    `SECOND_VARIANCE`, even if frequencies are then lacking.
+    `SECOND_VARIANCE`, even if a part of it is then lacking.
     """
 
     def is_too_high(variance: float) -> bool:
-        return siren * compute_growth(num_layers, variance) > wanted
+        return siren * compute_growth(num_layers, variance) > frequency
 
     if not is_too_high(SECOND_VARIANCE):
         return SECOND_VARIANCE

@@ -55,19 +55,19 @@ class AudioModel(GridModel):
         """Return half the width and half the height of the panel."""
         return 1.0, HEIGHT / WIDTH
 
-    def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+    def paint(self, layer: str, plane_coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
         """Return colours of the panel, which shows the window of the sliders and the field as trained so far."""
         state = int(self.progress["points"]), self._select_window()
         if self._panel is None or self._panel[0] != state:
             self._panel = (state, self._artist.submit(self._draw, self.signal, state[1]).result())
         # Each ray gets the mean of the pixels between it and its neighbours, so that thin strokes stay visible.
-        visible = (place.amax(0) - place.amin(0)) * WIDTH / 2
-        apart = min(max(round(math.sqrt(float(visible.prod()) / len(place))), 1), MOST_APART)
+        visible = (plane_coords.amax(0) - plane_coords.amin(0)) * WIDTH / 2
+        apart = min(max(round(math.sqrt(float(visible.prod()) / len(plane_coords))), 1), MOST_APART)
         panel = avg_pool2d(
             self._panel[1].permute(2, 0, 1), apart, stride=1, padding=apart // 2, count_include_pad=False
         )
-        column = ((place[:, 0] + 1) / 2 * WIDTH).long().clamp(0, WIDTH - 1).cpu()
-        row = ((1 - place[:, 1] * WIDTH / HEIGHT) / 2 * HEIGHT).long().clamp(0, HEIGHT - 1).cpu()
+        column = ((plane_coords[:, 0] + 1) / 2 * WIDTH).long().clamp(0, WIDTH - 1).cpu()
+        row = ((1 - plane_coords[:, 1] * WIDTH / HEIGHT) / 2 * HEIGHT).long().clamp(0, HEIGHT - 1).cpu()
         return panel[:, row, column].T
 
     def pictures(self, signal: "Audio", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]

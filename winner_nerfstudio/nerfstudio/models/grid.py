@@ -60,12 +60,12 @@ class GridModel(SignalModel):
         """Return half the width and half the height of what is shown."""
         raise NotImplementedError
 
-    def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+    def paint(self, layer: str, plane_coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
         """Return the colours in [0, 1] of a layer.
 
         Args:
             layer: one of `layers`.
-            place: coordinates on the plane, x to the right and y up.
+            plane_coords: coordinates on the plane, x to the right and y up.
         """
         raise NotImplementedError
 

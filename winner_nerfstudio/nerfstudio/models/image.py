@@ -44,7 +44,7 @@ class ImageModel(GridModel):
             "Centre, row", rows // 2, 0, max(1, rows - 1), 1, hint="The pixel in the middle, from the top."
         )
         self.smooth = ViewerCheckbox(
-            "Between pixels", False, hint="The fit at every place, not only at the pixels that it was fitted to."
+            "Between pixels", False, hint="The fit everywhere, not only at the pixels that it was fitted to."
         )
 
     def half_size(self) -> tuple[float, float]:
@@ -52,12 +52,12 @@ class ImageModel(GridModel):
         height, width = self.signal.lattice.shape
         return width / 2 * self.signal.lattice.spacing, height / 2 * self.signal.lattice.spacing
 
-    def paint(self, layer: str, place: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+    def paint(self, layer: str, plane_coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
         """Return the colours of a layer, with each pixel as a square.
 
         The layers are ``rgb``, the fit; ``target``; and ``error``, that of the fit against the ground truth.
         """
-        coords = self.signal.lattice.at(self._locate(place))
+        coords = self.signal.lattice.at(self._locate(plane_coords))
         if layer == "rgb" and self.smooth.value:
             return _convert_to_colors(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
         unique, inverse = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
@@ -79,7 +79,7 @@ class ImageModel(GridModel):
             pictures[name] = picture.repeat_interleave(repeats, 0).repeat_interleave(repeats, 1)
         return pictures
 
-    def _locate(self, coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+    def _locate(self, plane_coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         """Return the rows and columns that are shown at coordinates of the plane; zooming never leaves the picture."""
         shape = np.array(self.signal.lattice.shape)
         zoom = 2 ** within(self.magnification)
@@ -88,8 +88,8 @@ class ImageModel(GridModel):
             shape / zoom / 2 - 0.5,
             shape - shape / zoom / 2 - 0.5,
         )
-        offset = torch.stack([-coords[:, 1], coords[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
-        return torch.from_numpy(middle).to(coords.device) + offset
+        offset = torch.stack([-plane_coords[:, 1], plane_coords[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
+        return torch.from_numpy(middle).to(plane_coords.device) + offset
 
     def _color_pixels(self, layer: str, index: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """Return the colours of a layer at pixels, whose indices are in row-major order."""

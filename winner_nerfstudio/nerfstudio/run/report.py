@@ -14,12 +14,13 @@ import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
 from ...messages import escape
+from ...progress import progress_bar
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UPDATE = 0.5
 """Least time in seconds between two reads of the loss from the device."""
-LEAST_STEPS_PER_LOOK = 10
+LEAST_STEPS_PER_MEASUREMENT = 10
 """Least number of steps between two computations of the metrics during the training."""
 LINES_PER_RUN = 10
 """Number of progress lines of a run whose output is not a terminal."""
@@ -46,25 +47,23 @@ class Reporter:
     def __init__(self, pipeline: "SignalPipeline", trainer: Any) -> None:
         self.pipeline, self.trainer = pipeline, trainer
         self.model = pipeline.signal_model
-        self.progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[status]}"),
-            TextColumn("{task.fields[rate]:,.0f} points/s"),
-            TimeRemainingColumn(),
-            console=CONSOLE,
+        self.progress = progress_bar(
+            CONSOLE,
+            "training",
+            "step {task.completed:.0f}/{task.total:.0f}",
+            "{task.fields[status]}",
+            "{task.fields[rate]:,.0f} points/s",
         )
         self.task: TaskID | None = None
         # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about
         # three times as long per point as an evaluation.
-        self.steps_per_look = max(
-            LEAST_STEPS_PER_LOOK,
-            LEAST_STEPS_PER_LOOK * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
+        self.steps_per_measurement = max(
+            LEAST_STEPS_PER_MEASUREMENT,
+            LEAST_STEPS_PER_MEASUREMENT * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
         )
         self.metrics: dict[str, float] = {}
         self.losses: Tensor | float = 0.0
-        self.looked = 0
+        self.measured_step = 0
         self.step_started = self.last_update = 0.0
 
     def callbacks(self) -> list[TrainingCallback]:
@@ -83,7 +82,7 @@ class Reporter:
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
-            self.total, self.looked = self.trainer.last_step, step
+            self.total, self.measured_step = self.trainer.last_step, step
             self.task = self.progress.add_task("", total=self.total, completed=step, status="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
@@ -96,7 +95,7 @@ class Reporter:
         If the loss is not finite then, end the program with one line and status 1.
         """
         done = step + 1
-        is_due = done % self.steps_per_look == 0 or done == self.total
+        is_due = done % self.steps_per_measurement == 0 or done == self.total
         if self.model.device.type == "cuda" and (is_due or step % self.trainer.config.logging.steps_per_log == 0):
             # The writer and the metrics wait for the device anyway. If it is done here, it counts as training time.
             torch.cuda.synchronize(self.model.device)
@@ -157,8 +156,8 @@ class Reporter:
     def _record_metrics(self, done: int) -> None:
         """Compute the monitored metrics, add them to the history, and keep the best value of each with its step."""
         self.metrics, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
-        self.model.progress["history"].append([done, float(self.losses) / (done - self.looked), self.metrics])
-        self.losses, self.looked = 0.0, done
+        self.model.progress["history"].append([done, float(self.losses) / (done - self.measured_step), self.metrics])
+        self.losses, self.measured_step = 0.0, done
         for name, value in self.metrics.items():
             if math.isfinite(value) and (name not in best or value > best[name][0]):
                 best[name] = [value, done]

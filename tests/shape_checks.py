@@ -1,0 +1,115 @@
+"""Shape checks at run time: once installed, calls of the package's functions are held against their annotations.
+
+jaxtyping's own import hook wants jaxtyping at run time and every annotation resolved. A field file is read without
+jaxtyping, and some names are imported for type checkers alone, so this hook resolves only what names an array.
+"""
+
+import ast
+import functools
+import inspect
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+from beartype.door import is_bearable
+from jaxtyping import jaxtyped
+
+PACKAGE = "winner_nerfstudio"
+ARRAYS = {name: getattr(jaxtyping, name) for name in ("Bool", "Complex", "Float", "Inexact", "Int", "Shaped", "UInt8")}
+
+
+class WrongShape(Exception):
+    """An array that does not have the type or the shape that stands beside it."""
+
+
+def install():
+    """Check the functions of every module of the package that is imported from now on."""
+    assert PACKAGE not in sys.modules, "imported already, so unchecked"
+    sys.meta_path.insert(0, Finder())
+
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] != PACKAGE:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), check_module(module))
+        return spec
+
+
+def check_module(module):
+    """Replace a module's functions, and its classes' methods, by ones that check their arrays' shapes."""
+    names = {**ARRAYS, **vars(module)}
+    for statement in type_checking_statements(module):
+        exec(compile(ast.Module([statement], []), module.__file__, "exec"), names)
+    for owner in [module, *filter(inspect.isclass, vars(module).values())]:
+        if getattr(owner, "__module__", owner.__name__) == module.__name__:
+            for name, value in list(vars(owner).items()):
+                checked = check(value, names, module.__name__)
+                if checked is not value:
+                    setattr(owner, name, checked)
+
+
+def type_checking_statements(module):
+    """What stands under ``if TYPE_CHECKING``: aliases, and imports of what has been imported already by others."""
+    for block in ast.parse(Path(module.__file__).read_text("utf8")).body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            for node in block.body:
+                absolute = isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in sys.modules
+                if absolute or isinstance(node, ast.Assign):
+                    yield node
+
+
+def check(value, names, module):
+    if isinstance(value, (staticmethod, classmethod)):
+        return type(value)(check(value.__func__, names, module))
+    if isinstance(value, property):
+        return property(*(each and check(each, names, module) for each in (value.fget, value.fset, value.fdel)))
+    if not inspect.isfunction(value) or value.__module__ != module:
+        return value
+    arrays = {name: hint for name, hint in hints(value, names) if "jaxtyping" in repr(hint)}
+    if not arrays:
+        return value
+    signature = inspect.signature(value)
+
+    @functools.wraps(value)
+    def checked(*positional, **named):
+        with jaxtyped("context"):  # within it, a letter stands for one size
+            for name, argument in signature.bind(*positional, **named).arguments.items():
+                require(argument, arrays.get(name, object), f"{value.__qualname__}: {name}")
+            result = value(*positional, **named)
+            require(result, arrays.get("return", object), f"{value.__qualname__}: the result")
+        return result
+
+    return checked
+
+
+def require(value, hint, name):
+    if not is_bearable(without_longlong(value), hint):
+        raise WrongShape(f"{name} is {describe(value)}, which is no {hint}")
+
+
+def without_longlong(value):
+    """C's long long, which is what igl returns, is the same type as int64, but jaxtyping knows it not by that name."""
+    if type(value) is tuple:
+        return tuple(map(without_longlong, value))
+    return value.view(np.int64) if isinstance(value, np.ndarray) and value.dtype.char == "q" else value
+
+
+def describe(value):
+    if isinstance(value, tuple):
+        return f"({', '.join(map(describe, value))})"
+    return f"{value.dtype} of shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+
+
+def hints(function, names):
+    """Each annotation of a function that can be resolved by now."""
+    for name, hint in function.__annotations__.items():
+        try:
+            yield name, eval(hint, names) if isinstance(hint, str) else hint
+        except NameError:
+            continue
