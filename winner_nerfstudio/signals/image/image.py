@@ -55,7 +55,7 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
         pixels = sample(IMAGES, name, "image")
         picture = Picture(pixels, {1: "L", 3: "RGB"}[pixels.shape[-1]])
     elif isinstance(source, ndarray) or Path(source).suffix.lower() in ARRAYS:
-        array = _read_array(_existing(source), options.max_pixels)
+        array = _read_array(source if isinstance(source, ndarray) else _existing(source), options.max_pixels)
         picture, ndim = Picture(array.reshape(*array.shape[:2], -1), "array"), array.ndim
     else:
         picture = read_picture(_existing(source), options.max_pixels)
@@ -78,10 +78,8 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
 
 
-def _existing(source: str | Path | ndarray) -> Path | ndarray:
-    """Return an array, or the path of a file that is there."""
-    if isinstance(source, ndarray):
-        return source
+def _existing(source: str | Path) -> Path:
+    """Return the path of a file that is there."""
     path = Path(source)
     if not path.is_file():
         what = "is a folder, not a picture" if path.is_dir() else "no such file"

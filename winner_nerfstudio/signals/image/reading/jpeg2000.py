@@ -49,10 +49,10 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
         )
     if bits <= 8 and count <= 4 and not header.is_signed:
         with Pillow.open(path) as picture:
-            if picture.mode == "P" or header.has_palette:
-                picture = picture.convert("RGB")
-                count = 3
-            pixels, profile = np.asarray(picture), picture.info.get("icc_profile")
+            has_palette = picture.mode == "P" or header.has_palette
+            count = 3 if has_palette else count
+            pixels = np.asarray(picture.convert("RGB") if has_palette else picture)
+            profile = picture.info.get("icc_profile")
     else:
         codecs = import_extra("imagecodecs", "jpeg2000", f"{path}: JPEG 2000 of {count} x {bits} bits is read")
         pixels, profile = codecs.jpeg2k_decode(data), None

@@ -237,7 +237,7 @@ def _check_icon(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
     return [f"the largest of {plural(len(sizes), 'size')} is fitted"] if len(sizes) > 1 else []
 
 
-def _check_netpbm(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
+def _check_netpbm(path: Path, picture: Any, head: bytes) -> list[str]:
     """Note values that were scaled."""
     greatest = [part for tile in picture.tile for part in np.atleast_1d(np.array(tile[3], object)) if type(part) is int]
     return [f"values from 0 to {greatest[-1]}, scaled to 255"] if greatest and greatest[-1] not in (0, 1, 255) else []

@@ -34,6 +34,7 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
     Raises:
         SignalError: the file is too large, broken, a volume, a stack of bands, or of values that are not read.
     """
+    tiff: Any
     with tifffile.TiffFile(path) as tiff:
         page, notes = _choose_page(path, tiff)
         is_raw = 50706 in tiff.pages[0].tags or int(page.photometric) in RAW_SENSORS
@@ -133,7 +134,7 @@ def _is_truncated_stack(tiff: Any, page: Any) -> bool:
     """Return whether a file states one page for a whole stack, as ImageJ and tifffile write large ones."""
     if tiff.is_imagej and int((tiff.imagej_metadata or {}).get("images", 1)) > 1:
         return len(tiff.pages) == 1
-    shaped = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped and len(page.description) < 1 << 16 else {}
+    shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
     return bool(shaped.get("truncated")) and np.prod(shaped.get("shape", 0), dtype=float) > page.size
 
 
