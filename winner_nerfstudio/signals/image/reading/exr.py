@@ -27,6 +27,8 @@ def read_exr(path: Path, max_pixels: int) -> Picture:
         if "deep" in str(header.get("type", "")).lower():
             raise SignalError(f"{path}: deep OpenEXR pictures are not read; flatten it")
     with openexr.File(str(path), separate_channels=True) as file:
+        if not file.parts:
+            raise SignalError(f"{path}: cannot be decoded as an OpenEXR picture; is the file whole?")
         channels: dict[str, Any] = dict(file.parts[0].channels)
         names, mode = _choose_channels(path, sorted(channels))
         planes = [np.asarray(channels[name].pixels) for name in names]
