@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
+from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
 from winner_nerfstudio.signals.options import ImageOptions
@@ -442,7 +443,7 @@ def test_openexr_is_read_by_the_names_of_its_channels(tmp_path, dtype, names, fi
     assert_holds(image, np.stack([planes[name] for name in fitted], -1))
     assert ("channels left out: Z" in said(image)) == (names == "RGBZ")
     assert "written as .tif" in said(image)
-    assert "read but not written; use one of .tif .tiff .npy .npz" in cannot_save(tmp_path / "b.exr", image.record)
+    assert "read but not written; use one of .tif .tiff or .npy" in cannot_save(tmp_path / "b.exr", image.record)
     assert_comes_back(image, tmp_path)
 
 
@@ -674,3 +675,38 @@ def test_an_empty_or_odd_file_is_one_line(tmp_path, make):
     for tail in (b"", b"\0" * 100, bytes(range(256)), b"\xff" * 1000):
         (tmp_path / "a.bin").write_bytes(head + tail)
         assert "whole" in refused(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("bands, mode", [(1, "L"), (3, "RGB")])
+def test_a_tiff_that_lacks_its_interpretation_is_not_inverted(tmp_path, bands, mode):
+    array = samples("u1", bands)
+    tifffile.imwrite(
+        tmp_path / "a.tif", array.squeeze(), photometric="minisblack", planarconfig="contig" if bands > 1 else None
+    )
+    data = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        at = tiff.pages[0].tags[262].offset
+    # The tag becomes a private one of no meaning, in the place of the tag of the interpretation.
+    (tmp_path / "a.tif").write_bytes(data[:at] + struct.pack("<H", 65000) + data[at + 2 :])
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, array)
+    assert f"doesn't say what its bands are: taken for {mode}" in said(image)
+
+
+def test_samples_that_have_no_common_type_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", samples("f4").astype(np.complex64))
+    assert "which are not read" in refused(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode, dtype", [("LA", "u1"), ("RGBA", "u1")])
+def test_the_alpha_of_jpeg_2000_is_what_the_file_calls_so(tmp_path, mode, dtype):
+    array = samples(dtype, len(mode))
+    Pillow.frombytes(mode, SIZE[::-1], array.tobytes()).save(tmp_path / "a.jp2", irreversible=False)
+    image = load_image(tmp_path / "a.jp2")
+    assert image.record.mode == mode
+    assert_holds(image, array)
+
+
+def test_every_picture_suffix_means_a_picture():
+    for suffix in (".exr", ".hdr", ".jp2", ".heic", ".avif", ".dng", ".NEF", ".pfm", ".tiff", ".bmp"):
+        assert kind_of(f"a{suffix}").name == "image"

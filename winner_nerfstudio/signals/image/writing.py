@@ -11,20 +11,17 @@ from PIL import Image as Pillow
 
 from ..errors import SignalError
 from ..grid import to_dtype, write_array
+from ..picture_suffixes import READ_ONLY, TIFFS, WRITTEN
 from ..records import IMAGE_MODES, ImageRecord
-from .reading import READ_ONLY
 
 ARRAYS = (".npy", ".npz")
-TIFFS = (".tif", ".tiff")
-PICTURES = (".png", ".jpg", ".jpeg", *TIFFS, ".webp")
-"""Suffixes of the picture formats that can be written; more are read."""
 
 
 def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
     """Write a picture in the mode and bit depth of its `record`.
 
     Args:
-        path: the file; its suffix says the format, one of `PICTURES` and `ARRAYS`.
+        path: the file; its suffix says the format, one of `picture_suffixes.WRITTEN` and `ARRAYS`.
         values: in the picture's units, such as 0 to 255, [h, w, c].
         record: the record of the picture that `load_image` returned.
 
@@ -57,10 +54,10 @@ def cannot_save(path: Path, record: ImageRecord) -> str | None:
     if suffix in ARRAYS:
         return None
     allowed = _list_suffixes(record)
-    if suffix in READ_ONLY:
-        return f"{suffix} is read but not written; use one of {' '.join((*allowed, *ARRAYS))}"
-    if suffix not in PICTURES:
-        return f"unknown picture format {suffix!r}; use one of {' '.join((*PICTURES, *ARRAYS))}"
+    if suffix in READ_ONLY and allowed:
+        return f"{suffix} is read but not written; use one of {' '.join(allowed)} or .npy"
+    if suffix not in WRITTEN:
+        return f"unknown picture format {suffix!r}; use one of {' '.join((*WRITTEN, *ARRAYS))}"
     if record.mode == "array":
         return "an array is written back as .npy or .npz"
     if suffix not in allowed:

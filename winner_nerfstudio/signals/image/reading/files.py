@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...errors import SignalError, is_out_of_memory
+from ...picture_suffixes import RAW
 from .exr import read_exr
 from .heif import read_heif
 from .jpeg2000 import read_jpeg2000
@@ -16,12 +17,10 @@ from .picture import Picture
 from .plain import read_avif, read_plain
 from .png import read_png
 from .radiance import read_radiance
-from .raw import RAW, read_raw
+from .raw import read_raw
 from .tiff import read_tiff
 
 Reader = Callable[[Path, int], Picture]
-READ_ONLY = (".exr", ".hdr", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".bmp", ".gif", ".ppm", ".pgm", ".pfm", *RAW)
-"""Suffixes of the picture formats that are read but not written."""
 TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RAWS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb")
 HEIFS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")

@@ -6,12 +6,6 @@ from ...errors import SignalError
 from ...extras import import_extra
 from .picture import Picture, check_size
 
-RAW = (
-    *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw"),
-    *(".3fr", ".iiq", ".rwl", ".mrw", ".x3f", ".erf", ".kdc", ".dcr", ".mos", ".mef"),
-)
-"""Suffixes of the raw files of cameras."""
-
 
 def read_raw(path: Path, max_pixels: int) -> Picture:
     """Read the full picture of a raw file, never its preview, developed in one way that is noted.

@@ -174,7 +174,7 @@ def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     photometric, bits = int(page.photometric), int(page.bitspersample)
     if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
         raise SignalError(f"{path}: decodes to {pixels.shape}, other than its tags say")
-    notes = [f"TIFF, {plural(page.samplesperpixel, 'band')} of {bits} bits"]
+    notes = [f"TIFF, {plural(page.samplesperpixel, 'band')} of {plural(bits, 'bit')}"]
     if photometric == PALETTE:
         return _apply_palette(path, page, pixels, notes)
     if photometric == YCBCR and int(page.compression) not in DECODED_TO_RGB:
