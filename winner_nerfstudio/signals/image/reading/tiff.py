@@ -80,7 +80,7 @@ def _choose_page(path: Path, tiff: Any) -> tuple[Any, list[str]]:
         more = "".join(f", {part}" for part in (same, rest) if part)
         least = "at least " if len(pages) > MAX_DIRECTORIES else ""
         notes.append(f"{name} of {least}{len(pages):,} is fitted, {page.imagewidth} x {page.imagelength}{more}")
-    if tiff.is_stk or page.imagedepth > 1 or _is_truncated_stack(tiff, page):
+    if tiff.is_stk or page.imagedepth > 1 or _is_truncated_stack(tiff, page, len(pages)):
         raise SignalError(f"{path}: {VOLUME}")
     return page, notes
 
@@ -130,10 +130,10 @@ def _refuse_stack(path: Path, tiff: Any, count: int) -> None:
         raise SignalError(f"{path}: has its {channels} channels in pages of their own; save them as bands of one page")
 
 
-def _is_truncated_stack(tiff: Any, page: Any) -> bool:
+def _is_truncated_stack(tiff: Any, page: Any, count: int) -> bool:
     """Return whether a file states one page for a whole stack, as ImageJ and tifffile write large ones."""
     if tiff.is_imagej and int((tiff.imagej_metadata or {}).get("images", 1)) > 1:
-        return len(tiff.pages) == 1
+        return count == 1
     shaped: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
     return bool(shaped.get("truncated")) and np.prod(shaped.get("shape", 0), dtype=float) > page.size
 
@@ -143,17 +143,26 @@ def _check_page(path: Path, tiff: Any, page: Any, max_pixels: int) -> None:
     check_size(path, page.imagewidth, page.imagelength, max_pixels, page.samplesperpixel)
     if page.is_tiled:
         check_size(path, page.tilewidth, page.tilelength, max(max_pixels, 1 << 24))
-    photometric = int(page.photometric)
+    photometric = _photometric(page)
     if name := REFUSED.get(photometric):
         raise SignalError(f"{path}: pictures in {name} are not fitted; convert it to RGB")
     if photometric not in COLORS and photometric != PALETTE:
         raise SignalError(f"{path}: has the unknown photometric interpretation {photometric}; convert it to RGB")
-    if page.dtype is None or page.dtype.kind not in "buif":
-        what = f"of {page.dtype}" if page.dtype is not None else f"of {page.bitspersample} bits"
+    if not isinstance(page.bitspersample, int) or page.dtype is None or page.dtype.kind not in "buif":
+        what = (
+            f"of {page.bitspersample} bits" if page.dtype is None else f"of {page.bitspersample} bits as {page.dtype}"
+        )
         raise SignalError(f"{path}: has samples {what}, which are not read; save it as floats or whole numbers")
     is_simple = (tuple(page.tags.valueof(530, (2, 2))), page.bitspersample, page.samplesperpixel) == ((1, 1), 8, 3)
     if photometric == YCBCR and int(page.compression) not in DECODED_TO_RGB and not is_simple:
         raise SignalError(f"{path}: YCbCr with subsampled or deep colours is not read; convert it to RGB")
+
+
+def _photometric(page: Any) -> int:
+    """Return the photometric interpretation, or what is likely where a file lacks the tag that TIFF requires."""
+    if 262 in page.tags:
+        return int(page.photometric)
+    return RGB if page.samplesperpixel in (3, 4) else MIN_IS_BLACK
 
 
 def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
@@ -171,10 +180,11 @@ def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
 
 def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     """Return the picture that decoded samples [h, w, c] mean."""
-    photometric, bits = int(page.photometric), int(page.bitspersample)
+    photometric, bits = _photometric(page), int(page.bitspersample)
     if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
         raise SignalError(f"{path}: decodes to {pixels.shape}, other than its tags say")
-    notes = [f"TIFF, {plural(page.samplesperpixel, 'band')} of {plural(bits, 'bit')}"]
+    notes = [] if 262 in page.tags else [f"the file doesn't say what its bands are: taken for {COLORS[photometric]}"]
+    notes += [f"TIFF, {plural(page.samplesperpixel, 'band')} of {plural(bits, 'bit')}"]
     if photometric == PALETTE:
         return _apply_palette(path, page, pixels, notes)
     if photometric == YCBCR and int(page.compression) not in DECODED_TO_RGB:
