@@ -73,7 +73,7 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     own = Path(name).suffix.lower()
     suffix = next(end for end in (own, ".png", ".tif", ".npy") if not cannot_save(Path(f"fit{end}"), draft))
     if own and suffix != own:
-        notes.append(f"a fit is written as {suffix}: {cannot_save(Path(f'fit{own}'), draft)}")
+        notes.append(f"a fit is written as {suffix}, not as {own}")
     measure = str(pixels.dtype)
     return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
 

@@ -1,6 +1,7 @@
 """Picture formats of 8 bits, which Pillow decodes; what it would reduce is found and refused or read otherwise."""
 
 import contextlib
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,10 +109,11 @@ def read_avif(path: Path, max_pixels: int) -> Picture:
     if not flags & 0x40:
         return read_plain(path, max_pixels)
     bits = 12 if flags & 0x20 else 10
-    at = head.find(b"ispe")
-    if at < 0 or len(head) < at + 16:
+    # The sizes of the whole picture and of its parts: thumbnails, tiles and alpha.
+    sizes = [struct.unpack(">II", found[1]) for found in re.finditer(rb"ispe.{4}(.{8})", head, re.DOTALL)]
+    if not sizes:
         raise SignalError(f"{path}: has no size of an AVIF picture; is the file whole?")
-    width, height = struct.unpack_from(">II", head, at + 8)
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
     check_size(path, width, height, max_pixels)
     if any(name in head for name in (b"irot", b"imir", b"clap")):
         raise SignalError(
