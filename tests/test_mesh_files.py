@@ -424,7 +424,8 @@ def test_a_draco_part_that_is_none_is_refused(tmp_path):
 def test_without_dracopy_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
     path = compressed().write(tmp_path / "ball.glb")
     monkeypatch.setitem(sys.modules, "DracoPy", None)
-    assert "is compressed by Draco; pip install DracoPy" in refusal(path)
+    assert "DracoPy, which cannot be imported" in refusal(path)
+    assert 'pip install "winner-nerfstudio[draco]"' in refusal(path)
 
 
 def test_another_compression_is_refused_by_its_name(tmp_path):

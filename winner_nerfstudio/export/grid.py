@@ -44,7 +44,7 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     with replacing(output) as path:
         save_image(path, values, record)
     height, width, _ = values.shape
-    return f"{width} x {height} pixels, {record.dtype if record.mode == 'array' else record.mode}"
+    return f"{width} x {height} pixels, {record.label}"
 
 
 def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:

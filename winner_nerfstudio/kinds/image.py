@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..export.command import Export, Progress
 from ..registry import Metrics, Recipe
 from ..signals.options import ImageOptions
+from ..signals.picture_suffixes import READ_ONLY, WRITTEN
 from ..signals.records import ImageRecord
 from .grid import GRID_METRICS, GridKind, grid_size, like_input
 
@@ -26,7 +27,7 @@ class ImageKind(GridKind):
     name = "image"
     title = "a picture"
     axes = 2
-    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+    suffixes = (*WRITTEN, *READ_ONLY)
     formats = ".png .jpg .tif .webp .npy"
     frequency_unit = "cycles per pixel"
     options = ImageOptions

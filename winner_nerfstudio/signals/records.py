@@ -23,6 +23,31 @@ MOST_SAMPLES = 1 << 34
 """No grid has more samples than this."""
 LEAST_RATE, GREATEST_RATE = 1e-100, 1e100
 """The range of the sample rate of a series, per second."""
+ANY_CHANNELS: tuple[int, ...] = ()
+IMAGE_MODES = {
+    "1": (1,),
+    "L": (1,),
+    "LA": (2,),
+    "La": (2,),
+    "L+": ANY_CHANNELS,
+    "P": (3, 4),
+    "RGB": (3,),
+    "RGBA": (4,),
+    "RGBa": (4,),
+    "RGB+": ANY_CHANNELS,
+    "CMYK": (4,),
+    "CMYK+": ANY_CHANNELS,
+    "array": ANY_CHANNELS,
+}
+"""The meanings that a picture's channels can have, with their numbers of channels.
+
+The names are Pillow's: A is alpha, a is alpha by which the colours are premultiplied, + is further bands, P is a
+palette, 1 is black or white.
+"""
+STRAIGHT_ALPHA = ("LA", "RGBA", "P")
+"""The modes whose last of two or four channels is alpha by which the colours are not premultiplied."""
+PREMULTIPLIED = ("La", "RGBa")
+"""The modes whose colours are premultiplied by their last channel."""
 SIDES = ("above", "below")
 """The sides of a volume's level on which its inside can lie."""
 
@@ -158,9 +183,9 @@ class ImageRecord(_ArrayRecord):
     """What is kept of a picture.
 
     Attributes:
-        dtype: of the pixels of an array, as numpy spells it; None for a picture file, whose mode says it.
-        ndim: axes of such an array, channels included.
-        mode: Pillow's name of the pixel format, "RGB;16" and the like for 16-bit colour, or "array".
+        dtype: of the pixels, as numpy spells it; a bilevel picture has 0 and 255 of "|u1".
+        ndim: axes of an array, channels included; None for a picture file.
+        mode: the meaning of the channels, one of `IMAGE_MODES`.
         icc_profile: the colour profile, its bytes as latin-1.
         palette: colours of a picture with a palette, each red, green, blue and possibly alpha.
     """
@@ -170,21 +195,32 @@ class ImageRecord(_ArrayRecord):
     palette: tuple[tuple[int, ...], ...] | None = None
 
     def check(self) -> None:
-        """Check sizes, units and the palette."""
+        """Check sizes, units, the mode and the palette."""
         super().check()
-        if self.mode == "array" and self.dtype is None:
+        if self.dtype is None:
             raise ValueError("its record has no dtype")
+        if self.mode not in IMAGE_MODES:
+            raise ValueError(f"its record's mode {self.mode[:20]!r} is none of {' '.join(IMAGE_MODES)}")
         entries = self.palette or ()
         if not all(len(entry) in (3, 4) and all(0 <= level <= 255 for level in entry) for entry in entries):
             raise ValueError("its record's palette is not one of colours from 0 to 255")
+        if self.mode == "P" and (not entries or len({len(entry) for entry in entries}) > 1 or len(entries) > 256):
+            raise ValueError("its record's palette must have from 1 to 256 colours, all with alpha or none")
 
     @property
     def pixel_dtype(self) -> str:
         """The data type of the pixels, as numpy spells it."""
+        assert self.dtype is not None, "checked on the way in"
+        return self.dtype
+
+    @property
+    def label(self) -> str:
+        """The mode and the data type, for the user."""
+        dtype = np.dtype(self.pixel_dtype).newbyteorder("=")
         if self.mode == "array":
-            assert self.dtype is not None, "checked on the way in"
-            return self.dtype
-        return {"I": "i4", "F": "f4"}.get(self.mode, "u2" if ";16" in self.mode else "u1")
+            return str(dtype)
+        more = {"uint8": "", "uint16": ", 16 bits a channel"}.get(str(dtype), f", {dtype}")
+        return f"{self.mode}{more}"
 
 
 @dataclass(frozen=True, kw_only=True)

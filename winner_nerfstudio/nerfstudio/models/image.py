@@ -10,6 +10,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
+from ...signals.records import PREMULTIPLIED, STRAIGHT_ALPHA
 from .grid import GridModel, error_colors, within
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _convert_to_colors(values: Float[Tensor, "n c"], mode: str) -> Float[Tensor,
     """
     shown = ((values + 1) / 2).clamp(0, 1)
     channels = shown.shape[-1]
-    if mode == "CMYK":
-        return (1 - shown[:, :3]) * (1 - shown[:, 3:])
-    alpha = shown[:, -1:] if channels in (2, 4) and mode != "array" else 1.0
+    if mode in ("CMYK", "CMYK+"):
+        return (1 - shown[:, :3]) * (1 - shown[:, 3:4])
+    alpha = shown[:, -1:] if channels in (2, 4) and mode in (*STRAIGHT_ALPHA, *PREMULTIPLIED) else 1.0
     color = shown[:, :3] if channels >= 3 else shown[:, :1].expand(-1, 3)
-    return color * alpha + (1 - alpha)
+    return (color if mode in PREMULTIPLIED else color * alpha) + (1 - alpha)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...errors import SignalError
+from ...extras import import_extra
 from .polygons import Polygons
 
 MOST_FACES = 20_000_000
@@ -289,18 +290,13 @@ class _Document:
         Raises:
             SignalError: it cannot be decoded, or other than the accessors say comes out.
         """
-        try:
-            import DracoPy
-        except ImportError:
-            raise SignalError(
-                f"{self.path}: is compressed by Draco; pip install DracoPy, or export without compression"
-            ) from None
+        draco = import_extra("DracoPy", "draco", f"{self.path}: is compressed by Draco, which is read")
         extension, accessors = primitive["extensions"][DRACO], self.content.get("accessors", [])
         view = _item(self.content.get("bufferViews", []), extension["bufferView"])
         data = self._read_view(extension["bufferView"], 0, np.dtype("u1"), 1, view["byteLength"]).tobytes()
         said = _item(accessors, primitive["indices"])["count"] if "indices" in primitive else None
         try:
-            decoded = DracoPy.decode(data)
+            decoded = draco.decode(data)
             vertices, faces = np.asarray(decoded.points, np.float64), np.asarray(decoded.faces, np.int64).reshape(-1, 3)
         except Exception as error:  # of several classes
             reason = " ".join(str(error).split())[:100] or type(error).__name__

@@ -1,0 +1,712 @@
+"""Every picture format: all bands, their full depth, the right page, and what is lost is refused or told."""
+
+import struct
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
+from winner_nerfstudio.signals.options import ImageOptions
+
+RNG = np.random.default_rng(0)
+SIZE = (13, 18)
+
+
+def samples(dtype, *channels, size=SIZE):
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return RNG.normal(size=(*size, *channels)).astype(kind)
+    limits = np.iinfo(kind)
+    return RNG.integers(limits.min, limits.max, (*size, *channels), kind, endpoint=True)
+
+
+def own(image):
+    return image.units.to_own(image.values)
+
+
+def span(image):
+    return abs(image.units.offset) + image.units.amplitude
+
+
+def assert_holds(image, expected):
+    """Check that a signal has these values, [h, w] or [h, w, c], to what single precision resolves."""
+    expected = np.asarray(expected, np.float64).reshape(*np.shape(expected)[:2], -1)
+    assert image.values.shape == expected.shape
+    np.testing.assert_allclose(own(image), expected, atol=2e-7 * span(image) + 1e-9, rtol=0)
+
+
+def assert_comes_back(image, folder):
+    """Check that a perfect fit is written and loaded again in the same mode and depth."""
+    back = folder / f"back{image.suffix}"
+    save_image(back, own(image), image.record)
+    again = load_image(back)
+    if image.suffix != ".npy":
+        assert (again.record.mode, again.record.dtype) == (image.record.mode, image.record.dtype)
+    np.testing.assert_allclose(own(again), own(image), atol=4e-7 * max(span(image), span(again)) + 1e-9, rtol=0)
+
+
+def said(image):
+    return " | ".join(image.describe())
+
+
+def refused(path, **options):
+    with pytest.raises(SignalError) as caught:
+        load_image(path, ImageOptions(**options))
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+TIFF_LAYOUTS = {
+    "contiguous": {"planarconfig": "contig"},
+    "planes": {"planarconfig": "separate"},
+    "tiles": {"planarconfig": "contig", "tile": (16, 16)},
+    "tiled-planes": {"planarconfig": "separate", "tile": (16, 16), "compression": "zlib", "predictor": True},
+    "strips": {"planarconfig": "contig", "rowsperstrip": 3, "compression": "lzw"},
+    "bigtiff": {"planarconfig": "contig", "bigtiff": True, "byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("layout", TIFF_LAYOUTS)
+@pytest.mark.parametrize(
+    "bands, extra, mode", [(3, [], "RGB"), (4, ["unassalpha"], "RGBA"), (5, ["unspecified"] * 2, "RGB+")]
+)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_tiffs_are_read_in_every_layout(tmp_path, layout, bands, extra, mode, dtype):
+    array, options = samples(dtype, bands), dict(TIFF_LAYOUTS[layout])
+    if options.get("predictor") and dtype == "f4":
+        options["predictor"] = 3
+    big = {key: options.pop(key) for key in ("bigtiff", "byteorder") if key in options}
+    stored = np.moveaxis(array, -1, 0) if options["planarconfig"] == "separate" else array
+    with tifffile.TiffWriter(tmp_path / "a.tif", **big) as tiff:
+        tiff.write(stored, photometric="rgb", extrasamples=extra, metadata=None, **options)
+    image = load_image(tmp_path / "a.tif")
+    assert image.record.mode == mode
+    assert_holds(image, array)
+    assert f"{bands} bands of {8 * np.dtype(dtype).itemsize} bits" in said(image)
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 7])
+def test_tiffs_of_every_number_type_come_back_as_they_were(tmp_path, dtype, bands):
+    array = samples(dtype, bands)
+    tifffile.imwrite(
+        tmp_path / "a.tif", array if bands > 1 else array[..., 0], photometric="minisblack", metadata=None,
+        planarconfig="contig" if bands > 1 else None, extrasamples=["unspecified"] * (bands - 1),
+    )  # fmt: skip
+    image = load_image(tmp_path / "a.tif")
+    assert np.dtype(image.record.dtype) == np.dtype(dtype)
+    assert image.record.mode == ("L" if bands == 1 else "L+")
+    assert_holds(image, array)
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("base, photometric", [("L", "minisblack"), ("RGB", "rgb")])
+def test_the_extra_samples_of_a_tiff_say_what_is_alpha(tmp_path, dtype, base, photometric):
+    array = samples(dtype, len(base) + 1)
+    for kind, mode in {"unassalpha": base + "A", "assocalpha": base + "a", "unspecified": base + "+"}.items():
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric, planarconfig="contig", extrasamples=[kind])
+        image = load_image(tmp_path / "a.tif")
+        assert image.record.mode == mode
+        assert ("premultiplied" in said(image)) == (kind == "assocalpha")
+        assert ("doesn't call alpha" in said(image)) == (kind == "unspecified")
+        assert_holds(image, array)
+        assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "?"])
+def test_white_as_the_least_value_is_inverted_and_told(tmp_path, dtype):
+    array = samples("u1") > 127 if dtype == "?" else samples(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite", metadata=None)
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, ~array * 255.0 if dtype == "?" else np.iinfo(dtype).max - array)
+    assert "white as the least value, inverted" in said(image)
+
+
+def write_packed_tiff(path, array, bits):
+    """Write grey samples of `bits` bits, which no library here packs."""
+    height, width = array.shape
+    places = np.arange(bits)[::-1]
+    body = b"".join(np.packbits((row[:, None].astype(int) >> places) & 1).tobytes() for row in array)
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    body += b"\0" * (len(body) % 2)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", 9) + entries + bytes(4))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 10, 12, 14])
+def test_odd_depths_keep_their_range(tmp_path, bits):
+    array = RNG.integers(0, 1 << bits, SIZE).astype("u1" if bits < 8 else "u2")
+    array[0, :2] = 0, (1 << bits) - 1
+    write_packed_tiff(tmp_path / "a.tif", array, bits)
+    image = load_image(tmp_path / "a.tif")
+    assert (image.values.min(), image.values.max()) == (-1, 1)
+    assert_holds(image, array * (255 // ((1 << bits) - 1) if bits < 6 else 1))
+    assert f"{bits} bit" in said(image)
+    assert_comes_back_in_value(image, tmp_path)
+
+
+def assert_comes_back_in_value(image, folder):
+    save_image(folder / "back.tif", own(image), image.record)
+    np.testing.assert_allclose(own(load_image(folder / "back.tif")), own(image), atol=0.01)
+
+
+@pytest.mark.parametrize("scale, mode", [(257, "P"), (256, "P"), (1, "RGB")])
+def test_a_palette_is_looked_up_in_its_own_depth(tmp_path, scale, mode):
+    colors = RNG.integers(0, 256, (3, 256)).astype("u2") * scale + (scale == 1) * 300
+    index = samples("u1")
+    tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=colors, metadata=None)
+    image = load_image(tmp_path / "a.tif")
+    assert image.record.mode == mode
+    assert_holds(image, (colors // scale if mode == "P" else colors).T[index])
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_ink_is_kept_as_ink(tmp_path, dtype):
+    for bands, mode in {4: "CMYK", 5: "CMYK+"}.items():
+        array = samples(dtype, bands)
+        extra = ["unspecified"] * (bands - 4)
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric="separated", planarconfig="contig", extrasamples=extra)
+        image = load_image(tmp_path / "a.tif")
+        assert image.record.mode == mode
+        assert_holds(image, array)
+        assert_comes_back(image, tmp_path)
+
+
+def test_ycbcr_becomes_rgb_or_is_refused(tmp_path):
+    rgb = np.full((16, 16, 3), (200, 100, 40), np.uint8)
+    ycbcr = np.asarray(Pillow.fromarray(rgb).convert("YCbCr"))
+    tifffile.imwrite(tmp_path / "a.tif", ycbcr, photometric="ycbcr", subsampling=(1, 1), metadata=None)
+    assert np.abs(own(load_image(tmp_path / "a.tif")) - rgb).max() <= 2
+    assert "converted from YCbCr" in said(load_image(tmp_path / "a.tif"))
+    Pillow.fromarray(rgb).convert("YCbCr").save(tmp_path / "b.tif", compression="jpeg", quality=100)
+    assert tifffile.TiffFile(tmp_path / "b.tif").pages[0].photometric == 6
+    assert np.abs(own(load_image(tmp_path / "b.tif")) - rgb).max() <= 3
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags[530].overwrite((2, 2))
+    assert "YCbCr with subsampled" in refused(tmp_path / "a.tif")
+
+
+PAGES = {
+    "preview first": ([((6, 9), 1), (SIZE, 0)], "page 2 of 2", 1),
+    "preview without a mark": ([((6, 9), 0), (SIZE, 0)], "page 2 of 2", 1),
+    "mask first": ([((26, 36), 4), (SIZE, 0)], "page 2 of 2", 1),
+    "pyramid": ([(SIZE, 0), ((6, 9), 1), ((3, 4), 1)], "page 1 of 3", 0),
+    "frames": ([(SIZE, 2), (SIZE, 2), (SIZE, 2)], "3 of them of this size", 0),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_of_full_resolution_is_fitted_and_named(tmp_path, name):
+    pages, words, index = PAGES[name]
+    arrays = [samples("u1", 3, size=size) for size, _ in pages]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for array, (_, kind) in zip(arrays, pages, strict=True):
+            is_mask = kind == 4
+            tiff.write(
+                array[..., 0] > 127 if is_mask else array, photometric="mask" if is_mask else "rgb", subfiletype=kind,
+                metadata=None,
+            )  # fmt: skip
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, arrays[index])
+    assert words in said(image)
+
+
+def test_the_full_picture_may_lie_below_its_preview(tmp_path):
+    preview, full = samples("u1", 3, size=(6, 9)), samples("u2", 3)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(preview, photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        tiff.write(full, photometric="rgb", subfiletype=0, metadata=None)
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, full)
+    assert "page 1, part 1" in said(image)
+
+
+@pytest.mark.parametrize(
+    "axes, options, words",
+    [
+        ("ZYX", {"imagej": True}, "a volume"),
+        ("CYX", {"imagej": True}, "3 channels in pages of their own"),
+        ("ZYX", {"ome": True}, "a volume"),
+        ("CYX", {"ome": True}, "3 channels in pages of their own"),
+        ("ZYX", {"truncate": True}, "a volume"),
+        ("ZYX", {"volumetric": True}, "a volume"),
+    ],
+)
+def test_a_stack_is_called_what_it_is(tmp_path, axes, options, words):
+    path = tmp_path / ("a.ome.tif" if "ome" in options else "a.tif")
+    tifffile.imwrite(
+        path, samples("u1", size=(3, 13, 18)), photometric="minisblack", metadata={"axes": axes}, **options
+    )
+    assert words in refused(path)
+
+
+def test_many_directories_take_no_long_time(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(np.arange(4, dtype=np.uint8).reshape(2, 2), photometric="minisblack", metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, start)
+    directory, step = bytes(data[start : start + 2 + 12 * tags]), 6 + 12 * tags
+    last = start + 2 + 12 * tags
+    begin = len(data)
+    data[last : last + 4] = struct.pack("<I", begin)
+    count = 100_000
+    chain = (directory + struct.pack("<I", begin + (i + 1) * step if i < count - 1 else 0) for i in range(count))
+    (tmp_path / "a.tif").write_bytes(bytes(data) + b"".join(chain))
+    image = load_image(tmp_path / "a.tif")
+    assert "page 1 of at least 1,001" in said(image)
+    circle = data[:begin] + directory + struct.pack("<I", start)
+    (tmp_path / "b.tif").write_bytes(circle)
+    assert load_image(tmp_path / "b.tif").values.shape == (2, 2, 1)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "zstd", "jpeg"])
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+@pytest.mark.parametrize("part", [0.3, 0.97])
+def test_a_tiff_that_is_cut_off_is_refused(tmp_path, compression, tile, part):
+    array = samples("u1", 3, size=(130, 140))
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", compression=compression, tile=tile, metadata=None)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: int(part * len(whole))])
+    assert "whole" in refused(tmp_path / "a.tif")
+
+
+def test_tiles_that_a_file_leaves_out_are_told(tmp_path):
+    array = samples("u1", size=(64, 64))
+
+    def tiles():
+        yield array[:32, :32]
+        yield array[:32, 32:]
+        yield None
+        yield None
+
+    tifffile.imwrite(
+        tmp_path / "a.tif", tiles(), shape=(64, 64), dtype="u1", tile=(32, 32), photometric="minisblack",
+        compression="zlib",
+    )  # fmt: skip
+    assert "2 of 4 tiles or strips are left out of the file" in said(load_image(tmp_path / "a.tif"))
+
+
+def test_too_many_bands_are_refused_and_a_missing_codec_is_named(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", samples("u1", 33), photometric="minisblack", planarconfig="contig")
+    assert "has 33 bands" in refused(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", samples("u1"), compression="lzw")
+
+    def decode(self, **options):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", decode)
+    assert 'LZW) is read by imagecodecs; pip install "winner-nerfstudio[jpeg2000]"' in refused(tmp_path / "b.tif")
+
+
+def write_raw(path, sensor, preview=True):
+    """Write a DNG: a small preview, and the sensor's values in a directory below it."""
+    pattern = [(33421, "H", 2, (2, 2), True), (33422, "B", 4, bytes([0, 1, 1, 2]), True), (50717, "I", 1, 4095, True)]
+    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
+    camera = [
+        (50706, "B", 4, bytes([1, 4, 0, 0]), True), (50708, "s", 0, "Maker Model", True),
+        (50721, "2i", 9, identity, True), (50778, "H", 1, 21, True), (50728, "2I", 3, (1, 1, 1, 1, 1, 1), True),
+        (271, "s", 0, "Maker", True), (272, "s", 0, "Model", True),
+    ]  # fmt: skip
+    with tifffile.TiffWriter(path) as tiff:
+        if preview:
+            small = np.zeros((24, 36, 3), np.uint8)
+            tiff.write(small, photometric="rgb", subfiletype=1, subifds=1, metadata=None, extratags=camera)
+        tiff.write(sensor, photometric=32803, subfiletype=0, metadata=None, extratags=pattern + camera * (not preview))
+
+
+@pytest.mark.parametrize("suffix", [".dng", ".tif", ".nef"])
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_raw_photograph_is_developed_in_full_size(tmp_path, suffix, preview):
+    rows, columns = np.mgrid[0:120, 0:160]
+    write_raw(tmp_path / f"a{suffix}", (columns * 10 + rows * 5).astype(np.uint16), preview)
+    image = load_image(tmp_path / f"a{suffix}")
+    assert image.values.shape == (120, 160, 3)
+    assert len(np.unique(own(image).round())) > 256
+    assert (own(image)[:, -20:].mean() - own(image)[:, :20].mean()) > 10_000
+    assert "160 x 120 samples, developed by LibRaw" in said(image)
+    assert image.suffix == (".tif" if suffix == ".tif" else ".png")
+    assert "more than --max-pixels 1,000" in refused(tmp_path / f"a{suffix}", max_pixels=1000)
+
+
+def test_a_preview_never_stands_for_a_raw_photograph(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(samples("u1", 3, size=(24, 36)), photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        sensor = samples("u2", size=(120, 160))
+        tiff.write(sensor, photometric=32803, subfiletype=0, metadata=None, compression="zlib")
+    assert "its preview is not the picture" in refused(tmp_path / "a.tif")
+    (tmp_path / "b.cr2").write_bytes(b"nothing of a camera")
+    assert "raw file that LibRaw cannot develop" in refused(tmp_path / "b.cr2")
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write_png(path, array, bits, color, *chunks):
+    """Write a PNG by hand: samples [h, w, c] of 1 to 16 bits."""
+    height, width = array.shape[:2]
+    rows = array.reshape(height, -1)
+    if bits == 16:
+        lines = [row.astype(">u2").tobytes() for row in rows]
+    else:
+        shifts = np.arange(bits)[::-1]
+        lines = [np.packbits((row[:, None] >> shifts) & 1).tobytes() for row in rows]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + body)
+
+
+@pytest.mark.parametrize("color, mode", [(0, "L"), (2, "RGB"), (4, "LA"), (6, "RGBA")])
+def test_png_keeps_sixteen_bits_in_every_mode(tmp_path, color, mode):
+    array = samples("u2", len(mode))
+    write_png(tmp_path / "a.png", array, 16, color)
+    image = load_image(tmp_path / "a.png")
+    assert (image.record.mode, image.record.dtype) == (mode, "<u2")
+    assert_holds(image, array)
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("bits, color", [(16, 0), (16, 2), (8, 0), (8, 2), (4, 0), (2, 0), (1, 0)])
+def test_a_transparent_colour_of_any_depth_becomes_alpha(tmp_path, bits, color):
+    count = {0: 1, 2: 3}[color]
+    array = RNG.integers(0, 1 << bits, (*SIZE, count)).astype("u2")
+    key = array[3, 4]
+    write_png(tmp_path / "a.png", array, bits, color, chunk(b"tRNS", key.astype(">u2").tobytes()))
+    image = load_image(tmp_path / "a.png")
+    scale = 255 // ((1 << bits) - 1) if bits < 8 else 1
+    top = 65535 if bits == 16 else 255
+    alpha = np.where((array != key).any(-1, keepdims=True), top, 0)
+    assert_holds(image, np.concatenate([array * scale, alpha], -1))
+
+
+def test_frames_that_are_left_out_are_told(tmp_path):
+    frames = [Pillow.fromarray(samples("u1", 3)) for _ in range(4)]
+    for name in ("a.gif", "a.png", "a.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+        assert "the first of 4 frames is fitted" in said(load_image(tmp_path / name))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "ten bits"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("codec", ["jp2", "j2k"])
+def test_jpeg_2000_keeps_bands_and_depth(tmp_path, dtype, bands, codec):
+    codecs = pytest.importorskip("imagecodecs")
+    ten = dtype == "ten bits"
+    array = RNG.integers(0, 1024, (*SIZE, bands)).astype("u2") if ten else samples(dtype, bands)
+    stored = array[..., 0] if bands == 1 else array
+    more = {"bitspersample": 10} if ten else {}
+    data = codecs.jpeg2k_encode(stored, codecformat=codec, level=0, reversible=True, **more)
+    path = tmp_path / f"a.{codec}"
+    path.write_bytes(data)
+    image = load_image(path)
+    assert_holds(image, array)
+    assert f"{10 if ten else 8 * array.dtype.itemsize} bits" in said(image)
+    assert ("doesn't call alpha" in said(image)) == (bands in (2, 4, 5))
+    assert_comes_back(image, tmp_path)
+    assert "--max-pixels 9" in refused(path, max_pixels=9)
+    path.write_bytes(data[: int(0.6 * len(data))])
+    refused(path)
+
+
+def write_exr(path, channels, **header):
+    openexr = pytest.importorskip("OpenEXR")
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, **header}
+    with openexr.File(header, dict(channels)) as file:
+        file.write(str(path))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+@pytest.mark.parametrize(
+    "names, fitted, mode",
+    [
+        ("RGB", "RGB", "RGB"), ("RGBA", "RGBA", "RGBa"), ("Y", "Y", "L"), ("YA", "YA", "La"),
+        ("RGBZ", "RGB", "RGB"), ("Z", "Z", "L"), ("UVW", "UVW", "L+"),
+    ],
+)  # fmt: skip
+def test_openexr_is_read_by_the_names_of_its_channels(tmp_path, dtype, names, fitted, mode):
+    planes = {name: samples(dtype) for name in names}
+    write_exr(tmp_path / "a.exr", planes)
+    image = load_image(tmp_path / "a.exr")
+    assert (image.record.mode, image.suffix) == (mode, ".tif")
+    assert_holds(image, np.stack([planes[name] for name in fitted], -1))
+    assert ("channels left out: Z" in said(image)) == (names == "RGBZ")
+    assert "written as .tif" in said(image)
+    assert "read but not written; use one of .tif .tiff or .npy" in cannot_save(tmp_path / "b.exr", image.record)
+    assert_comes_back(image, tmp_path)
+
+
+def test_openexr_is_refused_where_it_would_be_misread(tmp_path, capfd):
+    write_exr(tmp_path / "a.exr", {"id": samples("u4")})
+    assert "not of floating point" in refused(tmp_path / "a.exr")
+    write_exr(tmp_path / "b.exr", {"R": samples("f2"), "G": samples("f2"), "B": samples("f2")})
+    assert "--max-pixels 9" in refused(tmp_path / "b.exr", max_pixels=9)
+    whole = (tmp_path / "b.exr").read_bytes()
+    for part in (0.2, 0.5, 0.97):
+        (tmp_path / "b.exr").write_bytes(whole[: int(part * len(whole))])
+        refused(tmp_path / "b.exr")
+
+
+def test_radiance_is_read_as_floating_point(tmp_path):
+    array = np.abs(samples("f4", 3)) * 100
+    cv2.imwrite(str(tmp_path / "a.hdr"), array[..., ::-1])
+    image = load_image(tmp_path / "a.hdr")
+    assert image.record.label == "RGB, float32"
+    np.testing.assert_allclose(own(image), array, atol=array.max(-1, keepdims=True).max() / 100)
+    assert_comes_back(image, tmp_path)
+    whole = (tmp_path / "a.hdr").read_bytes()
+    assert "--max-pixels 9" in refused(tmp_path / "a.hdr", max_pixels=9)
+    (tmp_path / "a.hdr").write_bytes(whole.replace(b"\n\n", b"\nEXPOSURE=2.5\n\n", 1))
+    assert "EXPOSURE=2.5 is not divided out" in said(load_image(tmp_path / "a.hdr"))
+    (tmp_path / "a.hdr").write_bytes(whole.replace(b"rgbe", b"xyze"))
+    assert "other than RGBE" in refused(tmp_path / "a.hdr")
+    (tmp_path / "a.hdr").write_bytes(whole.replace(b"-Y 13", b"+Y 13"))
+    assert "stored turned" in refused(tmp_path / "a.hdr")
+    (tmp_path / "a.hdr").write_bytes(whole[: len(whole) // 2])
+    assert "whole" in refused(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("bits, mode", [(8, "RGB"), (8, "RGBA"), (8, "L"), (10, "RGB"), (10, "RGBA"), (12, "RGB")])
+def test_heic_keeps_its_depth(tmp_path, bits, mode, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    rows, columns = np.mgrid[0:48, 0:64]
+    planes = [rows * 5 + columns, columns * 5 + rows, rows + columns, rows * 0 + 40][: len(mode)]
+    array = np.stack(planes, -1) * ((1 << bits) - 1) // 600
+    monkeypatch.setattr(heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    stored = array.astype(np.uint8) if bits == 8 else (array << (16 - bits)).astype(np.uint16)
+    pixels = heif.from_bytes(mode if bits == 8 else f"{mode};16", (64, 48), np.ascontiguousarray(stored).tobytes())
+    pixels.save(tmp_path / "a.heic", quality=-1, chroma=444)
+    image = load_image(tmp_path / "a.heic")
+    assert image.units.to_own(np.float32(1)) == (1 << bits) - 1
+    assert np.abs(own(image)[..., : len(mode)] - array).max() < (1 << bits) / 60
+    assert image.suffix == ".png"
+    assert "--max-pixels 9" in refused(tmp_path / "a.heic", max_pixels=9)
+    whole = (tmp_path / "a.heic").read_bytes()
+    (tmp_path / "a.heic").write_bytes(whole[: len(whole) // 2])
+    refused(tmp_path / "a.heic")
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("bands", [3, 4])
+def test_avif_keeps_its_depth(tmp_path, bits, bands):
+    codecs = pytest.importorskip("imagecodecs")
+    array = RNG.integers(0, 1 << bits, (*SIZE, bands)).astype("u1" if bits == 8 else "u2")
+    (tmp_path / "a.avif").write_bytes(codecs.avif_encode(array, level=100, bitspersample=bits, speed=9))
+    image = load_image(tmp_path / "a.avif")
+    assert image.record.mode == ("RGB" if bands == 3 else "RGBA")
+    if bits == 8:
+        assert image.values.shape == array.shape
+    else:
+        assert_holds(image, array)
+    assert "--max-pixels 9" in refused(tmp_path / "a.avif", max_pixels=9)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_jpegs_of_twelve_bits_are_read_as_such(tmp_path, bands):
+    codecs = pytest.importorskip("imagecodecs")
+    rows, columns = np.mgrid[0:48, 0:64]
+    array = np.stack([rows * 80, columns * 60, rows * 40 + columns * 20], -1).astype(np.uint16)[..., :bands]
+    data = codecs.jpeg8_encode(np.ascontiguousarray(array.squeeze()), level=99, bitspersample=12)
+    (tmp_path / "a.jpg").write_bytes(data)
+    image = load_image(tmp_path / "a.jpg")
+    assert np.abs(own(image) - array).max() < 60
+    assert image.units.to_own(np.float32(1)) == 4095
+    assert "12 bits" in said(image)
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    assert "whole" in refused(tmp_path / "a.jpg")
+
+
+def test_the_ink_of_a_jpeg_is_told(tmp_path):
+    array = np.full((16, 16, 4), (10, 60, 120, 200), np.uint8)
+    Pillow.frombytes("CMYK", (16, 16), array.tobytes()).save(tmp_path / "a.jpg", quality=100)
+    image = load_image(tmp_path / "a.jpg")
+    assert np.abs(own(image) - array).max() <= 2
+    assert "CMYK, inverted as Adobe" in said(image)
+
+
+NETPBM = {
+    "deep.pgm": (b"P5\n# a comment\n3 2\n1023\n", ">u2", 1, 1023),
+    "deep.ppm": (b"P6 3 2 65535\n", ">u2", 3, 65535),
+    "values.pam": (b"P7\nWIDTH 3\nHEIGHT 2\nDEPTH 4\nMAXVAL 65535\nTUPLTYPE RGB_ALPHA\nENDHDR\n", ">u2", 4, 65535),
+    "seven.pam": (b"P7\nWIDTH 3\nHEIGHT 2\nDEPTH 7\nMAXVAL 255\nENDHDR\n", "u1", 7, 255),
+    "grey.pfm": (b"Pf\n3 2\n-1.0\n", "<f4", 1, None),
+    "color.pfm": (b"PF\n3 2\n1.0\n", ">f4", 3, None),
+}
+
+
+@pytest.mark.parametrize("name", NETPBM)
+def test_netpbm_is_read_in_its_own_depth(tmp_path, name):
+    header, dtype, bands, white = NETPBM[name]
+    array = RNG.normal(size=(2, 3, bands)) if white is None else RNG.integers(0, white + 1, (2, 3, bands))
+    array = array.astype(dtype)
+    rows = array[::-1] if name.endswith("pfm") else array
+    (tmp_path / name).write_bytes(header + rows.tobytes())
+    image = load_image(tmp_path / name)
+    assert_holds(image, array)
+    if white:
+        assert image.units.to_own(np.float32(1)) == white
+    assert_comes_back(image, tmp_path)
+    assert "--max-pixels 3" in refused(tmp_path / name, max_pixels=3)
+    (tmp_path / name).write_bytes(header + rows.tobytes()[:-1])
+    assert "is it whole?" in refused(tmp_path / name)
+
+
+def test_netpbm_as_text_is_read_in_its_own_depth(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P3 # deep\n2 1\n1000\n0 500 1000\n3 2 1\n")
+    assert_holds(load_image(tmp_path / "a.ppm"), [[[0, 500, 1000], [3, 2, 1]]])
+    (tmp_path / "b.pgm").write_bytes(b"P2 2 1 300\n7 301\n")
+    assert "above its greatest one, 300" in refused(tmp_path / "b.pgm")
+
+
+def bmp(bits, pixels, alpha_mask=0):
+    """Return a BMP of 2 x 1 pixels with a header that has masks."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, alpha_mask)
+    info = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, bits, 3 if alpha_mask else 0, len(pixels), 0, 0, 0, 0)
+    info = (info + masks).ljust(108, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + len(info) + len(pixels), 0, 0, 14 + len(info)) + info + pixels
+
+
+def test_the_alpha_of_a_bmp_is_read_or_told(tmp_path):
+    (tmp_path / "a.bmp").write_bytes(bmp(32, bytes([1, 2, 3, 4, 5, 6, 7, 8]), 0xFF000000))
+    image = load_image(tmp_path / "a.bmp")
+    assert image.record.mode == "RGBA"
+    assert_holds(image, [[[3, 2, 1, 4], [7, 6, 5, 8]]])
+    (tmp_path / "b.bmp").write_bytes(bmp(32, bytes([1, 2, 3, 4, 5, 6, 7, 8])))
+    assert "the fourth byte of each pixel" in said(load_image(tmp_path / "b.bmp"))
+    (tmp_path / "c.bmp").write_bytes(bmp(32, bytes([1, 2, 3, 0, 5, 6, 7, 0])))
+    assert "fourth byte" not in said(load_image(tmp_path / "c.bmp"))
+
+
+def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
+    sgi = struct.pack(">HBBHHHH", 474, 0, 2, 3, 2, 1, 3).ljust(512, b"\0") + bytes(12)
+    (tmp_path / "a.sgi").write_bytes(sgi)
+    assert "3 bands of 16 bits, of which 3 of 8 bits would be read" in refused(tmp_path / "a.sgi")
+    psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 5, 1, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(10)
+    (tmp_path / "b.psd").write_bytes(psd)
+    assert "5 bands of 8 bits, of which" in refused(tmp_path / "b.psd")
+    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "c.eps")
+    assert "bands or depth could be lost" in refused(tmp_path / "c.eps")
+    (tmp_path / "d.jxl").write_bytes(b"\xff\x0a" + bytes(40))
+    assert "JPEG XL is not read" in refused(tmp_path / "d.jxl")
+
+
+@pytest.mark.parametrize(
+    "module, extra, name",
+    [("OpenEXR", "exr", "a.exr"), ("rawpy", "raw", "a.dng"), ("pillow_heif", "heif", "a.heic"),
+     ("imagecodecs", "jpeg2000", "a.jp2")],
+)  # fmt: skip
+def test_a_missing_library_is_named_with_its_remedy(tmp_path, monkeypatch, module, extra, name):
+    if name == "a.jp2":
+        cv2.imwrite(str(tmp_path / name), samples("u2", 3, size=(64, 96)))
+    heads = {"a.exr": b"\x76\x2f\x31\x01", "a.heic": b"\0\0\0\x18ftypheic"}
+    if name in heads:
+        (tmp_path / name).write_bytes(heads[name] + bytes(40))
+    if name == "a.dng":
+        write_raw(tmp_path / name, samples("u2", size=(24, 36)))
+    monkeypatch.setitem(sys.modules, module, None)
+    assert f'pip install "winner-nerfstudio[{extra}]"' in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("bands", [2, 4])
+def test_transparent_colours_give_no_tint_when_a_picture_is_reduced(tmp_path, dtype, bands):
+    top = 1 if dtype == "f4" else np.iinfo(dtype).max
+    array = np.zeros((24, 36, bands), dtype)
+    array[:, 1::2, bands - 2] = top  # bright, but wholly transparent
+    array[:, ::2, 0], array[:, ::2, -1] = top // 2 if top > 1 else 0.5, top
+    array[:, :, 1:-1] *= array[:, :, -1:] == 0
+    tifffile.imwrite(
+        tmp_path / "a.tif", array, photometric="rgb" if bands == 4 else "minisblack", planarconfig="contig",
+        extrasamples=["unassalpha"],
+    )  # fmt: skip
+    image = load_image(tmp_path / "a.tif", ImageOptions(max_side=18))
+    expected = [array[0, 0, 0], *[0] * (bands - 2), top / 2]
+    np.testing.assert_allclose(
+        own(image), np.broadcast_to(expected, image.values.shape), atol=0.51 if top > 1 else 1e-6
+    )
+    assert "colours weighted by alpha" in said(image)
+
+
+def test_a_palette_with_alpha_is_reduced_by_weight(tmp_path):
+    picture = Pillow.fromarray(np.tile(np.array([0, 1], np.uint8), (24, 18)))
+    picture.putpalette([255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "a.png", transparency=bytes([255, 0]))
+    image = load_image(tmp_path / "a.png", ImageOptions(max_side=18))
+    np.testing.assert_allclose(own(image), np.broadcast_to([255, 0, 0, 128], image.values.shape), atol=0.6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 100_000), (100_000, 1), (1, 7)])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_tiny_and_narrow_pictures_are_fitted(tmp_path, size, name):
+    array = samples("u2", 3, size=size)
+    cv2.imwrite(str(tmp_path / name), array[..., ::-1])
+    image = load_image(tmp_path / name)
+    assert_holds(image, array)
+    assert_comes_back(image, tmp_path)
+    if max(size) > 7:
+        assert max(load_image(tmp_path / name, ImageOptions(max_side=500)).values.shape) == 500
+    assert 0 <= image.centroid <= 1
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f2", "f4", "f8"])
+def test_constant_pictures_come_back(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", np.full(SIZE, 7, dtype))
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, np.full(SIZE, 7.0))
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize("make", ["tiff", "jp2", "hdr", "png"])
+def test_an_empty_or_odd_file_is_one_line(tmp_path, make):
+    head = {"tiff": b"II*\0", "jp2": b"\0\0\0\x0cjP  \r\n\x87\n", "hdr": b"#?RADIANCE\n", "png": b"\x89PNG\r\n\x1a\n"}[
+        make
+    ]
+    for tail in (b"", b"\0" * 100, bytes(range(256)), b"\xff" * 1000):
+        (tmp_path / "a.bin").write_bytes(head + tail)
+        assert "whole" in refused(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("bands, mode", [(1, "L"), (3, "RGB")])
+def test_a_tiff_that_lacks_its_interpretation_is_not_inverted(tmp_path, bands, mode):
+    array = samples("u1", bands)
+    tifffile.imwrite(
+        tmp_path / "a.tif", array.squeeze(), photometric="minisblack", planarconfig="contig" if bands > 1 else None
+    )
+    data = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        at = tiff.pages[0].tags[262].offset
+    # The tag becomes a private one of no meaning, in the place of the tag of the interpretation.
+    (tmp_path / "a.tif").write_bytes(data[:at] + struct.pack("<H", 65000) + data[at + 2 :])
+    image = load_image(tmp_path / "a.tif")
+    assert_holds(image, array)
+    assert f"doesn't say what its bands are: taken for {mode}" in said(image)
+
+
+def test_samples_that_have_no_common_type_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", samples("f4").astype(np.complex64))
+    assert "which are not read" in refused(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode, dtype", [("LA", "u1"), ("RGBA", "u1")])
+def test_the_alpha_of_jpeg_2000_is_what_the_file_calls_so(tmp_path, mode, dtype):
+    array = samples(dtype, len(mode))
+    Pillow.frombytes(mode, SIZE[::-1], array.tobytes()).save(tmp_path / "a.jp2", irreversible=False)
+    image = load_image(tmp_path / "a.jp2")
+    assert image.record.mode == mode
+    assert_holds(image, array)
+
+
+def test_every_picture_suffix_means_a_picture():
+    for suffix in (".exr", ".hdr", ".jp2", ".heic", ".avif", ".dng", ".NEF", ".pfm", ".tiff", ".bmp"):
+        assert kind_of(f"a{suffix}").name == "image"

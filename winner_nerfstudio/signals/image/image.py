@@ -1,0 +1,151 @@
+"""Loading of pictures: they are fitted in [-1, 1], whatever their depth."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy import ndarray
+
+from ..errors import SignalError
+from ..grid import Grid, check_values, name_of, read_array, to_dtype
+from ..lattice import Lattice
+from ..options import ImageOptions
+from ..records import STRAIGHT_ALPHA, ImageRecord
+from ..samples import IMAGES, sample
+from ..units import Units
+from .reading import Picture, describe_excess, read_picture
+from .reading.picture import MAX_CHANNELS
+from .writing import ARRAYS, cannot_save
+
+
+class Image(Grid[ImageRecord]):
+    """A picture: values [height, width, channels], row 0 at the top; coordinates are (row, column).
+
+    The pixel centres of the longer side span [-1, 1], and pixels are square. In the world, the coordinates of a pixel's
+    centre are its row and column index. Values are mapped to [-1, 1] from the whole range of the data type, such as 0
+    to 255; floats and 32-bit integers from the range of the values themselves.
+    """
+
+    kind: ClassVar[str] = "image"
+
+
+def load_image(source: str | Path | ndarray, options: ImageOptions | None = None) -> Image:
+    """Load a picture from a file (one of the formats of docs/data.md), an array, or a sample.
+
+    Args:
+        source: a path; an array, also in .npy or .npz, is [height, width] or [height, width, channels] of any real
+            type; ``sample:NAME`` with a name from `IMAGES`.
+        options: the size limits, the noise, the reference and the part of the samples that is fitted.
+
+    Raises:
+        SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
+    """
+    options = options or ImageOptions()
+    options.check()
+    clean = None if options.reference is None else _load(str(options.reference), options)
+    return _load(source, options).under(options, clean)
+
+
+def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
+    """Load a picture without the noise, the reference or the held-out samples that `options` may ask for."""
+    name = name_of(source)
+    ndim = None
+    if name.startswith("sample:"):
+        pixels = sample(IMAGES, name, "image")
+        picture = Picture(pixels, {1: "L", 3: "RGB"}[pixels.shape[-1]])
+    elif isinstance(source, ndarray) or Path(source).suffix.lower() in ARRAYS:
+        array = _read_array(source if isinstance(source, ndarray) else _existing(source), options.max_pixels)
+        picture, ndim = Picture(array.reshape(*array.shape[:2], -1), "array"), array.ndim
+    else:
+        picture = read_picture(_existing(source), options.max_pixels)
+        check_values(name, picture.pixels)
+    picture = _shrink(picture, options.max_side)
+    pixels = picture.pixels
+    height, width, channels = pixels.shape
+    units, lattice = _choose_units(picture), Lattice((height, width))
+    draft = ImageRecord(
+        shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", mode=picture.mode,
+        dtype=pixels.dtype.str, ndim=ndim, palette=picture.palette,
+        icc_profile=picture.icc_profile.decode("latin-1") if picture.icc_profile else None,
+    )  # fmt: skip
+    notes = [f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({draft.label})", *picture.notes]
+    own = Path(name).suffix.lower()
+    suffix = next(end for end in (own, ".png", ".tif", ".npy") if not cannot_save(Path(f"fit{end}"), draft))
+    if own and suffix != own:
+        notes.append(f"a fit is written as {suffix}, not as {own}")
+    measure = str(pixels.dtype)
+    return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
+
+
+def _existing(source: str | Path) -> Path:
+    """Return the path of a file that is there."""
+    path = Path(source)
+    if not path.is_file():
+        what = "is a folder, not a picture" if path.is_dir() else "no such file"
+        raise SignalError(f"{source}: {what}; give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
+    return path
+
+
+def _choose_units(picture: Picture) -> Units:
+    """Return the units of the file's range if it is of bool, or unsigned and of up to 16 bits, else of the values'."""
+    pixels = picture.pixels
+    high = picture.white or {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}.get(
+        pixels.dtype.newbyteorder("=")
+    )
+    if high is not None:
+        return Units.spanning(0, high)
+    return Units.spanning(float(pixels.min()), float(pixels.max()))
+
+
+def _shrink(picture: Picture, max_side: int | None) -> Picture:
+    """Shrink a picture until its longer side has at most `max_side` pixels; None leaves it as it is.
+
+    Pixels are averaged, and colours are weighted by their alpha, so that what is transparent gives them no tint.
+    """
+    pixels = picture.pixels
+    height, width, channels = pixels.shape
+    if max_side is None or max(height, width) <= max_side:
+        return picture
+    scale = max_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    wide = pixels.astype(np.float64)
+    has_alpha = picture.mode in STRAIGHT_ALPHA and channels in (2, 4)
+    if not has_alpha:
+        small = _average(wide, size)
+    else:
+        colors, alpha = wide[..., :-1], wide[..., -1:]
+        weighted, weight = _average(colors * alpha, size), _average(alpha, size)
+        small = np.concatenate(
+            [np.where(weight > 0, weighted / np.where(weight > 0, weight, 1), _average(colors, size)), weight], -1
+        )
+    weighting = ", colours weighted by alpha" if has_alpha else ""
+    note = f"reduced from {width} x {height} pixels by averaging{weighting}"
+    return replace(picture, pixels=to_dtype(small, pixels.dtype.str), notes=[*picture.notes, note])
+
+
+def _average(pixels: ndarray, size: tuple[int, int]) -> ndarray:
+    """Return pixels [h, w, c] averaged to a width and height."""
+    import cv2
+
+    # cv2 takes at most four channels at once.
+    planes = [cv2.resize(pixels[..., c], size, interpolation=cv2.INTER_AREA) for c in range(pixels.shape[-1])]
+    return np.stack([plane.reshape(size[::-1]) for plane in planes], -1)
+
+
+def _read_array(source: Path | ndarray, max_pixels: int) -> ndarray:
+    """Return the array [h, w] or [h, w, c] of an array or a file."""
+    name = name_of(source)
+
+    def check(shape: tuple[int, ...]) -> None:
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] > MAX_CHANNELS):
+            raise SignalError(
+                f"{name}: an array of shape {shape} is no picture; [height, width] or [height, width, channels] with at"
+                f" most {MAX_CHANNELS} channels is needed"
+            )
+        if shape[0] * shape[1] > max_pixels:
+            raise SignalError(describe_excess(name, shape[1], shape[0], max_pixels))
+
+    array = read_array(source, check)
+    check_values(name, array)
+    return array

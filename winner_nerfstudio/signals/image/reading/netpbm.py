@@ -1,0 +1,114 @@
+"""Netpbm pictures: those of 8 bits by Pillow, and .pam, .pfm and 16 bits here, because Pillow would reduce them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from ...errors import SignalError
+from .picture import Picture, check_size
+from .plain import read_plain
+
+LONGEST_HEADER = 1 << 16
+CHANNELS = {b"P2": 1, b"P3": 3, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
+TUPLES = {"BLACKANDWHITE": "L", "GRAYSCALE": "L", "RGB": "RGB", "GRAYSCALE_ALPHA": "LA", "RGB_ALPHA": "RGBA"}
+"""Modes of the tuple types of .pam files."""
+
+
+def read_netpbm(path: Path, max_pixels: int) -> Picture:
+    """Read a .pbm, .pgm, .ppm, .pam or .pfm picture.
+
+    Raises:
+        SignalError: the file is too large, cut off, or of a kind that is not read.
+    """
+    with path.open("rb") as file:
+        head = file.read(LONGEST_HEADER)
+    kind = head[:2]
+    if kind == b"P7":
+        return _read_pam(path, head, max_pixels)
+    if kind in (b"P1", b"P4"):
+        return read_plain(path, max_pixels)
+    words, start = _read_words(path, head, 3)
+    width, height = (_whole(path, word) for word in words[:2])
+    check_size(path, width, height, max_pixels)
+    if kind in (b"Pf", b"PF"):
+        return _read_floats(path, width, height, CHANNELS[kind], float(words[2]), start)
+    white = _whole(path, words[2])
+    if white <= 255:
+        return read_plain(path, max_pixels)
+    shape = (height, width, CHANNELS[kind])
+    if kind in (b"P5", b"P6"):
+        pixels = _read_values(path, start, ">u2", shape)
+    else:
+        values = np.array(_uncomment(path.read_bytes())[start:].split()[: int(np.prod(shape))], np.uint16)
+        pixels = values.reshape(shape)
+    return _deep_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
+
+
+def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:
+    """Read a .pam picture, whose header has one entry on each line."""
+    header, found, _ = head.partition(b"ENDHDR\n")
+    entries = dict(re.findall(r"^([A-Z]+)[ \t]+(\S.*?)\s*$", header.decode("latin-1"), re.MULTILINE))
+    if not found or not {"WIDTH", "HEIGHT", "DEPTH", "MAXVAL"} <= set(entries):
+        raise SignalError(f"{path}: its header lacks a size, DEPTH, MAXVAL or ENDHDR; is the file whole?")
+    width, height, depth, white = (_whole(path, entries[n].encode()) for n in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
+    check_size(path, width, height, max_pixels, depth)
+    mode = TUPLES.get(entries.get("TUPLTYPE", ""), "L" if depth == 1 else "L+")
+    if len(mode) != depth and mode != "L+":
+        raise SignalError(f"{path}: has {depth} channels, which a picture of {entries['TUPLTYPE']} has not")
+    dtype = "u1" if white < 256 else ">u2"
+    pixels = _read_values(path, len(header) + len(found), dtype, (height, width, depth))
+    return _deep_picture(path, pixels, mode, white)
+
+
+def _deep_picture(path: Path, pixels: ndarray, mode: str, white: int) -> Picture:
+    """Return the picture of values that end at `white`."""
+    if not 1 <= white <= 65535 or pixels.max(initial=0) > white:
+        raise SignalError(f"{path}: has values above its greatest one, {white}; is the file whole?")
+    pixels = pixels.astype(np.uint8 if white < 256 else np.uint16)
+    return Picture(pixels, mode, [f"values from 0 to {white}"], white if white not in (255, 65535) else None)
+
+
+def _read_floats(path: Path, width: int, height: int, channels: int, scale: float, start: int) -> Picture:
+    """Read a .pfm picture, whose rows begin at the bottom, and whose scale is negative if the low byte comes first."""
+    pixels = _read_values(path, start, "<f4" if scale < 0 else ">f4", (height, width, channels))[::-1]
+    notes = ["single precision, the first row at the bottom, as .pfm has it"]
+    if abs(scale) not in (0.0, 1.0):
+        notes.append(f"the values are as stored; the header's scale of {abs(scale):g} is not applied")
+    return Picture(np.ascontiguousarray(pixels.astype(np.float32)), "L" if channels == 1 else "RGB", notes)
+
+
+def _read_values(path: Path, start: int, dtype: str, shape: tuple[int, int, int]) -> ndarray:
+    """Return the binary values that begin `start` bytes into a file."""
+    count = int(np.prod(shape))
+    with path.open("rb") as file:
+        file.seek(start)
+        values = np.fromfile(file, dtype, count)
+    if len(values) < count:
+        raise SignalError(f"{path}: holds {len(values):,} of the {count:,} values that its header states; is it whole?")
+    return values.reshape(shape)
+
+
+def _read_words(path: Path, head: bytes, count: int) -> tuple[list[bytes], int]:
+    """Return the words behind the kind, and where the values begin: one byte behind the last word."""
+    match = re.match(rb"P.(?:\s+(\S+))" + rb"\s+(\S+)" * (count - 1) + rb"\s", _uncomment(head))
+    if match is None:
+        raise SignalError(f"{path}: its header is cut off; is the file whole?")
+    return list(match.groups()), match.end()
+
+
+def _uncomment(data: bytes) -> bytes:
+    """Overwrite the comments before the values by spaces, so that all else stays where it is."""
+    header = re.match(rb"P.(?:\s+|#[^\n]*\n|\d+(?=[\s#])){0,64}", data)
+    end = header.end() if header else 0
+    return re.sub(rb"#[^\n]*", lambda comment: b" " * len(comment[0]), data[:end]) + data[end:]
+
+
+def _whole(path: Path, word: bytes) -> int:
+    """Return a number of the header."""
+    if not word.isdigit() or len(word) > 9:
+        raise SignalError(
+            f"{path}: its header has {word[:20].decode('latin-1')!r} where a size or greatest value belongs"
+        )
+    return int(word)

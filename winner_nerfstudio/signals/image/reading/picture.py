@@ -1,0 +1,82 @@
+"""What every reader of a picture returns, and the checks that all of them share."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from ...errors import SignalError
+
+MAX_CHANNELS = 16
+"""The most channels that a picture may have; an array with a longer last axis is most likely a volume."""
+
+
+@dataclass
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: upright, [h, w, c], in the file's own values.
+        mode: the meaning of the channels, one of `winner_nerfstudio.signals.records.MODES`.
+        notes: what the user should know of the reading.
+        white: the greatest value that the file can hold, if that is less than the data type can.
+        icc_profile: the colour profile.
+        palette: colours of a picture with a palette, each red, green, blue and possibly alpha.
+    """
+
+    pixels: ndarray
+    mode: str
+    notes: list[str] = field(default_factory=list)
+    white: int | None = None
+    icc_profile: bytes | None = None
+    palette: tuple[tuple[int, ...], ...] | None = None
+
+
+def check_size(path: Path, width: int, height: int, max_pixels: int, channels: int = 1) -> None:
+    """Check the size that a header states, before anything is decoded.
+
+    Raises:
+        SignalError: no pixels, more than `max_pixels` of them, or more than `MAX_CHANNELS` channels.
+    """
+    if width < 1 or height < 1:
+        raise SignalError(f"{path}: its header states {width} x {height} pixels; is the file whole?")
+    if width * height > max_pixels:
+        raise SignalError(describe_excess(path, width, height, max_pixels))
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise SignalError(
+            f"{path}: has {channels} bands, and a picture has from 1 to {MAX_CHANNELS}; save those that are wanted as"
+            " .npy, [height, width, channels]"
+        )
+
+
+def describe_excess(path: str | Path, width: int, height: int, max_pixels: int) -> str:
+    """Return the message for a picture of more than `max_pixels` pixels."""
+    return (
+        f"{path}: {width} x {height} = {width * height:,} pixels are more than --max-pixels {max_pixels:,};"
+        " raise it if the file is to be trusted and the memory is there"
+    )
+
+
+def turn_upright(picture: Picture, orientation: int) -> Picture:
+    """Turn a picture as EXIF's and TIFF's orientation tag, 1 to 8, says (Exif 2.3, section 4.6.4), and note it."""
+    if orientation not in range(2, 9):
+        return picture
+    turned = picture.pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture.pixels
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    picture.pixels = np.ascontiguousarray(turned)
+    picture.notes.append("turned upright as its EXIF orientation says")
+    return picture
+
+
+def native(pixels: ndarray) -> ndarray:
+    """Return an array in this machine's byte order."""
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
