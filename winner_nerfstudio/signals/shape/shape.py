@@ -242,7 +242,7 @@ class Shape(SignedDistance):
 
 
 def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
-    """Load a shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
+    """Load a shape from a mesh file (.obj .ply .stl .off .glb .gltf .3mf) or a built-in sample.
 
     Args:
         source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.

@@ -15,9 +15,8 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from .polygons import Polygons
+from .scenes import MOST_FACES, check_scene, transform
 
-MOST_FACES = 20_000_000
-"""Triangles of a scene, after instancing: more are refused before memory is taken for them."""
 DRACO = "KHR_draco_mesh_compression"
 KNOWN = (DRACO, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
@@ -42,11 +41,8 @@ def read_gltf(path: Path) -> Polygons:
     for mesh, matrix in document.walk():
         polygons = document.read_mesh(mesh)
         faces += len(polygons.sizes)
-        if faces > MOST_FACES:
-            raise SignalError(
-                f"{path}: the scene has more than {MOST_FACES:,} triangles; give fewer instances of meshes"
-            )
-        parts.append(_transform(polygons, matrix))
+        check_scene(path, len(parts), faces)
+        parts.append(transform(polygons, matrix))
     return Polygons.join(parts, tuple(document.notes))
 
 
@@ -346,13 +342,3 @@ def _matrix_of(node: dict[str, Any]) -> Float[ndarray, "4 4"]:
     matrix[:3, :3] = rotation * np.array(node.get("scale", (1, 1, 1)), np.float64)
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
-
-
-def _transform(polygons: Polygons, matrix: Float[ndarray, "4 4"]) -> Polygons:
-    """Return triangles moved; a reflection turns them over, so that their outside stays outside."""
-    if (matrix == np.eye(4)).all():
-        return polygons
-    faces = polygons.corners.reshape(-1, 3)
-    if np.linalg.det(matrix[:3, :3]) < 0:
-        faces = faces[:, ::-1]
-    return Polygons.from_faces(polygons.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces)
