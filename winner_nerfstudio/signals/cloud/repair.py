@@ -1,18 +1,21 @@
 """Repairs of points on their way to a target: drop what is broken or doubled."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ..errors import SignalError
+from ..sdf import check_extent
 
 FEWEST_POINTS = 10
+CELLS = 1 << 30
+"""Parts of the longest side that points must differ by."""
 
 
 def clean_points(
     name: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
 ) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, list[str]]:
-    """Return distinct points, their unit normals or None, and what was dropped, for the user to read.
+    """Return points that differ, their unit normals or None, and what was dropped, for the user to read.
 
     Raises:
         SignalError: coordinates are not finite, too few points are left, or the normals are none.
@@ -26,14 +29,26 @@ def clean_points(
     repairs: list[str] = []
     if normals is not None:
         points, normals, repairs = _clean_normals(name, points, np.asarray(normals, np.float64))
-    _, first = np.unique(points, axis=0, return_index=True)
+    first = _select_distinct(points) if len(points) else np.arange(0)
     if len(first) < len(points):
         repairs.append(f"repaired: dropped {len(points) - len(first):,} doubled points")
-        first.sort()
         points, normals = points[first], None if normals is None else normals[first]
     if len(points) < FEWEST_POINTS:
         raise SignalError(f"{name}: {len(points)} points that differ; at least {FEWEST_POINTS} are needed")
+    check_extent(name, points)
     return points, normals, repairs
+
+
+def _select_distinct(points: Float[ndarray, "n 3"]) -> Int[ndarray, " m"]:
+    """Return the indices, ascending, of the first point in each cell of a grid with `CELLS` along the longest side.
+
+    Points that are closer have no distance in single precision, and trees of space would be deep without end.
+    """
+    lower = points.min(0) / 2
+    extent = (points.max(0) / 2 - lower).max() or 1.0
+    cells = np.rint((points / 2 - lower) / extent * CELLS)
+    first: Int[ndarray, " m"] = np.unique(cells, axis=0, return_index=True)[1]
+    return np.sort(first)
 
 
 def _clean_normals(

@@ -10,6 +10,7 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 
 from ..errors import SignalError
+from ..sdf import check_extent
 from .distance import SIDE
 from .topology import label_bodies, label_groups
 
@@ -38,8 +39,9 @@ def check_mesh(name: str, mesh: trimesh.Trimesh) -> tuple[Float[ndarray, "v 3"],
         raise SignalError(
             f"{name}: {broken} of {len(vertices)} vertices are NaN or infinite; every coordinate must be finite"
         )
-    if not np.ptp(vertices, axis=0).max() > 0:
+    if (vertices == vertices[0]).all():
         raise SignalError(f"{name}: all vertices lie in one point; a mesh with an area is needed")
+    check_extent(name, vertices)
     return vertices, faces
 
 
