@@ -22,8 +22,8 @@ from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
 from .sampling import Mix, draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
 
-WORK = 4e8
-"""Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 20 s."""
+WORK = 1e8
+"""Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 5 s."""
 SHELL = 0.01
 """Distance at which a surface without an inside is shown and written, unit-cube lengths: half a shell's thickness."""
 
@@ -238,8 +238,8 @@ class Shape(SignedDistance):
         hardest = self._queries.slivers
         if hardest > HARDEST:
             raise SignalError(
-                f"{self.name}: has about {hardest:,.0f} long, thin faces; with more than {HARDEST:,} its inside takes too"
-                " long to find: remesh it, or use --sign unsigned"
+                f"{self.name}: has about {hardest:,.0f} long, thin faces; with more than {HARDEST:,} its inside takes"
+                " too long to find: remesh it, or use --sign unsigned"
             )
         count = max(PROBES // 16, int(PROBES * min(1.0, EASY / hardest)))
         points, normals = self.sample_surface(np.random.default_rng(0), count)

@@ -18,6 +18,8 @@ from .polygons import Polygons
 from .scenes import MOST_FACES, check_scene, transform
 
 DRACO = "KHR_draco_mesh_compression"
+MOST_ZEROS = 1 << 22
+"""Elements of an accessor that has no data but what a sparse one changes."""
 KNOWN = (DRACO, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
 """Beginnings of the names of extensions that leave the surface as it is."""
@@ -37,11 +39,11 @@ def read_gltf(path: Path) -> Polygons:
     document = _Document(path, *_open(path))
     document.check_extensions()
     parts = []
-    faces = 0
+    size = 0
     for mesh, matrix in document.walk():
         polygons = document.read_mesh(mesh)
-        faces += len(polygons.sizes)
-        check_scene(path, len(parts), faces)
+        size += max(len(polygons.sizes), len(polygons.vertices))
+        check_scene(path, len(parts), size)
         parts.append(transform(polygons, matrix))
     return Polygons.join(parts, tuple(document.notes))
 
@@ -50,7 +52,7 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
     """Return the document and, of a .glb file, its binary chunk."""
     data = path.read_bytes()
     if not data.startswith(b"glTF"):
-        return json.loads(data.decode("utf-8-sig")), None
+        return _parse(path, data), None
     version, length = struct.unpack_from("<II", data, 4)
     if version != 2:
         raise SignalError(f"{path}: is glTF {version}; only glTF 2 can be read")
@@ -64,7 +66,17 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
             raise SignalError(f"{path}: a part of {size:,} bytes ends behind the file; is it whole?")
         chunks.setdefault(name, data[offset + 8 : offset + 8 + size])
         offset += 8 + size
-    return json.loads(chunks[b"JSON"]), chunks.get(b"BIN\0")
+    return _parse(path, chunks[b"JSON"]), chunks.get(b"BIN\0")
+
+
+def _parse(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(text.decode("utf-8-sig"))
+    except RecursionError:
+        raise SignalError(f"{path}: its JSON has lists in lists without end; is it a glTF file?") from None
+    if not isinstance(content, dict):
+        raise SignalError(f"{path}: its JSON is no glTF document; is the file whole?")
+    return content
 
 
 @dataclass(eq=False)
@@ -132,8 +144,14 @@ class _Document:
         if index not in self._meshes:
             mesh = _item(self.content.get("meshes", []), index)
             weights = mesh.get("weights", [])
-            parts = [self._read_primitive(primitive, weights) for primitive in mesh.get("primitives", [])]
-            self._meshes[index] = Polygons.join([part for part in parts if part is not None])
+            parts, size = [], 0
+            for primitive in mesh.get("primitives", []):
+                part = self._read_primitive(primitive, weights)
+                if part is not None:
+                    parts.append(part)
+                    size += max(len(part.sizes), len(part.vertices))
+                check_scene(self.path, len(parts), size)
+            self._meshes[index] = Polygons.join(parts)
         return self._meshes[index]
 
     def _note(self, note: str) -> None:
@@ -201,6 +219,8 @@ class _Document:
         dtype, width, count = np.dtype(TYPES[accessor["componentType"]]), WIDTHS[accessor["type"]], accessor["count"]
         if count > 3 * MOST_FACES:
             raise SignalError(f"{self.path}: an accessor has {count:,} elements; at most {3 * MOST_FACES:,} are read")
+        if "bufferView" not in accessor and count > MOST_ZEROS * ("sparse" in accessor):
+            raise SignalError(f"{self.path}: an accessor of {count:,} elements has no data; is the file whole?")
         if "bufferView" in accessor:
             values = self._read_view(accessor["bufferView"], accessor.get("byteOffset", 0), dtype, width, count)
         else:

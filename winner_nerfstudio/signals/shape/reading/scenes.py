@@ -10,25 +10,25 @@ from ...errors import SignalError
 from .polygons import Polygons
 
 MOST_FACES = 20_000_000
-"""Triangles of a scene, after instancing: more are refused before memory is taken for them."""
+"""Triangles of a scene, and vertices, after instancing: more are refused before memory is taken for them."""
 MOST_INSTANCES = 200_000
 """Meshes and groups of a scene, after instancing: each takes time, however small it is."""
 
 
-def check_scene(path: Path, instances: int, faces: int) -> None:
+def check_scene(path: Path, instances: int, size: int) -> None:
     """Check that a scene is not too large to be read.
 
     Args:
         path: the file.
         instances: meshes and groups so far, after instancing.
-        faces: triangles so far, after instancing.
+        size: triangles or vertices so far, after instancing.
 
     Raises:
         SignalError: it is.
     """
-    if faces > MOST_FACES or instances > MOST_INSTANCES:
+    if size > MOST_FACES or instances > MOST_INSTANCES:
         raise SignalError(
-            f"{path}: the scene has more than {MOST_FACES:,} triangles or {MOST_INSTANCES:,} instances; give fewer"
+            f"{path}: the scene has more than {MOST_FACES:,} triangles or vertices, or {MOST_INSTANCES:,} instances; give fewer"
             " instances of meshes, or one mesh"
         )
 

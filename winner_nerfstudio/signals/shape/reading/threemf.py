@@ -38,13 +38,13 @@ class Solid:
         vertices: coordinates one after the other.
         corners: indices of vertices, three a triangle.
         parts: other objects and how each is moved.
-        faces: triangles, those of its parts too; no more than `MOST_FACES` and one are counted.
+        size: triangles or vertices, those of its parts too; no more than `MOST_FACES` and one are counted.
     """
 
     vertices: array = field(default_factory=lambda: array("d"))
     corners: array = field(default_factory=lambda: array("q"))
     parts: list[Part] = field(default_factory=list)
-    faces: int = 0
+    size: int = 0
 
 
 def read_3mf(path: Path) -> Polygons:
@@ -57,7 +57,7 @@ def read_3mf(path: Path) -> Polygons:
         package = _Package(path, archive)
         build = package.read_model(package.find_root())
     solids = package.solids
-    check_scene(path, len(build), sum(solids[key].faces for key, _ in build))
+    check_scene(path, len(build), sum(solids[key].size for key, _ in build))
     parts, waiting, count = [], list(reversed(build)), 0
     while waiting:
         key, matrix = waiting.pop()
@@ -66,7 +66,7 @@ def read_3mf(path: Path) -> Polygons:
             vertices = np.array(solid.vertices).reshape(-1, 3)
             polygons = Polygons.from_faces(vertices, np.array(solid.corners, np.int64).reshape(-1, 3))
             parts.append(transform(polygons, matrix))
-        waiting += [(part, matrix @ moved) for part, moved in reversed(solid.parts) if solids[part].faces]
+        waiting += [(part, matrix @ moved) for part, moved in reversed(solid.parts) if solids[part].size]
         count += 1
         check_scene(path, count + len(waiting), 0)
     return Polygons.join(parts, tuple(package.notes))
@@ -176,8 +176,8 @@ class _ModelReader:
         if tag != f"{CORE}{SEPARATOR}object" or self.solid is None:
             return
         solids, solid = self.package.solids, self.solid
-        faces = len(solid.corners) // 3 + sum(solids[key].faces for key, _ in solid.parts)
-        solid.faces = min(faces, MOST_FACES + 1)
+        own = max(len(solid.corners), len(solid.vertices)) // 3
+        solid.size = min(own + sum(solids[key].size for key, _ in solid.parts), MOST_FACES + 1)
         solids[self.key], self.solid = solid, None
 
     def _find(self, attributes: dict[str, str]) -> Part:
