@@ -57,7 +57,7 @@ for module in igl mcubes cv2 open3d; do
         *) package="the package that has $library" ;;
     esac
     if [ "$module" = open3d ]; then
-        echo "note: open3d lacks $library: .pcd files, points without normals and ns-export are refused until you run:" \
+        echo "note: open3d lacks $library, so ns-export fails until you run:" \
             "sudo apt-get install $package"
     else
         echo "error: $module lacks $library: sudo apt-get install $package, then run this again" >&2

@@ -34,3 +34,59 @@ def write_ply(path, points, normals=None, faces=0):
     head += [f"element face {faces}", "property list uchar int vertex_indices", "end_header"]
     rows = [" ".join(f"{value:.17g}" for value in row) for row in columns]
     path.write_text("\n".join(head + rows) + "\n")
+
+
+def write_pcd(path, points, normals=None, encoding="binary"):
+    """By hand; every column a double, `encoding` as the format names it."""
+    columns = points if normals is None else np.c_[points, normals]
+    names = ("x", "y", "z", "normal_x", "normal_y", "normal_z")[: columns.shape[1]]
+    lines = ["# .PCD v0.7", "VERSION 0.7", f"FIELDS {' '.join(names)}"]
+    lines += [
+        f"{key} {' '.join([value] * len(names))}" for key, value in (("SIZE", "8"), ("TYPE", "F"), ("COUNT", "1"))
+    ]
+    lines += [
+        f"WIDTH {len(points)}",
+        "HEIGHT 1",
+        "VIEWPOINT 0 0 0 1 0 0 0",
+        f"POINTS {len(points)}",
+        f"DATA {encoding}",
+    ]
+    head = ("\n".join(lines) + "\n").encode()
+    if encoding == "ascii":
+        body = "".join(" ".join(f"{value:.17g}" for value in row) + "\n" for row in columns).encode()
+    elif encoding == "binary":
+        body = columns.astype("<f8").tobytes()
+    else:
+        data = columns.T.astype("<f8").tobytes()
+        packed = compress_lzf(data)
+        body = len(packed).to_bytes(4, "little") + len(data).to_bytes(4, "little") + packed
+    path.write_bytes(head + body)
+
+
+def compress_lzf(data):
+    """Repetitions of the last eight bytes as references, the rest as it is."""
+    packed, waiting, offset = bytearray(), bytearray(), 0
+
+    def flush():
+        for start in range(0, len(waiting), 32):
+            packed.append(len(waiting[start : start + 32]) - 1)
+            packed.extend(waiting[start : start + 32])
+        waiting.clear()
+
+    while offset < len(data):
+        length = 0
+        while (
+            offset >= 8
+            and length < 264
+            and data[offset + length - 8 : offset + length - 7] == data[offset + length : offset + length + 1] != b""
+        ):
+            length += 1
+        if length < 3:
+            waiting.append(data[offset])
+            offset += 1
+            continue
+        flush()
+        packed.extend([(length - 2) << 5, 7] if length < 9 else [7 << 5, length - 9, 7])
+        offset += length
+    flush()
+    return bytes(packed)

@@ -1,4 +1,4 @@
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,13 +10,14 @@ from winner_nerfstudio.metrics.shape import surface_metrics
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
+from winner_nerfstudio.signals.cloud.pcd import read_pcd
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.training.options import DistanceOptions
 
-from .clouds import ball, torus, torus_distance, write_ply
+from .clouds import ball, torus, torus_distance, write_pcd, write_ply
 from .conftest import fit, metrics_of
 from .meshes import sphere
 
@@ -33,24 +34,14 @@ def write_binary_ply(path, points, normals):
     path.write_bytes(head.encode() + rows.tobytes())
 
 
-def write_pcd(as_text):
-    def write(path, points, normals):
-        import open3d
-
-        cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
-        cloud.normals = open3d.utility.Vector3dVector(normals)
-        assert open3d.io.write_point_cloud(str(path), cloud, write_ascii=as_text)
-
-    return write
-
-
 FORMATS = {
     "ascii.ply": write_ply,
     "binary.ply": write_binary_ply,
     "spaces.xyz": lambda path, points, normals: np.savetxt(path, np.c_[points, normals], header="x y z nx ny nz"),
     "commas.xyz": lambda path, points, normals: np.savetxt(path, np.c_[points, normals], delimiter=", "),
-    "ascii.pcd": write_pcd(True),
-    "binary.pcd": write_pcd(False),
+    "ascii.pcd": partial(write_pcd, encoding="ascii"),
+    "binary.pcd": write_pcd,
+    "packed.pcd": partial(write_pcd, encoding="binary_compressed"),
     "double.npy": lambda path, points, normals: np.save(path, np.c_[points, normals]),
     "single.npy": lambda path, points, normals: np.save(path, np.c_[points, normals].astype(np.float32)),
 }
@@ -159,7 +150,7 @@ def test_missing_normals_are_estimated_and_point_out_of_every_body(name):
     points, truth = (np.concatenate(parts) for parts in zip(*balls, strict=True))
     truth = truth * np.repeat(signs, [len(points) for points, _ in balls])[:, None]
     cloud = PointCloud.from_points(points)
-    assert "normals estimated from 30 neighbours each and oriented alike (open3d)" in cloud.describe()[0]
+    assert "normals estimated from 30 neighbours each and oriented alike" in cloud.describe()[0]
     assert ((cloud.normals * truth).sum(-1) > 0.95).mean() > 0.99
     assert cloud.repairs == (() if told is None else (told,))
 
@@ -168,6 +159,24 @@ def test_normals_of_a_lattice_on_one_sphere_are_estimated():
     around, down = np.meshgrid(np.linspace(0, 2 * np.pi, 60, endpoint=False), np.linspace(0.05, np.pi - 0.05, 30))
     points = np.stack([np.cos(around) * np.sin(down), np.sin(around) * np.sin(down), np.cos(down)], -1).reshape(-1, 3)
     assert ((PointCloud.from_points(points).normals * points).sum(-1) > 0.9).mean() > 0.99
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary", "binary_compressed"])
+def test_a_pcd_file_is_read_as_open3d_reads_it(tmp_path, encoding):
+    open3d = pytest.importorskip("open3d")
+    points, normals = ball(3000, 3.0, CENTER)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.round(2)))
+    cloud.normals = open3d.utility.Vector3dVector(normals)
+    cloud.colors = open3d.utility.Vector3dVector(np.abs(normals))
+    path = tmp_path / "ball.pcd"
+    as_text, compressed = encoding == "ascii", encoding == "binary_compressed"
+    assert open3d.io.write_point_cloud(str(path), cloud, write_ascii=as_text, compressed=compressed)
+    assert f"DATA {encoding}\n".encode() in path.read_bytes()
+    truth = open3d.io.read_point_cloud(str(path))
+    found_points, found_normals, notes = read_pcd(path)
+    np.testing.assert_array_equal(found_points, np.asarray(truth.points))
+    np.testing.assert_array_equal(found_normals, np.asarray(truth.normals))
+    assert notes == ()
 
 
 def test_rays_meet_the_points():
@@ -237,7 +246,7 @@ HOSTILE = {
     "bare-plane.npy": (save(PLANE), "enclose no volume"),
     "random.npy": (save(np.c_[ball(2000)[0], ball(2000, seed=1)[1]]), "enclose no volume"),
     "colours.npy": (save(np.c_[ball(100)[0], np.abs(ball(100)[1])]), "are they colours?"),
-    "cut.pcd": (lambda path: path.write_bytes(b"VERSION 0.7\nFIELDS x y"), "holds no points that open3d can read"),
+    "cut.pcd": (lambda path: path.write_bytes(b"VERSION 0.7\nFIELDS x y"), "has no header that ends with DATA"),
     "cut.ply": (lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 9\nprop"), "cannot be read"),
 }
 
@@ -254,19 +263,10 @@ def test_files_that_are_no_cloud_end_in_one_line_that_names_them(tmp_path, name)
     assert "\n" not in message
 
 
-def test_without_open3d_normals_are_asked_for(monkeypatch):
-    monkeypatch.setitem(sys.modules, "open3d", None)
-    with pytest.raises(
-        SignalError, match=r"^cloud: without normals, .* cannot be imported .*; give points with normals .*\[points\]"
-    ):
-        PointCloud.from_points(ball(100)[0])
-    PointCloud.from_points(*ball(100))
-
-
 def test_points_of_a_scan_that_met_nothing_are_dropped(tmp_path):
     points, normals = ball(300)
     points[:20] = np.nan
-    write_pcd(True)(tmp_path / "scan.pcd", points, normals)
+    write_pcd(tmp_path / "scan.pcd", points, normals, "ascii")
     assert load_surface(tmp_path / "scan.pcd").repairs == ("repaired: dropped 20 points without coordinates",)
 
 

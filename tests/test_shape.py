@@ -255,7 +255,7 @@ def to_point(vertices):
 HOSTILE = {
     "missing.obj": (lambda path: None, "no such file; give a mesh file, or sample:NAME with one of cog, gyroid-ball"),
     "folder.obj": (lambda path: path.mkdir(), "is a folder"),
-    "photo.png": (write_png, "not a mesh format that can be read; use .obj"),
+    "photo.png": (write_png, "not a mesh format that can be read; use one of .3mf, .glb"),
     "photo.obj": (write_png, "photo.obj"),
     "empty.obj": (lambda path: path.write_text(""), "empty.obj"),
     "empty.stl": (lambda path: path.write_bytes(b""), "empty.stl"),

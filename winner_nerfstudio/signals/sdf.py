@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from .errors import SignalError
 from .normalization import Normalization
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ MARGIN = 0.1
 """Fraction of each half axis of [-1, 1]^3 that stays free around a shape, so that its outside is seen on every side."""
 NEAR = 0.1
 """Largest distance (unit-cube lengths) that says something of the surface: the loss for meshes clamps none below it."""
+SIZES = (1e-100, 1e100)
+"""The least and the greatest length of a shape's longest side, in the input's units."""
 CENTROID_GRID = 64
 """Samples per axis of the distance grid that the spectral centroid is measured on."""
 QUERY_BLOCK = 1 << 18
@@ -86,6 +89,21 @@ class SignedDistance(ABC):
             "size": " x ".join(f"{extent:.6g}" for extent in (upper - lower) / self.normalization.scale),
             "from, to": " ".join(map(str, corners)),
         }
+
+
+def check_extent(name: str, coordinates: Float[ndarray, "n 3"]) -> None:
+    """Check that finite coordinates can be mapped to the network's cube.
+
+    Raises:
+        SignalError: they span less or more than double precision can square.
+    """
+    half = coordinates.max(0) / 2 - coordinates.min(0) / 2
+    extent = 2 * float(half.max()) if half.max() < SIZES[1] else float("inf")
+    if not SIZES[0] <= extent <= SIZES[1]:
+        raise SignalError(
+            f"{name}: the longest side is {extent:.3g}; give coordinates that span between {SIZES[0]:g} and"
+            f" {SIZES[1]:g}"
+        )
 
 
 def in_blocks(points: Float[ndarray, "n 3"]) -> list[Float[ndarray, "m 3"]]:

@@ -19,8 +19,9 @@ from ..records import ShapeRecord
 from ..sdf import MARGIN, SignedDistance, in_blocks
 from ..shape import Mix, Shape, Sign, load_shape
 from .distance import NEIGHBOURS, WINDING_POINTS, distance_to_nearest, estimate_areas, estimate_signed_volume
+from .normals import PLANE_NEIGHBOURS, estimate_normals
 from .reading import Columns, holds_points, read_point_array, read_points
-from .repair import PLANE_NEIGHBOURS, clean_points, estimate_normals
+from .repair import clean_points
 from .sampling import draw_samples, select_points
 
 SPLATS = 200_000
@@ -62,7 +63,7 @@ class PointCloud(SignedDistance):
 
         Args:
             points: in their own units; not changed.
-            normals: of any length; estimated by open3d if they are missing or all zero.
+            normals: of any length; estimated if they are missing or all zero.
             name: what messages call them.
 
         Raises:
@@ -73,9 +74,9 @@ class PointCloud(SignedDistance):
         normalization = Normalization.to_cube(points.min(0), points.max(0), MARGIN)
         points, source = normalization.to_unit(points), "with normals"
         if normals is None:
-            normals, turned = estimate_normals(name, points)
+            normals, turned = estimate_normals(points)
             repairs += turned
-            source = f"normals estimated from {PLANE_NEIGHBOURS} neighbours each and oriented alike (open3d)"
+            source = f"normals estimated from {PLANE_NEIGHBOURS} neighbours each and oriented alike"
         if estimate_signed_volume(points, normals) < 0:
             normals = -normals
             repairs.append("repaired: the normals pointed inwards; turned them outwards")

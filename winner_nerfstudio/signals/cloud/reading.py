@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from numpy import ndarray
 from ..errors import SignalError
 from ..grid import name_of, read_array
 from ..shape.reading.ply import read_ply_points
+from .pcd import read_pcd
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,7 @@ def _read_xyz(path: Path) -> Columns:
 
 
 def _read_pcd(path: Path) -> Columns:
-    open3d = import_open3d(f"{path}: .pcd files are read by open3d")
-    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        cloud = open3d.io.read_point_cloud(str(path), remove_nan_points=False, remove_infinite_points=False)
-    points, normals = np.asarray(cloud.points), np.asarray(cloud.normals) if cloud.has_normals() else None
-    if len(points) == 0:
-        raise SignalError(f"{path}: holds no points that open3d can read; is the file whole?")
-    # The format's way to say that a ray of the scanner met nothing.
-    met = ~np.isnan(points).all(-1)
-    notes = () if met.all() else (f"repaired: dropped {(~met).sum():,} points without coordinates",)
-    return Columns(points[met], None if normals is None else normals[met], notes)
+    return Columns(*read_pcd(path))
 
 
 READERS: dict[str, Callable[[Path], Columns]] = {
@@ -114,21 +105,3 @@ def _split_columns(name: str, table: Float[ndarray, "n c"]) -> Columns:
     if table.shape[1] not in (3, 6) or len(table) == 0:
         raise SignalError(f"{name}: {table.shape[1]} columns; x y z, or x y z nx ny nz, are needed")
     return Columns(table[:, :3], table[:, 3:] if table.shape[1] == 6 else None)
-
-
-def import_open3d(why: str) -> Any:
-    """Return open3d.
-
-    Args:
-        why: beginning of the message if it cannot be imported: the file and what open3d is needed for.
-
-    Raises:
-        SignalError: it cannot be imported.
-    """
-    try:
-        import open3d
-    except (ImportError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        remedy = 'give points with normals as .ply, or pip install "winner-nerfstudio[points]"'
-        raise SignalError(f"{why}, which cannot be imported ({reason}); {remedy}") from error
-    return open3d

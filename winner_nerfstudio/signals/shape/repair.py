@@ -10,6 +10,7 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 
 from ..errors import SignalError
+from ..sdf import check_extent
 from .distance import SIDE
 from .topology import label_bodies, label_groups
 
@@ -38,8 +39,9 @@ def check_mesh(name: str, mesh: trimesh.Trimesh) -> tuple[Float[ndarray, "v 3"],
         raise SignalError(
             f"{name}: {broken} of {len(vertices)} vertices are NaN or infinite; every coordinate must be finite"
         )
-    if not np.ptp(vertices, axis=0).max() > 0:
+    if (vertices == vertices[0]).all():
         raise SignalError(f"{name}: all vertices lie in one point; a mesh with an area is needed")
+    check_extent(name, vertices)
     return vertices, faces
 
 
@@ -142,8 +144,8 @@ def _signed_volumes(mesh: trimesh.Trimesh) -> Float[ndarray, " f"]:
 
 
 def remove_inner(
-    mesh: trimesh.Trimesh, normals: Float[ndarray, "f 3"], winding_number: Callable[[ndarray], ndarray]
-) -> trimesh.Trimesh:
+    mesh: trimesh.Trimesh, normals: Float[ndarray, "f 3"], winding_number: Callable[[ndarray], ndarray], most: int
+) -> tuple[trimesh.Trimesh, bool]:
     """Return the mesh without the parts of its surface that have the inside on both sides, and so bound nothing.
 
     These are inner shells wound outwards, partitions, and where bodies overlap. Faces that lie inside in part are cut.
@@ -152,8 +154,12 @@ def remove_inner(
         mesh: unit cube; not changed.
         normals: unit normals of its faces.
         winding_number: of points [n, 3] with respect to the mesh, [n].
+        most: points at which it is asked for, about, before faces are no longer cut, which is then told.
+
+    Returns:
+        The mesh, and whether all faces were cut as finely as they should be.
     """
-    corners, kept = mesh.triangles, []
+    corners, kept, asked, fine = mesh.triangles, [], 0, True
     while len(corners):
         points = np.einsum("pc,fcx->fpx", _WITHIN, corners)
         ahead, behind = (points + side * SIDE * normals[:, None] for side in (1, -1))
@@ -161,10 +167,13 @@ def remove_inner(
         inner = (winding > 0.5).reshape(2, len(corners), -1).all(0)
         longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(-1)
         cut = inner.any(-1) & ~inner.all(-1) & (longest > FINEST_CUT)
+        asked += winding.size
+        if cut.any() and asked + 4 * cut.sum() * 2 * len(_WITHIN) > most:
+            cut[:], fine = False, False
         kept.append(corners[~cut & (inner.mean(-1) < 0.5)])
         corners, normals = _quarter(corners[cut]), np.tile(normals[cut], (4, 1))
     skin = np.concatenate(kept)
-    return trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False)
+    return trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False), fine
 
 
 def _quarter(corners: Float[ndarray, "f 3 3"]) -> Float[ndarray, "g 3 3"]:

@@ -16,12 +16,14 @@ from ..options import Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
 from ..sdf import MARGIN, SignedDistance
-from .distance import PROBES, MeshQueries, Sides, probe_sides
+from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides
 from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
 from .sampling import Mix, draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
 
+WORK = 1e8
+"""Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 5 s."""
 SHELL = 0.01
 """Distance at which a surface without an inside is shown and written, unit-cube lengths: half a shell's thickness."""
 
@@ -101,7 +103,11 @@ class Shape(SignedDistance):
 
     def _without_inner(self) -> "Shape":
         """Return the shape without those parts of its surface that lie inside it."""
-        mesh = remove_inner(self.mesh, self.normals, self.winding_number)
+        most = int(WORK / max(self._queries.slivers, 1))
+        mesh, fine = remove_inner(self.mesh, self.normals, self.winding_number, most)
+        if len(mesh.faces) == 0:
+            raise SignalError(f"{self.name}: all of the surface lies inside the shape; use --sign unsigned")
+        coarse = ["warning: bodies cross in so many places that what lies inside is cut away only roughly"] * (not fine)
         part = 1 - mesh.area / self.mesh.area
         # A wall that ends on other faces turns by half what is close to it; without it the rest is watertight.
         even = count_edge_uses(self.mesh)[1] % 2 == 0
@@ -109,7 +115,11 @@ class Shape(SignedDistance):
             self,
             mesh=mesh,
             solid=self.mesh if even.all() else mesh,
-            repairs=(*self.repairs, f"repaired: left out {part:.1%} of the surface, which lies inside the shape"),
+            repairs=(
+                *self.repairs,
+                f"repaired: left out {part:.1%} of the surface, which lies inside the shape",
+                *coarse,
+            ),
         )
 
     @property
@@ -225,7 +235,14 @@ class Shape(SignedDistance):
 
     @cached_property
     def _sides(self) -> Sides:
-        points, normals = self.sample_surface(np.random.default_rng(0), PROBES)
+        hardest = self._queries.slivers
+        if hardest > HARDEST:
+            raise SignalError(
+                f"{self.name}: has about {hardest:,.0f} long, thin faces; with more than {HARDEST:,} its inside takes"
+                " too long to find: remesh it, or use --sign unsigned"
+            )
+        count = max(PROBES // 16, int(PROBES * min(1.0, EASY / hardest)))
+        points, normals = self.sample_surface(np.random.default_rng(0), count)
         return probe_sides(self.mesh, self._queries, points, normals, self.winding_number)
 
     @cached_property
@@ -242,7 +259,7 @@ class Shape(SignedDistance):
 
 
 def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
-    """Load a shape from a mesh file (.obj .ply .stl .off .glb and whatever else trimesh reads) or a built-in sample.
+    """Load a shape from a mesh file (.obj .ply .stl .off .glb .gltf .3mf) or a built-in sample.
 
     Args:
         source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.

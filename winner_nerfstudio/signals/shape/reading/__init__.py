@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import trimesh
 
 from ...errors import SignalError
@@ -14,8 +13,10 @@ from .off import read_off
 from .ply import read_ply
 from .polygons import Polygons, check_corners, triangulate
 from .stl import read_stl
+from .threemf import read_3mf
 
 READERS: dict[str, Callable[[Path], Polygons]] = {
+    ".3mf": read_3mf,
     ".glb": read_gltf,
     ".gltf": read_gltf,
     ".obj": read_obj,
@@ -23,7 +24,7 @@ READERS: dict[str, Callable[[Path], Polygons]] = {
     ".ply": read_ply,
     ".stl": read_stl,
 }
-"""The reader of each format that is checked in full; trimesh reads the others."""
+"""The reader of each format."""
 
 
 def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
@@ -39,10 +40,10 @@ def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
         what = "is a folder, not a mesh file" if path.is_dir() else "no such file"
         raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}")
     suffix = path.suffix.lower()
-    if suffix not in READERS and suffix.lstrip(".") not in trimesh.available_formats():
-        raise SignalError(f"{path}: not a mesh format that can be read; use .obj, .ply, .stl, .off or .glb")
+    if suffix not in READERS:
+        raise SignalError(f"{path}: not a mesh format that can be read; use one of {', '.join(sorted(READERS))}")
     try:
-        polygons = READERS.get(suffix, _read_with_trimesh)(path)
+        polygons = READERS[suffix](path)
     except SignalError:
         raise
     except Exception as error:  # readers fail in their own many ways
@@ -54,10 +55,3 @@ def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
         left_out = "".join(f" ({note})" for note in (*polygons.notes, *notes))
         raise SignalError(f"{path}: holds no triangles{left_out}; a surface made of triangles is needed")
     return trimesh.Trimesh(polygons.vertices, faces, process=False), (*polygons.notes, *notes)
-
-
-def _read_with_trimesh(path: Path) -> Polygons:
-    with path.open("rb") as file:  # by itself, without the files that it may name
-        scene = trimesh.load_scene(file, file_type=path.suffix.lower().lstrip("."), process=False)
-    surfaces = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
-    return Polygons.join([Polygons.from_faces(np.asarray(part.vertices), np.asarray(part.faces)) for part in surfaces])

@@ -16,10 +16,11 @@ from numpy import ndarray
 from ...errors import SignalError
 from ...extras import import_extra
 from .polygons import Polygons
+from .scenes import MOST_FACES, check_scene, transform
 
-MOST_FACES = 20_000_000
-"""Triangles of a scene, after instancing: more are refused before memory is taken for them."""
 DRACO = "KHR_draco_mesh_compression"
+MOST_ZEROS = 1 << 22
+"""Elements of an accessor that has no data but what a sparse one changes."""
 KNOWN = (DRACO, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
 """Beginnings of the names of extensions that leave the surface as it is."""
@@ -39,15 +40,12 @@ def read_gltf(path: Path) -> Polygons:
     document = _Document(path, *_open(path))
     document.check_extensions()
     parts = []
-    faces = 0
+    size = 0
     for mesh, matrix in document.walk():
         polygons = document.read_mesh(mesh)
-        faces += len(polygons.sizes)
-        if faces > MOST_FACES:
-            raise SignalError(
-                f"{path}: the scene has more than {MOST_FACES:,} triangles; give fewer instances of meshes"
-            )
-        parts.append(_transform(polygons, matrix))
+        size += max(len(polygons.sizes), len(polygons.vertices))
+        check_scene(path, len(parts), size)
+        parts.append(transform(polygons, matrix))
     return Polygons.join(parts, tuple(document.notes))
 
 
@@ -55,7 +53,7 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
     """Return the document and, of a .glb file, its binary chunk."""
     data = path.read_bytes()
     if not data.startswith(b"glTF"):
-        return json.loads(data.decode("utf-8-sig")), None
+        return _parse(path, data), None
     version, length = struct.unpack_from("<II", data, 4)
     if version != 2:
         raise SignalError(f"{path}: is glTF {version}; only glTF 2 can be read")
@@ -69,7 +67,17 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
             raise SignalError(f"{path}: a part of {size:,} bytes ends behind the file; is it whole?")
         chunks.setdefault(name, data[offset + 8 : offset + 8 + size])
         offset += 8 + size
-    return json.loads(chunks[b"JSON"]), chunks.get(b"BIN\0")
+    return _parse(path, chunks[b"JSON"]), chunks.get(b"BIN\0")
+
+
+def _parse(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(text.decode("utf-8-sig"))
+    except RecursionError:
+        raise SignalError(f"{path}: its JSON has lists in lists without end; is it a glTF file?") from None
+    if not isinstance(content, dict):
+        raise SignalError(f"{path}: its JSON is no glTF document; is the file whole?")
+    return content
 
 
 @dataclass(eq=False)
@@ -137,8 +145,14 @@ class _Document:
         if index not in self._meshes:
             mesh = _item(self.content.get("meshes", []), index)
             weights = mesh.get("weights", [])
-            parts = [self._read_primitive(primitive, weights) for primitive in mesh.get("primitives", [])]
-            self._meshes[index] = Polygons.join([part for part in parts if part is not None])
+            parts, size = [], 0
+            for primitive in mesh.get("primitives", []):
+                part = self._read_primitive(primitive, weights)
+                if part is not None:
+                    parts.append(part)
+                    size += max(len(part.sizes), len(part.vertices))
+                check_scene(self.path, len(parts), size)
+            self._meshes[index] = Polygons.join(parts)
         return self._meshes[index]
 
     def _note(self, note: str) -> None:
@@ -206,6 +220,8 @@ class _Document:
         dtype, width, count = np.dtype(TYPES[accessor["componentType"]]), WIDTHS[accessor["type"]], accessor["count"]
         if count > 3 * MOST_FACES:
             raise SignalError(f"{self.path}: an accessor has {count:,} elements; at most {3 * MOST_FACES:,} are read")
+        if "bufferView" not in accessor and count > MOST_ZEROS * ("sparse" in accessor):
+            raise SignalError(f"{self.path}: an accessor of {count:,} elements has no data; is the file whole?")
         if "bufferView" in accessor:
             values = self._read_view(accessor["bufferView"], accessor.get("byteOffset", 0), dtype, width, count)
         else:
@@ -342,13 +358,3 @@ def _matrix_of(node: dict[str, Any]) -> Float[ndarray, "4 4"]:
     matrix[:3, :3] = rotation * np.array(node.get("scale", (1, 1, 1)), np.float64)
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
-
-
-def _transform(polygons: Polygons, matrix: Float[ndarray, "4 4"]) -> Polygons:
-    """Return triangles moved; a reflection turns them over, so that their outside stays outside."""
-    if (matrix == np.eye(4)).all():
-        return polygons
-    faces = polygons.corners.reshape(-1, 3)
-    if np.linalg.det(matrix[:3, :3]) < 0:
-        faces = faces[:, ::-1]
-    return Polygons.from_faces(polygons.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ...errors import SignalError
@@ -15,6 +15,8 @@ ROUNDING = 1e-9
 """Part of a polygon's area by which rounding may turn one of its triangles over."""
 MOST_CORNERS = 10_000
 """Corners of a concave polygon: the time that ear clipping takes grows with their square."""
+LARGEST_FAN = 16
+"""Corners up to which a convex polygon becomes a fan; the slivers of a larger one would take search trees much time."""
 BLOCK = 1 << 18
 """Corners that are cut at once: it bounds the memory that cutting takes."""
 
@@ -126,6 +128,8 @@ def _cut_alike(path: Path, points: Float[ndarray, "p n 3"]) -> tuple[Int[ndarray
     steps = np.arange(1, size - 1)
     fan = np.stack([np.zeros_like(steps), steps, steps + 1], -1)
     cut = np.tile(fan, (len(points), 1, 1))
+    if size > LARGEST_FAN:
+        cut[_are_convex(points, normals, covered) & ~concave & ~crossing] = _cut_evenly(size)
     if concave.any() and size > MOST_CORNERS:
         raise SignalError(
             f"{path}: has a concave polygon of {size:,} corners; at most {MOST_CORNERS:,} can be cut into triangles"
@@ -137,6 +141,26 @@ def _cut_alike(path: Path, points: Float[ndarray, "p n 3"]) -> tuple[Int[ndarray
         else:
             cut[index] = ears
     return cut, int(crossing.sum())
+
+
+def _are_convex(
+    points: Float[ndarray, "p n 3"], normals: Float[ndarray, "p 3"], covered: Float[ndarray, " p"]
+) -> Bool[ndarray, " p"]:
+    """Return whether polygons turn the same way at all corners."""
+    edges = np.roll(points, -1, axis=1) - points
+    turns = np.einsum("pnx,px->pn", np.cross(np.roll(edges, 1, axis=1), edges), normals)
+    convex: Bool[ndarray, " p"] = (turns >= -ROUNDING * covered[:, None] ** 2).all(-1)
+    return convex
+
+
+def _cut_evenly(size: int) -> Int[ndarray, "m 3"]:
+    """Return the triangles of a convex polygon: every other corner is cut off, and so on with what is left."""
+    corners, triangles = np.arange(size), []
+    while len(corners) > 2:
+        first = np.arange(0, len(corners) - 1, 2)
+        triangles.append(np.stack([corners[first], corners[first + 1], corners[(first + 2) % len(corners)]], -1))
+        corners = corners[::2]
+    return np.concatenate(triangles)
 
 
 def _clip_ears(path: Path, points: Float[ndarray, "n 3"], normal: Float[ndarray, "3"]) -> Int[ndarray, "m 3"] | None:
