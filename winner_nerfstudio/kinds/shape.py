@@ -35,7 +35,22 @@ class ShapeKind(Kind):
     title = "a shape"
     axes = 3
     channels = 1
-    suffixes = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf", ".xyz", ".pcd")
+    suffixes = (
+        ".obj",
+        ".ply",
+        ".stl",
+        ".off",
+        ".glb",
+        ".gltf",
+        ".xyz",
+        ".pcd",
+        ".txt",
+        ".csv",
+        ".asc",
+        ".pts",
+        ".xyzn",
+        ".xyzrgb",
+    )
     formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
