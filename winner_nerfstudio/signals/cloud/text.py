@@ -222,7 +222,10 @@ def _split_names(line: bytes, separator: bytes) -> list[str]:
 
 
 def _normalize(line: bytes, separator: bytes, decimal: bytes) -> bytes:
-    """Return a row as numbers with decimal points, separated by spaces; what is missing becomes nan, a row without any nothing."""
+    """Return a row as numbers with decimal points, separated by spaces; what is missing becomes nan.
+
+    A row of which all is missing becomes empty.
+    """
     if separator or b'"' in line:
         line = b" ".join(word or b"nan" for word in _split(line, separator))
     if b"," in line:
@@ -312,8 +315,8 @@ def _name_columns(path: Path, names: list[str] | None, table: Float[ndarray, "n 
         return tuple(meanings)
     if names is not None and any(re.fullmatch(r"[A-Za-z_].*", name) for name in names):
         raise SignalError(
-            f"{path}: its columns are named {ascii(' '.join(names))[1:-1][:80]}, {len(names)} names of {width} columns; x,"
-            " y and z are needed among them, a name for each column"
+            f"{path}: its columns are named {ascii(' '.join(names))[1:-1][:80]}, {len(names)} names of {width} columns;"
+            " x, y and z are needed among them, a name for each column"
         )
     if width == 3:
         return POSITION
