@@ -151,7 +151,7 @@ TURNED = np.zeros((3, 3))
 TURNED[0, 2], TURNED[1, 0], TURNED[2, 1] = STEP, -STEP, STEP
 """Array axes 0, 1 and 2 run along z, against x, and along y."""
 TURNED_VALUES = np.ascontiguousarray(np.flip(VALUES, 0).transpose(2, 0, 1))
-TURNED_ORIGIN = ORIGIN + [STEP * 4, 0, 0]
+TURNED_ORIGIN = ORIGIN + STEP * np.array([4, 0, 0])
 WRITTEN = {
     "raw.nrrd": write_nrrd(encoding="raw"),
     "gzip.nrrd": write_nrrd(encoding="gzip"),
@@ -283,7 +283,7 @@ def test_oblique_axes_keep_their_spacing_and_are_told(tmp_path, suffix, write):
 
 @pytest.mark.parametrize("suffix, write", [(".nrrd", write_nrrd), (".nii", write_nifti)])
 def test_axes_that_are_not_at_right_angles_are_refused(tmp_path, suffix, write):
-    write(directions=DIRECTIONS + [[0, 0.1, 0], [0, 0, 0], [0, 0, 0]])(tmp_path / f"a{suffix}")
+    write(directions=DIRECTIONS + np.array([[0, 0.1, 0], [0, 0, 0], [0, 0, 0]]))(tmp_path / f"a{suffix}")
     with pytest.raises(SignalError, match=r"its axes are not at right angles \(by up to 11.3 degrees\)"):
         load_volume(tmp_path / f"a{suffix}")
 
@@ -335,7 +335,8 @@ def nrrd_bomb(encoding, pack):
 def outside(path):
     (path.parent.parent / "elsewhere.raw").write_bytes(VALUES.tobytes())
     path.write_text(
-        "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 6\nendian: little\nencoding: raw\ndata file: ../elsewhere.raw\n"
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 6\nendian: little\nencoding: raw\n"
+        "data file: ../elsewhere.raw\n"
     )
 
 

@@ -50,8 +50,10 @@ class ShapeKind(Kind):
         ".pts",
         ".xyzn",
         ".xyzrgb",
+        ".las",
+        ".laz",
     )
-    formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
+    formats = ".obj .ply .stl .off .glb .xyz .pcd .las .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")

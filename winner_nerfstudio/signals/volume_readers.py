@@ -267,15 +267,14 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find an array of a .vti file: of its points, or else of its cells, whose samples lie in their middles."""
     import_extra("vtkmodules.vtkIOXML", "vtk", f"{path}: is read")
     from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkCommonDataModel import vtkDataObject
     from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
     reader, errors = vtkXMLImageDataReader(), []
-    for source in (reader, reader.GetReaderErrorObserver()):
-        if source is not None:
-            source.AddObserver("ErrorEvent", lambda *_: errors.append("the reader reports an error"))
     reader.AddObserver("ErrorEvent", lambda *_: errors.append("it is damaged"))
     reader.SetFileName(str(path))
-    reader.UpdateInformation()
+    with _quiet_vtk():
+        reader.UpdateInformation()
     names = [(False, reader.GetPointArrayName(i)) for i in range(reader.GetNumberOfPointArrays())]
     names += [(True, reader.GetCellArrayName(i)) for i in range(reader.GetNumberOfCellArrays())]
     chosen = [entry for entry in names if dataset in (None, entry[1])]
@@ -287,18 +286,19 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     (of_cells, name), information = chosen[0], reader.GetOutputInformation(0)
     pipeline = reader.GetExecutive()
     extent = information.Get(pipeline.WHOLE_EXTENT())
-    steps = np.array(information.Get(vtk_data_object().SPACING()) or (1, 1, 1), np.float64)
-    first = np.array(information.Get(vtk_data_object().ORIGIN()) or (0, 0, 0), np.float64)
-    turn = np.array(information.Get(vtk_data_object().DIRECTION()) or np.eye(3).reshape(-1), np.float64).reshape(3, 3)
+    steps = np.array(information.Get(vtkDataObject.SPACING()) or (1, 1, 1), np.float64)
+    first = np.array(information.Get(vtkDataObject.ORIGIN()) or (0, 0, 0), np.float64)
+    turn = np.array(information.Get(vtkDataObject.DIRECTION()) or np.eye(3).reshape(-1), np.float64).reshape(3, 3)
     size = tuple(extent[2 * axis + 1] - extent[2 * axis] + (0 if of_cells else 1) for axis in range(3))
     corner = np.array(extent[::2]) + (0.5 if of_cells else 0.0)
 
     def read() -> ndarray:
-        for selection in (reader.GetPointDataArraySelection(), reader.GetCellDataArraySelection()):
+        selections = reader.GetPointDataArraySelection(), reader.GetCellDataArraySelection()
+        for selection in selections:
             selection.DisableAllArrays()
-            if selection is (reader.GetCellDataArraySelection() if of_cells else reader.GetPointDataArraySelection()):
-                selection.EnableArray(name)
-        reader.Update()
+        selections[of_cells].EnableArray(name)
+        with _quiet_vtk():
+            reader.Update()
         image = reader.GetOutput()
         array = (image.GetCellData() if of_cells else image.GetPointData()).GetArray(name)
         if errors or array is None or array.GetNumberOfComponents() != 1:
@@ -309,11 +309,17 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     yield Found(size, read, (turn * steps).T, first + turn @ (corner * steps), notes=notes, says_spacing=True)
 
 
-def vtk_data_object() -> Any:
-    """Return VTK's class that has the keys of an image's information."""
-    from vtkmodules.vtkCommonDataModel import vtkDataObject
+@contextmanager
+def _quiet_vtk() -> Iterator[None]:
+    """Keep VTK's messages from the terminal; the readers' errors are observed."""
+    from vtkmodules.vtkCommonCore import vtkObject
 
-    return vtkDataObject
+    is_shown = vtkObject.GetGlobalWarningDisplay()
+    vtkObject.SetGlobalWarningDisplay(0)
+    try:
+        yield
+    finally:
+        vtkObject.SetGlobalWarningDisplay(is_shown)
 
 
 @contextmanager

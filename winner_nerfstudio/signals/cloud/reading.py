@@ -13,6 +13,7 @@ from numpy import ndarray
 from ..errors import SignalError
 from ..grid import name_of, read_array
 from ..shape.reading.ply import read_ply_points
+from .las import read_las
 from .text import read_point_text
 
 
@@ -87,6 +88,10 @@ def _read_text(path: Path) -> Columns:
     return Columns(*read_point_text(path))
 
 
+def _read_las(path: Path) -> Columns:
+    return Columns(*read_las(path))
+
+
 def _read_pcd(path: Path) -> Columns:
     open3d = import_open3d(f"{path}: .pcd files are read by open3d")
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
@@ -111,6 +116,8 @@ READERS: dict[str, Callable[[Path], Columns]] = {
     ".pts": _read_text,
     ".xyzn": _read_text,
     ".xyzrgb": _read_text,
+    ".las": _read_las,
+    ".laz": _read_las,
 }
 """The function that reads points, by suffix."""
 
