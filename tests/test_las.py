@@ -37,10 +37,9 @@ def write_las(path, points=POINTS, normals=None, classes=2, withheld=0, version=
 
 @pytest.mark.parametrize("version", ["1.2", "1.4"])
 @pytest.mark.parametrize("suffix", [".las", ".laz"])
-@pytest.mark.parametrize("offsets", [CORNER, np.zeros(3)])
+@pytest.mark.parametrize("offsets", [CORNER, CORNER.round(-6)])
 def test_coordinates_of_a_map_keep_their_millimetres(tmp_path, version, suffix, offsets):
-    offsets = offsets if version == "1.4" else CORNER
-    path = write_las(tmp_path / f"a{suffix}", normals=NORMALS, version=version, offsets=offsets / 10)
+    path = write_las(tmp_path / f"a{suffix}", normals=NORMALS, version=version, offsets=offsets)
     columns = read_points(path)
     np.testing.assert_allclose(columns.points, POINTS, atol=1e-3)
     np.testing.assert_array_equal(columns.normals, NORMALS)

@@ -312,14 +312,14 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
 @contextmanager
 def _quiet_vtk() -> Iterator[None]:
     """Keep VTK's messages from the terminal; the readers' errors are observed."""
-    from vtkmodules.vtkCommonCore import vtkObject
+    from vtkmodules.vtkCommonCore import vtkLogger
 
-    is_shown = vtkObject.GetGlobalWarningDisplay()
-    vtkObject.SetGlobalWarningDisplay(0)
+    verbosity = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
     try:
         yield
     finally:
-        vtkObject.SetGlobalWarningDisplay(is_shown)
+        vtkLogger.SetStderrVerbosity(verbosity)
 
 
 @contextmanager
