@@ -1,4 +1,7 @@
 import json
+import struct
+from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -256,3 +259,245 @@ def test_the_built_in_sounds_are_high(name, channels):
     assert audio.channels == channels
     assert audio.centroid > 0.2
     assert np.abs(audio.units.to_own(audio.values)).max() < 1
+
+
+PCM = (16383 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)).astype("<i2")
+CONTENT = PCM.tobytes()
+FORMAT = struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+
+
+def wav(size, riff=0, tag=b"RIFF", form=FORMAT, between=b"", data=CONTENT, behind=b""):
+    sizes = struct.pack("<I", size)
+    return tag + struct.pack("<I", riff) + b"WAVE" + between + b"fmt " + form + b"data" + sizes + data + behind
+
+
+def extensible(bits, valid, align):
+    guid = b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    return struct.pack("<IHHIIHHHHI", 40, 0xFFFE, 1, 8000, 8000 * align, align, bits, 22, valid, 4) + guid
+
+
+def ds64(size):
+    return b"ds64" + struct.pack("<IQQQI", 28, 2**64 - 1, size, 0, 0)
+
+
+def big_endian(form, subtype="PCM_16"):
+    buffer = BytesIO()
+    soundfile.write(buffer, PCM, 8000, format=form, subtype=subtype)
+    return bytearray(buffer.getvalue())
+
+
+def with_size(form, chunk, layout, size, back=0):
+    content = big_endian(form)
+    at = content.index(chunk) + back if chunk else back
+    struct.pack_into(layout, content, at, size)
+    return bytes(content)
+
+
+NEVER, OPEN = "never filled in; all 8,000 bytes of samples were read", 0xFFFFFFFF
+UNFINISHED = {
+    "stream.wav": (wav(OPEN, OPEN), NEVER),
+    "zero.wav": (wav(0), NEVER),
+    "zero36.wav": (wav(0, 36), NEVER),
+    "placeholder.wav": (wav(2_000_000_000, 2_000_000_036), "says 2,000,000,000 bytes of samples, the file holds 8,000"),
+    "zero-ds64.wav": (wav(OPEN, OPEN, b"RF64", between=ds64(0)), NEVER),
+    "open-ds64.wav": (wav(OPEN, OPEN, b"RF64", between=ds64(2**64 - 1)), NEVER),
+    "no-ds64.wav": (wav(OPEN, OPEN, b"RF64"), NEVER),
+    "broadcast.wav": (wav(OPEN, OPEN, b"BW64", between=ds64(8000)), None),
+    "odd.wav": (wav(8000, between=b"LIST\3\0\0\0abc"), None),
+    "padded.wav": (wav(8000, between=b"LIST\3\0\0\0abc\0"), None),
+    "junk.wav": (wav(8000, behind=b"\1\2\3" * 9), "the 27 bytes behind them are no chunks"),
+    "chunks.wav": (wav(8000, behind=b"LIST\4\0\0\0INFO"), None),
+    "zero.au": (with_size("AU", b"", ">I", 0, 8), NEVER),
+    "stream.au": (with_size("AU", b"", ">I", OPEN, 8), NEVER),
+    "zero.aiff": (with_size("AIFF", b"SSND", ">I", 0, 4), NEVER),
+    "open.aiff": (with_size("AIFF", b"SSND", ">I", OPEN, 4), NEVER),
+    "open.caf": (with_size("CAF", b"data", ">q", -1, 4), NEVER),
+    "zero.caf": (with_size("CAF", b"data", ">q", 0, 4), NEVER),
+    "zero.w64": (with_size("W64", b"data", "<Q", 24, 16), NEVER),
+    "open.w64": (with_size("W64", b"data", "<Q", 2**64 - 1, 16), NEVER),
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_what_the_file_holds_is_believed_and_not_an_unfinished_header(tmp_path, name):
+    content, words = UNFINISHED[name]
+    (tmp_path / name).write_bytes(content)
+    audio = load_audio(tmp_path / name)
+    np.testing.assert_allclose(audio.units.to_own(audio.values)[:, 0], PCM / 32768, atol=1e-6)
+    assert audio.sample_rate == 8000
+    assert [words in note for note in audio.notes[1:]] == ([] if words is None else [True])
+    part = load_audio(tmp_path / name, AudioOptions(start=0.25, duration=0.125))
+    np.testing.assert_allclose(part.units.to_own(part.values)[:, 0], PCM[2000:3000] / 32768, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64"])
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_told(tmp_path, form):
+    content = big_endian(form)
+    path = tmp_path / f"a.{form.lower()}"
+    path.write_bytes(content[: len(content) - 1000] if form != "CAF" else content.rstrip(b"\0")[:-1000])
+    audio = load_audio(path)
+    assert 2400 <= len(audio.values) <= 3600
+    np.testing.assert_allclose(audio.units.to_own(audio.values)[:, 0], PCM[: len(audio.values)] / 32768, atol=1e-6)
+    assert "the file holds" in audio.notes[1]
+    assert "it was cut off" in audio.notes[1]
+
+
+def test_an_empty_wav_before_other_chunks_is_empty(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(0, data=b"", behind=b"LIST\4\0\0\0INFO"))
+    with pytest.raises(SignalError, match=r"a\.wav: has 0 samples"):
+        load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("bits, valid, align", [(24, 24, 3), (24, 20, 3), (32, 24, 4), (24, 24, 4), (20, 20, 3)])
+def test_samples_with_fewer_bits_than_their_bytes_keep_their_value(tmp_path, bits, valid, align):
+    whole = PCM.astype("<i4") << 16
+    data = whole.view("u1").reshape(-1, 4)[:, 4 - align :].tobytes()
+    (tmp_path / "a.wav").write_bytes(wav(len(data), form=extensible(bits, valid, align), data=data))
+    audio = load_audio(tmp_path / "a.wav")
+    np.testing.assert_allclose(audio.units.to_own(audio.values)[:, 0], PCM / 32768, atol=1e-6)
+    said = f"{valid} of the {8 * align} bits of each sample are used"
+    assert (said in audio.notes) == (valid < 8 * align)
+
+
+def test_samples_beyond_full_scale_are_kept_and_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 3.0 * sound(peak=1.0), RATE, subtype="FLOAT")
+    audio = load_audio(tmp_path / "a.wav")
+    assert audio.units.amplitude == pytest.approx(3)
+    assert "values reach 3 times full scale; none was clipped" in audio.notes
+    assert save_audio(tmp_path / "b.wav", audio.units.to_own(audio.values), RATE, audio.record) == "FLOAT"
+    assert np.abs(soundfile.read(tmp_path / "b.wav")[0]).max() == pytest.approx(3)
+
+
+def flac_that_claims(frames, rate=8000):
+    content = big_endian("FLAC")
+    state = int.from_bytes(content[18:26], "big") & ~(2**36 - 1) & (2**44 - 1)
+    content[18:26] = (state | frames | rate << 44).to_bytes(8, "big")
+    return bytes(content)
+
+
+def mp3(rate=24_000, seconds=4):
+    noise = np.random.default_rng(0).standard_normal(rate * seconds) * np.linspace(0, 0.2, rate * seconds)
+    buffer = BytesIO()
+    soundfile.write(buffer, noise, rate, format="MP3", bitrate_mode="VARIABLE")
+    return bytearray(buffer.getvalue()), noise
+
+
+@pytest.mark.parametrize("frames", [0, 2**31, 2**36 - 1])
+def test_a_length_that_no_file_of_this_size_has_takes_no_memory(tmp_path, frames):
+    (tmp_path / "a.flac").write_bytes(flac_that_claims(frames))
+    audio = load_audio(tmp_path / "a.flac")
+    np.testing.assert_allclose(audio.units.to_own(audio.values)[:, 0], PCM / 32768, atol=1e-6)
+    assert audio.notes[1:] == ("the header does not state the length",)
+
+
+@pytest.mark.parametrize("frames", [0, 3, 2**31 - 1])
+def test_an_mp3_is_read_whole_whatever_its_header_says(tmp_path, frames):
+    content, noise = mp3()
+    mark = content.index(b"Xing")
+    content[mark + 8 : mark + 12] = frames.to_bytes(4, "big")
+    (tmp_path / "a.mp3").write_bytes(content)
+    audio = load_audio(tmp_path / "a.mp3")
+    assert 0 <= len(audio.values) - len(noise) < 2000
+    assert any("length" in note for note in audio.notes)
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\x64" + bytes(100)])
+def test_an_mp3_of_variable_bit_rate_without_a_length_is_read_whole(tmp_path, tag):
+    content, noise = mp3()
+    first = content.index(b"\xff", 4)
+    while content[first + 1] >> 5 != 7 or b"Xing" in content[first : first + 100]:
+        first = content.index(b"\xff", first + 1)
+    (tmp_path / "a.mp3").write_bytes(tag + content[first:])
+    assert soundfile.info(tmp_path / "a.mp3").frames < 0.8 * len(noise)
+    audio = load_audio(tmp_path / "a.mp3")
+    assert abs(len(audio.values) - len(noise)) < 3000
+    assert "the header does not state the length; its frames were counted" in audio.notes
+    loud = audio.units.to_own(audio.values)[-8000:, 0].std()
+    assert loud == pytest.approx(noise[-8000:].std(), rel=0.1)
+
+
+@pytest.mark.parametrize("rate", [0, 2**32 - 1])
+def test_sample_rates_that_cannot_be_are_refused(tmp_path, rate):
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, 16000, 2, 16)
+    (tmp_path / "a.wav").write_bytes(wav(8000, form=form))
+    with pytest.raises(SignalError, match=r"a\.wav: cannot be read as a sound \(its header has no sample rate"):
+        load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [1e308, 1e-308, 0.0])
+def test_sample_rates_of_series_that_cannot_be_are_refused(rate):
+    with pytest.raises(SignalError, match=r"array: sample_rate=.* must be positive and finite, 1e-18"):
+        load_audio(np.arange(9.0), AudioOptions(sample_rate=rate))
+
+
+def test_a_sound_that_contradicts_itself_is_refused(tmp_path):
+    form = struct.pack("<IHHIIHH", 16, 1, 2, 8000, 16000, 2, 16)
+    (tmp_path / "a.wav").write_bytes(wav(8000, form=form))
+    with pytest.raises(SignalError, match="2 channels of 16 bits in 2 bytes, which contradict each other"):
+        load_audio(tmp_path / "a.wav")
+
+
+def test_more_samples_than_are_fitted_by_default_must_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("winner_nerfstudio.signals.audio.MOST_VALUES", 3000)
+    (tmp_path / "a.wav").write_bytes(wav(8000))
+    (tmp_path / "a.flac").write_bytes(flac_that_claims(0))
+    for name in ("a.wav", "a.flac"):
+        with pytest.raises(SignalError, match=r"more than 3,000 samples .* --duration, or say --max-samples"):
+            load_audio(tmp_path / name)
+        assert len(load_audio(tmp_path / name, AudioOptions(max_samples=3500)).values) == 3500
+
+
+CODECS = {
+    "a.opus": ("OGG", "OPUS"),
+    "a.ogg": ("OGG", "VORBIS"),
+    "a.oga": ("OGG", "VORBIS"),
+    "a.mp3": ("MP3", "MPEG_LAYER_III"),
+    "a.flac": ("FLAC", "PCM_16"),
+    "a.caf": ("CAF", "PCM_16"),
+    "a.snd": ("AU", "PCM_16"),
+    "a.aif": ("AIFF", "PCM_16"),
+}
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_suffix_promises_its_codec(tmp_path, name, channels):
+    values = sound(channels, seconds=48_000 / RATE)
+    assert save_audio(tmp_path / name, values, 48_000, record_of("PCM_16")) == CODECS[name][1]
+    info = soundfile.info(tmp_path / name)
+    assert (info.format, info.subtype, info.samplerate, info.frames) == (*CODECS[name], 48_000, len(values))
+
+
+@pytest.mark.parametrize("rate", [8000, 12_000, 16_000, 24_000, 48_000])
+def test_opus_is_written_at_the_rates_it_has(tmp_path, rate):
+    values = 0.4 * np.sin(np.arange(rate) / rate * 2 * np.pi * 440)[:, None]
+    assert save_audio(tmp_path / "a.opus", values, rate, record_of("PCM_16")) == "OPUS"
+    back, again = soundfile.read(tmp_path / "a.opus")
+    assert (again, len(back)) == (rate, rate)
+    middle = slice(rate // 4, -rate // 4)
+    assert np.sqrt(np.mean((back - values[:, 0])[middle] ** 2)) < 0.05
+
+
+@pytest.mark.parametrize("name, rate", [("a.opus", 44_100), ("a.opus", 22_050), ("a.mp3", 96_000)])
+def test_a_codec_names_the_rates_that_it_has(tmp_path, name, rate):
+    problem = cannot_save(tmp_path / name, rate, 1, record_of("PCM_16"))
+    assert "use .wav or --sample-rate 8000, " in problem
+    assert problem.endswith(" 48000")
+
+
+def test_opus_in_an_ogg_file_is_read_and_comes_back_as_its_suffix_says(tmp_path):
+    soundfile.write(tmp_path / "a.oga", sound(seconds=1.0), 48_000, format="OGG", subtype="OPUS")
+    audio = load_audio(tmp_path / "a.oga")
+    own = audio.units.to_own(audio.values)
+    assert audio.suffix == ".oga"
+    assert save_audio(tmp_path / "b.oga", own, 48_000, audio.record) == "OPUS"
+    assert save_audio(tmp_path / "b.ogg", own, 48_000, audio.record) == "VORBIS"
+
+
+@pytest.mark.parametrize("changed", [{"subtype": "VORBIS"}, {"samplerate": 8000}, {"frames": 9}, {"frames": 99_999}])
+def test_what_an_encoder_changes_is_noticed_and_removed(tmp_path, monkeypatch, changed):
+    info = {"format": "OGG", "subtype": "OPUS", "samplerate": 48_000, "frames": 4000}
+    monkeypatch.setattr(soundfile, "info", lambda path: SimpleNamespace(**info | changed))
+    with pytest.raises(SignalError, match=r"a\.opus: 4,000 samples of OPUS at 48000 Hz became .* use \.wav"):
+        save_audio(tmp_path / "a.opus", np.zeros((4000, 1)), 48_000, record_of("PCM_16"))
+    assert not (tmp_path / "a.opus").exists()

@@ -300,7 +300,7 @@ def kind_of(data: Any) -> Kind:
         return _find_kind_of_sample(str(file).removeprefix("sample:"))
     suffix = file.suffix.lower()
     for kind in all_kinds():
-        if suffix in kind.suffixes:
+        if file.name.lower().endswith(kind.suffixes):  # ".nii.gz" is one suffix, too
             return kind
     if suffix in (".npy", ".npz"):
         from .signals.grid import read_array

@@ -27,8 +27,23 @@ class AudioKind(GridKind):
     name = "audio"
     title = "a sound"
     axes = 1
-    suffixes = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-    formats = ".wav .flac .ogg .mp3 .npy"
+    suffixes = (
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aiff",
+        ".aif",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".w64",
+        ".rf64",
+    )
+    formats = ".wav .flac .ogg .opus .mp3 .npy"
     frequency_unit = "Hz"
     options = AudioOptions
     record = AudioRecord
@@ -106,7 +121,8 @@ def audio(fitted: FittedField, rate: float | None = None) -> ndarray:
 class AudioExport(Export):
     """Write a fitted sound at the input's sample rate and amplitude, or at any other rate.
 
-    The original sound is not needed. Writes .wav, .flac, .ogg, .mp3, .aiff and what else libsndfile does, or .npy.
+    The original sound is not needed. Writes .wav, .flac, .ogg (Vorbis), .opus, .mp3, .aiff and what else libsndfile
+    does, or .npy.
     """
 
     result = "audio"

@@ -35,8 +35,26 @@ class ShapeKind(Kind):
     title = "a shape"
     axes = 3
     channels = 1
-    suffixes = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf", ".3mf", ".xyz", ".pcd")
-    formats = ".obj .ply .stl .off .glb .3mf .xyz .pcd .npy"
+    suffixes = (
+        ".obj",
+        ".ply",
+        ".stl",
+        ".off",
+        ".glb",
+        ".gltf",
+        ".3mf",
+        ".xyz",
+        ".pcd",
+        ".txt",
+        ".csv",
+        ".asc",
+        ".pts",
+        ".xyzn",
+        ".xyzrgb",
+        ".las",
+        ".laz",
+    )
+    formats = ".obj .ply .stl .off .glb .3mf .xyz .pcd .las .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 class VolumeKind(GridKind):
-    """A volume; its coordinates are x, y and z, the first sample lies at the origin."""
+    """A volume; its coordinates are x, y and z; the first sample lies at the origin, or where its file says."""
 
     name = "volume"
     title = "a volume: an occupancy, a density, a distance"
     axes = 3
     channels = 1
-    formats = ".npy .npz"
+    suffixes = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".h5", ".hdf5", ".zarr", ".vti", ".vtk")
+    formats = ".npy .npz .nrrd .nii .nii.gz .h5 .zarr .vti .vtk"
     frequency_unit = "cycles per unit of the array's spacing"
     options = VolumeOptions
     record = VolumeRecord

@@ -1,5 +1,7 @@
 """Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +16,7 @@ from .lattice import Lattice
 from .options import AudioOptions
 from .records import AudioRecord
 from .samples import SOUNDS, sample
+from .sound_files import Spliced, inspect_sound_file
 from .units import Units
 
 ARRAYS = (".npy",)
@@ -23,12 +26,35 @@ FLOATING = ("FLOAT", "DOUBLE")
 """Subtypes that can hold values beyond full scale."""
 COMMON = (*INTEGER_BITS, *FLOATING)
 """Subtypes that mean the same in any file format; the others are kept only if the file format is the same."""
+PROMISED = {
+    ".aif": ("AIFF", None),
+    ".aifc": ("AIFF", None),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".oga": ("OGG", None),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".snd": ("AU", None),
+}
+"""libsndfile's file format, and its only subtype if there is one, that other programs expect of a suffix; the format of
+any other suffix is spelt like it."""
+USUAL_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000)
+"""Sample rates that an error message tries and names."""
+LONGEST_PADDING = 1 << 13
+"""The most samples by which a lossy encoder may lengthen a sound."""
 BLOCK = 1 << 16
-"""Samples that are read or written at a time; libsndfile's Vorbis encoder fails on millions at once."""
-UNKNOWN_FRAMES = 1 << 60
-"""The least length, in samples, that means that the file does not state its length."""
+"""Samples that are written at a time; libsndfile's Vorbis encoder fails on millions at once."""
+READ_BLOCK = 1 << 24
+"""Values that are read at a time, so that memory is taken for what the file holds, not for what its header says."""
+MOST_VALUES = 200_000_000
+"""More values than this, over all channels, are fitted only if they are asked for."""
+MOST_PER_BYTE = 1 << 13
+"""The most samples, approximately, that a byte of the densest format can stand for; a greater length is no length."""
+SLOWEST, FASTEST = 1e-18, 1e18
+"""The least and the greatest sample rate."""
 MAX_CHANNELS = 16
 """The most channels that a series may have."""
+LONGEST = 1 << 62
+"""More samples than any file holds."""
 
 
 class Audio(Grid[AudioRecord]):
@@ -92,8 +118,11 @@ def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[
 def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     """Load a sound without the noise, the reference or the held-out samples that `options` may ask for."""
     name = name_of(source)
-    if options.sample_rate is not None and not 0 < options.sample_rate < float("inf"):
-        raise SignalError(f"{name}: sample_rate={options.sample_rate} must be positive and finite")
+    if options.sample_rate is not None and not SLOWEST <= options.sample_rate <= FASTEST:
+        raise SignalError(
+            f"{name}: sample_rate={options.sample_rate} must be positive and finite, {SLOWEST:g} to {FASTEST:g}"
+        )
+    notes: tuple[str, ...] = ()
     if name.startswith("sample:"):
         whole, rate = sample(SOUNDS, name, "sound")
         first, count = excerpt(options, name, len(whole), rate)
@@ -106,16 +135,28 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
         if not path.is_file():
             what = "is a folder, not a sound" if path.is_dir() else "no such file"
             raise SignalError(f"{name}: {what}; give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}")
-        read = _read_series if path.suffix.lower() in ARRAYS else _read_sound
-        values, first, entries = read(path, options)
+        if path.suffix.lower() in ARRAYS:
+            values, first, entries = _read_series(path, options)
+        else:
+            values, first, entries, notes = _read_sound(path, options)
     check_values(name, values)
     if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
-    return _make_audio(name, values, first, entries)
+    return _make_audio(name, values, first, entries, notes)
 
 
-def _make_audio(name: str, values: ndarray, first: int, entries: dict[str, Any]) -> Audio:
-    """Make a sound of samples [n, c]; `first` is the index of the first of them in the whole recording."""
+def _make_audio(
+    name: str, values: ndarray, first: int, entries: dict[str, Any], reading: tuple[str, ...] = ()
+) -> Audio:
+    """Make a sound of samples [n, c].
+
+    Args:
+        name: what messages call it.
+        values: its samples.
+        first: the index of the first of them in the whole recording.
+        entries: of its record.
+        reading: notes on how the file was read.
+    """
     low, high = float(values.min()), float(values.max())
     peak = max(abs(low), abs(high))
     is_array = entries["format"] == "array"
@@ -123,7 +164,9 @@ def _make_audio(name: str, values: ndarray, first: int, entries: dict[str, Any])
     rate, (count, channels) = entries["sample_rate"], values.shape
     encoding = entries["dtype"] if is_array else f"{entries['format']}, {entries['subtype']}"
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
-    notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {layout} ({encoding})"]
+    notes = [f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), {layout} ({encoding})", *reading]
+    if peak > 1 and not is_array:
+        notes.append(f"values reach {peak:.4g} times full scale; none was clipped")
     if peak == 0:
         notes.append("warning: every sample is 0; there is nothing to learn but silence")
     lattice = Lattice((count,))
@@ -135,44 +178,101 @@ def _make_audio(name: str, values: ndarray, first: int, entries: dict[str, Any])
     return Audio(name, units.to_unit(values), normalization, units, draft, suffix, measure, tuple(notes))
 
 
-def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
-    """Return a sound file's excerpt [n, c], the index of its first sample, and the entries of its record."""
+def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any], tuple[str, ...]]:
+    """Return a sound file's excerpt [n, c], the index of its first sample, the entries of its record, and notes."""
     sample_rate = options.sample_rate
     try:
-        with soundfile.SoundFile(path) as sound:
+        with _open_sound(path) as (sound, notes):
             if sample_rate is not None and sample_rate != sound.samplerate:
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
                 )
-            if sound.frames < UNKNOWN_FRAMES:
-                first, count = excerpt(options, str(path), sound.frames, sound.samplerate)
-                if first and sound.seekable():
-                    sound.seek(first)
-                elif first:
-                    _read_blocks(sound, first)
-                values = sound.read(count, dtype="float32", always_2d=True)
-            else:  # the file was written as a stream, which does not state its length
-                values = _read_blocks(sound, UNKNOWN_FRAMES)
-                first, count = excerpt(options, str(path), len(values), sound.samplerate)
-                values = values[first : first + count]
+            values, first, more = _read_excerpt(path, sound, options)
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
         raise SignalError(
-            f"{path}: cannot be read as a sound ({reason}); use .wav .flac .ogg .mp3 .aiff, or .npy"
+            f"{path}: cannot be read as a sound ({_reason(error)}); use .wav .flac .ogg .opus .mp3 .aiff .au .caf, or"
+            " .npy"
         ) from error
+    return values, first, entries, (*notes, *more)
+
+
+@contextmanager
+def _open_sound(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
+    """Open a sound file with its header set right; yield it and notes on the header."""
+    inspected = inspect_sound_file(path)
+    with path.open("rb") as file:
+        source = Spliced(file, inspected.parts) if inspected.parts else path
+        with soundfile.SoundFile(source) as sound:
+            yield sound, inspected.notes
+
+
+def _read_excerpt(path: Path, sound: soundfile.SoundFile, options: AudioOptions) -> tuple[ndarray, int, list[str]]:
+    """Return the samples that are fitted [n, c], the index of the first of them, and what else is to be told."""
+    name, rate = str(path), sound.samplerate
+    most = MOST_VALUES // sound.channels if options.max_samples is None else LONGEST
+    if sound.frames <= MOST_PER_BYTE * path.stat().st_size:
+        first, count = excerpt(options, name, sound.frames, rate)
+        _check_size(name, count, most, sound)
+        if first and sound.seekable():
+            sound.seek(first)
+        elif first:
+            _read_blocks(sound, first)
+        values, notes = _read_blocks(sound, count)
+        if len(values) < count and not notes:
+            notes = [f"warning: the header says {sound.frames:,} samples, the file holds {first + len(values):,}"]
+    else:  # the header does not state the length, or one that no file of this size can have
+        values, notes = _read_blocks(sound, most + 1)
+        first, count = excerpt(options, name, len(values), rate)
+        _check_size(name, count, most, sound)
+        values, notes = values[first : first + count], ["the header does not state the length", *notes]
     if len(values) == 0:
-        raise SignalError(f"{path}: holds no samples")
-    return values, first, entries
+        raise SignalError(f"{name}: its header says {sound.frames:,} samples, of which the file holds none here")
+    return values, first, notes
 
 
-def _read_blocks(sound: soundfile.SoundFile, most: int) -> ndarray:
-    """Read the next samples, at most `most` of them, [n, c], from a file that may not state its length."""
-    blocks = [np.empty((0, sound.channels), np.float32)]
-    while most > 0 and len(block := sound.read(min(BLOCK, most), dtype="float32", always_2d=True)):
-        blocks.append(block)
-        most -= len(block)
-    return np.concatenate(blocks)
+def _check_size(name: str, count: int, most: int, sound: soundfile.SoundFile) -> None:
+    """Check that a sound has no more samples than are fitted without being asked for.
+
+    Raises:
+        SignalError: it has more.
+    """
+    if count > most:
+        raise SignalError(
+            f"{name}: more than {most:,} samples of {sound.channels} channels need over"
+            f" {most * sound.channels * 16 / 1e9:.3g} GB of memory; fit a part with --duration, or say --max-samples if"
+            " the memory is there"
+        )
+
+
+def _read_blocks(sound: soundfile.SoundFile, most: int) -> tuple[ndarray, list[str]]:
+    """Read the next samples, at most `most` of them, [n, c], and a note if the file is broken behind them."""
+    blocks, notes = [np.empty((0, sound.channels), np.float32)], []
+    while most > 0:
+        block = np.full((min(max(READ_BLOCK // sound.channels, 1), most), sound.channels), np.nan, np.float32)
+        try:
+            count = len(sound.read(out=block, always_2d=True))
+        except soundfile.SoundFileError as error:
+            # What was decoded before the error is in the block; the rest of it is still NaN.
+            count = int(np.isfinite(block).all(-1).argmin()) if np.isnan(block).any() else len(block)
+            read = sum(map(len, blocks)) + count
+            if read == 0:
+                raise
+            if "seek" not in _reason(error):  # where the length is not known, this is how the end shows
+                notes.append(f"warning: cannot be read behind sample {read:,} ({_reason(error)}); it was cut off")
+            most = 0
+        if count == 0:
+            break
+        blocks.append(block[:count])
+        most -= count
+    return (np.concatenate(blocks) if len(blocks) > 2 else blocks[-1]), notes
+
+
+def _reason(error: Exception) -> str:
+    """Return what libsndfile says, in one line."""
+    if "SF_INFO struct incomplete" in str(error):
+        return "its header has no sample rate that can be, or no channels"
+    return " ".join(str(getattr(error, "error_string", error)).split())[:120]
 
 
 def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
@@ -217,6 +317,7 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
     if path.suffix.lower() in ARRAYS:
         return str(write_array(path, values, dtype or "f4", record.ndim or 2).dtype)
     form, subtype = _find_format(path), _choose_subtype(path, record)
+    rate = round(sample_rate)
     scale, shift = 1.0, 0.0
     if dtype is not None and np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
@@ -226,14 +327,31 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
             f"{path.name}: values reach {float(np.abs(values).max()):.4g}, {subtype} holds -1 to 1; use .wav or .npy"
         )
     try:
-        with soundfile.SoundFile(path, "w", round(sample_rate), values.shape[1], subtype, format=form) as sound:
+        with soundfile.SoundFile(path, "w", rate, values.shape[1], subtype, format=form) as sound:
             for start in range(0, len(values), BLOCK):
                 # In float64, because float32 cannot represent 2^31 - 1.
                 sound.write(_encode((values[start : start + BLOCK].astype(np.float64) - shift) * scale, subtype))
+        _check_written(path, form, subtype, rate, len(values))
     except (soundfile.SoundFileError, OverflowError) as error:
-        reason = " ".join(str(getattr(error, "error_string", error)).split())[:120]
-        raise SignalError(f"{path.name}: cannot be written ({reason})") from error
+        raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
     return subtype
+
+
+def _check_written(path: Path, form: str, subtype: str, rate: int, count: int) -> None:
+    """Check that a file has the codec, the sample rate and the length with which it was to be written.
+
+    Raises:
+        SignalError: it has not; the file is removed.
+    """
+    info = soundfile.info(str(path))
+    extra = info.frames - count
+    is_long = 0 <= extra <= (0 if subtype in COMMON else LONGEST_PADDING)
+    if (info.subtype, info.samplerate) != (subtype, rate) or not is_long:
+        path.unlink()
+        raise SignalError(
+            f"{path.name}: {count:,} samples of {subtype} at {rate} Hz became {info.frames:,} of {info.subtype} at"
+            f" {info.samplerate} Hz in {form}; use .wav"
+        )
 
 
 def _encode(values: ndarray, subtype: str) -> ndarray:
@@ -252,30 +370,37 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
     if path.suffix.lower() in ARRAYS:
         return None
     if _find_format(path) not in soundfile.available_formats() or _find_format(path) == "RAW":
-        return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .mp3 .aiff .npy"
+        return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .opus .mp3 .aiff .npy"
     if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
+    form, subtype = _find_format(path), _choose_subtype(path, record)
+    if _can_write(form, subtype, round(sample_rate), channels):
+        return None
+    rates = [str(rate) for rate in USUAL_RATES if _can_write(form, subtype, rate, channels)]
+    remedy = f"--sample-rate {', '.join(rates)}" if rates else "fewer channels"
+    return f"{form} cannot hold {subtype} of {channels} channels at {sample_rate:g} Hz; use .wav or {remedy}"
+
+
+def _can_write(form: str, subtype: str, rate: int, channels: int) -> bool:
+    """Return whether libsndfile writes such a sound; a trial in memory, because only libsndfile knows."""
     try:
-        # A trial in memory, because only libsndfile knows which rates and channels a format accepts.
-        with soundfile.SoundFile(
-            BytesIO(), "w", round(sample_rate), channels, _choose_subtype(path, record), format=_find_format(path)
-        ):
-            return None
+        with soundfile.SoundFile(BytesIO(), "w", rate, channels, subtype, format=form):
+            return True
     except (soundfile.SoundFileError, ValueError):
-        return (
-            f"{_find_format(path)} cannot hold {_choose_subtype(path, record)} of {channels} channels at"
-            f" {sample_rate:g} Hz; use .wav or another --sample-rate"
-        )
+        return False
 
 
 def _find_format(path: Path) -> str:
     """Return libsndfile's name for the file format that a path's suffix stands for."""
-    suffix = path.suffix.lower().lstrip(".")
-    return {"aif": "AIFF", "oga": "OGG", "opus": "OGG"}.get(suffix, suffix.upper())
+    suffix = path.suffix.lower()
+    return PROMISED.get(suffix, (suffix.lstrip(".").upper(), None))[0]
 
 
 def _choose_subtype(path: Path, record: AudioRecord) -> str:
-    """Return the record's subtype if the format of the file has it, else the format's default subtype."""
+    """Return the subtype that the suffix promises, or the record's if the format has it, or the format's default."""
+    promised = PROMISED.get(path.suffix.lower(), ("", None))[1]
+    if promised is not None:
+        return promised
     if record.dtype is not None:
         subtype = {"u1": "PCM_16", "i1": "PCM_16", "i2": "PCM_16", "u2": "PCM_16", "i4": "PCM_32"}.get(
             record.dtype.lstrip("<>|="), "FLOAT"

@@ -128,8 +128,10 @@ class AudioOptions(GridOptions):
 class VolumeOptions(GridOptions):
     """A scalar field that is sampled in three dimensions."""
 
-    spacing: float = 1.0
-    """Distance between neighbouring samples in the world; the first sample lies at the origin."""
+    spacing: float | None = None
+    """Distance between neighbouring samples in the world; if left out the file's, or 1 where it states none."""
+    dataset: str | None = None
+    """Name of the array in a file that has names for arrays (.h5 .zarr .vti .vtk); the only one if left out."""
     level: float | None = None
     """Value at the surface. If left out: half-way between the two values of an array that has only two, else 0 where
     values have both signs, else the middle of their range."""
@@ -148,7 +150,7 @@ class VolumeOptions(GridOptions):
         super().check()
         if self.max_samples < 1:
             raise SignalError(f"max_samples={self.max_samples} must be at least 1")
-        if not 0 < self.spacing < float("inf"):
+        if self.spacing is not None and not 0 < self.spacing < float("inf"):
             raise SignalError(f"spacing={self.spacing} must be positive and finite")
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")

@@ -16,6 +16,8 @@ from .options import VolumeOptions
 from .records import VolumeRecord
 from .samples import VOLUMES, sample
 from .units import Units
+from .volume_files import VolumeFile, read_volume
+from .volume_readers import READERS, suffix_of
 
 ARRAYS = (".npy", ".npz")
 BYTES_PER_SAMPLE = 16
@@ -28,7 +30,8 @@ class Volume(Grid[VolumeRecord]):
     """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
 
     The first and the last sample of the longest axis lie at -1 and 1, and cells are cubes. In the world, the first
-    sample lies at the origin and neighbours are `spacing` apart. The range of the values is mapped to [-1, 1].
+    sample lies at the origin, or where its file says, and neighbours are `spacing` apart. The range of the values is
+    mapped to [-1, 1].
     """
 
     kind: ClassVar[str] = "volume"
@@ -40,11 +43,11 @@ class Volume(Grid[VolumeRecord]):
 
 
 def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = None) -> Volume:
-    """Load a volume from an array in a file, or a built-in sample.
+    """Load a volume from a file, an array, or a built-in sample.
 
     Args:
-        source: a path; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of any real type;
-            ``sample:NAME`` with a name from `VOLUMES`.
+        source: a path, of one of `ARRAYS` or `READERS`; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of
+            any real type; ``sample:NAME`` with a name from `VOLUMES`.
         options: the level and spacing of the values, the noise, the reference and the part that is fitted.
 
     Raises:
@@ -60,7 +63,8 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
-    name, array = name_of(source), _read(source, options.max_samples)
+    name, file = name_of(source), _read(source, options)
+    array, (spacing, spacing_notes) = file.values, _choose_spacing(name_of(source), options.spacing, file)
     check_values(name, array)
     low, high = array.min().item(), array.max().item()
     level = _choose_level(array, low, high) if options.level is None else float(options.level)
@@ -79,7 +83,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         digest="",
         dtype=array.dtype.str,
         ndim=array.ndim,
-        spacing=float(options.spacing),
+        spacing=spacing,
         level=level,
         inside=options.inside,
         slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
@@ -88,11 +92,36 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     notes = [
         f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {draft.spacing:g} apart",
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
+        *file.notes,
+        *spacing_notes,
     ]
+    if any(file.origin):
+        notes.append(f"the first sample lies at {' x '.join(f'{x:g}' for x in file.origin)}")
     if within.all() or not within.any():
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
-    return Volume(name, unit, lattice.normalization(options.spacing), units, draft, suffix, notes=tuple(notes))
+    normalization = lattice.normalization(spacing)
+    center = tuple(middle + first for middle, first in zip(normalization.center, file.origin, strict=True))
+    normalization = replace(normalization, center=center)
+    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
+
+
+def _choose_spacing(name: str, given: float | None, file: VolumeFile) -> tuple[float, tuple[str, ...]]:
+    """Return the spacing of a volume, the given one before the file's, and notes.
+
+    Raises:
+        SignalError: the file's differs between its axes and none is given.
+    """
+    said = file.spacing
+    words = "" if said is None else " x ".join(f"{step:g}" for step in said)
+    if given is not None:
+        is_other = said is not None and not np.allclose(said, given, rtol=1e-6)
+        return float(given), ((f"the file's spacing of {words} gives way to --spacing {given:g}",) if is_other else ())
+    if said is None:
+        return 1.0, ()
+    if not np.allclose(said, said[0], rtol=1e-4, atol=0):
+        raise SignalError(f"{name}: its spacing is {words}; give one --spacing for all axes, or resample it to cubes")
+    return said[0], ()
 
 
 def _smooth(
@@ -111,20 +140,31 @@ def _smooth(
     return smooth if options.inside == "above" else -smooth
 
 
-def _read(source: str | Path | ndarray, max_samples: int) -> ndarray:
-    """Return the array of a source after a check of its shape."""
+def _read(source: str | Path | ndarray, options: VolumeOptions) -> VolumeFile:
+    """Return the array of a source, after a check of its shape, and what its file says of the world."""
     name = name_of(source)
-    path = Path(name)
+    path, origin = Path(name), (0.0, 0.0, 0.0)
     if name.startswith("sample:"):
-        return sample(VOLUMES, name, "volume")
+        return VolumeFile(sample(VOLUMES, name, "volume"), None, origin, ())
+
+    def check(shape: tuple[int, ...]) -> None:
+        _check_shape(name, shape, options.max_samples)
+
     if not isinstance(source, ndarray):
-        if not path.is_file():
+        suffix = suffix_of(path)
+        if not path.is_file() and not (suffix == ".zarr" and path.is_dir()):
             what = "is a folder, not a volume" if path.is_dir() else "no such file"
             raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
-        if path.suffix.lower() not in ARRAYS:
-            raise SignalError(f"{name}: a volume is an array in .npy or .npz; write it with numpy.save")
+        if suffix in READERS:
+            return read_volume(path, check, options.dataset)
+        if suffix not in ARRAYS:
+            raise SignalError(
+                f"{name}: a volume is an array in .npy or .npz, or in {' '.join(READERS)}; write it with numpy.save"
+            )
         source = path
-    return read_array(source, lambda shape: _check_shape(name, shape, max_samples))
+    if options.dataset is not None:
+        raise SignalError(f"{name}: has no names for arrays; leave out dataset={options.dataset!r}")
+    return VolumeFile(read_array(source, check), None, origin, ())
 
 
 def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:

@@ -210,8 +210,8 @@ def load_surface(
     """Load a mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
     Args:
-        source: a mesh, or a file or sample of one, see `load_shape`; or points: .ply without faces, .xyz (columns x y z
-            and optionally nx ny nz, separated by spaces or commas), .pcd, an array [n, 3] or [n, 6], also in .npy.
+        source: a mesh, or a file or sample of one, see `load_shape`; or points: .ply without faces, a text such as
+            .xyz or .csv (see `read_point_text`), .pcd, an array [n, 3] or [n, 6], also in .npy.
         mix: how training samples of a mesh are distributed.
         sign: how a mesh's inside and outside are told apart.
         reference: a mesh file of what the points were taken from, in their coordinates; metrics are against it.

@@ -12,7 +12,9 @@ from numpy import ndarray
 from ..errors import SignalError
 from ..grid import name_of, read_array
 from ..shape.reading.ply import read_ply_points
+from .las import read_las
 from .pcd import read_pcd
+from .text import read_point_text
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ def _read_ply(path: Path) -> Columns:
     return Columns(*read_ply_points(path))
 
 
-def _read_xyz(path: Path) -> Columns:
-    with path.open(encoding="utf8") as file:
-        table = np.loadtxt((line.replace(",", " ").replace(";", " ") for line in file), np.float64, ndmin=2)
-    return _split_columns(str(path), table)
+def _read_text(path: Path) -> Columns:
+    return Columns(*read_point_text(path))
+
+
+def _read_las(path: Path) -> Columns:
+    return Columns(*read_las(path))
 
 
 def _read_pcd(path: Path) -> Columns:
@@ -94,9 +98,17 @@ def _read_pcd(path: Path) -> Columns:
 
 READERS: dict[str, Callable[[Path], Columns]] = {
     ".ply": _read_ply,
-    ".xyz": _read_xyz,
+    ".xyz": _read_text,
     ".pcd": _read_pcd,
     ".npy": read_point_array,
+    ".txt": _read_text,
+    ".csv": _read_text,
+    ".asc": _read_text,
+    ".pts": _read_text,
+    ".xyzn": _read_text,
+    ".xyzrgb": _read_text,
+    ".las": _read_las,
+    ".laz": _read_las,
 }
 """The function that reads points, by suffix."""
 

@@ -1,0 +1,183 @@
+"""Point files of text as programs of many countries write them: each holds the same points."""
+
+import codecs
+
+import numpy as np
+import pytest
+
+from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.signals.cloud import load_surface
+from winner_nerfstudio.signals.cloud.reading import read_points
+from winner_nerfstudio.signals.errors import SignalError
+
+from .clouds import ball
+
+POINTS, NORMALS = (rows.round(4) for rows in ball(300, 2.0, (10.0, -20.0, 30.0)))
+COLORS = np.random.default_rng(0).integers(0, 256, (300, 3))
+
+
+def rows(*columns, mark=" ", form="{:.4f}", decimal=".", end="\n", behind=""):
+    table = np.concatenate([np.asarray(part, float).reshape(300, -1) for part in columns], 1)
+    lines = [mark.join(form.format(value).replace(".", decimal) for value in row) + behind for row in table]
+    return end.join(lines) + end
+
+
+def counted(text):
+    return f"300\n{text}"
+
+
+PLAIN = rows(POINTS, NORMALS)
+FORTRAN = rows(POINTS, NORMALS, form="{:.6e}").replace("e", "D")
+SCAN = "".join(f"{line}\n{'nan nan nan ' * 2}\n" for line in PLAIN.splitlines())
+SHUFFLED = rows(NORMALS[:, 2], POINTS[:, [1, 0]], COLORS, NORMALS[:, :2], POINTS[:, 2], mark=",")
+PANDAS = "".join(f"{index},{line}\n" for index, line in enumerate(rows(POINTS, NORMALS, mark=",").splitlines()))
+QUOTED = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","').splitlines())
+GERMAN = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","', decimal=",").splitlines())
+PARAVIEW = '"Normals:0","Normals:1","Normals:2","Points:0","Points:1","Points:2"'
+WRITTEN = {
+    "utf8.xyz": codecs.BOM_UTF8 + PLAIN.encode(),
+    "utf16.txt": PLAIN.encode("utf-16"),
+    "utf16-be.txt": codecs.BOM_UTF16_BE + PLAIN.encode("utf-16-be"),
+    "utf16-bare.txt": PLAIN.encode("utf-16-le"),
+    "header.xyz": f"x y z nx ny nz\n{PLAIN}",
+    "commented-header.asc": f"//X Y Z Nx Ny Nz\n{PLAIN}",
+    "counted-header.asc": f"//X Y Z Nx Ny Nz\n{counted(PLAIN)}",
+    "hash.xyz": f"# a scan\n{PLAIN}# the end\n",
+    "slashes.xyz": f"// a scan, 3 parts\n{PLAIN}",
+    "percent.xyz": f"% 1 2 3\n{PLAIN}",
+    "semicolon.xyz": f"; written in 2024\n{PLAIN}",
+    "behind.xyz": PLAIN.replace("\n", "  # a point\n"),
+    "latin.xyz": b"# \xdcbersicht der Fl\xe4che\n" + PLAIN.encode(),
+    "blank.xyz": f"\n\n{PLAIN}".replace("\n", "\n\n   \n"),
+    "cr.xyz": rows(POINTS, NORMALS, end="\r"),
+    "crlf.xyz": rows(POINTS, NORMALS, end="\r\n"),
+    "no-end.xyz": PLAIN.rstrip(),
+    "zero-byte.xyz": PLAIN.encode() + b"\0\x1a",
+    "tabs.txt": rows(POINTS, NORMALS, mark="\t"),
+    "semicolons.csv": rows(POINTS, NORMALS, mark=";"),
+    "comma-spaces.csv": rows(POINTS, NORMALS, mark=", "),
+    "bars.txt": rows(POINTS, NORMALS, mark=" | "),
+    "groups.txt": "".join("{},{},{} {},{},{}\n".format(*line.split()) for line in PLAIN.splitlines()),
+    "aligned.asc": rows(POINTS, NORMALS, form="{:14.4f}"),
+    "trailing-space.xyz": rows(POINTS, NORMALS, behind="  "),
+    "trailing-comma.csv": rows(POINTS, NORMALS, mark=",", behind=","),
+    "trailing-semicolon.csv": rows(POINTS, NORMALS, mark=";", behind=";"),
+    "decimal-comma-semicolons.csv": rows(POINTS, NORMALS, mark=";", decimal=","),
+    "decimal-comma-tabs.txt": rows(POINTS, NORMALS, mark="\t", decimal=","),
+    "decimal-comma-spaces.txt": rows(POINTS, NORMALS, decimal=","),
+    "decimal-comma-header.csv": f"x;y;z;nx;ny;nz\n{rows(POINTS, NORMALS, mark=';', decimal=',')}",
+    "quoted.csv": QUOTED,
+    "quoted-header.csv": f'"x","y","z","nx","ny","nz"\n{QUOTED}',
+    "quoted-decimal-comma.csv": GERMAN,
+    "fortran.xyz": FORTRAN,
+    "small-fortran.xyz": FORTRAN.lower(),
+    "plus.xyz": rows(POINTS, NORMALS, form="{:+.4f}"),
+    "exponents.csv": rows(POINTS, NORMALS, form="{:.6E}", mark=","),
+    "counted.pts": counted(PLAIN),
+    "counted-twice.pts": "150\n"
+    + "".join(PLAIN.splitlines(True)[:150])
+    + "150\n"
+    + "".join(PLAIN.splitlines(True)[150:]),
+    "shuffled.csv": f"nz,y,x,red,green,blue,nx,ny,z\n{SHUFFLED}",
+    "units.csv": f"X [m],Y [m],Z [m],Nx,Ny,Nz\n{rows(POINTS, NORMALS, mark=',')}",
+    "paraview.csv": f"{PARAVIEW}\n{rows(NORMALS, POINTS, mark=',')}",
+    "pandas.csv": f",x,y,z,nx,ny,nz\n{PANDAS}",
+    "intensity.txt": f"x y z intensity nx ny nz\n{rows(POINTS, COLORS[:, 0], NORMALS)}",
+    "colors-first.txt": rows(POINTS, COLORS, NORMALS),
+    "colors-last.txt": rows(POINTS, NORMALS, COLORS),
+    "normals.xyzn": PLAIN,
+    "nan.xyz": SCAN,
+    "na.csv": rows(POINTS, NORMALS, mark=",") + "NA,NA,NA,NA,NA,NA\n,,,,,\n",
+    "visual-c.xyz": PLAIN + "1.#QNAN 1.#QNAN -1.#IND 0 0 1\n",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_same_points_are_read_however_they_are_written(tmp_path, name):
+    content = WRITTEN[name]
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    columns = read_points(tmp_path / name)
+    np.testing.assert_allclose(columns.points, POINTS, atol=1e-9)
+    np.testing.assert_allclose(columns.normals, NORMALS, atol=1e-9)
+    assert kind_of(tmp_path / name).name == "sdf"
+
+
+BARE = {
+    "plain.txt": rows(POINTS),
+    "thousands.csv": rows(1000 * POINTS, form="{:,.4f}", mark=";"),
+    "thousands-quoted.csv": "".join(f'"{x}"\n' for x in rows(1000 * POINTS, form="{:,.4f}", mark='","').splitlines()),
+    "thousands-points.csv": "".join(
+        f"{x}\n"
+        for x in rows(1000 * POINTS, form="{:,.4f}", mark=";").translate(str.maketrans(",.", ".,")).splitlines()
+    ),
+    "intensity.pts": counted(rows(POINTS, COLORS[:, 0])),
+    "colours.pts": counted(rows(POINTS, COLORS[:, 0] - 99, COLORS)),
+    "colours.xyzrgb": rows(POINTS, COLORS / 255),
+    "colours.xyz": "".join(
+        f"{a} {b}\n" for a, b in zip(rows(POINTS).splitlines(), rows(COLORS, form="{:.0f}").splitlines(), strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_columns_that_are_no_normals_are_not_taken_for_them(tmp_path, name):
+    (tmp_path / name).write_text(BARE[name])
+    columns = read_points(tmp_path / name)
+    np.testing.assert_allclose(columns.points, POINTS * (1000 if "thousands" in name else 1), atol=1e-6)
+    assert columns.normals is None
+    if "intensity" in name or "colours" in name:
+        told = (
+            "x y z intensity r g b"
+            if name == "colours.pts"
+            else "x y z " + ("intensity" if "inten" in name else "r g b")
+        )
+        assert columns.notes == (f"columns: {told}",)
+
+
+def test_what_was_taken_as_what_is_told(tmp_path):
+    (tmp_path / "a.csv").write_text(WRITTEN["shuffled.csv"])
+    (tmp_path / "b.txt").write_text(WRITTEN["decimal-comma-tabs.txt"])
+    (tmp_path / "c.xyz").write_text(SCAN)
+    assert "columns: nz y x red green blue nx ny z" in load_surface(tmp_path / "a.csv").describe()
+    assert "numbers have decimal commas" in load_surface(tmp_path / "b.txt").describe()
+    assert "repaired: dropped 300 points without coordinates" in load_surface(tmp_path / "c.xyz").describe()
+
+
+LINES = PLAIN.splitlines(True)
+REFUSED = {
+    "short.xyz": ("".join(LINES[:99]) + "1 2 3\n" + "".join(LINES[99:]), "line 100 has 3 columns, the others have 6"),
+    "cut.csv": (rows(POINTS, mark=",")[:-12], "line 300 has"),
+    "word.xyz": ("".join(LINES[:41]) + "1 2 3 4 5 six\n" + "".join(LINES[41:]), "line 42: 'six' is no number"),
+    "underscore.xyz": (rows(POINTS, form="{:_.4f}") + "1_000 2 3\n", "line 301: '1_000' is no number"),
+    "hexadecimal.xyz": (rows(POINTS) + "0x10 2 3\n", "line 301: '0x10' is no number"),
+    "molecule.xyz": ("3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n", "is no number"),
+    "count.pts": (f"301\n{PLAIN}", "line 1 says that 301 points follow, but there are 300"),
+    "fewer.pts": (f"200\n{PLAIN}", "line 1 says that 200 points follow, but there are 300"),
+    "ambiguous.csv": (rows(np.ones((300, 3)) * 1234, form="{:,.0f}", mark=";"), "1,234 may be 1.234 or 1234"),
+    "ambiguous.txt": (rows(np.ones((300, 3)) * 1234, form="{:,.0f}", mark="\t"), "line 300: 1,234 may be"),
+    "angles.csv": (f"lon,lat,alt\n{rows(POINTS, mark=',')}", "named lon lat alt, 3 names of 3 columns; x, y and z"),
+    "names.csv": (f"x,y,z\n{rows(POINTS, COLORS, mark=',')}", "3 names of 6 columns"),
+    "doubled.csv": (f"x,y,z,x\n{rows(POINTS, COLORS[:, 0], mark=',')}", "2 columns named x"),
+    "eight.txt": (rows(POINTS, COLORS, COLORS[:, :2]), "8 columns; x y z, or x y z nx ny nz, are needed"),
+    "grid.asc": ("ncols 4\nnrows 3\nxllcorner 0\n1 2 3 4\n5 6 7 8\n9 1 2 3\n", "grid.asc: "),
+    "binary.txt": (bytes(range(256)) * 20, "binary.txt: "),
+    "comments.txt": ("# only\n# comments\n", "holds no points"),
+    "partly.xyz": (rows(POINTS) + "1 nan 3\n", "1 of 301 points are NaN"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_understood_is_refused_with_its_line(tmp_path, name):
+    content, words = REFUSED[name]
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SignalError) as caught:
+        load_surface(tmp_path / name)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_oversized_text_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("winner_nerfstudio.signals.cloud.text.LARGEST", 1000)
+    (tmp_path / "a.xyz").write_text(PLAIN)
+    with pytest.raises(SignalError, match=r"bytes of text are more than 1,000; write the points as \.ply or \.npy"):
+        load_surface(tmp_path / "a.xyz")

@@ -1,0 +1,433 @@
+"""Volumes in the files of other programs: one array, spacing and origin, whatever the format and its order of axes."""
+
+import bz2
+import gzip
+import sys
+
+import h5py
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from winner_nerfstudio.export.grid import export_volume
+from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.options import VolumeOptions
+from winner_nerfstudio.signals.volume import load_volume
+from winner_nerfstudio.signals.volume_files import read_volume
+
+from .test_volume import field_of
+
+VALUES = np.random.default_rng(0).integers(-999, 999, (5, 4, 6)).astype(np.int16)
+"""Of x, y and z."""
+ORIGIN = np.array([10.0, -20.0, 30.0])
+STEP = 0.5
+DIRECTIONS = np.diag([STEP] * 3)
+
+
+def write_nrrd(values=VALUES, directions=DIRECTIONS, origin=ORIGIN, **header):
+    entries = {"space": "left-posterior-superior", "space directions": directions, "space origin": origin}
+
+    def write(path):
+        nrrd.write(str(path), values, entries | header, index_order="F")
+
+    return write
+
+
+def write_detached(path):
+    nrrd.write(
+        str(path),
+        VALUES,
+        {"space": "right-anterior-superior", "space directions": DIRECTIONS, "space origin": ORIGIN},
+        detached_header=True,
+        index_order="F",
+    )
+
+
+def write_nifti(values=VALUES, directions=DIRECTIONS, origin=ORIGIN, slope=None, code=1, unit="mm"):
+    def write(path):
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = np.asarray(directions).T, origin
+        image = nibabel.Nifti1Image(values, affine)
+        image.header.set_xyzt_units(unit)
+        image.set_sform(affine, code)
+        image.set_qform(affine, 0)
+        if slope is not None:
+            image.header.set_slope_inter(*slope)
+        nibabel.save(image, path)
+
+    return write
+
+
+def write_hdf5(values=VALUES, axes="xyz", spacing=(STEP,) * 3, **more):
+    def write(path):
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset("scan/values", data=values, compression="gzip")
+            for index, name in enumerate(axes):
+                data.dims[index].label = name
+            data.attrs["spacing"] = spacing
+            for name, array in more.items():
+                file[name] = array
+
+    return write
+
+
+def write_zarr(values=VALUES, axes="xyz", spacing=(STEP,) * 3):
+    def write(path):
+        array = zarr.open_array(str(path), mode="w", shape=values.shape, dtype=values.dtype, chunks=(3,) * values.ndim)
+        array[...] = values
+        array.attrs["_ARRAY_DIMENSIONS"] = list(axes)
+        array.attrs["spacing"] = list(spacing)
+
+    return write
+
+
+def write_pyramid(path):
+    group = zarr.open_group(str(path), mode="w")
+    for level in range(2):
+        part = VALUES.transpose(2, 1, 0)[None, None, :: 2**level, :: 2**level, :: 2**level]
+        group.create_array(str(level), shape=part.shape, dtype=part.dtype)[...] = part
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "tczyx"]
+    scales = [[{"type": "scale", "scale": [1, 1, *[STEP * 2**level] * 3]}] for level in range(2)]
+    datasets = [{"path": str(level), "coordinateTransformations": scales[level]} for level in range(2)]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": datasets}]
+
+
+def vtk_image(values=VALUES, of_cells=False, name="values", turn=None):
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+
+    image = vtkImageData()
+    image.SetDimensions(*(np.array(values.shape) + of_cells))
+    image.SetSpacing([STEP] * 3)
+    image.SetOrigin(ORIGIN - (STEP / 2 if of_cells else 0))
+    if turn is not None:
+        image.SetDirectionMatrix(*np.asarray(turn, float).reshape(-1))
+    array = numpy_to_vtk(values.reshape(-1, order="F"), deep=True)
+    array.SetName(name)
+    (image.GetCellData() if of_cells else image.GetPointData()).SetScalars(array)
+    return image
+
+
+def write_vti(**options):
+    def write(path):
+        from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
+
+        writer = vtkXMLImageDataWriter()
+        writer.SetInputData(vtk_image(**options))
+        writer.SetFileName(str(path))
+        assert writer.Write()
+
+    return write
+
+
+def write_vtk(as_text=False, **options):
+    def write(path):
+        from vtkmodules.vtkIOLegacy import vtkStructuredPointsWriter
+
+        writer = vtkStructuredPointsWriter()
+        writer.SetInputData(vtk_image(**options))
+        writer.SetFileName(str(path))
+        (writer.SetFileTypeToASCII if as_text else writer.SetFileTypeToBinary)()
+        assert writer.Write()
+
+    return write
+
+
+def write_stack(path):
+    tifffile.imwrite(
+        path,
+        VALUES.transpose(2, 1, 0),
+        imagej=True,
+        resolution=(1 / STEP, 1 / STEP),
+        metadata={"spacing": STEP, "unit": "um", "axes": "ZYX"},
+    )
+
+
+TURNED = np.zeros((3, 3))
+TURNED[0, 2], TURNED[1, 0], TURNED[2, 1] = STEP, -STEP, STEP
+"""Array axes 0, 1 and 2 run along z, against x, and along y."""
+TURNED_VALUES = np.ascontiguousarray(np.flip(VALUES, 0).transpose(2, 0, 1))
+TURNED_ORIGIN = ORIGIN + STEP * np.array([4, 0, 0])
+WRITTEN = {
+    "raw.nrrd": write_nrrd(encoding="raw"),
+    "gzip.nrrd": write_nrrd(encoding="gzip"),
+    "bzip2.nrrd": write_nrrd(encoding="bzip2"),
+    "text.nrrd": write_nrrd(encoding="ascii"),
+    "big.nrrd": write_nrrd(VALUES.astype(">i2"), encoding="raw"),
+    "turned.nrrd": write_nrrd(TURNED_VALUES, TURNED, TURNED_ORIGIN),
+    "detached.nhdr": write_detached,
+    "plain.nii": write_nifti(),
+    "zipped.nii.gz": write_nifti(),
+    "turned.nii": write_nifti(TURNED_VALUES, TURNED, TURNED_ORIGIN),
+    "time.nii": write_nifti(VALUES[..., None]),
+    "stack.tif": write_stack,
+    "points.vti": write_vti(),
+    "cells.vti": write_vti(of_cells=True),
+    "turned.vti": write_vti(values=np.flip(VALUES, (0, 1)), turn=[[-1, 0, 0], [0, -1, 0], [0, 0, 1]]),
+    "binary.vtk": write_vtk(),
+    "text.vtk": write_vtk(as_text=True),
+    "cells.vtk": write_vtk(of_cells=True),
+    "plain.h5": write_hdf5(),
+    "turned.hdf5": write_hdf5(VALUES.transpose(2, 1, 0), "zyx"),
+    "others.h5": write_hdf5(labels=np.arange(5), picture=np.zeros((4, 5)), text="of a scan"),
+    "channel.h5": write_hdf5(VALUES[None, ..., None], "cxyzt", (1, STEP, STEP, STEP, 1)),
+    "plain.zarr": write_zarr(),
+    "turned.zarr": write_zarr(VALUES.transpose(2, 1, 0), "zyx"),
+    "pyramid.zarr": write_pyramid,
+}
+WITHOUT_ORIGIN = (".h5", ".hdf5", ".zarr", ".tif")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_same_volume_is_read_from_every_format_in_its_world(tmp_path, name):
+    WRITTEN[name](tmp_path / name)
+    origin = np.zeros(3) if name.endswith(WITHOUT_ORIGIN) else ORIGIN
+    if name == "turned.vti":
+        origin = ORIGIN - STEP * np.array([4, 3, 0])
+    volume = load_volume(tmp_path / name)
+    np.testing.assert_array_equal(np.rint(volume.units.to_own(volume.values))[..., 0], VALUES)
+    assert volume.record.spacing == pytest.approx(STEP)
+    last = volume.normalization.to_world(volume.lattice.coords(np_index(VALUES.size - 1)).double().numpy())
+    np.testing.assert_allclose(last[0], origin + STEP * (np.array(VALUES.shape) - 1), atol=1e-5)
+    if name != "stack.tif":
+        assert kind_of(tmp_path / name).name == "volume"
+    if origin.any():
+        said = export_volume(field_of(volume, lambda x: x[..., 0]), tmp_path / "fit.npy")
+        assert said.endswith(f"the first at {' x '.join(f'{x:g}' for x in origin)}")
+
+
+def np_index(index):
+    import torch
+
+    return torch.tensor([index])
+
+
+def notes_of(tmp_path, name, write):
+    write(tmp_path / name)
+    return load_volume(tmp_path / name).describe()
+
+
+def test_what_the_file_says_is_told(tmp_path):
+    said = notes_of(tmp_path, "a.nii", write_nifti(TURNED_VALUES, TURNED, TURNED_ORIGIN))
+    assert {"unit: mm", "world: right-anterior-superior", "array axes 1 2 0 became x y z"} <= set(said)
+    assert "turned round along x, to run in the world's direction" in said
+    assert "the first sample lies at 10 x -20 x 30" in said
+    assert "world: left-posterior-superior" in notes_of(tmp_path, "a.nrrd", write_nrrd())
+    said = notes_of(tmp_path, "b.h5", write_hdf5(VALUES.transpose(2, 1, 0), "zyx"))
+    assert {"dataset: scan/values", "axes z y x were turned to x y z"} <= set(said)
+    assert "unit: micrometer" in notes_of(tmp_path, "c.zarr", write_pyramid)
+    assert "samples are the middles of cells" in notes_of(tmp_path, "d.vti", write_vti(of_cells=True))
+    said = notes_of(tmp_path, "e.nii", write_nifti(code=0))
+    assert "the file says nothing of its orientation; its array axes are taken as x y z" in said
+
+
+@pytest.mark.parametrize("slope", [(2.5, -7.0), (1e-3, 0.0)])
+def test_scaled_values_are_those_that_the_file_means(tmp_path, slope):
+    write_nifti(slope[0] * VALUES + slope[1], slope=slope)(tmp_path / "a.nii")
+    write_nifti()(tmp_path / "raw.nii")
+    image = nibabel.load(tmp_path / "raw.nii")
+    image.header.set_slope_inter(*slope)
+    raw = bytearray((tmp_path / "raw.nii").read_bytes())
+    raw[112:120] = np.array(slope, "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(raw)
+    volume = load_volume(tmp_path / "a.nii")
+    own = volume.units.to_own(volume.values)[..., 0]
+    np.testing.assert_allclose(own, slope[0] * VALUES + slope[1], atol=slope[0] * 1e-3)
+    assert f"values are {slope[0]:g} times those in the file plus {slope[1]:g}" in volume.notes
+
+
+def test_a_given_spacing_goes_before_that_of_the_file_and_that_is_told(tmp_path):
+    write_nrrd()(tmp_path / "a.nrrd")
+    volume = load_volume(tmp_path / "a.nrrd", VolumeOptions(spacing=2.0))
+    assert volume.record.spacing == 2
+    assert "the file's spacing of 0.5 x 0.5 x 0.5 gives way to --spacing 2" in volume.notes
+    assert not any("gives way" in note for note in load_volume(tmp_path / "a.nrrd").notes)
+
+
+@pytest.mark.parametrize(
+    "name, write",
+    [
+        ("a.nrrd", write_nrrd(directions=np.diag([1, 1, 2.5]))),
+        ("a.nii", write_nifti(directions=np.diag([1, 1, 2.5]))),
+        ("a.h5", write_hdf5(spacing=(1, 1, 2.5))),
+    ],
+)
+def test_three_spacings_are_read_each_for_its_axis(tmp_path, name, write):
+    write(tmp_path / name)
+    assert read_volume(tmp_path / name, lambda shape: None).spacing == pytest.approx((1, 1, 2.5))
+
+
+def test_spacings_stay_with_their_axes_when_those_are_turned(tmp_path):
+    write_hdf5(VALUES.transpose(2, 1, 0), "zyx", (2.5, 1.0, 0.5))(tmp_path / "a.h5")
+    assert read_volume(tmp_path / "a.h5", lambda shape: None).spacing == pytest.approx((0.5, 1, 2.5))
+    write_nifti(TURNED_VALUES, np.array([[2.5], [0.5], [1]]) * TURNED / STEP)(tmp_path / "a.nii")
+    assert read_volume(tmp_path / "a.nii", lambda shape: None).spacing == pytest.approx((0.5, 1, 2.5))
+
+
+def turn_about_z(degrees):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return STEP * np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("suffix, write", [(".nrrd", write_nrrd), (".nii", write_nifti)])
+def test_oblique_axes_keep_their_spacing_and_are_told(tmp_path, suffix, write):
+    write(directions=turn_about_z(20))(tmp_path / f"a{suffix}")
+    volume = load_volume(tmp_path / f"a{suffix}")
+    assert volume.record.spacing == pytest.approx(STEP)
+    assert any("its axes are oblique, 20 degrees from the world's" in note for note in volume.notes)
+
+
+@pytest.mark.parametrize("suffix, write", [(".nrrd", write_nrrd), (".nii", write_nifti)])
+def test_axes_that_are_not_at_right_angles_are_refused(tmp_path, suffix, write):
+    write(directions=DIRECTIONS + np.array([[0, 0.1, 0], [0, 0, 0], [0, 0, 0]]))(tmp_path / f"a{suffix}")
+    with pytest.raises(SignalError, match=r"its axes are not at right angles \(by up to 11.3 degrees\)"):
+        load_volume(tmp_path / f"a{suffix}")
+
+
+def test_of_several_arrays_one_is_named(tmp_path):
+    write_hdf5(other=np.zeros((3, 3, 3)))(tmp_path / "a.h5")
+    with pytest.raises(SignalError, match=r"2 arrays that may be a volume; say which by --dataset NAME; .*scan/values"):
+        load_volume(tmp_path / "a.h5")
+    assert load_volume(tmp_path / "a.h5", VolumeOptions(dataset="scan/values")).lattice.shape == VALUES.shape
+    assert load_volume(tmp_path / "a.h5", VolumeOptions(dataset="/other")).lattice.shape == (3, 3, 3)
+    with pytest.raises(SignalError, match="has no array 'none'; there are: other"):
+        load_volume(tmp_path / "a.h5", VolumeOptions(dataset="none"))
+    write_pyramid(tmp_path / "a.zarr")
+    coarse = load_volume(tmp_path / "a.zarr", VolumeOptions(dataset="1"))
+    assert coarse.lattice.shape == (3, 2, 3)
+    assert coarse.record.spacing == 2 * STEP
+    for name, write in (("a.nrrd", write_nrrd()), ("a.npy", lambda path: np.save(path, VALUES))):
+        write(tmp_path / name)
+        with pytest.raises(SignalError, match="leave out dataset='x'"):
+            load_volume(tmp_path / name, VolumeOptions(dataset="x"))
+
+
+def with_bytes(write, change):
+    def changed(path):
+        write(path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return changed
+
+
+def cut(content):
+    return content[: len(content) - 60]
+
+
+def nifti_of_zeros(shape, count):
+    """A header that states a shape, and as many zero bytes as a bomb has."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.int16)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    return lambda path: path.write_bytes(gzip.compress(header.binaryblock + b"\0" * (4 + count)))
+
+
+def nrrd_bomb(encoding, pack):
+    head = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 5 4 6\nencoding: {encoding}\n\n".encode()
+    return lambda path: path.write_bytes(head + pack(b"\0" * (1 << 26)))
+
+
+def outside(path):
+    (path.parent.parent / "elsewhere.raw").write_bytes(VALUES.tobytes())
+    path.write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 6\nendian: little\nencoding: raw\n"
+        "data file: ../elsewhere.raw\n"
+    )
+
+
+def linked(path):
+    write_detached(path)
+    (path.parent / "a.raw").unlink(missing_ok=True)
+    for data in path.parent.glob("*.raw*"):
+        data.unlink()
+
+
+def with_external(path):
+    (path.parent / "a.bin").write_bytes(VALUES.tobytes())
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", VALUES.shape, VALUES.dtype, external=[(str(path.parent / "a.bin"), 0, 240)])
+
+
+def with_big_array(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", (6000, 6000, 6000), "f4", chunks=(10, 10, 10))
+
+
+def with_big_zarr(path):
+    zarr.open_array(str(path), mode="w", shape=(6000, 6000, 6000), dtype="f4", chunks=(10, 10, 10))
+
+
+VTK = b"# vtk DataFile Version 3.0\nx\nBINARY\nDATASET STRUCTURED_POINTS\nDIMENSIONS 6000 6000 6000\nSPACING 1 1 1\n"
+VTK += b"ORIGIN 0 0 0\nPOINT_DATA 216000000000\nSCALARS a float\nLOOKUP_TABLE default\n"
+REFUSED = {
+    "cut.nrrd": (with_bytes(write_nrrd(encoding="raw"), cut), "is the file whole?"),
+    "cut-gzip.nrrd": (with_bytes(write_nrrd(encoding="gzip"), cut), "is the file whole?"),
+    "bomb.nrrd": (nrrd_bomb("gzip", gzip.compress), "more than the 120 bytes that its header states"),
+    "bomb-2.nrrd": (nrrd_bomb("bzip2", bz2.compress), "more than the 120 bytes that its header states"),
+    "outside.nhdr": (outside, "its data file ../elsewhere.raw lies outside its folder"),
+    "missing.nhdr": (linked, "is missing; put it beside it"),
+    "color.nrrd": (
+        write_nrrd(np.zeros((3, 5, 4), "u1"), kinds=["RGB-color", "domain", "domain"]),
+        "one value each is needed",
+    ),
+    "cut.nii": (with_bytes(write_nifti(), cut), "is the file whole?"),
+    "cut.nii.gz": (with_bytes(write_nifti(), cut), "is the file whole?"),
+    "short.nii.gz": (nifti_of_zeros((100, 100, 100), 100), "is the file whole?"),
+    "large.nii.gz": (nifti_of_zeros((6000, 6000, 6000), 100), "216,000,000,000 samples are more than --max-samples"),
+    "frames.nii": (write_nifti(np.zeros((4, 4, 4, 3), "i2")), "no volume"),
+    "text.nii": (lambda path: path.write_text("hello"), "text.nii: cannot be read"),
+    "zero.nrrd": (write_nrrd(directions=np.diag([1.0, 0, 1])), "spacing or origin is zero or not finite"),
+    "text.h5": (lambda path: path.write_text("hello"), "cannot be read as .h5"),
+    "empty.h5": (lambda path: h5py.File(path, "w").close(), "holds 0 arrays that may be a volume"),
+    "external.h5": (with_external, "lie in other files"),
+    "large.h5": (with_big_array, "216,000,000,000 samples are more than --max-samples"),
+    "empty.zarr": (lambda path: path.mkdir(), "cannot be read as .zarr"),
+    "large.zarr": (with_big_zarr, "216,000,000,000 samples are more than --max-samples"),
+    "cut.vti": (with_bytes(write_vti(), lambda content: content[:300]), "cannot be read as .vti"),
+    "text.vti": (lambda path: path.write_text("hello"), "cannot be read as .vti"),
+    "cut.vtk": (with_bytes(write_vtk(), lambda content: content[:260]), "is the file whole?"),
+    "large.vtk": (lambda path: path.write_bytes(VTK), "216,000,000,000 samples are more than --max-samples"),
+    "mesh.vtk": (
+        lambda path: path.write_text("# vtk DataFile Version 3.0\nx\nASCII\nDATASET POLYDATA\nPOINTS 0 float\n"),
+        "holds POLYDATA; STRUCTURED_POINTS, which is image data, is needed",
+    ),
+    "pages.tif": (
+        lambda path: [tifffile.imwrite(path, np.zeros(s, "u1"), append=i > 0) for i, s in enumerate([(9, 9), (8, 8)])],
+        "pages are of several sizes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_is_refused_in_one_line_before_memory_is_taken(tmp_path, name, capfd):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write, words = REFUSED[name]
+    write(folder / name)
+    with pytest.raises(SignalError) as caught:
+        load_volume(folder / name)
+    assert words in str(caught.value)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "name, module, extra",
+    [
+        ("a.nrrd", "nrrd", "nrrd"),
+        ("a.nii", "nibabel", "nifti"),
+        ("a.h5", "h5py", "hdf5"),
+        ("a.vti", "vtkmodules.vtkIOXML", "vtk"),
+    ],
+)
+def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch, name, module, extra):
+    (tmp_path / name).write_bytes(b"\0")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SignalError, match=rf'pip install "winner-nerfstudio\[{extra}\]"'):
+        load_volume(tmp_path / name)

@@ -1,0 +1,80 @@
+"""Point files of laser scanners, .las and .laz: scaled integers, which become coordinates in double precision."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..errors import SignalError
+from ..extras import import_extra
+
+MOST_POINTS = 100_000_000
+"""Files of more points are refused."""
+AT_ONCE = 1_000_000
+"""Points that are decompressed at a time."""
+CLASSES = {0: "never classified", 1: "unclassified", 2: "ground", 3: "low vegetation", 4: "medium vegetation"}
+CLASSES |= {5: "high vegetation", 6: "building", 7: "low noise", 9: "water", 17: "bridge deck", 18: "high noise"}
+"""Names of the most common classes of points."""
+NORMAL_NAMES = (("NormalX", "NormalY", "NormalZ"), ("nx", "ny", "nz"))
+"""Names of extra dimensions that hold normals."""
+
+
+def read_las(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
+    """Read the points of a .las or .laz file, their normals if it has some, and notes for the user.
+
+    Raises:
+        SignalError: laspy is missing, the header is wrong, or the file has other points than it says.
+    """
+    laspy = import_extra("laspy", "las", f"{path}: is read")
+    with laspy.open(path) as file:
+        header = file.header
+        _check_header(path, header)
+        names = next((names for names in NORMAL_NAMES if set(names) <= set(header.point_format.dimension_names)), None)
+        points, normals, classes, withheld = [np.zeros((0, 3))], [np.zeros((0, 3))], np.zeros(256, np.int64), 0
+        for chunk in file.chunk_iterator(AT_ONCE):
+            used = ~np.asarray(chunk.withheld, bool)
+            withheld += int((~used).sum())
+            points.append(np.stack([chunk.x, chunk.y, chunk.z], -1)[used])
+            classes += np.bincount(np.asarray(chunk.classification)[used], minlength=256)[:256]
+            if names is not None:
+                normals.append(np.stack([np.asarray(chunk[name], np.float64) for name in names], -1)[used])
+    read = sum(map(len, points)) + withheld
+    if read != header.point_count:
+        raise SignalError(f"{path}: its header says {header.point_count:,} points, the file holds {read:,}")
+    notes = [f"classes: {_describe_classes(classes)}"] if classes[2:].any() else []
+    notes += [f"left out {withheld:,} points that are flagged as withheld"] if withheld else []
+    return np.concatenate(points), None if names is None else np.concatenate(normals), tuple(notes)
+
+
+def _check_header(path: Path, header: Any) -> None:
+    """Check that a header's scales are numbers, and that the file has as many points as it says.
+
+    Raises:
+        SignalError: it has not.
+    """
+    numbers = np.concatenate([header.scales, header.offsets])
+    if not np.isfinite(numbers).all() or (np.asarray(header.scales) == 0).any():
+        raise SignalError(f"{path}: its header's scales {list(header.scales)} or offsets are zero or not finite")
+    count = int(header.point_count)
+    if count > MOST_POINTS:
+        raise SignalError(f"{path}: {count:,} points are more than {MOST_POINTS:,}; thin them out or cut a part")
+    if not header.are_points_compressed:
+        start, size = header.offset_to_point_data, header.point_format.size
+        end = path.stat().st_size
+        if header.number_of_evlrs and start < header.start_of_first_evlr < end:
+            end = header.start_of_first_evlr
+        held = max(end - start, 0) // size
+        if held != count:
+            raise SignalError(
+                f"{path}: its header says {count:,} points, the file has room for {held:,}; is the file whole?"
+            )
+
+
+def _describe_classes(counts: ndarray) -> str:
+    """Return how many points each class has."""
+    return ", ".join(
+        f"{number}{f' ({CLASSES[number]})' if number in CLASSES else ''} {counts[number]:,}"
+        for number in np.flatnonzero(counts).tolist()
+    )

@@ -1,0 +1,356 @@
+"""Point files of text: their encoding, comments, separators and numbers, and what their columns hold."""
+
+import csv
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..errors import SignalError
+from ..shape.reading.text import read_lines
+
+LARGEST = 1 << 31
+"""Longer texts, in bytes, are refused."""
+LOOKED_AT = 1000
+"""Lines from which separators and decimal marks are told."""
+COMMENTS = (b"#", b"//", b"%", b"!")
+"""What a line of comment begins with; a semicolon, too, unless it separates numbers."""
+MISSING = re.compile(rb"[-+]?(nan(\(\w*\))?|1\.#(qnan|ind|snan)\w*|n/?a|null|none|-+|\?)", re.IGNORECASE)
+"""Words for a number that is not known."""
+NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?|[-+]?(inf|infinity|1\.#inf)", re.IGNORECASE)
+GROUPED = re.compile(rb"[-+]?[1-9]\d{0,2},\d{3}")
+"""A number whose comma may be a decimal mark or may separate thousands."""
+MEANINGS = {
+    "x": ("x", "px", "posx", "positionx", "xcoordinate", "xcoord", "points0", "position0", "east", "easting"),
+    "y": ("y", "py", "posy", "positiony", "ycoordinate", "ycoord", "points1", "position1", "north", "northing"),
+    "z": ("z", "pz", "posz", "positionz", "zcoordinate", "zcoord", "points2", "position2", "height", "elevation"),
+    "nx": ("nx", "normalx", "xnormal", "normals0", "normal0"),
+    "ny": ("ny", "normaly", "ynormal", "normals1", "normal1"),
+    "nz": ("nz", "normalz", "znormal", "normals2", "normal2"),
+}
+"""The names of columns, in small letters and without marks, by what they hold; other columns are not used."""
+POSITION, NORMAL = ("x", "y", "z"), ("nx", "ny", "nz")
+COLOR = ("r", "g", "b")
+BY_SUFFIX = {
+    (".pts", 4): (*POSITION, "intensity"),
+    (".pts", 7): (*POSITION, "intensity", *COLOR),
+    (".xyzrgb", 6): (*POSITION, *COLOR),
+    (".xyzn", 6): (*POSITION, *NORMAL),
+}
+"""Columns that have no names, by the suffix of the file and their count."""
+
+
+@dataclass
+class Rows:
+    """The rows of a text.
+
+    Attributes:
+        lines: the number of each row's line, from 1 on.
+        rows: numbers, separated by spaces.
+        names: of the columns, if a line names them.
+        notes: what the user should know of the text.
+    """
+
+    lines: list[int]
+    rows: list[bytes]
+    names: list[str] | None
+    notes: list[str]
+
+
+def read_point_text(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
+    """Read a text of points, a row each, with names of columns or without.
+
+    Returns:
+        Points, normals or None, and what the user should know of the reading.
+
+    Raises:
+        SignalError: a line cannot be understood, or the columns cannot be told.
+    """
+    text = _read_rows(path)
+    if not text.rows:
+        raise SignalError(f"{path}: holds no points; rows of x y z are needed")
+    table = _parse_table(path, text)
+    columns = _name_columns(path, text.names, table)
+    is_plain = columns in (POSITION, (*POSITION, *NORMAL))
+    notes = [*text.notes, *(() if is_plain else (f"columns: {' '.join(columns)}",))]
+    points = table[:, [columns.index(name) for name in POSITION]]
+    has_normals = set(NORMAL) <= set(columns)
+    normals = table[:, [columns.index(name) for name in NORMAL]] if has_normals else None
+    known = ~np.isnan(points).all(-1)
+    if not known.all():
+        notes.append(f"repaired: dropped {(~known).sum():,} points without coordinates")
+    return points[known], None if normals is None else normals[known], tuple(notes)
+
+
+def _read_rows(path: Path) -> Rows:
+    """Return the rows of a text without its comments, separators and counts."""
+    numbered = _read_numbered(path)
+    comments = [(number, line) for number, line in numbered if line.startswith(COMMENTS) or _is_remark(line)]
+    commented = {number for number, _ in comments}
+    kept = [(number, _without_remark(line)) for number, line in numbered if number not in commented]
+    sample = [line for _, line in kept[:LOOKED_AT]]
+    separator, decimal, notes = _find_separator(path, kept[:LOOKED_AT])
+    names = None
+    # Names may stand in several lines, of which only the last counts, or in a comment right before the numbers.
+    while kept and not _is_row(kept[0][1], separator):
+        names = _split_names(kept.pop(0)[1], separator)
+        if len(sample) - len(kept) > 100:
+            break
+    rows = [(number, _normalize(line, separator, decimal)) for number, line in kept]
+    rows = _without_counts(path, rows)
+    if names is None and rows:
+        named = [_split_names(line.lstrip(b"#/%!; "), b"") for number, line in comments if number < rows[0][0]]
+        width = len(rows[0][1].split())
+        names = next((each for each in reversed(named) if len(each) == width and _names_position(each)), None)
+    if decimal != b".":
+        notes.append("numbers have decimal commas")
+    return Rows([number for number, _ in rows], [row for _, row in rows], names, notes)
+
+
+def _read_numbered(path: Path) -> list[tuple[int, bytes]]:
+    """Return the lines of a file that are not empty, with their numbers."""
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise SignalError(f"{path}: {size:,} bytes of text are more than {LARGEST:,}; write the points as .ply or .npy")
+    data = path.read_bytes()
+    head = data[:400]
+    for coding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if len(head) > 3 and not any(zeros) and all(others):  # without a byte order mark
+            data = data.decode(coding).encode()
+    numbered = ((number, line.strip()) for number, line in enumerate(read_lines(data), 1))
+    return [(number, line) for number, line in numbered if line]
+
+
+def _is_remark(line: bytes) -> bool:
+    """Return whether a line is a comment behind a semicolon."""
+    return line.startswith(b";") and not NUMBER.fullmatch(line.lstrip(b"; \t").split(b";")[0].replace(b",", b"."))
+
+
+def _without_remark(line: bytes) -> bytes:
+    """Return a line without a comment at its end."""
+    if b"#" in line or b"//" in line:
+        return re.split(rb"(?<=[\s,;])#|//", line)[0].rstrip()
+    return line
+
+
+def _find_separator(path: Path, lines: Sequence[tuple[int, bytes]]) -> tuple[bytes, bytes, list[str]]:
+    """Return what separates numbers (nothing stands for white space), their decimal mark, and notes.
+
+    Raises:
+        SignalError: a comma may be a decimal mark or may separate thousands.
+    """
+    rows = [(number, line) for number, line in lines if re.search(rb"\d", line)]
+    half = len(rows) / 2  # the first lines may be names
+    separator = next(
+        (mark for mark in (b";", b"|", b"\t") if rows and sum(mark in line for _, line in rows) > half), b""
+    )
+    with_commas = [(number, line) for number, line in rows if b"," in line]
+    if len(with_commas) <= half or not rows:
+        return separator, b".", []
+    if not separator:
+        spaced = [line for _, line in with_commas if re.search(rb"[^\s,]\s+[^\s,]", re.sub(rb'"[^"]*"', b"", line))]
+        if len(spaced) <= half:  # no spaces but beside commas: the commas separate
+            is_quoted = all(b'"' in line for _, line in with_commas[1:])
+            quoted = re.findall(rb'"([^"]*)"', b"\n".join(line for _, line in with_commas)) if is_quoted else []
+            return b",", _find_decimal(path, with_commas[-1][0], quoted), []
+        words = [word for line in spaced for word in line.split()]
+        if any(word.count(b",") > 1 or word.endswith(b",") or b"." in word for word in words):
+            return b",", b".", ["commas and spaces separate the numbers"]
+        return b"", _find_decimal(path, with_commas[-1][0], words), []
+    words = [word.strip(b'" \t') for _, line in with_commas for word in line.split(separator)]
+    words = [word for word in words if word.strip(b",")]
+    if all(word.endswith(b",") or b"," not in word for word in words):
+        return b",", b".", []
+    return separator, _find_decimal(path, with_commas[-1][0], words), []
+
+
+def _find_decimal(path: Path, line: int, words: Sequence[bytes]) -> bytes:
+    """Return the decimal mark of numbers, some of which may have commas.
+
+    Raises:
+        SignalError: it cannot be told.
+    """
+    words = [word for word in words if b"," in word and re.search(rb"\d", word)]
+    if not words:
+        return b"."
+    if any(word.rfind(b".") > word.rfind(b",") or word.count(b",") > 1 for word in words):
+        return b"."
+    if any(b"." in word for word in words) or not all(GROUPED.fullmatch(word) for word in words):
+        return b","
+    raise SignalError(
+        f"{path}: line {line}: {words[0].decode('latin-1')} may be {words[0].decode('latin-1').replace(',', '.')} or"
+        f" {words[0].decode('latin-1').replace(',', '')}; write decimal points, and no marks between thousands"
+    )
+
+
+def _is_row(line: bytes, separator: bytes) -> bool:
+    """Return whether a line has numbers only, or words that stand for unknown ones."""
+    words = _split(line, separator)
+    numbers = [word.replace(b",", b"") for word in words if word]
+    return bool(numbers) and all(NUMBER.fullmatch(word) or MISSING.fullmatch(word) for word in numbers)
+
+
+def _split(line: bytes, separator: bytes) -> list[bytes]:
+    """Return the words of a line; quotes, and separators behind the last word, are left out."""
+    if b'"' in line and separator:
+        text, mark = line.decode("latin-1"), separator.decode()
+        words = [
+            word.strip().encode("latin-1") for word in next(csv.reader([text], delimiter=mark, skipinitialspace=True))
+        ]
+    elif separator:
+        words = [word.strip() for word in line.split(separator)]
+        if separator == b",":  # which spaces may replace
+            words = [part for word in words for part in (word.split() or [b""])]
+    else:
+        words = line.replace(b'"', b"").split()
+    while words and not words[-1]:
+        words.pop()
+    return words
+
+
+def _split_names(line: bytes, separator: bytes) -> list[str]:
+    if separator == b"," and b"," in line and b'"' not in line:
+        words = line.split(b",")  # names may have spaces
+    else:
+        words = _split(line, separator) if separator else re.split(rb"[\s,;|]+", line.strip(b" \t,;|"))
+    return [word.decode("latin-1").strip("\"' ") for word in words]
+
+
+def _normalize(line: bytes, separator: bytes, decimal: bytes) -> bytes:
+    """Return a row as numbers with decimal points, separated by spaces; what is missing becomes nan.
+
+    A row of which all is missing becomes empty.
+    """
+    if separator or b'"' in line:
+        line = b" ".join(word or b"nan" for word in _split(line, separator))
+    if b"," in line:
+        line = line.replace(b".", b"").replace(b",", b".") if decimal == b"," else line.replace(b",", b"")
+    return line
+
+
+def _without_counts(path: Path, rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return the rows without lines of one whole number, each of which states how many rows follow.
+
+    Raises:
+        SignalError: another number of rows follows.
+    """
+    counts = [index for index, (_, row) in enumerate(rows) if row.isdigit()]
+    if not counts or counts[0] != 0:
+        return rows
+    for start, end in zip(counts, [*counts[1:], len(rows)], strict=True):
+        number, stated = rows[start]
+        if int(stated) != end - start - 1:
+            for line, row in rows[start + 1 : end]:
+                _check_words(path, line, row)
+            raise SignalError(
+                f"{path}: line {number} says that {int(stated):,} points follow, but there are {end - start - 1:,}; is"
+                " the file whole?"
+            )
+    skipped = set(counts)
+    return [row for index, row in enumerate(rows) if index not in skipped]
+
+
+def _parse_table(path: Path, text: Rows) -> Float[ndarray, "n c"]:
+    """Return the numbers of all rows.
+
+    Raises:
+        SignalError: a row is shorter or longer than the first, or has what is no number.
+    """
+    widths = [len(row.split()) for row in text.rows]
+    width = max(set(widths[:LOOKED_AT]), key=widths[:LOOKED_AT].count)
+    rows = [row or b"nan " * width for row in text.rows]
+    for number, found, row in zip(text.lines, widths, text.rows, strict=True):
+        if found not in (0, width):
+            _check_words(path, number, row)
+            raise SignalError(f"{path}: line {number} has {found} columns, the others have {width}; is the file whole?")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            joined = b"\n".join(rows).replace(b"D", b"E").replace(b"d", b"e")  # Fortran writes 1.5D+00
+            return np.fromstring(joined, np.float64, sep=" ").reshape(-1, width)
+        except (DeprecationWarning, ValueError):
+            pass
+    checked = [_check_words(path, number, row) for number, row in zip(text.lines, rows, strict=True)]
+    return np.array(checked, np.float64)
+
+
+def _check_words(path: Path, number: int, row: bytes) -> list[float]:
+    """Return the numbers of a row.
+
+    Raises:
+        SignalError: a word is none.
+    """
+    values = []
+    for word in row.split():
+        if MISSING.fullmatch(word):
+            values.append(float("nan"))
+        elif NUMBER.fullmatch(word):
+            values.append(float(word.lower().replace(b"d", b"e").replace(b"1.#inf", b"inf")))
+        else:
+            shown = ascii(word[:20].decode("latin-1"))
+            raise SignalError(
+                f"{path}: cannot be read as {path.suffix} points: line {number}: {shown} is no number; rows of x y z"
+                " are needed"
+            )
+    return values
+
+
+def _name_columns(path: Path, names: list[str] | None, table: Float[ndarray, "n c"]) -> tuple[str, ...]:
+    """Return what each column holds, from its name, or from the count of columns and their values.
+
+    Raises:
+        SignalError: it cannot be told.
+    """
+    width = table.shape[1]
+    if names is not None and len(names) == width and _names_position(names):
+        meanings = [_meaning(name) for name in names]
+        doubled = next((name for name in (*POSITION, *NORMAL) if meanings.count(name) > 1), None)
+        if doubled:
+            raise SignalError(f"{path}: has {meanings.count(doubled)} columns named {doubled}; name them apart")
+        return tuple(meanings)
+    if names is not None and any(re.fullmatch(r"[A-Za-z_].*", name) for name in names):
+        raise SignalError(
+            f"{path}: its columns are named {ascii(' '.join(names))[1:-1][:80]}, {len(names)} names of {width} columns;"
+            " x, y and z are needed among them, a name for each column"
+        )
+    if width == 3:
+        return POSITION
+    if found := BY_SUFFIX.get((path.suffix.lower(), width)):
+        return found
+    if width == 6:
+        return (*POSITION, *(COLOR if _are_colors(table[:, 3:]) else NORMAL))
+    if width == 9:
+        first, second = table[:, 3:6], table[:, 6:]
+        if _are_colors(first) and _are_unit(second):
+            return (*POSITION, *COLOR, *NORMAL)
+        if _are_unit(first) and _are_colors(second):
+            return (*POSITION, *NORMAL, *COLOR)
+    raise SignalError(
+        f"{path}: {width} columns; x y z, or x y z nx ny nz, are needed, or a first line that names the columns"
+    )
+
+
+def _meaning(name: str) -> str:
+    """Return what a column holds, or its name if it is not used."""
+    bare = re.sub(r"[\[(].*|[^a-z0-9]", "", name.lower())
+    return next((meaning for meaning, names in MEANINGS.items() if bare in names), name or "-")
+
+
+def _names_position(names: Sequence[str]) -> bool:
+    return set(POSITION) <= {_meaning(name) for name in names}
+
+
+def _are_colors(values: Float[ndarray, "n 3"]) -> bool:
+    """Return whether values are whole numbers from 0 to 255, and more than 0 and 1."""
+    return bool(((values >= 0) & (values <= 255) & (values == np.rint(values))).all() and values.max() > 1)
+
+
+def _are_unit(values: Float[ndarray, "n 3"]) -> bool:
+    """Return whether vectors are of unit length, as far as they were written, or zero."""
+    lengths = np.linalg.norm(values, axis=-1)
+    return bool((np.isclose(lengths, 1, atol=0.02) | (lengths == 0)).all() and lengths.any())

@@ -1,0 +1,302 @@
+"""Headers of sound files, held against the files: lengths that nobody filled in, or that promise more than there is.
+
+A program that writes a sound as a stream leaves 0 or the greatest number where its length belongs, and one that is
+interrupted leaves a length that is wrong. The file is believed, not its header.
+"""
+
+import io
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import SignalError
+from .mp3_frames import length_frame
+
+Part = bytes | tuple[int, int]
+"""A part of a file that is read in place of another: bytes, or where it begins and ends in the other."""
+PCM, EXTENSIBLE = 1, 0xFFFE
+"""Codes of integer samples, and of a longer description, in the headers of .wav files."""
+PLACEHOLDERS = (0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFF)
+"""Lengths that mean that the length was not known, where the file is longer or shorter."""
+NAMES = (
+    b"data",
+    b"fmt ",
+    b"fact",
+    b"LIST",
+    b"bext",
+    b"iXML",
+    b"JUNK",
+    b"PEAK",
+    b"cue ",
+    b"smpl",
+    b"id3 ",
+    b"SSND",
+    b"COMM",
+)
+"""Names that chunks have."""
+
+
+@dataclass(frozen=True)
+class SoundFile:
+    """A sound file as it is to be read.
+
+    Attributes:
+        parts: the parts of which a file consists that says the same and has a right header; none if it has one itself.
+        notes: what the user should know of the header.
+    """
+
+    parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a file: its name, where its content begins and how many bytes it says that it has."""
+
+    name: bytes
+    start: int
+    size: int
+
+
+class Spliced(io.RawIOBase):
+    """A file for reading that consists of parts of another and of other bytes."""
+
+    def __init__(self, file: BinaryIO, parts: tuple[Part, ...]):
+        self._file, self._parts, self._position = file, parts, 0
+        lengths = [len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts]
+        self._starts = [sum(lengths[:index]) for index in range(len(parts) + 1)]
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position and return it."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
+        self._position = max(origin + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer from the position on; return the number of bytes, which is less at the end only."""
+        view, done = memoryview(buffer).cast("B"), 0
+        for part, start, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
+            if not start <= self._position < end:
+                continue
+            offset, count = self._position - start, min(end - self._position, len(view) - done)
+            if isinstance(part, bytes):
+                piece = part[offset : offset + count]
+            else:
+                self._file.seek(part[0] + offset)
+                piece = self._file.read(count)
+            view[done : done + len(piece)] = piece
+            done, self._position = done + len(piece), self._position + len(piece)
+        return done
+
+
+def inspect_sound_file(path: Path) -> SoundFile:
+    """Return how a sound file is to be read, and what is to be told of its header.
+
+    The headers of .wav (also RIFX, RF64 and BW64), .w64, .aiff, .au and .caf are held against the file; that of any
+    other format is left to its reader.
+
+    Raises:
+        SignalError: the header contradicts itself.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(40)
+        if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+            return _inspect_wav(path, file, size, head[:4])
+        if head[:4] == b"riff" and head[24:28] == b"wave":
+            return _inspect_w64(file, size)
+        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+            data = _find_data(_chunks(file, size, 12, ">4sI"), b"SSND")
+            return _mend(file, size, data, 4, ">I", 8) if data else SoundFile()
+        if head[:4] == b"caff":
+            data = _find_data(_chunks(file, size, 8, ">4sQ", pad=1), b"data")
+            return _mend(file, size, data, 8, ">Q", 4) if data else SoundFile()
+        if head[:4] in (b".snd", b"dns.") and len(head) >= 24:
+            order = ">" if head[:4] == b".snd" else "<"
+            start, stated = struct.unpack(f"{order}II", head[4:12])
+            # The length has its own position in this header, four bytes from its start.
+            return _mend(file, size, Chunk(b"", start, stated), start - 8, f"{order}I", 0)
+        if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
+            return _inspect_mp3(file, size)
+        return _inspect_ogg(file, size) if head[:4] == b"OggS" else SoundFile()
+
+
+def _chunks(file: BinaryIO, size: int, start: int, layout: str, pad: int = 2) -> Iterator[Chunk]:
+    """Yield the chunks of a file from a position on, as long as they have names of printable characters."""
+    width = struct.calcsize(layout)
+    while start + width <= size:
+        file.seek(start)
+        name, length = struct.unpack(layout, file.read(width))
+        if not all(32 <= byte < 127 for byte in name):
+            return
+        yield Chunk(name, start + width, length)
+        start += width + length + length % pad
+        file.seek(start - 1)
+        if pad == 2 and length % 2 and file.read(4) in NAMES:
+            start -= 1  # some programs forget the byte that makes a length even
+
+
+def _find_data(chunks: Iterator[Chunk], name: bytes) -> Chunk | None:
+    return next((chunk for chunk in chunks if chunk.name == name), None)
+
+
+def _are_chunks(file: BinaryIO, size: int, start: int, layout: str) -> bool:
+    """Return whether the rest of a file, from a position on, consists of whole chunks or of nothing."""
+    end = start
+    for chunk in _chunks(file, size, start, layout):
+        end = chunk.start + chunk.size
+    return end in (size, size - 1) or start >= size - 1
+
+
+def _mend(file: BinaryIO, size: int, data: Chunk, back: int, layout: str, least: int) -> SoundFile:
+    """Return how to read a file whose data lie behind a length that may be wrong.
+
+    Args:
+        file: the file.
+        size: its length in bytes.
+        data: its samples, as the header describes them.
+        back: bytes from where the length stands to where the samples begin.
+        layout: of the length, for `struct`.
+        least: the length that a file without samples has.
+    """
+    held = size - data.start
+    is_empty = layout[1:] == "I" and _are_chunks(file, size, data.start + least, ">4sI")
+    if held <= least or (least < data.size <= held) or (data.size <= least and is_empty):
+        return SoundFile()
+    position, width = data.start - back, struct.calcsize(layout)
+    mended = struct.pack(layout, min(held, 256**width - 1))
+    parts = ((0, position), mended, (position + width, size))
+    return SoundFile(parts, (_describe(data.size, held - least, 256**width - 1),))
+
+
+def _describe(stated: int, held: int, most: int) -> str:
+    """Return the note on a length in bytes that the header states, or leaves open, and the file contradicts."""
+    if stated in (*PLACEHOLDERS, most):
+        return f"the header's length was never filled in; all {held:,} bytes of samples were read"
+    return (
+        f"warning: the header says {stated:,} bytes of samples, the file holds {held:,}; it was cut off, or its length"
+        " never filled in"
+    )
+
+
+def _inspect_w64(file: BinaryIO, size: int) -> SoundFile:
+    """Return what the header of a .w64 file says; libsndfile reads on to the end of the file by itself."""
+    start = 40
+    while start + 24 <= size:
+        file.seek(start)
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if name[:4] == b"data":
+            stated, held = length - 24, size - start - 24
+            return SoundFile((), (_describe(max(stated, 0), held, 2**64 - 25),) if not 0 < stated <= held else ())
+        start += max(length, 24) + -length % 8
+    return SoundFile()
+
+
+def _inspect_mp3(file: BinaryIO, size: int) -> SoundFile:
+    """Return how an .mp3 file is to be read: with a frame of ours if it doesn't state its length, or a wrong one."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = length_frame(data)
+    if found is None:
+        return SoundFile()
+    end, start, frame = found
+    note = "the header does not state the length" if start == end else "the header's length is not that of the file"
+    return SoundFile(((0, end), frame, (start, size)), (f"{note}; its frames were counted",))
+
+
+def _inspect_ogg(file: BinaryIO, size: int) -> SoundFile:
+    """Return a warning if the last page of an Ogg file isn't marked as its last."""
+    file.seek(max(size - (1 << 17), 0))
+    tail = file.read()
+    last = tail.rfind(b"OggS\0")
+    if last >= 0 and len(tail) > last + 5 and not tail[last + 5] & 4:
+        return SoundFile((), ("warning: the file has no last page; it was cut off",))
+    return SoundFile()
+
+
+def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile:
+    """Return how a .wav file is to be read: as it is, or behind a header of ours if its own one is unfinished."""
+    order = ">" if tag == b"RIFX" else "<"
+    layout, description, long_size = f"{order}4sI", b"", None
+    for chunk in _chunks(file, size, 12, layout):
+        file.seek(chunk.start)
+        if chunk.name == b"fmt ":
+            description = file.read(min(chunk.size, 1 << 10))
+        elif chunk.name == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        elif chunk.name == b"data":
+            break
+    else:
+        return SoundFile()  # without samples; libsndfile says so
+    if len(description) < 16:
+        return SoundFile()
+    description, notes = _check_format(path, description, order)
+    is_long = tag in (b"RF64", b"BW64")
+    stated = long_size if is_long and chunk.size in (0, 0xFFFFFFFF) and long_size is not None else chunk.size
+    held = size - chunk.start
+    is_empty = stated == 0 and _are_chunks(file, size, chunk.start, layout)
+    if stated > held or (stated == 0 and not is_empty):
+        notes += (_describe(stated, held, 2**64 - 1),)
+    elif not is_empty and not _are_chunks(file, size, chunk.start + stated + stated % 2, layout):
+        notes += (
+            f"warning: the header says {stated:,} bytes of samples; the {held - stated:,} bytes behind them are no"
+            " chunks of a .wav file and were not read",
+        )
+        held = stated
+    else:
+        held = stated
+    if not notes and tag != b"BW64" and chunk.start % 2 == 0:
+        return SoundFile()
+    return SoundFile((_write_wav_header(order, description, held), (chunk.start, chunk.start + held)), notes)
+
+
+def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return the description of a .wav file's samples as libsndfile understands it, and what is to be told of it.
+
+    Raises:
+        SignalError: its numbers contradict each other.
+    """
+    code, channels, _, _, align, bits = struct.unpack(f"{order}HHIIHH", description[:16])
+    is_extensible = code == EXTENSIBLE and len(description) >= 26
+    valid = struct.unpack(f"{order}H", description[18:20])[0] if is_extensible else bits
+    code = struct.unpack(f"{order}H", description[24:26])[0] if is_extensible else code
+    if code != PCM or not channels or not align or not 1 <= bits <= 32:
+        return description, ()
+    width = align // channels
+    if align % channels or not (bits + 7) // 8 <= width <= 4:
+        raise SignalError(
+            f"{path}: its header says {channels} channels of {bits} bits in {align} bytes, which contradict each other;"
+            " write it anew"
+        )
+    notes = ()
+    if 0 < valid < 8 * width:
+        notes = (f"{valid} of the {8 * width} bits of each sample are used",)
+    if 8 * width != bits and width > (bits + 7) // 8:  # libsndfile believes the bits, and would shift the samples
+        description = description[:14] + struct.pack(f"{order}H", 8 * width) + description[16:]
+    return description, notes
+
+
+def _write_wav_header(order: str, description: bytes, length: int) -> bytes:
+    """Return the header of a .wav file with these samples, up to the samples; as RF64 if they are longer than 4 GB."""
+    content = struct.pack(f"{order}4sI", b"fmt ", len(description)) + description + b"\0" * (len(description) % 2)
+    if length + len(content) + 64 < 1 << 32:
+        tag = b"RIFX" if order == ">" else b"RIFF"
+        size = struct.pack(f"{order}I", 4 + len(content) + 8 + length)
+        return tag + size + b"WAVE" + content + struct.pack(f"{order}4sI", b"data", length)
+    most = 0xFFFFFFFF
+    long_sizes = struct.pack("<4sIQQQI", b"ds64", 28, 48 + len(content) + length, length, 0, 0)
+    return struct.pack("<4sI4s", b"RF64", most, b"WAVE") + long_sizes + content + struct.pack("<4sI", b"data", most)
