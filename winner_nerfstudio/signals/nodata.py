@@ -1,0 +1,251 @@
+"""Samples that hold no data: found by what the file says, by a robust scale, or by the user's word, and masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy import ndarray
+
+from ..winner.inputs import fill_missing
+from .errors import SignalError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+NoData: TypeAlias = float | Literal["auto", "keep"]
+"""The value of missing samples; or "auto", what the file says; or "keep", every value is data."""
+GDAL_NODATA = 42113
+"""The TIFF tag in which GDAL writes the value of missing samples, as text."""
+USUAL = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, 1e20, -1e20)
+"""Values that programs write for missing samples; so are those beyond `HUGE`."""
+HUGE = 1e30
+"""Magnitude from which a value among much smaller ones stands for a missing sample: -3.4028235e38, 9.97e36, -1e30."""
+FAR = 4.0
+"""Distance from all other values, in ranges of these, at which a value is far away."""
+FEW = 0.001
+"""Part of the samples that must not set the range without a warning."""
+LEAST_SPAN = 1 / 3
+"""Part of the range that must be left without the `FEW` least and greatest samples, or there is a warning."""
+SORTED = 1 << 20
+"""The most samples that are sorted to find what is far away; of more, a random selection."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Values without those that are missing.
+
+    Attributes:
+        values: with missing samples filled from the nearest known ones, [*axes, c].
+        missing: where samples are missing, [*axes], or None where none is.
+        notes: what the user should know of it.
+    """
+
+    values: ndarray
+    missing: Bool[ndarray, "*axes"] | None
+    notes: tuple[str, ...] = ()
+
+
+def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float | None = None) -> Screened:
+    """Separate the samples that are missing from those that are data.
+
+    Missing are samples that a masked array masks, and those with the value that stands for it: the user's, else the one
+    that the file declares. With a value of the user's, NaN stands for it as well. Of several channels one is enough,
+    but for unsigned values (0 is a colour) all must have it.
+
+    Args:
+        name: what messages call the signal.
+        values: channels last, [*axes, c]; may be a masked array.
+        nodata: the option.
+        declared: the value that the file declares, if it does.
+
+    Raises:
+        SignalError: all samples are missing, or there are values that are NaN or infinite.
+    """
+    mask = np.ma.getmaskarray(values).any(-1) if isinstance(values, np.ma.MaskedArray) else None
+    values, notes = np.ma.getdata(values), []
+    if mask is not None and mask.any():
+        notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
+    marker = declared if nodata == "auto" else None if nodata == "keep" else float(nodata)
+    if marker is not None:
+        found = _find_marker(values, marker, with_nan=nodata != "auto")
+        source = "the file says" if nodata == "auto" else "--nodata says"
+        if found.any():
+            notes.append(f"no data: {_part(found)} are {marker:.9g}, as {source}; they are left out of the fit and its metrics")
+        elif nodata != "auto":
+            notes.append(f"warning: no sample is {marker:.9g}, which --nodata says is no data")
+        mask = found if mask is None else mask | found
+    missing = None if mask is None or not mask.any() else mask
+    if missing is not None and missing.all():
+        raise SignalError(f"{name}: all of its {missing.size:,} samples hold no data; there is nothing to fit")
+    if missing is not None:
+        values = fill_missing(values, missing)
+    _check_finite(name, values, missing)
+    return Screened(values, missing, tuple(notes))
+
+
+def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...]:
+    """Check what sets the range of the values, which becomes [-1, 1].
+
+    A value that is far away from all others and repeated, or one of those that programs write for missing samples, is
+    refused unless the user says that it is data. Other values far away, and a range that is set by fewer than `FEW` of
+    the samples, are a warning.
+
+    Returns:
+        Warnings for the user.
+
+    Raises:
+        SignalError: a value stands for missing samples, as far as can be told.
+    """
+    values, missing = screened.values, screened.missing
+    known = values.reshape(-1) if missing is None else values[~missing].reshape(-1)
+    if known.dtype.kind == "b":
+        return ()
+    ordered = _sort_some(known)
+    marker = _find_usual(ordered)
+    far = np.array([marker]) if marker is not None else _find_far(ordered)
+    if len(far) == 0:
+        return _warn_of_few(ordered, known.size)
+    ends = [float(far.min()), float(far.max())]
+    core = ordered[~np.isin(ordered, far)]
+    counts = [int((known == end).sum()) for end in ends]
+    value, count = max(zip(ends, counts, strict=True), key=lambda pair: abs(pair[0] - float(np.median(core))))
+    rest = f"far from all others, {core[0]:.6g} to {core[-1]:.6g}"
+    is_plain = marker is not None or (count > 1 and value != 0)
+    if is_plain and nodata != "keep":
+        raise SignalError(
+            f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
+            f" out with --nodata {value:.9g}, or fit them with --nodata keep"
+        )
+    if len(far) == 1:
+        what = f"{count:,} of {known.size:,} values are {value:.6g}"
+    else:
+        what = f"{int(((known < core[0]) | (known > core[-1])).sum()):,} of {known.size:,} values, such as {value:.6g}, are"
+    span = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
+    return (f"warning: {what}, {rest}, which share {span:.2g} of the range; if they are no data, use --nodata",)
+
+
+def declared_nodata(path: str | Path) -> float | None:
+    """Return the value that a TIFF declares for missing samples (GDAL's tag), or None; other files declare none."""
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            texts = [page.tags[GDAL_NODATA].value for page in file.pages[:8] if GDAL_NODATA in page.tags]  # type: ignore[union-attr]
+        return float(str(texts[0]).strip("\0 ")) if texts else None
+    except Exception:  # what is wrong with the file is said by who reads its pixels
+        return None
+
+
+def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) -> Bool[ndarray, "a b"] | None:
+    """Return the mask of a picture that was reduced to another height and width by averaging.
+
+    A pixel is missing where at least half of it was.
+    """
+    if missing is None or missing.shape == shape:
+        return missing
+    import cv2
+
+    part = cv2.resize(missing.astype(np.float64), shape[::-1], interpolation=cv2.INTER_AREA)
+    reduced: Bool[ndarray, "a b"] = part >= 0.5
+    return reduced if reduced.any() else None
+
+
+def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
+    """Return the samples that have the value `marker` in one channel, or in all if values are unsigned."""
+    if np.isnan(marker):
+        found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    elif abs(marker) >= HUGE and np.isfinite(marker):  # written with fewer digits, as often as not
+        found = np.abs(values / marker - 1) < 1e-3
+    else:
+        with np.errstate(over="ignore"):
+            found = values == (np.asarray(marker).astype(values.dtype) if values.dtype.kind == "f" else marker)
+    if with_nan and values.dtype.kind == "f":
+        found |= np.isnan(values)
+    return found.all(-1) if values.dtype.kind in "ub" else found.any(-1)
+
+
+def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | None) -> None:
+    if values.dtype.kind != "f":
+        return
+    broken = ~np.isfinite(values)
+    if not broken.any():
+        return
+    known = values.size if missing is None else int((~missing).sum()) * values.shape[-1]
+    first = values[broken][0]
+    raise SignalError(
+        f"{name}: {int(broken.sum()):,} of {known:,} samples are NaN or infinite; if they are no data, leave them out"
+        f" with --nodata {first:g}"
+    )
+
+
+def _sort_some(known: ndarray) -> ndarray:
+    """Return the values, or of many a random selection with the least and the greatest, in ascending order."""
+    if known.size > SORTED:
+        index = np.random.default_rng(0).integers(known.size, size=SORTED)
+        known = np.concatenate([known[index], [known.min(), known.max()]])
+    ordered: ndarray = np.sort(known.astype(np.float64))
+    return ordered
+
+
+def _find_usual(ordered: Float[ndarray, " n"]) -> float | None:
+    """Return a least or greatest value that programs write for missing samples, if it is far enough from all others."""
+    for end in (ordered[0], ordered[-1]):
+        rest = ordered[ordered != end]
+        if len(rest) == 0 or not (abs(end) >= HUGE or np.isclose(end, USUAL, rtol=1e-6).any()):
+            continue
+        gap = min(abs(end - rest[0]), abs(end - rest[-1]))
+        is_far = gap > (rest[-1] - rest[0]) / 2 if abs(end) < 1000 else gap > (rest[-1] - rest[0]) / 4
+        if is_far and (abs(end) < HUGE or np.abs(np.median(rest)) < HUGE / 1e3):
+            return float(end)
+    return None
+
+
+def _find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
+    """Return the distinct values that are farther from the most than `FAR` ranges of these.
+
+    The two widest gaps between neighbouring values part them into three groups, of which the largest is the most.
+    """
+    distinct, counts = np.unique(ordered, return_counts=True)
+    if len(distinct) < 4:
+        return distinct[:0]
+    gaps = np.diff(distinct)
+    for cuts in (np.sort(np.argsort(gaps)[-2:]), [int(gaps.argmax())]):
+        groups = np.split(np.arange(len(distinct)), np.asarray(cuts) + 1)
+        core = max(groups, key=lambda group: counts[group].sum())
+        span = distinct[core[-1]] - distinct[core[0]]
+        if len(core) >= 3:
+            beyond = np.maximum(distinct[core[0]] - distinct, distinct - distinct[core[-1]])
+            far: Float[ndarray, " k"] = distinct[beyond > FAR * span]
+            if len(far):
+                return far
+    return distinct[:0]
+
+
+def _warn_of_few(ordered: Float[ndarray, " n"], count: int) -> tuple[str, ...]:
+    """Return a warning if few of the samples set the range."""
+    few = int(FEW * len(ordered))
+    span = float(ordered[-1]) - float(ordered[0])
+    if few == 0 or span == 0 or len(np.unique(ordered[[0, -1]])) < 2 or _has_two_values(ordered):
+        return ()
+    least, greatest = ordered[few], ordered[-1 - few]
+    part = (float(greatest) - float(least)) / span
+    if part >= LEAST_SPAN:
+        return ()
+    return (
+        f"warning: fewer than {2 * FEW:.1%} of the {count:,} values set the range, {ordered[0]:.6g} to {ordered[-1]:.6g};"
+        f" all others, {least:.6g} to {greatest:.6g}, share {part:.2g} of it; if those few are no data, use --nodata",
+    )
+
+
+def _has_two_values(ordered: Float[ndarray, " n"]) -> bool:
+    return bool(((ordered == ordered[0]) | (ordered == ordered[-1])).all())
+
+
+def _part(missing: Bool[ndarray, "*axes"]) -> str:
+    return f"{int(missing.sum()):,} of {missing.size:,} samples"
