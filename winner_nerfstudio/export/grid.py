@@ -74,8 +74,8 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         save_volume(path, values, record)
-    spacings = [record.spacing * old / n for n, old in zip(values.shape, record.shape, strict=False)]
-    firsts = [(spacing - record.spacing) / 2 for spacing in spacings]
+    spacings = [step * old / n for step, n, old in zip(record.spacing, values.shape, record.shape, strict=False)]
+    firsts = [(spacing - step) / 2 for spacing, step in zip(spacings, record.spacing, strict=True)]
     apart, first = (" x ".join(f"{value:.6g}" for value in values_per_axis) for values_per_axis in (spacings, firsts))
     size = " x ".join(map(str, values.shape[:3]))
     return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"

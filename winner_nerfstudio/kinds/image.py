@@ -61,7 +61,7 @@ class ImageKind(GridKind):
         """Compute ``ssim``, unless the picture is too small for it."""
         from ..metrics.image import ssim
 
-        similarity = ssim(fitted, signal.truth)
+        similarity = ssim(fitted, signal.truth, signal.missing)
         return {} if similarity is None else {"ssim": similarity}
 
     @property

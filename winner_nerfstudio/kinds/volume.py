@@ -64,10 +64,12 @@ class VolumeKind(GridKind):
         from ..metrics.grid import intersection_over_union
 
         got, wanted = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
+        if signal.missing is not None:  # neither inside nor outside
+            got, wanted = (side & ~signal.missing.reshape(-1) for side in (got, wanted))
         if not wanted.any():
             return {}
         metrics = {"iou": intersection_over_union(got, wanted)}
-        if signal.fitted is not None:
+        if len(signal.held_out):
             metrics["iou_held_out"] = intersection_over_union(got[signal.held_out], wanted[signal.held_out])
         return metrics
 

@@ -1,5 +1,6 @@
 """Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from numpy import ndarray
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
+from .nodata import check_range, separate_missing
 from .options import AudioOptions
 from .records import AudioRecord
 from .samples import SOUNDS, sample
@@ -109,9 +111,13 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
         read = _read_series if path.suffix.lower() in ARRAYS else _read_sound
         values, first, entries = read(path, options)
     check_values(name, values)
+    screened = separate_missing(name, values, options.nodata)
+    warnings = check_range(name, screened, options.nodata)
+    values = screened.values
     if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
-    return _make_audio(name, values, first, entries)
+    audio = _make_audio(name, values, first, entries)
+    return replace(audio, notes=(*audio.notes, *screened.notes, *warnings), missing=screened.missing)
 
 
 def _make_audio(name: str, values: ndarray, first: int, entries: dict[str, Any]) -> Audio:

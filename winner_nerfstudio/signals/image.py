@@ -2,6 +2,7 @@
 
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, to_dtype, write_array
 from .lattice import Lattice
+from .nodata import check_range, declared_nodata, separate_missing, shrink_mask
 from .options import ImageOptions
 from .records import ImageRecord
 from .samples import IMAGES, sample
@@ -25,6 +27,8 @@ MAX_CHANNELS = 16
 """The most channels that a picture may have; an array with a longer last axis is most likely a volume."""
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "P": 4, "I;16": 1, "I": 1, "F": 1}
 """The Pillow modes that can be fitted, with their numbers of channels; "P" (a palette) is fitted as RGB or RGBA."""
+WHOLE_RANGES = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}
+"""The data types whose whole range is mapped to [-1, 1], with its greatest value."""
 DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "LA": "RGBA;16"}
 """The names of 16-bit colour modes, by the 8-bit mode that Pillow would reduce them to."""
 
@@ -73,7 +77,11 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
             raise SignalError(f"{name}: {what}; give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
         read = _read_array if path.suffix.lower() in ARRAYS else _read_picture
         pixels, entries, notes = read(path, options.max_pixels)
-    pixels = _shrink(pixels, options.max_side)
+    screened = separate_missing(name, pixels, options.nodata, declared_nodata(name))
+    notes += screened.notes
+    if pixels.dtype.newbyteorder("=") not in WHOLE_RANGES:
+        notes += check_range(name, screened, options.nodata)
+    pixels = _shrink(screened.values, options.max_side)
     height, width, channels = pixels.shape
     units, lattice = _choose_units(pixels), Lattice((height, width))
     draft = ImageRecord(
@@ -84,12 +92,13 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     candidates = (Path(name).suffix.lower(), ".png", ".tif", ".npy")
     suffix = next(suffix for suffix in candidates if not cannot_save(Path(f"fit{suffix}"), draft))
     measure = str(pixels.dtype)
-    return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
+    image = Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
+    return replace(image, missing=shrink_mask(screened.missing, lattice.shape))
 
 
 def _choose_units(pixels: ndarray) -> Units:
     """Return the units of the data type's range if it is bool, uint8 or uint16, else those of the values' range."""
-    high = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}.get(pixels.dtype.newbyteorder("="))
+    high = WHOLE_RANGES.get(pixels.dtype.newbyteorder("="))
     if high is not None:
         return Units.spanning(0, high)
     return Units.spanning(float(pixels.min()), float(pixels.max()))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import ndarray
 
 from ..winner.inputs import fill_missing
 from .errors import SignalError
+from .options import NoData
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-NoData: TypeAlias = float | Literal["auto", "keep"]
-"""The value of missing samples; or "auto", what the file says; or "keep", every value is data."""
 GDAL_NODATA = 42113
 """The TIFF tag in which GDAL writes the value of missing samples, as text."""
 USUAL = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, 1e20, -1e20)
@@ -52,8 +51,9 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
     """Separate the samples that are missing from those that are data.
 
     Missing are samples that a masked array masks, and those with the value that stands for it: the user's, else the one
-    that the file declares. With a value of the user's, NaN stands for it as well. Of several channels one is enough,
-    but for unsigned values (0 is a colour) all must have it.
+    that the file declares, else a value beyond `HUGE` that lies among others of common size. With a value of the user's,
+    NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all must have
+    it.
 
     Args:
         name: what messages call the signal.
@@ -68,12 +68,13 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
     values, notes = np.ma.getdata(values), []
     if mask is not None and mask.any():
         notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
-    marker = declared if nodata == "auto" else None if nodata == "keep" else float(nodata)
+    marker, why = _choose_marker(values, nodata, declared)
     if marker is not None:
         found = _find_marker(values, marker, with_nan=nodata != "auto")
-        source = "the file says" if nodata == "auto" else "--nodata says"
         if found.any():
-            notes.append(f"no data: {_part(found)} are {marker:.9g}, as {source}; they are left out of the fit and its metrics")
+            notes.append(
+                f"no data: {_part(found)} are {marker:.9g}, {why}; they are left out of the fit and its metrics"
+            )
         elif nodata != "auto":
             notes.append(f"warning: no sample is {marker:.9g}, which --nodata says is no data")
         mask = found if mask is None else mask | found
@@ -90,8 +91,8 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     """Check what sets the range of the values, which becomes [-1, 1].
 
     A value that is far away from all others and repeated, or one of those that programs write for missing samples, is
-    refused unless the user says that it is data. Other values far away, and a range that is set by fewer than `FEW` of
-    the samples, are a warning.
+    refused unless the user says that it is data. Other values far away, and a range that few of the samples set, are a
+    warning.
 
     Returns:
         Warnings for the user.
@@ -103,28 +104,29 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     known = values.reshape(-1) if missing is None else values[~missing].reshape(-1)
     if known.dtype.kind == "b":
         return ()
-    ordered = _sort_some(known)
-    marker = _find_usual(ordered)
-    far = np.array([marker]) if marker is not None else _find_far(ordered)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ordered = _sort_some(known)
+        usual = _find_usual(ordered)
+        far = _find_far(ordered) if usual is None else np.array([usual])
     if len(far) == 0:
         return _warn_of_few(ordered, known.size)
-    ends = [float(far.min()), float(far.max())]
     core = ordered[~np.isin(ordered, far)]
-    counts = [int((known == end).sum()) for end in ends]
-    value, count = max(zip(ends, counts, strict=True), key=lambda pair: abs(pair[0] - float(np.median(core))))
+    value = float(far[np.abs(far - np.median(core)).argmax()])
+    count = int((known == value).sum())
     rest = f"far from all others, {core[0]:.6g} to {core[-1]:.6g}"
-    is_plain = marker is not None or (count > 1 and value != 0)
-    if is_plain and nodata != "keep":
+    gap = max(core[0] - value, value - core[-1])
+    seems_plain = gap > 1.05 * (core[-1] - core[0]) if usual is not None else count > 1 and value != 0
+    if nodata != "keep" and seems_plain:
         raise SignalError(
             f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
             f" out with --nodata {value:.9g}, or fit them with --nodata keep"
         )
-    if len(far) == 1:
-        what = f"{count:,} of {known.size:,} values are {value:.6g}"
-    else:
-        what = f"{int(((known < core[0]) | (known > core[-1])).sum()):,} of {known.size:,} values, such as {value:.6g}, are"
-    span = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
-    return (f"warning: {what}, {rest}, which share {span:.2g} of the range; if they are no data, use --nodata",)
+    count = int(((known < core[0]) | (known > core[-1])).sum())
+    part = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
+    return (
+        f"warning: {count:,} of {known.size:,} values, such as {value:.6g}, are {rest}, which share {part:.2g} of the"
+        " range; if they mean no data, leave them out with --nodata",
+    )
 
 
 def declared_nodata(path: str | Path) -> float | None:
@@ -154,6 +156,21 @@ def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) ->
     part = cv2.resize(missing.astype(np.float64), shape[::-1], interpolation=cv2.INTER_AREA)
     reduced: Bool[ndarray, "a b"] = part >= 0.5
     return reduced if reduced.any() else None
+
+
+def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> tuple[float | None, str]:
+    """Return the value that stands for missing samples, if there is one, and how that is known."""
+    if nodata == "keep":
+        return None, ""
+    if nodata != "auto":
+        return float(nodata), "as --nodata says"
+    if declared is not None:
+        return declared, "as the file says"
+    if values.dtype.kind != "f":
+        return None, ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        usual = _find_usual(_sort_some(values.reshape(-1)))
+    return (usual, "beyond what is measured (--nodata keep fits them)") if abs(usual or 0) >= HUGE else (None, "")
 
 
 def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
@@ -197,54 +214,46 @@ def _find_usual(ordered: Float[ndarray, " n"]) -> float | None:
     """Return a least or greatest value that programs write for missing samples, if it is far enough from all others."""
     for end in (ordered[0], ordered[-1]):
         rest = ordered[ordered != end]
-        if len(rest) == 0 or not (abs(end) >= HUGE or np.isclose(end, USUAL, rtol=1e-6).any()):
+        is_huge = HUGE <= abs(end) < np.inf
+        if len(rest) == 0 or not (is_huge or np.isclose(end, USUAL, rtol=1e-6).any()):
             continue
         gap = min(abs(end - rest[0]), abs(end - rest[-1]))
-        is_far = gap > (rest[-1] - rest[0]) / 2 if abs(end) < 1000 else gap > (rest[-1] - rest[0]) / 4
-        if is_far and (abs(end) < HUGE or np.abs(np.median(rest)) < HUGE / 1e3):
+        if gap > (rest[-1] - rest[0]) / 4 and not (is_huge and abs(np.median(rest)) >= HUGE / 1e3):
             return float(end)
     return None
 
 
 def _find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
-    """Return the distinct values that are farther from the most than `FAR` ranges of these.
+    """Return the distinct values that are farther from most of the values than `FAR` ranges of these.
 
-    The two widest gaps between neighbouring values part them into three groups, of which the largest is the most.
+    The widest gap, or the two widest, between neighbouring values part them into groups; the largest group is the most.
     """
     distinct, counts = np.unique(ordered, return_counts=True)
-    if len(distinct) < 4:
-        return distinct[:0]
     gaps = np.diff(distinct)
-    for cuts in (np.sort(np.argsort(gaps)[-2:]), [int(gaps.argmax())]):
-        groups = np.split(np.arange(len(distinct)), np.asarray(cuts) + 1)
-        core = max(groups, key=lambda group: counts[group].sum())
-        span = distinct[core[-1]] - distinct[core[0]]
-        if len(core) >= 3:
-            beyond = np.maximum(distinct[core[0]] - distinct, distinct - distinct[core[-1]])
-            far: Float[ndarray, " k"] = distinct[beyond > FAR * span]
-            if len(far):
-                return far
+    for cuts in (2, 1) if len(distinct) > 3 else ():
+        after = np.sort(np.argsort(gaps)[-cuts:]) + 1
+        core = max(np.split(np.arange(len(distinct)), after), key=lambda group: counts[group].sum())
+        low, high = distinct[core[0]], distinct[core[-1]]
+        far: Float[ndarray, " k"] = distinct[np.maximum(low - distinct, distinct - high) > FAR * (high - low)]
+        if len(core) >= 3 and len(far):
+            return far
     return distinct[:0]
 
 
 def _warn_of_few(ordered: Float[ndarray, " n"], count: int) -> tuple[str, ...]:
-    """Return a warning if few of the samples set the range."""
-    few = int(FEW * len(ordered))
-    span = float(ordered[-1]) - float(ordered[0])
-    if few == 0 or span == 0 or len(np.unique(ordered[[0, -1]])) < 2 or _has_two_values(ordered):
+    """Return a warning if few of the samples set the range, unless there are but two values."""
+    few, span = int(FEW * len(ordered)), float(ordered[-1]) - float(ordered[0])
+    has_two_values = bool(((ordered == ordered[0]) | (ordered == ordered[-1])).all())
+    if few == 0 or has_two_values:
         return ()
-    least, greatest = ordered[few], ordered[-1 - few]
-    part = (float(greatest) - float(least)) / span
-    if part >= LEAST_SPAN:
+    low, high = float(ordered[few]), float(ordered[-1 - few])
+    if high - low >= LEAST_SPAN * span:
         return ()
     return (
-        f"warning: fewer than {2 * FEW:.1%} of the {count:,} values set the range, {ordered[0]:.6g} to {ordered[-1]:.6g};"
-        f" all others, {least:.6g} to {greatest:.6g}, share {part:.2g} of it; if those few are no data, use --nodata",
+        f"warning: the least and the greatest {FEW:.1%} of the {count:,} values set the range, {ordered[0]:.6g} to"
+        f" {ordered[-1]:.6g}; all others, {low:.6g} to {high:.6g}, share {(high - low) / span:.2g} of it; if those few"
+        " mean no data, leave them out with --nodata",
     )
-
-
-def _has_two_values(ordered: Float[ndarray, " n"]) -> bool:
-    return bool(((ordered == ordered[0]) | (ordered == ordered[-1])).all())
 
 
 def _part(missing: Bool[ndarray, "*axes"]) -> str:

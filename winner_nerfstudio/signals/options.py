@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from .errors import SignalError
 
 Sign = Literal["auto", "watertight", "winding", "unsigned"]
 Axis = Literal["x", "y", "z"]
+NoData = float | Literal["auto", "keep"]
+"""The value of samples that hold no data; or "auto", what the file says; or "keep", every value is data."""
 
 
 @dataclass
@@ -67,9 +71,14 @@ class GridOptions(SignalOptions):
     """Fraction of the samples that is fitted, selected at random; metrics for the others are reported apart."""
     data_seed: int = 0
     """Seed of the noise and of that selection; the seed of the run changes neither."""
+    nodata: NoData = "auto"
+    """Value of samples that hold no data, such as -9999 or nan; they are not fitted and count in no metric. With auto
+    it is what the file says, and values that seem to mean it are refused; with keep every value is data."""
 
     def check(self) -> None:
-        """Check noise, fraction and seed."""
+        """Check noise, fraction, seed and the value that means no data."""
+        if self.nodata not in ("auto", "keep") and not isinstance(self.nodata, (int, float)):
+            raise SignalError(f"nodata={self.nodata!r} must be a number, nan, auto or keep")
         if not 0 <= self.noise_std < float("inf"):
             raise SignalError(f"noise_std={self.noise_std} must be finite and not negative; the target spans [-1, 1]")
         if not 0 < self.train_fraction <= 1:
@@ -128,8 +137,9 @@ class AudioOptions(GridOptions):
 class VolumeOptions(GridOptions):
     """A scalar field that is sampled in three dimensions."""
 
-    spacing: float = 1.0
-    """Distance between neighbouring samples in the world; the first sample lies at the origin."""
+    spacing: float | tuple[float, float, float] = 1.0
+    """Distance between neighbouring samples in the world, or one along each axis, such as 1 1 2.5; the first sample
+    lies at the origin."""
     level: float | None = None
     """Value at the surface. If left out: half-way between the two values of an array that has only two, else 0 where
     values have both signs, else the middle of their range."""
@@ -148,9 +158,16 @@ class VolumeOptions(GridOptions):
         super().check()
         if self.max_samples < 1:
             raise SignalError(f"max_samples={self.max_samples} must be at least 1")
-        if not 0 < self.spacing < float("inf"):
-            raise SignalError(f"spacing={self.spacing} must be positive and finite")
+        if len(self.spacings) != 3 or not all(0 < step < float("inf") for step in self.spacings):
+            raise SignalError(
+                f"spacing={self.spacing} must be positive and finite: one number, or one for each of 3 axes"
+            )
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")
         if self.smooth not in ("none", "gaussian", "constrained"):
             raise SignalError(f"smooth={self.smooth!r} must be none, gaussian or constrained")
+
+    @property
+    def spacings(self) -> tuple[float, ...]:
+        """The distance between neighbouring samples in the world along each axis."""
+        return tuple(float(step) for step in np.broadcast_to(self.spacing, max(np.size(self.spacing), 3)))

@@ -11,7 +11,8 @@ from numpy import ndarray
 
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
-from .lattice import Lattice
+from .lattice import Lattice, pitch_of
+from .nodata import check_range, separate_missing
 from .options import VolumeOptions
 from .records import VolumeRecord
 from .samples import VOLUMES, sample
@@ -27,8 +28,9 @@ MOST_CROSSED = 1 << 18
 class Volume(Grid[VolumeRecord]):
     """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
 
-    The first and the last sample of the longest axis lie at -1 and 1, and cells are cubes. In the world, the first
-    sample lies at the origin and neighbours are `spacing` apart. The range of the values is mapped to [-1, 1].
+    The first and the last sample of the longest axis lie at -1 and 1, and lengths along all axes have one scale: where
+    neighbours are as far apart along every axis, cells are cubes. In the world, the first sample lies at the origin and
+    neighbours are `spacing` apart. The range of the values is mapped to [-1, 1].
     """
 
     kind: ClassVar[str] = "volume"
@@ -62,13 +64,18 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, array = name_of(source), _read(source, options.max_samples)
     check_values(name, array)
+    ndim, dtype = array.ndim, array.dtype.str
+    screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata)
+    warnings = check_range(name, screened, options.nodata)
+    array = screened.values
     low, high = array.min().item(), array.max().item()
     level = _choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
-    lattice, units = Lattice(array.shape[:3]), Units.spanning(low, high)
+    spacing = options.spacings
+    lattice, units = Lattice(array.shape[:3], pitch_of(spacing)), Units.spanning(low, high)
     within = array > level if options.inside == "above" else array < level
-    unit = units.to_unit(array.reshape(*array.shape[:3], 1))
+    unit = units.to_unit(array)
     if options.smooth != "none":
         unit = _smooth(name, unit, within.reshape(lattice.shape), options)
         level = units.offset
@@ -77,22 +84,26 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         offset=units.offset,
         amplitude=units.amplitude,
         digest="",
-        dtype=array.dtype.str,
-        ndim=array.ndim,
-        spacing=float(options.spacing),
+        dtype=dtype,
+        ndim=ndim,
+        spacing=spacing,
         level=level,
         inside=options.inside,
-        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
+        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape), lattice.pitch) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
+    apart = " x ".join(f"{step:g}" for step in (spacing if len(set(spacing)) > 1 else spacing[:1]))
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {draft.spacing:g} apart",
+        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {apart} apart",
+        *screened.notes,
+        *warnings,
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
     ]
     if within.all() or not within.any():
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
-    return Volume(name, unit, lattice.normalization(options.spacing), units, draft, suffix, notes=tuple(notes))
+    normalization = lattice.normalization(min(spacing))
+    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes), missing=screened.missing)
 
 
 def _smooth(
@@ -154,8 +165,8 @@ def _choose_level(array: ndarray, low: float, high: float) -> float:
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
-def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
-    """Measure the gradient's mean length, per sample spacing, where neighbours lie on two sides of the level.
+def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"], pitch: tuple[float, ...]) -> float:
+    """Measure the gradient's mean length, per length of pitch 1, where neighbours lie on two sides of the level.
 
     Without such neighbours it is 1.
     """
@@ -170,9 +181,11 @@ def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z
         crossed = crossed[:: max(1, len(crossed) // MOST_CROSSED)]
         low = np.stack(np.unravel_index(crossed, shape - step), -1)
         # Along the axis, the difference of the two neighbours; across it, the mean central difference at both.
-        along = at(low + step) - at(low)
+        along = (at(low + step) - at(low)) / pitch[axis]
         across = [
-            sum(at(end + side) - at(end - side) for end in (low, low + step)) / 4 for side in np.delete(steps, axis, 0)
+            sum(at(end + steps[other]) - at(end - steps[other]) for end in (low, low + step)) / 4 / pitch[other]
+            for other in range(3)
+            if other != axis
         ]
         lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
     slopes = np.concatenate(lengths)

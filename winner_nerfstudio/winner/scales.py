@@ -122,6 +122,9 @@ def _count_channels(shape: tuple[int, ...], dim: int, outputs: int | None, chann
         )
     found = shape[-1] if len(shape) == dim + 1 else 1
     if channels is not None:
+        if len(shape) == dim + 1 and shape[0] == channels != found:
+            hint = _hint_of_layout(shape, dim, channels)
+            raise ValueError(f"a target of shape {shape} has {found} channels last, not channels={channels}{hint}")
         return channels
     if outputs is not None and found != outputs:
         raise ValueError(
