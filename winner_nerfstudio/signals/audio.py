@@ -191,6 +191,11 @@ def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray
                 f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
                 f" {MAX_CHANNELS} channels is needed"
             )
+        if len(shape) == 2 and 0 < shape[0] < shape[1]:
+            raise SignalError(
+                f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
+                f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
+            )
 
     array = read_array(source, check)
     rate = 1.0 if options.sample_rate is None else float(options.sample_rate)

@@ -51,9 +51,9 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
     """Separate the samples that are missing from those that are data.
 
     Missing are samples that a masked array masks, and those with the value that stands for it: the user's, else the one
-    that the file declares, else a value beyond `HUGE` that lies among others of common size. With a value of the user's,
-    NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all must have
-    it.
+    that the file declares, else a value beyond `HUGE` that lies among others of common size. With a value of the
+    user's, NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all
+    must have it.
 
     Args:
         name: what messages call the signal.
@@ -105,17 +105,16 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     if known.dtype.kind == "b":
         return ()
     with np.errstate(over="ignore", invalid="ignore"):
-        ordered = _sort_some(known)
-        usual = _find_usual(ordered)
-        far = _find_far(ordered) if usual is None else np.array([usual])
+        ordered = sort_some(known)
+        usual = find_usual(ordered)
+        far = find_far(ordered) if usual is None else np.array([usual])
     if len(far) == 0:
         return _warn_of_few(ordered, known.size)
     core = ordered[~np.isin(ordered, far)]
     value = float(far[np.abs(far - np.median(core)).argmax()])
     count = int((known == value).sum())
     rest = f"far from all others, {core[0]:.6g} to {core[-1]:.6g}"
-    gap = max(core[0] - value, value - core[-1])
-    seems_plain = gap > 1.05 * (core[-1] - core[0]) if usual is not None else count > 1 and value != 0
+    seems_plain = not is_near(value, core) if usual is not None else count > 1 and value != 0
     if nodata != "keep" and seems_plain:
         raise SignalError(
             f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
@@ -169,7 +168,7 @@ def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> t
     if values.dtype.kind != "f":
         return None, ""
     with np.errstate(over="ignore", invalid="ignore"):
-        usual = _find_usual(_sort_some(values.reshape(-1)))
+        usual = find_usual(sort_some(values.reshape(-1)))
     return (usual, "beyond what is measured (--nodata keep fits them)") if abs(usual or 0) >= HUGE else (None, "")
 
 
@@ -201,7 +200,7 @@ def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | 
     )
 
 
-def _sort_some(known: ndarray) -> ndarray:
+def sort_some(known: ndarray) -> ndarray:
     """Return the values, or of many a random selection with the least and the greatest, in ascending order."""
     if known.size > SORTED:
         index = np.random.default_rng(0).integers(known.size, size=SORTED)
@@ -210,7 +209,7 @@ def _sort_some(known: ndarray) -> ndarray:
     return ordered
 
 
-def _find_usual(ordered: Float[ndarray, " n"]) -> float | None:
+def find_usual(ordered: Float[ndarray, " n"]) -> float | None:
     """Return a least or greatest value that programs write for missing samples, if it is far enough from all others."""
     for end in (ordered[0], ordered[-1]):
         rest = ordered[ordered != end]
@@ -223,7 +222,12 @@ def _find_usual(ordered: Float[ndarray, " n"]) -> float | None:
     return None
 
 
-def _find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
+def is_near(value: float, ordered: Float[ndarray, " n"]) -> bool:
+    """Return whether a value is about as close to others as these are to each other: within their range, about."""
+    return bool(max(ordered[0] - value, value - ordered[-1]) <= 1.05 * (ordered[-1] - ordered[0]))
+
+
+def find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
     """Return the distinct values that are farther from most of the values than `FAR` ranges of these.
 
     The widest gap, or the two widest, between neighbouring values part them into groups; the largest group is the most.

@@ -46,9 +46,13 @@ class ShapeOptions(SignalOptions):
     not at all, for open surfaces; auto takes the first that the mesh allows."""
     up: Axis = "y"
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
+    nodata: NoData = "auto"
+    """Of points: coordinate of those that hold no data, such as -9999 or nan, which are dropped. With auto, points that
+    seem to be such are refused; with keep they are fitted."""
 
     def check(self) -> None:
-        """Check the fractions and standard deviations."""
+        """Check the fractions, the standard deviations and the value that means no data."""
+        _check_nodata(self.nodata)
         on, near = self.surface_fraction, self.near_fraction
         if not (on >= 0 and near >= 0 and on + near <= 1):
             raise SignalError(
@@ -77,8 +81,7 @@ class GridOptions(SignalOptions):
 
     def check(self) -> None:
         """Check noise, fraction, seed and the value that means no data."""
-        if self.nodata not in ("auto", "keep") and not isinstance(self.nodata, (int, float)):
-            raise SignalError(f"nodata={self.nodata!r} must be a number, nan, auto or keep")
+        _check_nodata(self.nodata)
         if not 0 <= self.noise_std < float("inf"):
             raise SignalError(f"noise_std={self.noise_std} must be finite and not negative; the target spans [-1, 1]")
         if not 0 < self.train_fraction <= 1:
@@ -171,3 +174,8 @@ class VolumeOptions(GridOptions):
     def spacings(self) -> tuple[float, ...]:
         """The distance between neighbouring samples in the world along each axis."""
         return tuple(float(step) for step in np.broadcast_to(self.spacing, max(np.size(self.spacing), 3)))
+
+
+def _check_nodata(nodata: NoData) -> None:
+    if nodata not in ("auto", "keep") and not isinstance(nodata, (int, float)):
+        raise SignalError(f"nodata={nodata!r} must be a number, nan, auto or keep")

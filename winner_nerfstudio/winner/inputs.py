@@ -107,13 +107,13 @@ def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[An
 
 def _convert_tensor(data: Tensor) -> Tensor:
     dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
-    return dense.float() if dense.dtype in (torch.bfloat16, torch.float16) else dense
+    return dense.float() if dense.dtype == torch.bfloat16 else dense
 
 
 def _convert_array(data: Any) -> Tensor | NDArray[Any]:
     """Return the array of an object that has one of the protocols for arrays."""
     if isinstance(data, np.ndarray):
-        return data
+        return data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
     if isinstance(data, (list, tuple)) and any(isinstance(part, Tensor) for part in data):
         return _convert_tensor(torch.stack([torch.as_tensor(part) for part in data]))
     try:
