@@ -47,8 +47,8 @@ class Lines:
 
     @property
     def nyquist(self) -> float:
-        """The samples' Nyquist frequency, cycles per unit of the network's coordinates."""
-        return 0.5 / self.lattice.spacing
+        """The samples' Nyquist frequency along the lines, cycles per unit of the network's coordinates."""
+        return 0.5 / self.lattice.spacings[-1]
 
     def coords(self, oversampling: int = 1) -> Float[Tensor, "k m d"]:
         """Return the network's coordinates along each piece, from its first sample on, m = n * `oversampling`."""

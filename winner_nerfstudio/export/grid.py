@@ -74,10 +74,11 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         save_volume(path, values, record)
-    spacings = [record.spacing * old / n for n, old in zip(values.shape, record.shape, strict=False)]
+    steps = record.spacing
+    spacings = [step * old / n for step, n, old in zip(steps, values.shape, record.shape, strict=False)]
     center = field.normalization.center
-    corner = [middle - (n - 1) / 2 * record.spacing for middle, n in zip(center, record.shape, strict=True)]
-    firsts = [start + (spacing - record.spacing) / 2 for start, spacing in zip(corner, spacings, strict=True)]
+    corner = [middle - (n - 1) / 2 * step for middle, n, step in zip(center, record.shape, steps, strict=True)]
+    firsts = [start + (spacing - step) / 2 for start, spacing, step in zip(corner, spacings, steps, strict=True)]
     apart, first = (" x ".join(f"{value:.6g}" for value in values_per_axis) for values_per_axis in (spacings, firsts))
     size = " x ".join(map(str, values.shape[:3]))
     return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"

@@ -52,7 +52,7 @@ def resample(
         ValueError: the field has values that are not finite.
     """
     record = grid_record(field)
-    lattice, units = Lattice(record.shape), record.units()
+    lattice, units = record.lattice, record.units()
     axes = [torch.from_numpy(p).clamp(0, n - 1) for p, n in zip(places, lattice.shape, strict=True)]
     fine = Lattice(tuple(len(axis) for axis in axes))
     channels = int(field.spec["out_dim"])

@@ -104,7 +104,7 @@ def _check_arguments(network: object) -> None:
     """
     if not isinstance(network, Mapping):
         raise ValueError("its entries are none of a field: its network is not a JSON object")
-    plain = all(type(value) in (str, int, float, bool, type(None)) or _is_counts(value) for value in network.values())
+    plain = all(type(value) in (str, int, float, bool, type(None)) or _is_list(value) for value in network.values())
     if not plain or not all(isinstance(name, str) for name in network) or not isinstance(network.get("name"), str):
         raise ValueError("its network is not described by numbers and names")
     complete = complete_arguments(**network)
@@ -115,9 +115,9 @@ def _check_arguments(network: object) -> None:
             raise ValueError(f"its network's {argument} is {str(network[argument])[:40]!r}, which is of the wrong type")
 
 
-def _is_counts(value: object) -> bool:
-    """Return whether a value is a list of whole numbers, as a bank's parts are."""
-    return isinstance(value, list) and all(type(count) is int for count in value)
+def _is_list(value: object) -> bool:
+    """Return whether a value is a short list of numbers, as a bank's parts are."""
+    return isinstance(value, list) and len(value) <= 3 and all(type(part) in (int, float) for part in value)
 
 
 def _check_weights(network: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -128,7 +128,7 @@ def _check_weights(network: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     """
     largest = max((n for tensor in tensors.values() for n in tensor.shape), default=0)
     sizes = [network.get(name, 0) for name in ("in_dim", "out_dim", "hidden_dim")]
-    sizes += [math.prod(value) for name, value in network.items() if name == "parts"]
+    sizes += [math.prod(value) for name, value in network.items() if name == "parts" and isinstance(value, list)]
     if network.get("num_layers", 0) > len(tensors) or max(sizes) > 2 * largest:
         raise ValueError("its network is larger than the file")
     wanted = {name: (value.shape, value.dtype) for name, value in list_tensors(network).items()}

@@ -78,7 +78,7 @@ class AudioKind(GridKind):
         """Compute signal-to-noise ratios and the log-spectral distance, see `audio_metrics`."""
         from ..metrics.audio import audio_metrics
 
-        return audio_metrics(fitted, signal.truth)
+        return audio_metrics(fitted, signal.truth, signal.missing)
 
     def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
         """Draw the spectrogram of the first channel."""

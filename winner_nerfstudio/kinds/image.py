@@ -48,9 +48,11 @@ class ImageKind(GridKind):
         return IMAGES
 
     def claims(self, data: Any) -> bool:
-        """Return whether it is an array [h, w, 1 to 4], or [h, w] of other widths than points and series have."""
+        """Return whether it is an array [h, w, 1 to 4], or [h, w] of other sizes than points and series have."""
         shape: tuple[int, ...] = getattr(data, "shape", ())
-        return (len(shape) == 2 and shape[1] not in (1, 2, 3, 6)) or (len(shape) == 3 and shape[2] <= 4)
+        if len(shape) == 2:  # of few rows it may also be a series or points with channels first
+            return shape[1] not in (1, 2, 3, 6) and not (shape[0] in (1, 2, 3, 6) and shape[1] > 4 * shape[0])
+        return len(shape) == 3 and shape[2] <= 4
 
     def load(self, source: Any, options: Any) -> Image:
         """Load a picture, see `load_image`."""
@@ -62,7 +64,7 @@ class ImageKind(GridKind):
         """Compute ``ssim``, unless the picture is too small for it."""
         from ..metrics.image import ssim
 
-        similarity = ssim(fitted, signal.truth)
+        similarity = ssim(fitted, signal.truth, signal.missing)
         return {} if similarity is None else {"ssim": similarity}
 
     @property

@@ -118,7 +118,8 @@ class ShapeKind(Kind):
 
         options.check()
         mix = Mix(options.surface_fraction, options.near_fraction, tuple(options.near_sigmas))
-        return load_surface(source, mix, options.sign, None if options.reference is None else str(options.reference))
+        reference = None if options.reference is None else str(options.reference)
+        return load_surface(source, mix, options.sign, reference, options.nodata)
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""

@@ -65,10 +65,13 @@ class VolumeKind(GridKind):
         from ..metrics.grid import intersection_over_union
 
         fitted_inside, true_inside = signal.inside(fitted).reshape(-1), signal.inside(signal.truth).reshape(-1)
+        if signal.missing is not None:  # neither inside nor outside
+            known = ~signal.missing.reshape(-1)
+            fitted_inside, true_inside = fitted_inside & known, true_inside & known
         if not true_inside.any():
             return {}
         metrics = {"iou": intersection_over_union(fitted_inside, true_inside)}
-        if signal.fitted is not None:
+        if len(signal.held_out):
             metrics["iou_held_out"] = intersection_over_union(
                 fitted_inside[signal.held_out], true_inside[signal.held_out]
             )

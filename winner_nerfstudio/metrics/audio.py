@@ -4,7 +4,7 @@ from math import log10
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -24,12 +24,15 @@ FRAMES = 1024
 """Spectral frames that are compared at a time, which limits the memory."""
 
 
-def audio_metrics(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> dict[str, float]:
+def audio_metrics(
+    fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"], missing: Bool[ndarray, " n"] | None = None
+) -> dict[str, float]:
     """Compute metrics of a sound, each the mean over its channels; silent ones (see `SILENCE`) are left out.
 
     Args:
         fitted: the fit, in the network's units.
         truth: the true sound, in the network's units.
+        missing: where samples hold no data; they are left out, and for the spectral distance the fit is right there.
 
     Returns:
         Values in dB: ``snr``, the truth's power over that of the error; ``si_snr``, the same for signals without their
@@ -37,11 +40,13 @@ def audio_metrics(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
         constant; ``log_spectral_distance`` (see that function), for sounds of at least `SHORTEST` samples.
     """
     metrics: dict[str, list[float]] = {}
-    power = [_compute_mean_product(truth[:, c], truth[:, c]) for c in range(truth.shape[1])]
+    known = slice(None) if missing is None else ~missing
+    fitted = fitted if missing is None else np.where(missing[:, None], truth, fitted)
+    power = [_compute_mean_product(truth[known, c], truth[known, c]) for c in range(truth.shape[1])]
     for channel, channel_power in enumerate(power):
         if channel_power <= SILENCE**2 * max(power):
             continue
-        fit, reference = fitted[:, channel], truth[:, channel]
+        fit, reference = fitted[known, channel], truth[known, channel]
         metrics.setdefault("snr", []).append(
             _to_decibels(channel_power, _compute_mean_product(fit - reference, fit - reference))
         )
@@ -53,7 +58,7 @@ def audio_metrics(fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -
             residue = fit - np.float32(part) * centred
             si_snr = _to_decibels(part**2 * varying, _compute_mean_product(residue, residue))
             metrics.setdefault("si_snr", []).append(si_snr)
-        if len(reference) >= SHORTEST:
+        if len(truth) >= SHORTEST:
             pair = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
             metrics.setdefault("log_spectral_distance", []).append(log_spectral_distance(*pair))
     return {name: sum(values) / len(values) for name, values in metrics.items()}

@@ -116,7 +116,7 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
         ``psnr_paper``, ``20 log10(1 / rmse)`` of signals in [-1, 1] as in arXiv 2509.09719, 6.02 dB below ``psnr``;
         ``psnr_between``, half-way between neighbouring samples along every axis, against the truth interpolated with a
         Lanczos window; ``psnr_held_out`` at the samples that were not fitted, if there are any; ``psnr_target``, that
-        of the noisy target itself, if a clean signal is known.
+        of the noisy target itself, if a clean signal is known. Samples that hold no data don't count.
     """
     truth, values = (x.reshape(-1, signal.channels) for x in (signal.truth, fitted))
     selection = slice(None) if signal.fitted is None else signal.fitted
@@ -127,7 +127,7 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
         "psnr_paper": psnr(error, 1.0),
         "psnr_between": psnr(between_error(function, signal)),
     }
-    if signal.fitted is not None:
+    if len(signal.held_out):
         metrics["psnr_held_out"] = psnr(root_mean_square(values[signal.held_out], truth[signal.held_out]))
     if signal.clean is not None:
         target = signal.values.reshape(truth.shape)
@@ -139,7 +139,8 @@ def between_error(function: Function, signal: Grid) -> float:
     """Compute the root mean square error half-way between samples, at up to `BETWEEN_POINTS` random points.
 
     The truth there is interpolated with Lanczos' windowed sinc (Duchon 1979) from `LANCZOS_TAPS` samples on either side
-    along each axis, mirrored at the ends. The error of a signal of one sample is 0.
+    along each axis, mirrored at the ends. The error of a signal of one sample is 0. Points next to samples that hold no
+    data are left out; the error is NaN if none is left.
     """
     shape = signal.lattice.shape
     rng = np.random.default_rng(_SEED)
@@ -149,6 +150,10 @@ def between_error(function: Function, signal: Grid) -> float:
     flat = np.arange(total) if total <= BETWEEN_POINTS else rng.integers(total, size=BETWEEN_POINTS)
     corner = np.stack(np.unravel_index(flat, [max(n - 1, 1) for n in shape]), -1)
     half = np.array([0.5 if n > 1 else 0.0 for n in shape])
+    if signal.missing is not None:
+        corner = corner[~_touches(signal.missing, corner, half)]
+        if len(corner) == 0:
+            return float("nan")
     summed = 0.0
     for start in range(0, len(corner), 1 << 13):
         low = corner[start : start + (1 << 13)]
@@ -170,6 +175,16 @@ def _interpolate_half_way(values: Float[ndarray, "*axes c"], low: Int[ndarray, "
         kernel = np.multiply.outer(kernel, weight if size > 1 else np.ones(1))
     gathered = values[tuple(index)].astype(np.float64)
     return np.einsum("nkc,k->nc", gathered.reshape(len(low), -1, values.shape[-1]), kernel.reshape(-1))
+
+
+def _touches(
+    missing: Bool[ndarray, "*axes"], low: Int[ndarray, "n d"], half: Float[ndarray, " d"]
+) -> Bool[ndarray, " n"]:
+    """Return whether one of the samples around each point half a sample above the index `low` is missing."""
+    around = np.stack(np.meshgrid(*[[0, 1] if offset else [0] for offset in half], indexing="ij"), -1)
+    index = low[:, None] + around.reshape(-1, low.shape[1])
+    touched: Bool[ndarray, " n"] = missing[tuple(np.moveaxis(index, -1, 0))].any(-1)
+    return touched
 
 
 def _mirror(index: Int[ndarray, "..."], size: int) -> Int[ndarray, "..."]:

@@ -1,7 +1,7 @@
 """The structural similarity of pictures."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 SIGMA = 1.5
@@ -14,15 +14,20 @@ C1, C2 = 0.01**2, 0.03**2
 """The constants that keep SSIM's two divisions from being ones by zero, for pictures in [0, 1]."""
 
 
-def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> float | None:
+def ssim(
+    fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"], missing: Bool[ndarray, "h w"] | None = None
+) -> float | None:
     """Compute the structural similarity (Wang et al. 2004) of pictures in [-1, 1], the mean over channels.
 
     It is the value of torchmetrics for the pictures mapped to [0, 1]: the mean over all pixels, with pictures mirrored
     at their borders. It is None for pictures with a side of at most `REACH` pixels.
+    Where pixels are missing, the fit is taken to be right, and only the others are counted.
     """
     height, width, _ = truth.shape
     if min(height, width) <= REACH:
         return None
+    if missing is not None:
+        fitted = np.where(missing[..., None], truth, fitted)
     summed = 0.0
     for start in range(0, height, ROWS):
         stop = min(start + ROWS, height)
@@ -30,8 +35,12 @@ def ssim(fitted: Float[ndarray, "h w c"], truth: Float[ndarray, "h w c"]) -> flo
         first, last = max(start - REACH, 0), min(max(stop + REACH, REACH + 1), height)
         first = min(first, last - REACH - 1)
         similarity = _compute_similarity((fitted[first:last] + 1) / 2, (truth[first:last] + 1) / 2)
-        summed += float(similarity[start - first : stop - first].mean(dtype=np.float64)) * (stop - start)
-    return summed / height
+        rows = similarity[start - first : stop - first]
+        if missing is None:
+            summed += float(rows.mean(dtype=np.float64)) * (stop - start)
+        else:
+            summed += float(rows.mean(-1, dtype=np.float64)[~missing[start:stop]].sum())
+    return summed / (height if missing is None else int((~missing).sum()))
 
 
 def _compute_similarity(a: Float[ndarray, "h w c"], b: Float[ndarray, "h w c"]) -> Float[ndarray, "h w c"]:

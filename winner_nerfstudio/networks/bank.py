@@ -134,6 +134,8 @@ class Bank(nn.Module):
         shape: The samples of the whole signal along each axis, see `Tiling`.
         parts: The members along each axis.
         overlap: The samples that neighbouring members share along an axis.
+        pitch: The distance between neighbouring samples along each axis, in the least of these, see `Lattice`; equal
+            along all axes if left out.
         omega_0: The frequency of the sine layers from the second on.
         first_omega_0: The frequency of the first sine layer.
 
@@ -151,6 +153,7 @@ class Bank(nn.Module):
         shape: Sequence[int],
         parts: Sequence[int],
         overlap: int = 4,
+        pitch: Sequence[float] = (),
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
@@ -160,6 +163,11 @@ class Bank(nn.Module):
         self.tiling = Tiling(tuple(shape), tuple(parts), overlap)
         if len(self.tiling.shape) != in_dim:
             raise ValueError(f"shape={list(shape)} must have in_dim={in_dim} axes")
+        pitch = tuple(map(float, pitch)) or (1.0,) * in_dim
+        if len(pitch) != in_dim or not all(0 < step < float("inf") for step in pitch):
+            raise ValueError(f"pitch={list(pitch)} must be in_dim={in_dim} positive lengths")
+        longest = max((n - 1) * step for n, step in zip(shape, pitch, strict=True))
+        self._per_unit = [max(longest, min(pitch)) / (2 * step) for step in pitch]
         self.omega_0, self.first_omega_0 = float(omega_0), float(first_omega_0)
         widths = [in_dim, *[hidden_dim] * num_layers, out_dim]
         count = self.tiling.count
@@ -224,7 +232,7 @@ class Bank(nn.Module):
         """Return the box that each point belongs to along an axis, and the box before, whose window may be 0."""
         tiling, starts = self.tiling, getattr(self, f"_starts_{axis}")
         size, count, box = tiling.shape[axis], tiling.parts[axis], tiling.box[axis]
-        position = coords.double() * (max(max(tiling.shape) - 1, 1) / 2) + (size - 1) / 2
+        position = coords.double() * self._per_unit[axis] + (size - 1) / 2
         # The boxes begin at rounded multiples of the stride, so that the last one that may begin here is known.
         stride = (size - box) / max(count - 1, 1) or 1.0
         own = ((position.detach() + 0.5) / stride).floor().clamp(0, count - 1).long()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from numpy import ndarray
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
+from .nodata import check_range, separate_missing
 from .options import AudioOptions
 from .records import AudioRecord
 from .samples import SOUNDS, sample
@@ -140,9 +142,13 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
         else:
             values, first, entries, notes = _read_sound(path, options)
     check_values(name, values)
+    screened = separate_missing(name, values, options.nodata)
+    warnings = check_range(name, screened, options.nodata)
+    values = screened.values
     if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
-    return _make_audio(name, values, first, entries, notes)
+    audio = _make_audio(name, values, first, entries, notes)
+    return replace(audio, notes=(*audio.notes, *screened.notes, *warnings), missing=screened.missing)
 
 
 def _make_audio(
@@ -284,6 +290,11 @@ def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray
             raise SignalError(
                 f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
                 f" {MAX_CHANNELS} channels is needed"
+            )
+        if len(shape) == 2 and 0 < shape[0] < shape[1]:
+            raise SignalError(
+                f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
+                f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
             )
 
     array = read_array(source, check)

@@ -21,7 +21,7 @@ from .records import GridRecord
 from .units import Units
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from typing_extensions import Self
 
     from ..winner import Axis
@@ -49,6 +49,8 @@ class Grid(Generic[R]):
         notes: lines for the user about the input.
         clean: the reference that metrics are computed against, [*axes, c]; None if that is `values`.
         fitted: indices of the samples that are fitted, ascending; None means all.
+        missing: where samples hold no data, [*axes]; None if all do. They are neither fitted nor held out, count in no
+            metric, and have in `values` the value of the nearest that do, see `fill_missing`.
     """
 
     kind: ClassVar[str]
@@ -63,11 +65,12 @@ class Grid(Generic[R]):
     notes: tuple[str, ...] = ()
     clean: Float[ndarray, "*axes c"] | None = None
     fitted: Int[ndarray, " m"] | None = None
+    missing: Bool[ndarray, "*axes"] | None = None
 
     @property
     def lattice(self) -> Lattice:
         """The lattice on which the samples lie."""
-        return Lattice(self.values.shape[:-1])
+        return self.draft.lattice
 
     @property
     def dim(self) -> int:
@@ -96,16 +99,19 @@ class Grid(Generic[R]):
 
     @cached_property
     def held_out(self) -> Int[ndarray, " k"]:
-        """The indices of the samples that are not fitted, ascending."""
+        """The indices of the samples that hold data and are not fitted, ascending."""
         if self.fitted is None:
             return np.empty(0, np.int64)
-        is_fitted = np.zeros(self.lattice.count, bool)
-        is_fitted[self.fitted] = True
-        return np.flatnonzero(~is_fitted)
+        is_other = np.ones(self.lattice.count, bool) if self.missing is None else ~self.missing.reshape(-1)
+        is_other[self.fitted] = False
+        return np.flatnonzero(is_other)
 
     @cached_property
     def centroid(self) -> float:
-        """The spectral centroid of the whole target, with its noise and its held-out samples, in [0, 1]."""
+        """The spectral centroid of the whole target, with its noise and its held-out samples, in [0, 1].
+
+        Samples that hold no data have the value of the nearest that do.
+        """
         from ..winner.method import spectral_centroid
 
         return spectral_centroid(self.values, dim=self.dim)
@@ -125,8 +131,10 @@ class Grid(Generic[R]):
                 f"warning: {max(self.lattice.shape):,} samples along an axis lie closer together than single precision"
                 " resolves; fit a part of them"
             )
-        if self.fitted is not None:
-            lines.append(f"fitting {len(self.fitted):,} of {self.lattice.count:,} samples, the rest is held out")
+        if len(self.held_out):
+            assert self.fitted is not None
+            count = len(self.fitted)
+            lines.append(f"fitting {count:,} of {count + len(self.held_out):,} samples, the rest is held out")
         if self.clean is not None:
             lines.append("the target is noisy; metrics are measured against the clean signal")
         return lines
@@ -151,20 +159,23 @@ class Grid(Generic[R]):
             SignalError: the reference has another size or measure, or no samples would be fitted or held out.
         """
         signal = self if clean is None else self._with_reference(clean)
+        if signal.missing is not None:
+            signal = replace(signal, fitted=np.flatnonzero(~signal.missing))
         if options.noise_std > 0:
             noise = np.random.default_rng([options.data_seed, 0]).standard_normal(self.values.shape, dtype=np.float32)
             noise *= options.noise_std
             noise += signal.values
             signal = replace(signal, values=noise, clean=signal.values)
         if options.train_fraction < 1:
-            count = round(options.train_fraction * self.lattice.count)
-            if not 0 < count < self.lattice.count:
+            total = self.lattice.count if signal.fitted is None else len(signal.fitted)
+            count = round(options.train_fraction * total)
+            if not 0 < count < total:
                 raise SignalError(
-                    f"{self.name}: train_fraction={options.train_fraction} of {self.lattice.count} samples leaves"
+                    f"{self.name}: train_fraction={options.train_fraction} of {total} samples leaves"
                     " nothing to fit or nothing held out"
                 )
-            order = np.random.default_rng([options.data_seed, 1]).permutation(self.lattice.count)
-            signal = replace(signal, fitted=np.sort(order[:count]))
+            selected = np.sort(np.random.default_rng([options.data_seed, 1]).permutation(total)[:count])
+            signal = replace(signal, fitted=selected if signal.fitted is None else signal.fitted[selected])
         return signal
 
     def _with_reference(self, clean: Grid[R]) -> Self:
@@ -180,22 +191,21 @@ class Grid(Generic[R]):
                 " one of them"
             )
         values = clean.units.to_unit(self.units.to_own(self.values))
-        return replace(self, values=values, clean=clean.values, units=clean.units)
+        masks = [mask for mask in (self.missing, clean.missing) if mask is not None]
+        missing = np.logical_or.reduce(masks) if masks else None
+        return replace(self, values=values, clean=clean.values, units=clean.units, missing=missing)
 
 
 def check_values(name: str, values: ndarray) -> None:
-    """Check that an array has samples, and that all of them are finite real numbers.
+    """Check that an array has samples, and that they are real numbers; `separate_missing` checks that they are finite.
 
     Raises:
-        SignalError: the array has no samples, or values that are not real or not finite.
+        SignalError: the array has no samples, or values that are not real.
     """
     if values.dtype.kind not in "buif":
         raise SignalError(f"{name}: holds {values.dtype} values; real numbers are needed")
     if values.size == 0:
         raise SignalError(f"{name}: holds no samples (shape {values.shape})")
-    broken = int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0
-    if broken:
-        raise SignalError(f"{name}: {broken:,} of {values.size:,} samples are NaN or infinite; all must be finite")
 
 
 def to_dtype(values: ndarray, dtype: str) -> ndarray:

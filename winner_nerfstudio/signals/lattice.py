@@ -19,14 +19,21 @@ if TYPE_CHECKING:
 class Lattice:
     """A grid of samples in [-1, 1]^d, equally spaced along every axis and centred at the origin, in row-major order.
 
-    The first and the last sample of the longest axis lie at -1 and 1; the other axes keep the same distance between
-    samples, so that pixels are square. A sample is a point: a pixel's sample lies at its centre.
+    The first and the last sample of the longest axis lie at -1 and 1; lengths along the other axes have the same scale,
+    so that pixels are square. A sample is a point: a pixel's sample lies at its centre.
 
     Attributes:
         shape: samples per axis, each at least 1.
+        pitch: distance between neighbouring samples along each axis, in the least of these; 1 along every axis if left
+            out.
     """
 
     shape: tuple[int, ...]
+    pitch: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.pitch:
+            object.__setattr__(self, "pitch", (1.0,) * len(self.shape))
 
     @property
     def dim(self) -> int:
@@ -40,12 +47,28 @@ class Lattice:
 
     @property
     def spacing(self) -> float:
-        """The distance between neighbouring samples in the network's cube; 1 for a single sample."""
-        return 2 / (max(self.shape) - 1) if max(self.shape) > 1 else 1.0
+        """The distance in the network's cube of neighbours along an axis of pitch 1; 1 for a single sample."""
+        longest = max((n - 1) * pitch for n, pitch in zip(self.shape, self.pitch, strict=True))
+        return 2 / longest if longest > 0 else 1.0
+
+    @property
+    def spacings(self) -> tuple[float, ...]:
+        """The distance between neighbouring samples along each axis in the network's cube."""
+        return tuple(self.spacing * pitch for pitch in self.pitch)
+
+    @property
+    def half_extents(self) -> tuple[float, ...]:
+        """Half the sides of the box that the samples span, unit-cube lengths."""
+        return tuple((n - 1) / 2 * spacing for n, spacing in zip(self.shape, self.spacings, strict=True))
 
     def normalization(self, spacing: float = 1.0, first: float = 0.0) -> Normalization:
-        """Return the normalisation of a world with neighbours `spacing` apart and every axis beginning at `first`."""
-        center = tuple(first + (n - 1) / 2 * spacing for n in self.shape)
+        """Return the normalisation of a world in which every axis begins at `first`.
+
+        Args:
+            spacing: distance in the world of neighbours along an axis of pitch 1.
+            first: coordinate of the first sample along every axis.
+        """
+        center = tuple(first + (n - 1) / 2 * (pitch * spacing) for n, pitch in zip(self.shape, self.pitch, strict=True))
         return Normalization(center, self.spacing / spacing)
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
@@ -59,12 +82,18 @@ class Lattice:
         their coordinates themselves.
         """
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
-        return (positions.double() - middle) * self.spacing
+        return (positions.double() - middle) * middle.new_tensor(self.spacings)
 
     def nearest(self, coords: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         """Return the index of the sample nearest to each point."""
         index = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
-        for axis, size in enumerate(self.shape):
-            axis_index = (coords[:, axis] / self.spacing + (size - 1) / 2).round().long().clamp(0, size - 1)
+        for axis, (size, spacing) in enumerate(zip(self.shape, self.spacings, strict=True)):
+            axis_index = (coords[:, axis] / spacing + (size - 1) / 2).round().long().clamp(0, size - 1)
             index = index * size + axis_index
         return index
+
+
+def pitch_of(spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the pitch of a lattice whose samples are so far apart in the world along each axis."""
+    least = min(spacing)
+    return tuple(step / least for step in spacing)

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from .errors import SignalError
 
 Sign = Literal["auto", "watertight", "winding", "unsigned"]
 Axis = Literal["x", "y", "z"]
+NoData = float | Literal["auto", "keep"]
+"""The value of samples that hold no data; or "auto", what the file says; or "keep", every value is data."""
 
 
 @dataclass
@@ -42,9 +46,13 @@ class ShapeOptions(SignalOptions):
     not at all, for open surfaces; auto takes the first that the mesh allows."""
     up: Axis = "y"
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
+    nodata: NoData = "auto"
+    """Of points: coordinate of those that hold no data, such as -9999 or nan, which are dropped. With auto, points that
+    seem to be such are refused; with keep they are fitted."""
 
     def check(self) -> None:
-        """Check the fractions and standard deviations."""
+        """Check the fractions, the standard deviations and the value that means no data."""
+        _check_nodata(self.nodata)
         on, near = self.surface_fraction, self.near_fraction
         if not (on >= 0 and near >= 0 and on + near <= 1):
             raise SignalError(
@@ -67,9 +75,13 @@ class GridOptions(SignalOptions):
     """Fraction of the samples that is fitted, selected at random; metrics for the others are reported apart."""
     data_seed: int = 0
     """Seed of the noise and of that selection; the seed of the run changes neither."""
+    nodata: NoData = "auto"
+    """Value of samples that hold no data, such as -9999 or nan; they are not fitted and count in no metric. With auto
+    it is what the file says, and values that seem to mean it are refused; with keep every value is data."""
 
     def check(self) -> None:
-        """Check noise, fraction and seed."""
+        """Check noise, fraction, seed and the value that means no data."""
+        _check_nodata(self.nodata)
         if not 0 <= self.noise_std < float("inf"):
             raise SignalError(f"noise_std={self.noise_std} must be finite and not negative; the target spans [-1, 1]")
         if not 0 < self.train_fraction <= 1:
@@ -128,8 +140,9 @@ class AudioOptions(GridOptions):
 class VolumeOptions(GridOptions):
     """A scalar field that is sampled in three dimensions."""
 
-    spacing: float | None = None
-    """Distance between neighbouring samples in the world; if left out the file's, or 1 where it states none."""
+    spacing: float | tuple[float, float, float] | None = None
+    """Distance between neighbouring samples in the world, or one along each axis, such as 1 1 2.5; if left out the
+    file's, or 1 where it states none."""
     dataset: str | None = None
     """Name of the array in a file that has names for arrays (.h5 .zarr .vti .vtk); the only one if left out."""
     level: float | None = None
@@ -150,9 +163,25 @@ class VolumeOptions(GridOptions):
         super().check()
         if self.max_samples < 1:
             raise SignalError(f"max_samples={self.max_samples} must be at least 1")
-        if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise SignalError(f"spacing={self.spacing} must be positive and finite")
+        if self.spacings is not None and not (
+            len(self.spacings) == 3 and all(0 < step < float("inf") for step in self.spacings)
+        ):
+            raise SignalError(
+                f"spacing={self.spacing} must be positive and finite: one number, or one for each of 3 axes"
+            )
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")
         if self.smooth not in ("none", "gaussian", "constrained"):
             raise SignalError(f"smooth={self.smooth!r} must be none, gaussian or constrained")
+
+    @property
+    def spacings(self) -> tuple[float, ...] | None:
+        """The distance between neighbouring samples in the world along each axis, or None if left out."""
+        if self.spacing is None:
+            return None
+        return tuple(float(step) for step in np.broadcast_to(self.spacing, max(np.size(self.spacing), 3)))
+
+
+def _check_nodata(nodata: NoData) -> None:
+    if nodata not in ("auto", "keep") and not isinstance(nodata, (int, float)):
+        raise SignalError(f"nodata={nodata!r} must be a number, nan, auto or keep")

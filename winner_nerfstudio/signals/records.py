@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
+from .lattice import Lattice, pitch_of
 from .units import Units
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ class GridRecord(Record):
         """The number of axes."""
         return len(self.shape)
 
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice on which the samples lie."""
+        return Lattice(self.shape)
+
     def units(self, scale: float = 1.0) -> Units:
         """Return the units of values; lengths don't matter."""
         return Units(self.offset, self.amplitude)
@@ -257,14 +263,14 @@ class VolumeRecord(_ArrayRecord):
     Attributes:
         dtype: of the array's values, as numpy spells it.
         ndim: axes of the array, 3 or 4.
-        spacing: lengths of the world between neighbouring samples.
+        spacing: lengths of the world between neighbouring samples along each axis.
         level: the value at the surface.
         inside: the side of the level on which the inside lies, "above" or "below".
-        slope: the mean length of the values' gradient at the surface, per sample.
+        slope: the mean length of the values' gradient at the surface, per least spacing.
         smoothed: True where the array has two values only, between which it was smoothed before it was fitted.
     """
 
-    spacing: float
+    spacing: tuple[float, ...]
     level: float
     inside: str
     slope: float
@@ -277,10 +283,18 @@ class VolumeRecord(_ArrayRecord):
             raise ValueError("its record has no dtype")
         if self.inside not in SIDES:
             raise ValueError(f"its record's inside is {self.inside[:20]!r}, not {' or '.join(SIDES)}")
-        _check_positive("spacing", self.spacing)
+        if len(self.spacing) != self.dim:
+            raise ValueError(f"its record's spacing has {len(self.spacing)} lengths; {self.dim} are needed")
+        for step in self.spacing:
+            _check_positive("spacing", step)
         _check_positive("slope", self.slope)
         if not math.isfinite(self.level):
             raise ValueError(f"its record's level is {self.level}; it must be finite")
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice on which the samples lie."""
+        return Lattice(self.shape, pitch_of(self.spacing))
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -11,7 +11,8 @@ from numpy import ndarray
 
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
-from .lattice import Lattice
+from .lattice import Lattice, pitch_of
+from .nodata import check_range, separate_missing
 from .options import VolumeOptions
 from .records import VolumeRecord
 from .samples import VOLUMES, sample
@@ -29,9 +30,9 @@ MOST_CROSSED = 1 << 18
 class Volume(Grid[VolumeRecord]):
     """A scalar field: values [x, y, z, 1]; array axes 0, 1, 2 are x, y, z.
 
-    The first and the last sample of the longest axis lie at -1 and 1, and cells are cubes. In the world, the first
-    sample lies at the origin, or where its file says, and neighbours are `spacing` apart. The range of the values is
-    mapped to [-1, 1].
+    The first and the last sample of the longest axis lie at -1 and 1, and lengths along all axes have one scale: where
+    neighbours are as far apart along every axis, cells are cubes. In the world, the first sample lies at the origin, or
+    where its file says, and neighbours are `spacing` apart. The range of the values is mapped to [-1, 1].
     """
 
     kind: ClassVar[str] = "volume"
@@ -64,15 +65,19 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, file = name_of(source), _read(source, options)
-    array, (spacing, spacing_notes) = file.values, _choose_spacing(name_of(source), options.spacing, file)
+    array, (spacing, spacing_notes) = file.values, _choose_spacing(options.spacings, file.spacing)
     check_values(name, array)
+    ndim, dtype = array.ndim, array.dtype.str
+    screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata)
+    warnings = check_range(name, screened, options.nodata)
+    array = screened.values
     low, high = array.min().item(), array.max().item()
     level = _choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
-    lattice, units = Lattice(array.shape[:3]), Units.spanning(low, high)
+    lattice, units = Lattice(array.shape[:3], pitch_of(spacing)), Units.spanning(low, high)
     within = array > level if options.inside == "above" else array < level
-    unit = units.to_unit(array.reshape(*array.shape[:3], 1))
+    unit = units.to_unit(array)
     if options.smooth != "none":
         unit = _smooth(name, unit, within.reshape(lattice.shape), options)
         level = units.offset
@@ -81,16 +86,19 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         offset=units.offset,
         amplitude=units.amplitude,
         digest="",
-        dtype=array.dtype.str,
-        ndim=array.ndim,
+        dtype=dtype,
+        ndim=ndim,
         spacing=spacing,
         level=level,
         inside=options.inside,
-        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape)) * units.amplitude,
+        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape), lattice.pitch) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
+    apart = " x ".join(f"{step:g}" for step in (spacing if len(set(spacing)) > 1 else spacing[:1]))
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {draft.spacing:g} apart",
+        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {apart} apart",
+        *screened.notes,
+        *warnings,
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
         *file.notes,
         *spacing_notes,
@@ -100,28 +108,22 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     if within.all() or not within.any():
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
-    normalization = lattice.normalization(spacing)
+    normalization = lattice.normalization(min(spacing))
     center = tuple(middle + first for middle, first in zip(normalization.center, file.origin, strict=True))
     normalization = replace(normalization, center=center)
-    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
+    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes), missing=screened.missing)
 
 
-def _choose_spacing(name: str, given: float | None, file: VolumeFile) -> tuple[float, tuple[str, ...]]:
-    """Return the spacing of a volume, the given one before the file's, and notes.
-
-    Raises:
-        SignalError: the file's differs between its axes and none is given.
-    """
-    said = file.spacing
-    words = "" if said is None else " x ".join(f"{step:g}" for step in said)
-    if given is not None:
-        is_other = said is not None and not np.allclose(said, given, rtol=1e-6)
-        return float(given), ((f"the file's spacing of {words} gives way to --spacing {given:g}",) if is_other else ())
-    if said is None:
-        return 1.0, ()
-    if not np.allclose(said, said[0], rtol=1e-4, atol=0):
-        raise SignalError(f"{name}: its spacing is {words}; give one --spacing for all axes, or resample it to cubes")
-    return said[0], ()
+def _choose_spacing(
+    given: tuple[float, ...] | None, stated: tuple[float, ...] | None
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Return the spacing of a volume along each axis, the given one before the file's, and notes."""
+    if given is None:
+        return (1.0, 1.0, 1.0) if stated is None else stated, ()
+    if stated is None or np.allclose(stated, given, rtol=1e-6, atol=0):
+        return given, ()
+    ours, theirs = (" ".join(f"{step:g}" for step in steps) for steps in (given, stated))
+    return given, (f"the file's spacing of {theirs} gives way to --spacing {ours}",)
 
 
 def _smooth(
@@ -194,8 +196,8 @@ def _choose_level(array: ndarray, low: float, high: float) -> float:
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
-def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"]) -> float:
-    """Measure the gradient's mean length, per sample spacing, where neighbours lie on two sides of the level.
+def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"], pitch: tuple[float, ...]) -> float:
+    """Measure the gradient's mean length, per length of pitch 1, where neighbours lie on two sides of the level.
 
     Without such neighbours it is 1.
     """
@@ -210,9 +212,11 @@ def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z
         crossed = crossed[:: max(1, len(crossed) // MOST_CROSSED)]
         low = np.stack(np.unravel_index(crossed, shape - step), -1)
         # Along the axis, the difference of the two neighbours; across it, the mean central difference at both.
-        along = at(low + step) - at(low)
+        along = (at(low + step) - at(low)) / pitch[axis]
         across = [
-            sum(at(end + side) - at(end - side) for end in (low, low + step)) / 4 for side in np.delete(steps, axis, 0)
+            sum(at(end + steps[other]) - at(end - steps[other]) for end in (low, low + step)) / 4 / pitch[other]
+            for other in range(3)
+            if other != axis
         ]
         lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
     slopes = np.concatenate(lengths)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..fields.field import Field
-from ..signals.lattice import Lattice
 from ..signals.normalization import Normalization
 from ..signals.records import VolumeRecord
 
@@ -36,9 +35,9 @@ class LevelSet:
     def __init__(
         self, record: VolumeRecord, values: Values, value_and_gradient: ValueAndGradient, level: float | None = None
     ) -> None:
-        units, lattice = record.units(), Lattice(record.shape)
+        units, lattice = record.units(), record.lattice
         self.values, self.values_and_gradients = values, value_and_gradient
-        self.half = half_extents(lattice)
+        self.half = lattice.half_extents
         self.level = ((record.level if level is None else level) - units.offset) / units.amplitude
         slope = record.slope / units.amplitude / lattice.spacing
         self.factor = (1 if record.inside == "below" else -1) / slope
@@ -92,8 +91,3 @@ class VolumeSolid:
         """The same, [n], and its gradient."""
         value, gradient = self._solid.value_and_gradient(self._half * points)
         return value / self._half, gradient
-
-
-def half_extents(lattice: Lattice) -> tuple[float, ...]:
-    """Half the sides of the box that a lattice's samples span, unit-cube lengths."""
-    return tuple((n - 1) / 2 * lattice.spacing for n in lattice.shape)

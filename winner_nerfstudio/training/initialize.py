@@ -62,10 +62,10 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
         signal.record.from_json(signal.record.to_json())
     except ValueError as error:
         raise SignalError(f"{signal.name}: its units are too small or too large to be fitted: {error}") from None
-    shape = signal.lattice.shape if isinstance(signal, Grid) else None
-    if options.has_parts and shape is None:
+    lattice = signal.lattice if isinstance(signal, Grid) else None
+    if options.has_parts and lattice is None:
         raise SignalError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
-    specification = options.specification(signal.dim, signal.channels, shape)
+    specification = options.specification(signal.dim, signal.channels, lattice)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Field(signal.kind, specification, signal.normalization, signal.record)

@@ -8,6 +8,7 @@ import torch
 
 from ..messages import shorten
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+from ..signals.lattice import Lattice
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
@@ -195,13 +196,13 @@ class NetworkOptions:
         arguments = {name: int(value) if value % 1 == 0 else value for name, value in self.network_args.items()}
         return arguments | {name: value for name, value in omegas.items() if value is not None}
 
-    def specification(self, in_dim: int, out_dim: int, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    def specification(self, in_dim: int, out_dim: int, lattice: Lattice | None = None) -> dict[str, Any]:
         """Return the arguments with which `build_network` builds this network.
 
         Args:
             in_dim: coordinates per point.
             out_dim: values per point.
-            shape: samples along each axis of a signal that may be divided into parts.
+            lattice: the samples of a signal that may be divided into parts.
         """
         return {
             "name": self.network,
@@ -210,20 +211,18 @@ class NetworkOptions:
             "hidden_dim": self.hidden_dim,
             "num_layers": self.num_layers,
             **self._collect_special_arguments(),
-            **(self._divide(shape) if self.has_parts and shape is not None else {}),
+            **(self._divide(lattice) if self.has_parts and lattice is not None else {}),
         }
 
-    def _divide(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Return the arguments that make a `Bank` for a signal of so many samples along each axis."""
-        longest = max(shape)
-        parts = (
-            self.parts
-            if len(self.parts) == len(shape)
-            else [max(1, round(self.parts[0] * size / longest)) for size in shape]
-        )
+    def _divide(self, lattice: Lattice) -> dict[str, Any]:
+        """Return the arguments that make a `Bank` for these samples."""
+        shape, parts = lattice.shape, self.parts
+        if len(parts) != len(shape):
+            parts = tuple(max(1, round(parts[0] * size / max(shape))) for size in shape)
         part = min(size // count for size, count in zip(shape, parts, strict=True) if count > 1)
         overlap = max(2, min(32, part // 8)) if self.overlap is None else self.overlap
-        return {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": overlap}
+        arguments = {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": overlap}
+        return arguments if len(set(lattice.pitch)) == 1 else arguments | {"pitch": list(lattice.pitch)}
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..registry import Kind, kind_named, kind_of
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
+from ..winner.inputs import convert_input, is_array_like
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 
@@ -88,12 +89,16 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
     Raises:
         ValueError: an option is unknown, or the data or an option's value cannot be used.
     """
-    data = as_data(data)
+    data, dim, steps = as_data(data)
     if is_signal(data):
         if kind not in (None, data.kind):
             raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
         return data, sort_options(kind_named(data.kind), options, loaded=True)
-    signal_kind = kind_named(kind) if kind is not None else kind_of(data)
+    if kind is not None or dim is not None:
+        signal_kind = kind_named(kind if kind is not None else _KINDS_OF_AXES[dim or 1])
+    else:
+        signal_kind = kind_of(data)
+    options = _options_of_steps(signal_kind, steps) | options
     if not isinstance(data, (str, Path, np.ndarray)) and not signal_kind.claims(data):
         raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
     sorted_options = sort_options(signal_kind, options)
@@ -105,24 +110,38 @@ def is_signal(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("kind", "normalization", "describe"))
 
 
-def as_data(data: Any) -> Any:
-    """Convert tensors, lists and array-like objects to numpy arrays, and scenes to meshes; return other data unchanged.
+def as_data(data: Any) -> tuple[Any, int | None, tuple[float, ...] | None]:
+    """Convert whatever holds an array to a numpy array, and scenes to meshes; return other data unchanged.
+
+    Returns:
+        The data; the number of spatial axes and the distances between samples along them, where the object says so
+        (xarray, pandas), else None, see `convert_input`.
 
     Raises:
         ValueError: the data is of a type that cannot be fitted.
     """
-    if isinstance(data, np.ma.MaskedArray):
-        raise ValueError("a masked array cannot be fitted; fill it first, with its filled()")
-    if isinstance(data, Tensor):
-        dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
-        return (dense.float() if dense.dtype == torch.bfloat16 else dense).cpu().numpy()
     if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
-        return data.to_mesh()
-    if isinstance(data, (list, tuple, np.ndarray)) or hasattr(data, "__array_interface__"):
-        return np.asarray(data)
-    if not isinstance(data, (str, Path)) and not hasattr(data, "faces") and not is_signal(data):
+        return data.to_mesh(), None, None
+    if isinstance(data, (str, Path)) or hasattr(data, "faces") or is_signal(data):
+        return data, None, None
+    if not is_array_like(data):
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
-    return data
+    values, dim, steps = convert_input(data)
+    return values.cpu().numpy() if isinstance(values, Tensor) else values, dim, steps
+
+
+_KINDS_OF_AXES = {1: "audio", 2: "image", 3: "volume"}
+"""The kinds of arrays whose object says how many of their axes are spatial."""
+
+
+def _options_of_steps(kind: Kind, steps: tuple[float, ...] | None) -> dict[str, Any]:
+    """Return the options of a kind that say how far samples are apart, for these distances along the axes."""
+    if steps is None or len(steps) != kind.axes:
+        return {}
+    rate = 1 / steps[0]
+    whole = round(rate)
+    options = {"spacing": steps, "sample_rate": whole if abs(rate - whole) < 1e-6 * rate else rate}
+    return {name: options[name] for name in option_names(kind)[kind.options] if name in options}
 
 
 def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:

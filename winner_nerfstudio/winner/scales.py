@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from .inputs import convert_input
 from .matched import Axis, axes_of
 from .samples import Samples
 from .schedule import NoiseSchedule
@@ -79,13 +80,17 @@ def compute_noise_scales(
     if (target is None) == (centroid is None):
         raise ValueError("give exactly one of: target, centroid")
     network = find_network_to_perturb(module, layers, omega_0)
-    dim = _find_dim(network, target) if dim is None else dim
+    shape = None
+    if target is not None:
+        target, known_dim, _ = convert_input(target)
+        shape = tuple(target.shape)
+        dim = known_dim if dim is None and network.is_encoded else dim
+    dim = _find_dim(network, shape) if dim is None else dim
     traits = describe_network(network, dim)
     if schedule is None:
         schedule = NoiseSchedule.matched() if traits.takes_coordinates else NoiseSchedule.reference()
-    if target is not None:
-        target_channels = _count_channels(target, dim)
-        channels = target_channels if channels is None else channels
+    if shape is not None:
+        channels = _count_channels(shape, dim, _count_outputs(network) if channels is None else None, channels)
         centroid = schedule.centroid_of(target, dim=dim)
         axes = axes_of(target, dim=dim) if axes is None and samples is None else axes
     assert centroid is not None
@@ -98,21 +103,61 @@ def _count_outputs(network: SineNetwork) -> int | None:
     return None if network.output_layer is None else network.output_layer.out_features
 
 
-def _count_channels(target: Samples, dim: int) -> int:
+def _count_channels(shape: tuple[int, ...], dim: int, outputs: int | None, channels: int | None) -> int:
     """Return the channels of a target with so many spatial axes.
 
+    Args:
+        shape: Of the target.
+        dim: The number of spatial axes.
+        outputs: The network's outputs, which the channels must be; None where they need not.
+        channels: The values per sample that the caller names, if any; they need not be the last axis.
+
     Raises:
-        ValueError: The target has other axes.
+        ValueError: The target has other axes or channels, or may be meant in two ways; the message names both.
     """
-    if target.ndim not in (dim, dim + 1):
+    if len(shape) not in (dim, dim + 1):
         raise ValueError(
-            f"a target of shape {tuple(target.shape)} does not fit a network of {dim} inputs: it needs {dim}"
-            " spatial axes, then at most one of channels; pass dim= if the inputs are not coordinates"
+            f"a target of shape {shape} does not fit a network of {dim} inputs: it needs {dim} spatial axes, then at"
+            f" most one of channels{_hint_of_layout(shape, dim, outputs)}; pass dim= if the inputs are not coordinates"
         )
-    return target.shape[-1] if target.ndim == dim + 1 else 1
+    found = shape[-1] if len(shape) == dim + 1 else 1
+    if channels is not None:
+        if len(shape) == dim + 1 and shape[0] == channels != found:
+            hint = _hint_of_layout(shape, dim, channels)
+            raise ValueError(f"a target of shape {shape} has {found} channels last, not channels={channels}{hint}")
+        return channels
+    if outputs is not None and found != outputs:
+        raise ValueError(
+            f"a target of shape {shape} has {found} channel{'s' * (found != 1)}, read as {dim} axes"
+            f"{' and channels last' if len(shape) > dim else ' without channels'}, but the network has"
+            f" {outputs} output{'s' * (outputs != 1)}{_hint_of_layout(shape, dim, outputs)}"
+        )
+    if outputs is not None and 1 < shape[0] == found != shape[1] and len(shape) == dim + 1:
+        raise ValueError(
+            f"a target of shape {shape} may have its {found} channels last or first; pass channels={found} if they come"
+            " last, target.movedim(0, -1) if they come first"
+        )
+    if dim > 1 and len(shape) == dim and 1 in (shape[0], shape[-1]):
+        raise ValueError(
+            f"a target of shape {shape} may be {dim} axes of which one has a single sample, or have an axis of one"
+            f" channel{_hint_of_layout(shape, dim, 1)}; pass channels=1 if it is the former"
+        )
+    return found
 
 
-def _find_dim(network: SineNetwork, target: Samples | None) -> int:
+def _hint_of_layout(shape: tuple[int, ...], dim: int, outputs: int | None) -> str:
+    """Return what else a shape may mean for a network of so many outputs, and how to pass that."""
+    if len(shape) == dim + 1 and shape[0] == outputs:
+        return f"; if its {outputs} channel{'s' * (outputs != 1)} come first, pass target.movedim(0, -1)"
+    if len(shape) == dim + 2 and shape[0] == 1:
+        return "; if its first axis is that of a batch, pass target[0]"
+    if len(shape) == 2 and dim > 1 and shape[-1] == outputs:
+        axes = ", ".join("hwd"[:dim]) if dim == 2 else "d, h, w"
+        return f"; if its {shape[0]} rows are samples, pass it as [{axes}, {outputs}]"
+    return ""
+
+
+def _find_dim(network: SineNetwork, shape: tuple[int, ...] | None) -> int:
     """Return the number of spatial axes: the network's inputs, or what the target has besides the network's outputs.
 
     Raises:
@@ -121,9 +166,9 @@ def _find_dim(network: SineNetwork, target: Samples | None) -> int:
     inputs, outputs = network.sine_layers[0].in_features, _count_outputs(network)
     if inputs <= 3 and not network.is_encoded:
         return inputs
-    if target is not None and target.ndim > 1 and target.shape[-1] == outputs:
-        return target.ndim - 1
-    if target is not None and outputs == 1:
-        return target.ndim
-    shape = "" if target is None else f" in {tuple(target.shape)}"
-    raise ValueError(f"the network's inputs are not the target's coordinates; pass dim=, its number of axes{shape}")
+    if shape is not None and len(shape) > 1 and shape[-1] == outputs:
+        return len(shape) - 1
+    if shape is not None and outputs == 1:
+        return len(shape)
+    where = "" if shape is None else f" in {shape}"
+    raise ValueError(f"the network's inputs are not the target's coordinates; pass dim=, its number of axes{where}")

@@ -12,7 +12,7 @@ from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
 from ...surfaces.distance_grid import DistanceGrid, interpolate_grid
-from ...surfaces.level_set import LevelSet, half_extents
+from ...surfaces.level_set import LevelSet
 from ..viewer.cameras import FARTHER
 from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
@@ -44,7 +44,7 @@ class VolumeModel(GridModel, SurfaceModel):
             "Level", record.level, low, high, (high - low) / LEVELS, hint="Which value to show the surface of"
         )
         # The samples cannot resolve distances below half their spacing, which is therefore the error range at first.
-        self.add_controls(round_length(record.spacing / 2))
+        self.add_controls(round_length(min(record.spacing) / 2))
         self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
         self._target_values: Tensor | None = None
         self._target_grid: tuple[float, DistanceGrid] | None = None
@@ -78,7 +78,7 @@ class VolumeModel(GridModel, SurfaceModel):
     @property
     def half_extents(self) -> tuple[float, ...]:
         """Return half the side lengths of the box that the samples span."""
-        return half_extents(self.signal.lattice)
+        return self.signal.lattice.half_extents
 
     def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Return the approximate distance of points from the fit's level set, positive outside, unit-cube lengths."""

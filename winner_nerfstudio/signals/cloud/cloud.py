@@ -15,9 +15,11 @@ from scipy.spatial import cKDTree
 from ..errors import SignalError
 from ..grid import name_of
 from ..normalization import Normalization
+from ..options import NoData
 from ..records import ShapeRecord
 from ..sdf import MARGIN, SignedDistance, in_blocks
 from ..shape import Mix, Shape, Sign, load_shape
+from ..strays import check_points, drop_missing_points
 from .distance import NEIGHBOURS, WINDING_POINTS, distance_to_nearest, estimate_areas, estimate_signed_volume
 from .normals import PLANE_NEIGHBOURS, estimate_normals
 from .reading import Columns, holds_points, read_point_array, read_points
@@ -206,6 +208,7 @@ def load_surface(
     mix: Mix | None = None,
     sign: Sign = "auto",
     reference: "str | Path | trimesh.Trimesh | None" = None,
+    nodata: NoData = "auto",
 ) -> Shape | PointCloud:
     """Load a mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
@@ -215,23 +218,33 @@ def load_surface(
         mix: how training samples of a mesh are distributed.
         sign: how a mesh's inside and outside are told apart.
         reference: a mesh file of what the points were taken from, in their coordinates; metrics are against it.
+        nodata: the coordinate of points that hold no data, see `ShapeOptions.nodata`.
 
     Raises:
         SignalError: a missing or unreadable file, or one that is no usable surface.
     """
     if isinstance(source, ndarray):
-        return _make_cloud(read_point_array(source), name_of(source), reference)
+        return _make_cloud(read_point_array(source), name_of(source), reference, nodata)
     if not isinstance(source, trimesh.Trimesh) and holds_points(Path(source)):
-        return _make_cloud(read_points(Path(source)), str(source), reference)
+        return _make_cloud(read_points(Path(source)), str(source), reference, nodata)
     if reference is not None:
         name = "mesh" if isinstance(source, trimesh.Trimesh) else source
         raise SignalError(f"{name}: --reference is for point clouds; the metrics of a mesh are against itself")
     return load_shape(source, mix, sign)
 
 
-def _make_cloud(columns: Columns, name: str, reference: "str | Path | trimesh.Trimesh | None") -> PointCloud:
-    cloud = PointCloud.from_points(columns.points, columns.normals, name)
-    cloud = replace(cloud, repairs=(*columns.notes, *cloud.repairs))
+def _make_cloud(
+    columns: Columns, name: str, reference: "str | Path | trimesh.Trimesh | None", nodata: NoData
+) -> PointCloud:
+    kept, notes = drop_missing_points(columns.points, nodata)
+    points, normals = columns.points[kept], None if columns.normals is None else columns.normals[kept]
+    # `PointCloud.from_points` refuses all else.
+    strays = check_points(name, points, nodata) if len(points) and np.isfinite(points).all() else ()
+    try:
+        cloud = PointCloud.from_points(points, normals, name)
+    except SignalError as error:
+        raise SignalError("; ".join([str(error), *(line.removeprefix("warning: ") for line in strays)])) from None
+    cloud = replace(cloud, repairs=(*columns.notes, *notes, *strays, *cloud.repairs))
     return cloud if reference is None else replace(cloud, reference=_move_to_cube(load_shape(reference), cloud))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,10 @@ def read_point_array(source: Path | ndarray) -> Columns:
     table = read_array(source, check)
     if table.dtype.kind not in "iuf":
         raise SignalError(f"{name}: values of type {table.dtype} are no coordinates; real numbers are needed")
-    return _split_columns(name, table.astype(np.float64))
+    masked = np.ma.getmaskarray(table).any(-1)
+    columns = _split_columns(name, np.ma.getdata(table)[~masked].astype(np.float64))
+    notes = (f"masked: {masked.sum():,} of {len(masked):,} points are left out",) if masked.any() else ()
+    return replace(columns, notes=notes)
 
 
 def _read_ply(path: Path) -> Columns:

@@ -25,6 +25,7 @@ def clean_points(
     if broken:
         raise SignalError(
             f"{name}: {broken} of {len(points)} points are NaN or infinite; every coordinate must be finite"
+            " (--nodata nan drops points without coordinates)"
         )
     repairs: list[str] = []
     if normals is not None:

@@ -10,6 +10,7 @@ from numpy import ndarray
 from ..errors import SignalError
 from ..grid import Grid, check_values, name_of, read_array, to_dtype
 from ..lattice import Lattice
+from ..nodata import check_range, declared_nodata, separate_missing, shrink_mask
 from ..options import ImageOptions
 from ..records import STRAIGHT_ALPHA, ImageRecord
 from ..samples import IMAGES, sample
@@ -17,6 +18,9 @@ from ..units import Units
 from .reading import Picture, describe_excess, read_picture
 from .reading.picture import MAX_CHANNELS
 from .writing import ARRAYS, cannot_save
+
+WHOLE_RANGES = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}
+"""The data types whose whole range is mapped to [-1, 1], with its greatest value."""
 
 
 class Image(Grid[ImageRecord]):
@@ -60,6 +64,9 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     else:
         picture = read_picture(_existing(source), options.max_pixels)
         check_values(name, picture.pixels)
+    screened = separate_missing(name, picture.pixels, options.nodata, declared_nodata(name))
+    warnings = () if _full_range(picture) else check_range(name, screened, options.nodata)
+    picture = replace(picture, pixels=screened.values, notes=[*picture.notes, *screened.notes, *warnings])
     picture = _shrink(picture, options.max_side)
     pixels = picture.pixels
     height, width, channels = pixels.shape
@@ -75,7 +82,8 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     if own and suffix != own:
         notes.append(f"a fit is written as {suffix}, not as {own}")
     measure = str(pixels.dtype)
-    return Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
+    image = Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
+    return replace(image, missing=shrink_mask(screened.missing, lattice.shape))
 
 
 def _existing(source: str | Path) -> Path:
@@ -89,13 +97,15 @@ def _existing(source: str | Path) -> Path:
 
 def _choose_units(picture: Picture) -> Units:
     """Return the units of the file's range if it is of bool, or unsigned and of up to 16 bits, else of the values'."""
-    pixels = picture.pixels
-    high = picture.white or {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}.get(
-        pixels.dtype.newbyteorder("=")
-    )
+    pixels, high = picture.pixels, _full_range(picture)
     if high is not None:
         return Units.spanning(0, high)
     return Units.spanning(float(pixels.min()), float(pixels.max()))
+
+
+def _full_range(picture: Picture) -> int | None:
+    """Return the greatest value that the file can hold, if its range does not depend on the values."""
+    return picture.white or WHOLE_RANGES.get(picture.pixels.dtype.newbyteorder("="))
 
 
 def _shrink(picture: Picture, max_side: int | None) -> Picture:

@@ -16,6 +16,7 @@ from ..options import Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
 from ..sdf import MARGIN, SignedDistance
+from ..strays import check_vertices
 from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides
 from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
@@ -74,9 +75,10 @@ class Shape(SignedDistance):
         if sign not in get_args(Sign):
             raise SignalError(f"{name}: sign={sign!r} must be one of {', '.join(get_args(Sign))}")
         vertices, faces = check_mesh(name, mesh)
+        strays = check_vertices(name, vertices)
         normalization = Normalization.to_cube(vertices.min(0), vertices.max(0), MARGIN)
         unit, repairs = weld(name, normalization.to_unit(vertices), faces)
-        repairs += warn_of_rounding(vertices)
+        repairs += [*strays, *warn_of_rounding(vertices)]
         if sign != "unsigned":
             repairs += orient(unit)
         return cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())._with_sign(sign)

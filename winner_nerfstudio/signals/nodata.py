@@ -1,0 +1,264 @@
+"""Samples that hold no data: found by what the file says, by a robust scale, or by the user's word, and masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy import ndarray
+
+from ..winner.inputs import fill_missing
+from .errors import SignalError
+from .options import NoData
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+GDAL_NODATA = 42113
+"""The TIFF tag in which GDAL writes the value of missing samples, as text."""
+USUAL = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, 1e20, -1e20)
+"""Values that programs write for missing samples; so are those beyond `HUGE`."""
+HUGE = 1e30
+"""Magnitude from which a value among much smaller ones stands for a missing sample: -3.4028235e38, 9.97e36, -1e30."""
+FAR = 4.0
+"""Distance from all other values, in ranges of these, at which a value is far away."""
+FEW = 0.001
+"""Part of the samples that must not set the range without a warning."""
+LEAST_SPAN = 1 / 3
+"""Part of the range that must be left without the `FEW` least and greatest samples, or there is a warning."""
+SORTED = 1 << 20
+"""The most samples that are sorted to find what is far away; of more, a random selection."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Values without those that are missing.
+
+    Attributes:
+        values: with missing samples filled from the nearest known ones, [*axes, c].
+        missing: where samples are missing, [*axes], or None where none is.
+        notes: what the user should know of it.
+    """
+
+    values: ndarray
+    missing: Bool[ndarray, "*axes"] | None
+    notes: tuple[str, ...] = ()
+
+
+def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float | None = None) -> Screened:
+    """Separate the samples that are missing from those that are data.
+
+    Missing are samples that a masked array masks, and those with the value that stands for it: the user's, else the one
+    that the file declares, else a value beyond `HUGE` that lies among others of common size. With a value of the
+    user's, NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all
+    must have it.
+
+    Args:
+        name: what messages call the signal.
+        values: channels last, [*axes, c]; may be a masked array.
+        nodata: the option.
+        declared: the value that the file declares, if it does.
+
+    Raises:
+        SignalError: all samples are missing, or there are values that are NaN or infinite.
+    """
+    mask = np.ma.getmaskarray(values).any(-1) if isinstance(values, np.ma.MaskedArray) else None
+    values, notes = np.ma.getdata(values), []
+    if mask is not None and mask.any():
+        notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
+    marker, why = _choose_marker(values, nodata, declared)
+    if marker is not None:
+        found = _find_marker(values, marker, with_nan=nodata != "auto")
+        if found.any():
+            notes.append(
+                f"no data: {_part(found)} are {marker:.9g}, {why}; they are left out of the fit and its metrics"
+            )
+        elif nodata != "auto":
+            notes.append(f"warning: no sample is {marker:.9g}, which --nodata says is no data")
+        mask = found if mask is None else mask | found
+    missing = None if mask is None or not mask.any() else mask
+    if missing is not None and missing.all():
+        raise SignalError(f"{name}: all of its {missing.size:,} samples hold no data; there is nothing to fit")
+    if missing is not None:
+        values = fill_missing(values, missing)
+    _check_finite(name, values, missing)
+    return Screened(values, missing, tuple(notes))
+
+
+def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...]:
+    """Check what sets the range of the values, which becomes [-1, 1].
+
+    A value that is far away from all others and repeated, or one of those that programs write for missing samples, is
+    refused unless the user says that it is data. Other values far away, and a range that few of the samples set, are a
+    warning.
+
+    Returns:
+        Warnings for the user.
+
+    Raises:
+        SignalError: a value stands for missing samples, as far as can be told.
+    """
+    values, missing = screened.values, screened.missing
+    known = values.reshape(-1) if missing is None else values[~missing].reshape(-1)
+    if known.dtype.kind == "b":
+        return ()
+    with np.errstate(over="ignore", invalid="ignore"):
+        ordered = sort_some(known)
+        usual = find_usual(ordered)
+        far = find_far(ordered) if usual is None else np.array([usual])
+    if len(far) == 0:
+        return _warn_of_few(ordered, known.size)
+    core = ordered[~np.isin(ordered, far)]
+    value = float(far[np.abs(far - np.median(core)).argmax()])
+    count = int((known == value).sum())
+    rest = f"far from all others, {core[0]:.6g} to {core[-1]:.6g}"
+    seems_plain = not is_near(value, core) if usual is not None else count > 1 and value != 0
+    if nodata != "keep" and seems_plain:
+        raise SignalError(
+            f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
+            f" out with --nodata {value:.9g}, or fit them with --nodata keep"
+        )
+    count = int(((known < core[0]) | (known > core[-1])).sum())
+    part = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
+    return (
+        f"warning: {count:,} of {known.size:,} values, such as {value:.6g}, are {rest}, which share {part:.2g} of the"
+        " range; if they mean no data, leave them out with --nodata",
+    )
+
+
+def declared_nodata(path: str | Path) -> float | None:
+    """Return the value that a TIFF declares for missing samples (GDAL's tag), or None; other files declare none."""
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            texts = [page.tags[GDAL_NODATA].value for page in file.pages[:8] if GDAL_NODATA in page.tags]  # type: ignore[union-attr]
+        return float(str(texts[0]).strip("\0 ")) if texts else None
+    except Exception:  # what is wrong with the file is said by who reads its pixels
+        return None
+
+
+def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) -> Bool[ndarray, "a b"] | None:
+    """Return the mask of a picture that was reduced to another height and width by averaging.
+
+    A pixel is missing where at least half of it was.
+    """
+    if missing is None or missing.shape == shape:
+        return missing
+    import cv2
+
+    part = cv2.resize(missing.astype(np.float64), shape[::-1], interpolation=cv2.INTER_AREA)
+    reduced: Bool[ndarray, "a b"] = part >= 0.5
+    return reduced if reduced.any() else None
+
+
+def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> tuple[float | None, str]:
+    """Return the value that stands for missing samples, if there is one, and how that is known."""
+    if nodata == "keep":
+        return None, ""
+    if nodata != "auto":
+        return float(nodata), "as --nodata says"
+    if declared is not None:
+        return declared, "as the file says"
+    if values.dtype.kind != "f":
+        return None, ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        usual = find_usual(sort_some(values.reshape(-1)))
+    return (usual, "beyond what is measured (--nodata keep fits them)") if abs(usual or 0) >= HUGE else (None, "")
+
+
+def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
+    """Return the samples that have the value `marker` in one channel, or in all if values are unsigned."""
+    if np.isnan(marker):
+        found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    elif abs(marker) >= HUGE and np.isfinite(marker):  # written with fewer digits, as often as not
+        found = np.abs(values / marker - 1) < 1e-3
+    else:
+        with np.errstate(over="ignore"):
+            found = values == (np.asarray(marker).astype(values.dtype) if values.dtype.kind == "f" else marker)
+    if with_nan and values.dtype.kind == "f":
+        found |= np.isnan(values)
+    return found.all(-1) if values.dtype.kind in "ub" else found.any(-1)
+
+
+def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | None) -> None:
+    if values.dtype.kind != "f":
+        return
+    broken = ~np.isfinite(values)
+    if not broken.any():
+        return
+    known = values.size if missing is None else int((~missing).sum()) * values.shape[-1]
+    first = values[broken][0]
+    raise SignalError(
+        f"{name}: {int(broken.sum()):,} of {known:,} samples are NaN or infinite; if they are no data, leave them out"
+        f" with --nodata {first:g}"
+    )
+
+
+def sort_some(known: ndarray) -> ndarray:
+    """Return the values, or of many a random selection with the least and the greatest, in ascending order."""
+    if known.size > SORTED:
+        index = np.random.default_rng(0).integers(known.size, size=SORTED)
+        known = np.concatenate([known[index], [known.min(), known.max()]])
+    ordered: ndarray = np.sort(known.astype(np.float64))
+    return ordered
+
+
+def find_usual(ordered: Float[ndarray, " n"]) -> float | None:
+    """Return a least or greatest value that programs write for missing samples, if it is far enough from all others."""
+    for end in (ordered[0], ordered[-1]):
+        rest = ordered[ordered != end]
+        is_huge = HUGE <= abs(end) < np.inf
+        if len(rest) == 0 or not (is_huge or np.isclose(end, USUAL, rtol=1e-6).any()):
+            continue
+        gap = min(abs(end - rest[0]), abs(end - rest[-1]))
+        if gap > (rest[-1] - rest[0]) / 4 and not (is_huge and abs(np.median(rest)) >= HUGE / 1e3):
+            return float(end)
+    return None
+
+
+def is_near(value: float, ordered: Float[ndarray, " n"]) -> bool:
+    """Return whether a value is about as close to others as these are to each other: within their range, about."""
+    return bool(max(ordered[0] - value, value - ordered[-1]) <= 1.05 * (ordered[-1] - ordered[0]))
+
+
+def find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
+    """Return the distinct values that are farther from most of the values than `FAR` ranges of these.
+
+    The widest gap, or the two widest, between neighbouring values part them into groups; the largest group is the most.
+    """
+    distinct, counts = np.unique(ordered, return_counts=True)
+    gaps = np.diff(distinct)
+    for cuts in (2, 1) if len(distinct) > 3 else ():
+        after = np.sort(np.argsort(gaps)[-cuts:]) + 1
+        core = max(np.split(np.arange(len(distinct)), after), key=lambda group: counts[group].sum())
+        low, high = distinct[core[0]], distinct[core[-1]]
+        far: Float[ndarray, " k"] = distinct[np.maximum(low - distinct, distinct - high) > FAR * (high - low)]
+        if len(core) >= 3 and len(far):
+            return far
+    return distinct[:0]
+
+
+def _warn_of_few(ordered: Float[ndarray, " n"], count: int) -> tuple[str, ...]:
+    """Return a warning if few of the samples set the range, unless there are but two values."""
+    few, span = int(FEW * len(ordered)), float(ordered[-1]) - float(ordered[0])
+    has_two_values = bool(((ordered == ordered[0]) | (ordered == ordered[-1])).all())
+    if few == 0 or has_two_values:
+        return ()
+    low, high = float(ordered[few]), float(ordered[-1 - few])
+    if high - low >= LEAST_SPAN * span:
+        return ()
+    return (
+        f"warning: the least and the greatest {FEW:.1%} of the {count:,} values set the range, {ordered[0]:.6g} to"
+        f" {ordered[-1]:.6g}; all others, {low:.6g} to {high:.6g}, share {(high - low) / span:.2g} of it; if those few"
+        " mean no data, leave them out with --nodata",
+    )
+
+
+def _part(missing: Bool[ndarray, "*axes"]) -> str:
+    return f"{int(missing.sum()):,} of {missing.size:,} samples"

@@ -1,0 +1,223 @@
+"""What Python hands over as a signal: tensors, arrays of any library, lists, tables and pictures, as one array.
+
+Other libraries are known by what their objects can do, so that none has to be installed.
+"""
+
+from array import array
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_CHANNELS = ("band", "bands", "channel", "channels", "c", "ch", "color", "colour", "rgb")
+"""Names of dimensions that hold channels."""
+_AXES = {
+    "x": ("x", "lon", "longitude", "easting", "col", "column", "width"),
+    "y": ("y", "lat", "latitude", "northing", "row", "height"),
+    "z": ("z", "depth", "altitude", "level", "lev"),
+}
+"""Names of dimensions that run along x, y and z."""
+_NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
+_EVEN = 0.01
+"""The most by which a step between coordinates may differ from their mean step, in steps."""
+
+
+class Input(NamedTuple):
+    """An array and what its object says of it.
+
+    Attributes:
+        values: A tensor, or an array, which may be a masked one.
+        dim: The number of spatial axes, where the object says which axis holds channels; else None.
+        steps: The distances between samples along the spatial axes, where the object has coordinates; else None.
+    """
+
+    values: Tensor | NDArray[Any]
+    dim: int | None = None
+    steps: tuple[float, ...] | None = None
+
+
+def is_array_like(data: Any) -> bool:
+    """Return whether `convert_input` takes an object: whether it holds an array."""
+    if isinstance(data, (str, bytes)) or data is None:
+        return False
+    names = ("__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__", "to_numpy", "getbands")
+    return isinstance(data, (Tensor, np.ndarray, list, tuple, array, memoryview)) or any(
+        hasattr(data, name) for name in names
+    )
+
+
+def convert_input(data: Any) -> Input:
+    """Return the array that an object holds.
+
+    Taken are tensors of any device, layout and precision; arrays, masked ones too; lists; pictures of Pillow's; objects
+    of xarray, whose dimensions are put in order by their names (rows and columns, or x, y, z, then channels); series
+    and tables of pandas or polars, of which columns named x, y and z are points; and whatever has ``__array__`` or
+    DLPack, such as the arrays of jax and cupy.
+
+    Raises:
+        ValueError: The object holds no array of real numbers, or its coordinates are not evenly spaced.
+    """
+    if not is_array_like(data):
+        raise ValueError(f"a {type(data).__name__} is no signal; give an array, a tensor or a list of numbers")
+    if isinstance(data, Tensor):
+        return Input(_convert_tensor(data))
+    try:
+        if all(hasattr(data, name) for name in ("dims", "coords", "values")):
+            converted = _convert_labelled(data)
+        elif hasattr(data, "to_numpy"):
+            converted = _convert_table(data)
+        elif hasattr(data, "getbands"):
+            converted = Input(_convert_picture(data))
+        else:
+            converted = Input(_convert_array(data))
+    except (TypeError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"a {type(data).__name__} cannot be read as a signal ({reason})") from error
+    if isinstance(converted.values, Tensor):
+        return converted
+    return converted._replace(values=_convert_dtype(converted.values, type(data).__name__))
+
+
+def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the values with missing samples filled: from the nearest known one along the last axis.
+
+    Where a whole line along the last axis is missing, the nearest along the axis before is taken, and so on.
+
+    Args:
+        values: The samples, channels last, [*axes, c].
+        missing: Where samples are missing, [*axes]; at least one is known.
+    """
+    values, known = values.copy(), ~missing
+    for axis in reversed(range(known.ndim)):
+        if known.all():
+            break
+        count = known.shape[axis]
+        index = np.arange(count).reshape([-1 if other == axis else 1 for other in range(known.ndim)])
+        before = np.maximum.accumulate(np.where(known, index, -1), axis)
+        after = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, count), axis), axis), axis)
+        is_after = (before < 0) | ((after < count) & (after - index < index - before))
+        source = np.where(is_after, after, before).clip(0, count - 1)
+        values = np.take_along_axis(values, source[..., None], axis)
+        known = np.broadcast_to(known.any(axis, keepdims=True), known.shape)
+    return values
+
+
+def _convert_tensor(data: Tensor) -> Tensor:
+    dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
+    return dense.float() if dense.dtype == torch.bfloat16 else dense
+
+
+def _convert_array(data: Any) -> Tensor | NDArray[Any]:
+    """Return the array of an object that has one of the protocols for arrays."""
+    if isinstance(data, np.ndarray):
+        return data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+    if isinstance(data, (list, tuple)) and any(isinstance(part, Tensor) for part in data):
+        return _convert_tensor(torch.stack([torch.as_tensor(part) for part in data]))
+    try:
+        return np.asarray(data)
+    except (TypeError, RuntimeError):  # arrays on other devices refuse the conversion
+        if not hasattr(data, "__dlpack__"):
+            raise
+        return _convert_tensor(torch.from_dlpack(data))
+
+
+def _convert_dtype(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return an array of a type of numbers that numpy computes with.
+
+    Raises:
+        ValueError: It has values that are not numbers.
+    """
+    if values.dtype.kind in "OV" and values.dtype.names is None:  # Python's numbers, and bfloat16 of ml_dtypes
+        try:
+            return values.astype(np.float64 if values.dtype.kind == "O" else np.float32)
+        except (TypeError, ValueError):
+            pass
+    if values.dtype.kind not in "buifc":
+        raise ValueError(f"a {what} of {values.dtype} values is no signal; real numbers are needed")
+    return values.astype(np.float64) if values.dtype.itemsize > 8 and values.dtype.kind == "f" else values
+
+
+def _convert_picture(picture: Any) -> NDArray[Any]:
+    """Return the pixels of a picture of Pillow's as those of its file would be read."""
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "P" or "transparency" in picture.info:
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    return np.asarray(picture)
+
+
+def _convert_labelled(data: Any) -> Input:
+    """Convert an array with named dimensions, such as xarray's."""
+    dims = [str(name) for name in data.dims]
+    channels = [name for name in dims if name.lower() in _CHANNELS]
+    spatial = [name for name in dims if name not in channels]
+    letters = [next((axis for axis, names in _AXES.items() if name.lower() in names), "") for name in spatial]
+    if len(channels) > 1 or not 1 <= len(spatial) <= 3:
+        raise ValueError(f"its dimensions {', '.join(dims)} are not 1 to 3 axes and at most one of channels")
+    wanted = {2: "yx", 3: "xyz"}.get(len(spatial), "")
+    if wanted and sorted(letters) == sorted(wanted):
+        spatial = [spatial[letters.index(letter)] for letter in wanted]
+    values = np.asarray(data.values).transpose([dims.index(name) for name in (*spatial, *channels)])
+    steps = [_measure_step(name, data.coords[name]) if name in data.coords else None for name in spatial]
+    if len(spatial) != 2:  # rows of a picture may run down
+        values = np.flip(values, [axis for axis, step in enumerate(steps) if step is not None and step < 0])
+    fill = next((more[key] for more in (data.attrs, data.encoding) for key in ("_FillValue", "missing_value", "nodata")
+                 if key in more), None)  # fmt: skip
+    if fill is not None and values.dtype.kind in "uif":
+        values = np.ma.masked_array(values, (values == fill) | np.isnan(values))
+    known = any(step is not None for step in steps)
+    return Input(values, len(spatial), tuple(abs(step or 1.0) for step in steps) if known else None)
+
+
+def _convert_table(data: Any) -> Input:
+    """Convert a series, or a table whose columns are channels, or points with columns named x, y and z."""
+    columns = [str(name) for name in getattr(data, "columns", ())]
+    lower = [name.lower() for name in columns]
+    if {"x", "y", "z"} <= set(lower):
+        names = [*"xyz", *next((names for names in _NORMALS if set(names) <= set(lower)), ())]
+        return Input(_numbers_of(data[[columns[lower.index(name)] for name in names]]))
+    index = getattr(data, "index", None)
+    kind = getattr(getattr(index, "dtype", None), "kind", "")
+    steps = (abs(_measure_step("index", index)),) if kind in "mMf" and kind and len(data) > 1 else None
+    is_named = any(not name.isdigit() for name in columns) or not columns
+    return Input(_numbers_of(data), 1 if is_named else None, steps)
+
+
+def _numbers_of(data: Any) -> NDArray[Any]:
+    """Return the values of a table as numbers; those that are missing are NaN."""
+    values: NDArray[Any] = data.to_numpy()
+    if values.dtype.kind != "O":
+        return values
+    try:
+        return data.to_numpy(dtype=float, na_value=np.nan)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not all of its columns hold numbers: {error}") from None
+
+
+def _measure_step(name: str, coordinate: Any) -> float | None:
+    """Return the distance between coordinates, seconds for times; None for fewer than two of them.
+
+    Raises:
+        ValueError: They are not evenly spaced.
+    """
+    values = np.asarray(coordinate)
+    if values.dtype.kind in "mM":
+        values = (values - values[0]) / np.timedelta64(1, "s")
+    if values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "iuf":
+        return None
+    steps = np.diff(values.astype(np.float64))
+    mean = float(steps.mean())
+    if not np.abs(steps - mean).max() <= _EVEN * abs(mean):
+        raise ValueError(
+            f"its coordinate {name!r} is not evenly spaced, {steps.min():.4g} to {steps.max():.4g}; interpolate it"
+        )
+    return mean
+
+
+def describe_shape(shape: Sequence[int]) -> str:
+    """Return a shape as messages write it."""
+    return f"[{', '.join(map(str, shape))}]"
