@@ -333,13 +333,16 @@ def test_too_many_bands_are_refused_and_a_missing_codec_is_named(tmp_path, monke
     tifffile.imwrite(tmp_path / "b.tif", array, compression="lzw")
 
     def decode(self, **options):
-        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+        raise error
 
+    error = ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
     monkeypatch.setattr(tifffile.TiffPage, "asarray", decode)
     assert_holds(load_image(tmp_path / "b.tif"), array)
     tifffile.imwrite(tmp_path / "c.tif", array.astype("u2"), compression="lzw")
     words = refused(tmp_path / "c.tif")
     assert "LZW) is not read without imagecodecs" in words
+    error = ModuleNotFoundError("No module named 'compression'")
+    assert refused(tmp_path / "c.tif") == words
     assert 'pip install "winner-nerfstudio[jpeg2000]"' in words
 
 

@@ -68,7 +68,8 @@ def _decode(path: Path, page: Any) -> ndarray:
     try:
         pixels = page.asarray(squeeze=False, maxworkers=1)
     except Exception as error:
-        if NEEDS_CODECS not in str(error):
+        # tifffile itself lacks some codecs, and before Python 3.14 the module that zstd is read by.
+        if NEEDS_CODECS not in str(error) and not isinstance(error, ImportError):
             raise
         if (decoded := _decode_by_pillow(path, page)) is not None:
             return decoded
