@@ -298,16 +298,52 @@ def test_tiles_that_a_file_leaves_out_are_told(tmp_path):
     assert "2 of 4 tiles or strips are left out of the file" in said(load_image(tmp_path / "a.tif"))
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("white_first", [False, True])
+def test_black_and_white_scans_are_read(tmp_path, compression, white_first):
+    rows, columns = np.mgrid[0:64, 0:97]
+    array = (columns // 5 + rows // 7) % 3 == 0
+    more = {262: 0} if white_first else {}
+    Pillow.fromarray(array).save(tmp_path / "a.tif", compression=compression, tiffinfo=more)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.pages[0].photometric == (0 if white_first else 1)
+    with Pillow.open(tmp_path / "a.tif") as picture:
+        seen = np.asarray(picture)
+    image = load_image(tmp_path / "a.tif")
+    assert image.record.mode == "1"
+    assert_holds(image, seen * 255.0)
+    assert_comes_back(image, tmp_path)
+
+
+def test_the_floating_point_of_opencv_is_read(tmp_path):
+    array = np.abs(samples("f4", 3)) + 0.1
+    cv2.imwrite(str(tmp_path / "a.tif"), array[..., ::-1])
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.pages[0].photometric == 32845
+    image = load_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(own(image), array, rtol=0.1, atol=0.1)
+    assert "converted from LogLuv" in said(image)
+    assert_comes_back(image, tmp_path)
+
+
 def test_too_many_bands_are_refused_and_a_missing_codec_is_named(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", samples("u1", 33), photometric="minisblack", planarconfig="contig")
     assert "has 33 bands" in refused(tmp_path / "a.tif")
-    tifffile.imwrite(tmp_path / "b.tif", samples("u1"), compression="lzw")
+    array = samples("u1")
+    tifffile.imwrite(tmp_path / "b.tif", array, compression="lzw")
 
     def decode(self, **options):
-        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+        raise error
 
+    error = ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
     monkeypatch.setattr(tifffile.TiffPage, "asarray", decode)
-    assert 'LZW) is read by imagecodecs; pip install "winner-nerfstudio[jpeg2000]"' in refused(tmp_path / "b.tif")
+    assert_holds(load_image(tmp_path / "b.tif"), array)
+    tifffile.imwrite(tmp_path / "c.tif", array.astype("u2"), compression="lzw")
+    words = refused(tmp_path / "c.tif")
+    assert "LZW) is not read without imagecodecs" in words
+    error = ModuleNotFoundError("No module named 'compression'")
+    assert refused(tmp_path / "c.tif") == words
+    assert 'pip install "winner-nerfstudio[jpeg2000]"' in words
 
 
 def write_raw(path, sensor, preview=True):

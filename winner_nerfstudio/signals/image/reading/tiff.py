@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from .picture import Picture, check_size, native, plural, turn_upright
+from .plain import open_picture
 from .raw import read_raw
 
 MAX_DIRECTORIES = 1000
@@ -20,8 +21,18 @@ MAX_DIRECTORIES = 1000
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 RAW_SENSORS = (32803, 34892)
 """The photometric interpretations of a camera's sensor: a colour filter array, and linear raw values."""
-REFUSED = {8: "CIELab", 9: "ICCLab", 10: "ITULab", 32844: "LogL", 32845: "LogLuv"}
-COLORS = {MIN_IS_WHITE: "L", MIN_IS_BLACK: "L", RGB: "RGB", SEPARATED: "CMYK", YCBCR: "RGB", 51177: "L", 52527: "L"}
+LOGLUV = 32845
+REFUSED = {8: "CIELab", 9: "ICCLab", 10: "ITULab", 32844: "LogL"}
+COLORS = {
+    MIN_IS_WHITE: "L",
+    MIN_IS_BLACK: "L",
+    RGB: "RGB",
+    SEPARATED: "CMYK",
+    YCBCR: "RGB",
+    LOGLUV: "RGB",
+    51177: "L",
+    52527: "L",
+}
 """The mode of each photometric interpretation that is fitted."""
 DECODED_TO_RGB = (6, 7, 50001)
 """The compressions, JPEG's and WebP, whose decoders turn YCbCr into RGB."""
@@ -41,24 +52,59 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
         if not is_raw:
             _check_page(path, tiff, page, max_pixels)
             notes += _describe_gaps(path, page, tiff.filehandle.size)
-            try:
-                pixels = page.asarray(squeeze=False, maxworkers=1)
-            except Exception as error:
-                if NEEDS_CODECS in str(error):
-                    raise SignalError(
-                        f"{path}: its compression ({page.compression.name}) is read by imagecodecs;"
-                        ' pip install "winner-nerfstudio[jpeg2000]"'
-                    ) from error
-                raise
-            # tifffile's axes are [planes, depth, h, w, bands]; of planes and bands one is 1.
-            pixels = native(np.moveaxis(pixels[:, 0], 0, 2).reshape(*pixels.shape[2:4], -1))
-            picture = _interpret(path, page, pixels)
+            picture = _interpret(path, page, _decode(path, page))
             orientation = page.tags.valueof(274, 1)
             picture.icc_profile = page.tags.valueof(34675)
     if is_raw:
         return read_raw(path, max_pixels)
     picture.notes[:0] = notes
     return turn_upright(picture, orientation)
+
+
+def _decode(path: Path, page: Any) -> ndarray:
+    """Return the samples of a page, [h, w, c]."""
+    if int(page.photometric) == LOGLUV:
+        return _decode_logluv(path, page)
+    try:
+        pixels = page.asarray(squeeze=False, maxworkers=1)
+    except Exception as error:
+        # tifffile itself lacks some codecs, and before Python 3.14 the module that zstd is read by.
+        if NEEDS_CODECS not in str(error) and not isinstance(error, ImportError):
+            raise
+        if (decoded := _decode_by_pillow(path, page)) is not None:
+            return decoded
+        raise SignalError(
+            f"{path}: its compression ({page.compression.name}) is not read without imagecodecs, or not by this"
+            ' version of it; pip install "winner-nerfstudio[jpeg2000]", or save it uncompressed'
+        ) from error
+    # tifffile's axes are [planes, depth, h, w, bands]; of planes and bands one is 1.
+    return native(np.moveaxis(pixels[:, 0], 0, 2).reshape(*pixels.shape[2:4], -1))
+
+
+def _decode_by_pillow(path: Path, page: Any) -> ndarray | None:
+    """Return the samples [h, w, c] of a plain page by Pillow, which has codecs of its own, or None for other pages."""
+    mode = {(1, 1): "1", (1, 8): "L", (3, 8): "RGB"}.get((page.samplesperpixel, page.bitspersample))
+    if mode is None or len(page.treeindex) > 1 or page.planarconfig != 1 or page.tags.valueof(274, 1) != 1:
+        return None
+    with open_picture(path) as picture:
+        picture.seek(page.index)
+        if picture.mode != mode:
+            return None
+        pixels = np.array(picture).reshape(page.imagelength, page.imagewidth, -1)
+    # Pillow has turned white into the greatest value; here the samples are wanted as they are stored.
+    return ~pixels if int(page.photometric) == MIN_IS_WHITE else pixels
+
+
+def _decode_logluv(path: Path, page: Any) -> ndarray:
+    """Return the values [h, w, 3] of a page that is compressed as logarithms, as OpenCV writes floats, red first."""
+    import cv2
+
+    if page.index or len(page.treeindex) > 1 or page.tags.valueof(274, 1) != 1:
+        raise SignalError(f"{path}: LogLuv is read of an upright first page only; save it as floating-point RGB")
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.float32 or pixels.ndim != 3:
+        raise SignalError(f"{path}: its LogLuv values cannot be decoded; save it as floating-point RGB")
+    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def _choose_page(path: Path, tiff: Any) -> tuple[Any, list[str]]:
@@ -190,6 +236,8 @@ def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     if photometric == YCBCR and int(page.compression) not in DECODED_TO_RGB:
         pixels = _convert_ycbcr(page, pixels)
         notes.append("converted from YCbCr to RGB")
+    if photometric == LOGLUV:
+        notes.append("converted from LogLuv to RGB of floating point")
     if photometric == MIN_IS_WHITE:
         pixels = _invert(pixels, bits, notes)
     mode = _choose_mode(path, page, COLORS[photometric], notes)
