@@ -46,6 +46,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ("quality" not in item.keywords, "commands" not in item.keywords))
 
 
+@pytest.fixture
+def unchecked(monkeypatch):
+    """For a test that passes a wrong shape on purpose, to see how our own checks refuse it."""
+    monkeypatch.setattr(shape_checks, "ENABLED", False)
+
+
 @dataclass
 class Result:
     returncode: int

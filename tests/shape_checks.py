@@ -17,6 +17,7 @@ from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
 PACKAGE = "winner_nerfstudio"
+ENABLED = True
 ARRAYS = {name: getattr(jaxtyping, name) for name in ("Bool", "Complex", "Float", "Inexact", "Int", "Shaped", "UInt8")}
 
 
@@ -89,14 +90,16 @@ def check(value, names, module):
 
 
 def require(value, hint, name):
-    if not is_bearable(without_longlong(value), hint):
+    if ENABLED and not is_bearable(plain(value), hint):
         raise WrongShape(f"{name} is {describe(value)}, which is no {hint}")
 
 
-def without_longlong(value):
-    """C's long long, which is what igl returns, is the same type as int64, but jaxtyping knows it not by that name."""
+def plain(value):
+    """The same as an array that jaxtyping knows: a scalar of numpy's, or C's long long, which igl returns, as int64."""
     if type(value) is tuple:
-        return tuple(map(without_longlong, value))
+        return tuple(map(plain, value))
+    if isinstance(value, np.generic):
+        return np.asarray(value)
     return value.view(np.int64) if isinstance(value, np.ndarray) and value.dtype.char == "q" else value
 
 

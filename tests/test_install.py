@@ -1,5 +1,6 @@
 """The core without nerfstudio: an environment that sees nothing but what pyproject.toml declares."""
 
+import ast
 import importlib.metadata
 import os
 import shutil
@@ -13,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "winner_nerfstudio"
 PROGRAM = """
 import importlib.util, subprocess, sys
 from pathlib import Path
@@ -54,6 +56,51 @@ for command in (["winner-inspect", "waves.png"], ["winner-export", "--help"], ["
     assert done.returncode == 0, done.stderr
 print("all of the core")
 """
+
+
+def declares(*extras):
+    """The distributions that pyproject.toml declares for the core and for these extras."""
+    tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    requirements = [Requirement(line) for line in lines]
+    own = [extra for requirement in requirements if requirement.name == project["name"] for extra in requirement.extras]
+    return {canonicalize_name(requirement.name) for requirement in requirements} | (declares(*own) if own else set())
+
+
+def imports(tree, late):
+    """The top-level modules of other packages that code imports when it is imported itself, or, if `late`, at all."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) and not late:
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names += [part.value for part in node.args[:1] if isinstance(part, ast.Constant)]
+        yield from {name.partition(".")[0] for name in names} - {"", PACKAGE.name, *sys.stdlib_module_names}
+        yield from imports(node, late)
+
+
+FOLDERS = {"nerfstudio": "nerfstudio", "onnx": "export", "formats": "signals"}
+"""The folder of the package that uses an extra: nerfstudio's at the top of a module, the others' late."""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["with its own import", "at any time"])
+def test_what_a_module_imports_is_declared(late):
+    distributions, core = importlib.metadata.packages_distributions(), declares()
+    assert "torch" in core
+    assert "open3d" in declares("formats") - core
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 100
+    for path in files:
+        folder = path.relative_to(PACKAGE).parts[0]
+        extras = [extra for extra in FOLDERS if FOLDERS[extra] == folder and (late or extra == "nerfstudio")]
+        allowed = core | declares(*extras)
+        for module in imports(ast.parse(path.read_text("utf8")), late):
+            names = {canonicalize_name(name) for name in distributions.get(module, [module])}
+            assert names & allowed, f"{path} imports {module}, of {names}, which pyproject.toml must declare"
 
 
 def declared(wheel):

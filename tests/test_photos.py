@@ -83,7 +83,7 @@ def test_neither_brightness_nor_plain_background_counts():
         (([torch.full((4, 4, 3), torch.nan)], [1.0], [1.0]), "NaN"),
     ],
 )
-def test_photographs_that_say_nothing_are_refused(arguments, complaint):
+def test_photographs_that_say_nothing_are_refused(arguments, complaint, unchecked):
     with pytest.raises(ValueError, match=complaint):
         scene_frequency(*arguments)
 

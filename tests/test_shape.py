@@ -111,7 +111,7 @@ def test_a_cavity_is_outside():
     hollow = trimesh.util.concatenate([sphere(1.0), sphere(0.5)])
     hollow.faces[len(hollow.faces) // 2 :] = hollow.faces[len(hollow.faces) // 2 :, ::-1]
     shape = Shape.from_mesh(hollow)
-    inside = shape.inside(np.array([[0, 0, 0], [0.7, 0, 0], [0.95, 0, 0]]))
+    inside = shape.inside(np.array([[0.0, 0, 0], [0.7, 0, 0], [0.95, 0, 0]]))
     np.testing.assert_array_equal(inside, [False, True, False])
 
 
@@ -317,5 +317,5 @@ def test_meshes_have_the_holes_that_they_have(name, holes, tmp_path):
     # An independent count of open edges on the welded mesh.
     assert (count_holes(shape.mesh) == 0) == shape.mesh.is_watertight
     # The corners of the cube are outside, and so is everything farther than the box.
-    corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
+    corners = np.stack(np.meshgrid([-1.0, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
     assert not shape.inside(corners).any()

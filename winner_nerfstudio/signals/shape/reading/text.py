@@ -56,7 +56,7 @@ def take_columns(values: Float[ndarray, " n"], sizes: Int[ndarray, " r"], count:
     return values[(np.cumsum(sizes) - sizes)[:, None] + np.arange(count)]
 
 
-def to_indices(values: Float[ndarray, " n"]) -> Int[ndarray, " n"]:
+def to_indices(values: Float[ndarray, " n"] | Int[ndarray, " n"]) -> Int[ndarray, " n"]:
     """Return numbers as integers.
 
     Raises:
