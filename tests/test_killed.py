@@ -25,7 +25,7 @@ from winner_nerfstudio.signals.samples import IMAGES
 
 from .conftest import BIN, call, config_of, fit, make_config, metrics_of, weights_of
 
-STEPS = 600
+STEPS = 200
 TRAIN = [
     "ns-train", "winner-image", "--data", "mandala.npy", "--max-num-iterations", str(STEPS), "--steps-per-save", "10",
     "--pipeline.model.hidden-dim", "24", "--pipeline.model.num-layers", "2",

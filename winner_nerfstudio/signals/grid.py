@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy import ndarray
 
+from ..files import save_npy
 from .errors import SignalError
 from .lattice import Lattice
 from .normalization import Normalization
@@ -225,7 +226,7 @@ def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
     """
     array = to_dtype(values, dtype)
     array = array[..., 0] if ndim < array.ndim else array
-    save: Callable[..., None] = np.savez_compressed if path.suffix.lower() == ".npz" else np.save
+    save: Callable[..., None] = np.savez_compressed if path.suffix.lower() == ".npz" else save_npy
     save(path, array)
     return array
 

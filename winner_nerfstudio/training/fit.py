@@ -91,9 +91,9 @@ def fit(
             while training.done < steps:
                 training.step()
                 if time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps:
-                    shown, loss = time.perf_counter(), float(training.loss)
-                    bar.update(task, completed=training.done, loss=loss)
-                    if not math.isfinite(loss):
+                    shown, latest = time.perf_counter(), float(training.loss)
+                    bar.update(task, completed=training.done, loss=latest)
+                    if not math.isfinite(latest):
                         break
         except KeyboardInterrupt:
             if training.done == 0:
