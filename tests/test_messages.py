@@ -9,8 +9,8 @@ from PIL import Image
 from winner_nerfstudio.export.errors import ExportError
 from winner_nerfstudio.fields.checkpoint import CheckpointError
 from winner_nerfstudio.fields.file import FieldFileError
-from winner_nerfstudio.messages import error_line, escape, shorten
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.messages import error_line, escape, shorten
 
 from .conftest import call
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..messages import escape
+from ..signals.messages import escape
 from .decay import cosine_decay
 from .initialize import build_field, describe_initialization, initialize_
 from .loop import Training

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import torch
 
-from ..messages import shorten
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+from ..signals.messages import shorten
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 

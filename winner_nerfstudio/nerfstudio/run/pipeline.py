@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...fields import Field
 from ...fields.checkpoint import FIELD
-from ...messages import escape, shorten
+from ...signals.messages import escape, shorten
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries

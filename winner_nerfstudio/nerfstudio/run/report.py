@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
-from ...messages import escape
+from ...signals.messages import escape
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
