@@ -25,7 +25,7 @@ from winner_nerfstudio.signals.samples import IMAGES
 
 from .conftest import BIN, call, config_of, fit, make_config, metrics_of, weights_of
 
-STEPS = 600
+STEPS = 200
 TRAIN = [
     "ns-train", "winner-image", "--data", "mandala.npy", "--max-num-iterations", str(STEPS), "--steps-per-save", "10",
     "--pipeline.model.hidden-dim", "24", "--pipeline.model.num-layers", "2",
@@ -211,19 +211,18 @@ def test_an_export_that_finds_the_disk_full_is_one_line_and_no_file(whole, tmp_p
     """A limit on the size of files stands for the end of the disk."""
     import resource
 
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for result, output in (("image", "a.npy"), ("image", "a.png"), ("field", "a.safetensors")):
-        done = subprocess.run(
-            [BIN / "winner-export", result, "--load-config", whole[1], "--output", output],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limited, check=False,
-        )  # fmt: skip
-        assert done.returncode == 1, done.stdout
-        assert re.fullmatch(r"error: .*\n", done.stdout), done.stdout
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+        try:
+            done = call("winner-export", result, "--load-config", whole[1], "--output", output, cwd=tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert done.returncode == 1, done.output
+        assert re.fullmatch(r"error: .*\n", done.output), done.output
         assert not list(tmp_path.glob(f"*{output}")), "half a file was left"
         assert not list(tmp_path.glob(".a*"))
+    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.commands

@@ -15,9 +15,9 @@ import tyro
 from ..analysis.plots import draw_kernel, draw_spectra, label_of
 from ..analysis.study import Study, study
 from ..files import replacing
-from ..messages import error_line, escape
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
+from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
 from .export import interrupt
 from .kinds import parse

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import tyro
 
 from ..export.command import Export, Progress
-from ..messages import error_line, escape
 from ..registry import all_kinds
+from ..signals.messages import error_line, escape
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField

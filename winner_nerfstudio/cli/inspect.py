@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tyro
 
-from ..messages import error_line, escape
+from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
 

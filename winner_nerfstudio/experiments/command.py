@@ -15,10 +15,10 @@ import torch
 import tyro
 from rich.console import Console
 
-from ..messages import error_line, escape
 from ..progress import progress_bar
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
+from ..signals.messages import error_line, escape
 from ..training.prepare import check_run
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
 from .progress import RemainingTime, format_duration

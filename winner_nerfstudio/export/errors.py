@@ -1,6 +1,6 @@
 """The error a request that cannot be met ends in."""
 
-from ..messages import MessageError
+from ..signals.messages import MessageError
 
 
 class ExportError(MessageError):

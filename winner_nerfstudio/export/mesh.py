@@ -136,9 +136,7 @@ def export_mesh(
     if normalized:  # from the solid's cube to the field's, which may be smaller
         normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
     colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
-    mesh = _place(mesh, normalization, colors, single=output.suffix.lower() != ".obj")
-    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
-        raise ExportError(f"{output}: this format's single precision cannot hold coordinates of this size; use .obj")
+    mesh = _place(mesh, normalization, colors, output)
     _write(mesh, output)
     return Exported(mesh, found, pieces, color_range)
 
@@ -236,7 +234,7 @@ def _errors(mesh: trimesh.Trimesh, normalization: Normalization, finish: Finish)
 
 
 def _place(
-    mesh: trimesh.Trimesh, normalization: Normalization, colors: UInt8[ndarray, "v 3"] | None, single: bool
+    mesh: trimesh.Trimesh, normalization: Normalization, colors: UInt8[ndarray, "v 3"] | None, output: Path
 ) -> trimesh.Trimesh:
     """Return the mesh in the output's coordinates, watertight still where vertices fall together there.
 
@@ -244,12 +242,18 @@ def _place(
         mesh: in the unit cube.
         normalization: from the output's coordinates to that cube.
         colors: of the vertices.
-        single: whether the file holds coordinates in single precision.
+        output: the file; all formats but .obj hold coordinates in single precision.
+
+    Raises:
+        ExportError: single precision cannot hold the coordinates.
     """
     vertices = np.asarray(normalization.to_world(mesh.vertices))
-    if single:
-        vertices = vertices.astype(np.float32).astype(np.float64)
+    if output.suffix.lower() != ".obj":
+        with np.errstate(over="ignore"):
+            vertices = vertices.astype(np.float32).astype(np.float64)
     faces, kept = _drop_empty_faces(vertices, mesh.faces)
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise ExportError(f"{output}: this format's single precision cannot hold coordinates of this size; use .obj")
     return trimesh.Trimesh(
         vertices[kept],
         faces,

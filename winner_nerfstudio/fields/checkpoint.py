@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..messages import MessageError, shorten
+from ..signals.messages import MessageError, shorten
 from ..version import __version__
 from .field import Field
 from .fitted import FittedField

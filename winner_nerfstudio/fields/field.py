@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..messages import shorten
 from ..networks import Bank, build_network, complete_arguments
+from ..signals.messages import shorten
 from ..signals.normalization import Normalization
 from ..signals.records import Record
 from .stored import check_stored, compute_digest

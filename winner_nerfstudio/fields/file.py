@@ -17,7 +17,7 @@ from typing import NoReturn
 from torch import Tensor
 
 from ..files import replacing
-from ..messages import MessageError, shorten
+from ..signals.messages import MessageError, shorten
 from .field import Field
 from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors

@@ -105,9 +105,8 @@ def _as_type_of(default: Any, argument: str, value: Any) -> Any:
     wanted: Any = int if argument in SIZES else type(default)
     if wanted not in (bool, int, float) or type(value) is wanted:
         return value
-    if isinstance(value, bool) or not isinstance(value, SupportsFloat) or (wanted is not float and value != int(value)):
-        raise ValueError(f"{argument}={value!r} must be a {_TYPES[wanted]}")
-    if wanted is bool and value not in (0, 1):
+    right = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+    if not right or (wanted is int and float(value) % 1 != 0) or (wanted is bool and value not in (0, 1)):
         raise ValueError(f"{argument}={value!r} must be a {_TYPES[wanted]}")
     return wanted(value)
 

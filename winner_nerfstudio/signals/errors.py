@@ -1,6 +1,6 @@
 """The error for a target that cannot be used, and the test for errors that mean too little memory."""
 
-from ..messages import MessageError
+from .messages import MessageError
 
 
 class SignalError(MessageError):

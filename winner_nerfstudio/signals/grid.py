@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy import ndarray
@@ -235,9 +235,26 @@ def write_array(path: Path, values: ndarray, dtype: str, ndim: int) -> ndarray:
     """
     array = to_dtype(values, dtype)
     array = array[..., 0] if ndim < array.ndim else array
-    save: Callable[..., None] = np.savez_compressed if path.suffix.lower() == ".npz" else np.save
+    save: Callable[..., None] = np.savez_compressed if path.suffix.lower() == ".npz" else _save_npy
     save(path, array)
     return array
+
+
+def _save_npy(path: Path, array: ndarray) -> None:
+    """Write an array as .npy; numpy's own `save` says nothing when the end of the file finds the disk full.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array(_Unbuffered(file), np.asanyarray(array), allow_pickle=False)
+
+
+class _Unbuffered:
+    """A file to numpy, which writes to it through `write` only and not by C's buffered functions."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
 
 
 def name_of(source: str | Path | ndarray) -> str:

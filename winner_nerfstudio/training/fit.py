@@ -10,8 +10,8 @@ from rich.console import Console
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..messages import escape
 from ..progress import progress_bar
+from ..signals.messages import escape
 from .decay import cosine_decay
 from .initialize import start
 from .loop import Training
@@ -82,9 +82,9 @@ def fit(
             while training.done < steps:
                 training.step()
                 if time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps:
-                    shown, loss = time.perf_counter(), float(training.loss)
-                    bar.update(task, completed=training.done, loss=loss)
-                    if not math.isfinite(loss):
+                    shown, latest = time.perf_counter(), float(training.loss)
+                    bar.update(task, completed=training.done, loss=latest)
+                    if not math.isfinite(latest):
                         break
         except KeyboardInterrupt:
             if training.done == 0:

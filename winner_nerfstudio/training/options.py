@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import torch
 
-from ..messages import shorten
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
 from ..signals.lattice import Lattice
+from ..signals.messages import shorten
 from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
@@ -16,7 +16,7 @@ SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
 MOST_LAYERS = 1000
 """A network has no more hidden layers than this."""
-MOST_MEMORY = 8 << 30
+MOST_MEMORY = 4 << 30
 """A network takes no more bytes than this while it is trained: weights, gradients and Adam's two means of them."""
 
 

@@ -14,9 +14,9 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
-from ...messages import error_line, escape
 from ...registry import Kind, all_kinds, kind_named
 from ...signals.errors import SignalError
+from ...signals.messages import error_line, escape
 from ...signals.options import SignalOptions
 from ..quiet import quiet_imports
 

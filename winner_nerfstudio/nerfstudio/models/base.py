@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ...fields.checkpoint import check_progress
-from ...messages import error_line
 from ...registry import Kind, Monitor, kind_named
+from ...signals.messages import error_line
 from ...signals.signal import Signal
 from ...training.initialize import build_field, describe_initialization, initialize_
 from ...training.options import NetworkOptions

@@ -10,7 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from ...messages import shorten
+from ...signals.messages import shorten
 from ..quiet import quiet_libraries
 from ..run.report import metrics_table, say_next, write_metrics
 from .sdf_field import WinnerSDFField

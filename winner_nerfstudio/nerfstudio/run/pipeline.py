@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...fields import Field
 from ...fields.checkpoint import FIELD
-from ...messages import escape, shorten
 from ...networks import Bank
+from ...signals.messages import escape, shorten
 from ...training.initialize import build_sampler
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel

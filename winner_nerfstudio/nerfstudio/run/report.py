@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
-from ...messages import escape
 from ...progress import progress_bar
+from ...signals.messages import escape
 from .sheet import write_sheet
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
 from ...files import replacing
-from ...messages import error_line, escape, shorten
 from ...registry import kind_named
+from ...signals.messages import error_line, escape, shorten
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
