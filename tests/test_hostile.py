@@ -9,18 +9,15 @@ import struct
 import tracemalloc
 import zipfile
 
-import igl
 import numpy as np
 import pytest
 import trimesh
 
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.load import load_signal
-from winner_nerfstudio.signals.shape.distance import MeshQueries, count_slivers
 from winner_nerfstudio.signals.shape.reading.polygons import Polygons, triangulate
 
 from .fuzz import load_all
-
 from .gltf import Writer
 from .meshes import sphere
 
@@ -334,8 +331,14 @@ CASES = {
     "a pipe .obj": (".obj", pipe, REFUSED, "no such file"),
     "a pipe .xyz": (".xyz", pipe, REFUSED, "no such file"),
     "a material library that is a pipe .obj": (".obj", material_pipe, LOADED, ""),
-    "a polygon of 20,000 corners .obj": (".obj", polygon(20_000), LOADED, ""),
-    "a polygon of 200,000 corners .obj": (".obj", polygon(200_000), LOADED, ""),
+    "a polygon of 10,000 corners .obj": (".obj", polygon(10_000), LOADED, ""),
+    "a polygon of 200,000 corners .obj": (".obj", polygon(200_000), REFUSED, "long, thin faces"),
+    "a flat polygon of 200,000 corners .obj": (
+        ".obj",
+        lambda path: write_obj(path, ring(200_000), [range(200_000)]),
+        LOADED,
+        "",
+    ),
     "a concave polygon of 5,000 corners .obj": (".obj", polygon(5_000, 0.3), LOADED, ""),
     "a concave polygon of 200,000 corners .obj": (".obj", polygon(200_000, 0.3), REFUSED, "concave polygon of 200,000"),
     "30 crossing boxes .obj": (".obj", boxes(30), LOADED, ""),
@@ -436,11 +439,11 @@ def test_hostile_files_that_take_longer_load_or_are_refused_in_one_line(tmp_path
 
 
 def test_the_kind_of_a_bomb_is_told_from_its_header(tmp_path):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, claim(64, 64, 1 << 12, 1))
+    stream.write(bytes(8 << 24))
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("a.npy", "w", force_zip64=True) as file:
-            np.lib.format.write_array_header_1_0(file, claim(64, 64, 1 << 12, 1))
-            for _ in range(16):
-                file.write(bytes(8 << 20))
+        archive.writestr("a.npy", stream.getvalue())
     tracemalloc.start()
     assert kind_of(tmp_path / "bomb.npz").name == "volume"
     assert tracemalloc.get_traced_memory()[1] < 1 << 25
@@ -474,20 +477,6 @@ def test_a_convex_polygon_is_cut_without_slivers_and_keeps_its_area():
         assert (areas > 0).all()
         assert areas.sum() == pytest.approx(count / 2 * np.sin(2 * np.pi / count))
         assert np.bincount(faces.reshape(-1)).max() <= 2 * np.log2(count) + 2
-
-
-def test_winding_numbers_of_cut_slivers_are_those_of_the_mesh():
-    cone = np.concatenate([ring(3000), [[0, 0, 1], [0, 0, 0]]])
-    step = np.arange(3000)
-    sides = [
-        np.stack([step, (step + 1) % 3000, step * 0 + 3000], -1),
-        np.stack([(step + 1) % 3000, step, step * 0 + 3001], -1),
-    ]
-    queries = MeshQueries(trimesh.Trimesh(0.9 * cone, np.concatenate(sides), process=False))
-    assert queries.slivers < 600 < count_slivers(queries.vertices[queries.faces])
-    points = np.random.default_rng(0).uniform(-1, 1, (300, 3))
-    direct = igl.winding_number(queries.vertices, queries.faces, points)
-    np.testing.assert_allclose(queries.winding_number(points), direct, atol=0.02)
 
 
 def claim(*shape):
