@@ -201,6 +201,7 @@ class Cursor:
         Raises:
             SignalError: the file ends before.
         """
+        self._check(element, element.count * sum(self._width(p.length or p.dtype) for p in element.properties))
         table = self._read_alike(element)
         return self._scan(element) if table is None else table
 
@@ -253,7 +254,6 @@ class Cursor:
             (column.length, self._width(column.length or column.dtype), self._width(column.dtype), *lists)
             for column, lists in zip(element.properties, found, strict=True)
         ]
-        self._check(element, element.count * sum(shortest for _, shortest, *_ in columns))
         data, offset, end = self.data, self.offset, len(self.data)
         for _ in range(element.count):
             for length, head, width, starts, sizes in columns:
