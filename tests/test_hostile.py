@@ -349,7 +349,7 @@ CASES = {
     "one vertex far off .obj": (
         ".obj",
         lambda p: write_obj(p, np.concatenate([BALL.vertices * 1e-9, [[1, 1, 1]]]), [*BALL.faces, [0, 1, 162]]),
-        None,
+        REFUSED,
         "",
     ),
     "units of 1e-30 .obj": (".obj", moved(BALL, 1e-30), LOADED, ""),
@@ -366,7 +366,7 @@ CASES = {
         ".ply",
         header(".ply", PLY.format(9) + "property list uchar int a\n" * 100_000 + "end_header\n", bytes(99)),
         REFUSED,
-        "",
+        "at most 1,000",
     ),
     "a list of 2^31 .ply": (
         ".ply",
