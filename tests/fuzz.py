@@ -436,7 +436,8 @@ def load_one(path, kind):
     except ValueError as error:
         message = str(error)
         if type(error).__name__ == "SignalError" or Path(path).name in message:
-            lost = re.search(r"MemoryError|Unable to allocate|bad_alloc|RecursionError|recursion", message)
+            # A size that was not checked; picture libraries have limits of their own, which are larger.
+            lost = re.search(r"MemoryError|Unable to allocate|bad_alloc|recursion", message) and known.name == "sdf"
             return Outcome("traceback" if "\n" in message or lost else "refused", message)
         return Outcome("traceback", _describe(error))
     except BaseException as error:

@@ -24,6 +24,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -303,9 +304,9 @@ def kind_of(data: Any) -> Kind:
         if file.name.lower().endswith(kind.suffixes):  # ".nii.gz" is one suffix, too
             return kind
     if suffix in (".npy", ".npz"):
-        from .signals.grid import read_array
+        from .signals.grid import read_shape
 
-        return _find_claiming_kind(read_array(file, lambda shape: None))
+        return _find_claiming_kind(SimpleNamespace(shape=read_shape(file)))
     raise ValueError(
         f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, as in"
         " kind='sdf', or on the command line --kind sdf"

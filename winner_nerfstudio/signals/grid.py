@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -275,24 +276,56 @@ def read_array(path: Path | ndarray, check: Callable[[tuple[int, ...]], None]) -
     if isinstance(path, ndarray):
         check(path.shape)
         return path
+    check(read_shape(path))
     name = str(path)
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(loaded, np.lib.npyio.NpzFile):
-            check(loaded.shape)
             return np.asarray(loaded)
-        with loaded, zipfile.ZipFile(path) as archive:
-            if len(loaded.files) != 1:
-                raise SignalError(
-                    f"{name}: holds {len(loaded.files)} arrays ({', '.join(loaded.files)[:80]}); one is needed"
-                )
-            with archive.open(archive.namelist()[0]) as header:
-                is_version_1 = np.lib.format.read_magic(header) == (1, 0)
-                read = np.lib.format.read_array_header_1_0 if is_version_1 else np.lib.format.read_array_header_2_0
-                check(read(header)[0])  # type: ignore[no-untyped-call]
+        with loaded:
             return loaded[loaded.files[0]]
     except SignalError:
         raise
     except Exception as error:  # numpy raises many exception types
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{name}: cannot be read as an array ({reason}); write it with numpy.save") from error
+
+
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of the array of a .npy file, or of the only array of an .npz file, from its header alone.
+
+    Raises:
+        SignalError: the file cannot be read, does not hold exactly one array, or holds less than its header says.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            if not file.read(4).startswith(b"PK"):
+                return _read_header(name, file, path.stat().st_size)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                names = ", ".join(member.filename.removesuffix(".npy") for member in members)
+                raise SignalError(f"{name}: holds {len(members)} arrays ({names[:80]}); one is needed")
+            with archive.open(members[0]) as member:
+                return _read_header(name, member, members[0].file_size)
+    except SignalError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many exception types
+        reason = " ".join(str(error).split())[:120]
+        raise SignalError(f"{name}: cannot be read as an array ({reason}); write it with numpy.save") from error
+
+
+def _read_header(name: str, file: IO[bytes], size: int) -> tuple[int, ...]:
+    """Return the shape that an array's header states, after a check that so many bytes can hold it."""
+    file.seek(0)
+    is_version_1 = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_version_1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)  # type: ignore[no-untyped-call]
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > size:
+        raise SignalError(
+            f"{name}: the header says {' x '.join(map(str, shape))} values, {needed:,} bytes, but the file holds"
+            f" {size:,}; is it whole?"
+        )
+    return tuple(shape)

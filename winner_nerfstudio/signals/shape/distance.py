@@ -18,9 +18,7 @@ SIDE = 1e-4
 PROBES = 1 << 12
 """Points of a surface whose two sides are probed, at most."""
 EASY, HARDEST = 500, 20_000
-"""Slivers (see `count_slivers`) up to which winding numbers are taken from the faces as they are, and at all."""
-MOST_PIECES = 200_000
-"""Faces that slivers are cut into; the search tree of winding numbers is built anew for every query."""
+"""Near faces (see `MeshQueries.near_faces`) up to which all probes are made, and at all."""
 
 
 class MeshQueries:
@@ -45,8 +43,7 @@ class MeshQueries:
 
     def winding_number(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
         """Return the generalised winding number of points [n, 3] (Barill et al. 2018), [n]."""
-        vertices, faces = self._pieces
-        return np.concatenate([igl.fast_winding_number(vertices, faces, q) for q in in_blocks(points)])
+        return np.concatenate([igl.fast_winding_number(self.vertices, self.faces, q) for q in in_blocks(points)])
 
     def find_closest(
         self, points: Float[ndarray, "n 3"]
@@ -69,19 +66,15 @@ class MeshQueries:
         return np.where(hit, along, 0.0), hit, normals
 
     @cached_property
-    def slivers(self) -> float:
-        """Return how many faces a winding number must look at one by one, see `count_slivers`."""
-        vertices, faces = self._pieces
-        return count_slivers(vertices[faces])
+    def near_faces(self) -> float:
+        """Estimate how many faces are too close to a point for their length to be taken together.
 
-    @cached_property
-    def _pieces(self) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
-        """Return the mesh, cut where that makes winding numbers faster; they stay what they are."""
+        The time of a winding number grows with it. It is about twice the surface's area (unit cube) where faces are as
+        wide as they are long, however many there are; long thin faces count one each.
+        """
         corners = self.vertices[self.faces]
-        if count_slivers(corners) <= EASY:
-            return self.vertices, self.faces
-        corners = cut_slivers(corners)
-        return corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3)
+        edges = corners - np.roll(corners, 1, axis=1)
+        return float((edges**2).sum(-1).max(-1).clip(max=1).sum())
 
     @cached_property
     def _tree(self) -> igl.AABB:
@@ -100,21 +93,6 @@ def count_slivers(corners: Float[ndarray, "f 3 3"]) -> float:
     """
     edges = corners - np.roll(corners, 1, axis=1)
     return float((edges**2).sum(-1).max(-1).clip(max=1).sum())
-
-
-def cut_slivers(corners: Float[ndarray, "f 3 3"]) -> Float[ndarray, "g 3 3"]:
-    """Cut the longest faces across their longest edges until there are few slivers, or `MOST_PIECES`."""
-    most = max(MOST_PIECES, len(corners))
-    while len(corners) < most and count_slivers(corners) > EASY:
-        squares = ((corners - np.roll(corners, -1, axis=1)) ** 2).sum(-1)  # of the edge that begins at each corner
-        longest = np.argsort(-squares.max(-1), kind="stable")
-        longest, rest = np.split(longest, [min(most - len(corners), len(corners) // 2 + 1)])
-        begin = squares[longest].argmax(-1)[:, None, None]
-        first, second, apex = (np.take_along_axis(corners[longest], (begin + k) % 3, axis=1) for k in range(3))
-        middle = (first + second) / 2
-        halves = [np.concatenate([first, middle, apex], 1), np.concatenate([middle, second, apex], 1)]
-        corners = np.concatenate([corners[rest], *halves])
-    return corners
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,10 @@ def remove_inner(
         cut = inner.any(-1) & ~inner.all(-1) & (longest > FINEST_CUT)
         asked += winding.size
         if cut.any() and asked + 4 * cut.sum() * 2 * len(_WITHIN) > most:
-            cut[:], fine = False, False
+            # What lies outside in part is kept whole: the sign is right with it, and the distance outside.
+            kept.append(corners[~inner.all(-1)])
+            fine = False
+            break
         kept.append(corners[~cut & (inner.mean(-1) < 0.5)])
         corners, normals = _quarter(corners[cut]), np.tile(normals[cut], (4, 1))
     skin = np.concatenate(kept)

@@ -105,18 +105,20 @@ class Shape(SignedDistance):
 
     def _without_inner(self) -> "Shape":
         """Return the shape without those parts of its surface that lie inside it."""
-        most = int(WORK / max(self._queries.slivers, 1))
+        most = int(WORK / max(self._queries.near_faces, 1))
         mesh, fine = remove_inner(self.mesh, self.normals, self.winding_number, most)
         if len(mesh.faces) == 0:
             raise SignalError(f"{self.name}: all of the surface lies inside the shape; use --sign unsigned")
-        coarse = ["warning: bodies cross in so many places that what lies inside is cut away only roughly"] * (not fine)
+        coarse = ["warning: bodies cross in so many places that some of the surface inside the shape is left"] * (
+            not fine
+        )
         part = 1 - mesh.area / self.mesh.area
         # A wall that ends on other faces turns by half what is close to it; without it the rest is watertight.
         even = count_edge_uses(self.mesh)[1] % 2 == 0
         return replace(
             self,
             mesh=mesh,
-            solid=self.mesh if even.all() else mesh,
+            solid=self.mesh if even.all() or not fine else mesh,
             repairs=(
                 *self.repairs,
                 f"repaired: left out {part:.1%} of the surface, which lies inside the shape",
@@ -237,7 +239,7 @@ class Shape(SignedDistance):
 
     @cached_property
     def _sides(self) -> Sides:
-        hardest = self._queries.slivers
+        hardest = self._queries.near_faces
         if hardest > HARDEST:
             raise SignalError(
                 f"{self.name}: has about {hardest:,.0f} long, thin faces; with more than {HARDEST:,} its inside takes"

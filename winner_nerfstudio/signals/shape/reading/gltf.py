@@ -39,7 +39,7 @@ def read_gltf(path: Path) -> Polygons:
     """
     document = _Document(path, *_open(path))
     document.check_extensions()
-    parts = []
+    parts: list[Polygons] = []
     size = 0
     for mesh, matrix in document.walk():
         polygons = document.read_mesh(mesh)

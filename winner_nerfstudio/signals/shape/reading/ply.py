@@ -19,6 +19,8 @@ TYPES = {
     "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8",
 }  # fmt: skip
 """numpy's names of the format's types; the last four are not in its specification."""
+MOST_COLUMNS = 1000
+"""Elements and properties of a file."""
 CORNERS = ("vertex_indices", "vertex_index")
 """Names of the list of a face's or a strip's corners."""
 
@@ -155,7 +157,13 @@ def _read_header(path: Path, header: str) -> tuple[str, list[Element]]:
     """Return the encoding, "ascii", "binary_little_endian" or "binary_big_endian", and the elements in their order."""
     encoding, order = "", "<"
     elements: list[Element] = []
-    for line in re.split(r"\r\n|\n|\r", header)[1:]:
+    lines = re.split(r"\r\n|\n|\r", header)[1:]
+    declared = sum(line.startswith(("element", "property")) for line in lines)
+    if declared > MOST_COLUMNS:
+        raise SignalError(
+            f"{path}: the header has {declared:,} elements and properties; at most {MOST_COLUMNS:,} are read"
+        )
+    for line in lines:
         match line.split():
             case ["format", "ascii" | "binary_little_endian" | "binary_big_endian" as encoding, *_]:
                 order = ">" if encoding == "binary_big_endian" else "<"
@@ -201,6 +209,7 @@ class Cursor:
         Raises:
             SignalError: the file ends before.
         """
+        self._check(element, element.count * sum(self._width(p.length or p.dtype) for p in element.properties))
         table = self._read_alike(element)
         return self._scan(element) if table is None else table
 
@@ -253,7 +262,6 @@ class Cursor:
             (column.length, self._width(column.length or column.dtype), self._width(column.dtype), *lists)
             for column, lists in zip(element.properties, found, strict=True)
         ]
-        self._check(element, element.count * sum(shortest for _, shortest, *_ in columns))
         data, offset, end = self.data, self.offset, len(self.data)
         for _ in range(element.count):
             for length, head, width, starts, sizes in columns:

@@ -28,8 +28,8 @@ def check_scene(path: Path, instances: int, size: int) -> None:
     """
     if size > MOST_FACES or instances > MOST_INSTANCES:
         raise SignalError(
-            f"{path}: the scene has more than {MOST_FACES:,} triangles or vertices, or {MOST_INSTANCES:,} instances; give fewer"
-            " instances of meshes, or one mesh"
+            f"{path}: the scene has more than {MOST_FACES:,} triangles or vertices, or {MOST_INSTANCES:,} instances;"
+            " give fewer instances of meshes, or one mesh"
         )
 
 
