@@ -146,6 +146,8 @@ def _chunks(file: BinaryIO, size: int, start: int, layout: str, pad: int = 2) ->
             return
         yield Chunk(name, start + width, length)
         start += width + length + length % pad
+        if start > size:
+            return
         file.seek(start - 1)
         if pad == 2 and length % 2 and file.read(4) in NAMES:
             start -= 1  # some programs forget the byte that makes a length even
