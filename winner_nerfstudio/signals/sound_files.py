@@ -284,7 +284,7 @@ def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tu
             f"{path}: its header says {channels} channels of {bits} bits in {align} bytes, which contradict each other;"
             " write it anew"
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if 0 < valid < 8 * width:
         notes = (f"{valid} of the {8 * width} bits of each sample are used",)
     if 8 * width != bits and width > (bits + 7) // 8:  # libsndfile believes the bits, and would shift the samples

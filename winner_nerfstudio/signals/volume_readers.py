@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -267,11 +268,12 @@ def _found_array(path: Path, array: Any, axes: Sequence[str], attributes: Mappin
 def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find an array of a .vti file: of its points, or else of its cells, whose samples lie in their middles."""
     import_extra("vtkmodules.vtkIOXML", "vtk", f"{path}: is read")
-    from vtkmodules.util.numpy_support import vtk_to_numpy
+    numpy_support: Any = import_module("vtkmodules.util.numpy_support")
     from vtkmodules.vtkCommonDataModel import vtkDataObject
     from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
-    reader, errors = vtkXMLImageDataReader(), []
+    reader: Any = vtkXMLImageDataReader()
+    errors: list[str] = []
     reader.AddObserver("ErrorEvent", lambda *_: errors.append("it is damaged"))
     reader.SetFileName(str(path))
     with _quiet_vtk():
@@ -304,7 +306,8 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
         array = (image.GetCellData() if of_cells else image.GetPointData()).GetArray(name)
         if errors or array is None or array.GetNumberOfComponents() != 1:
             raise ValueError(errors[0] if errors else "one number per sample is needed")
-        return vtk_to_numpy(array).reshape(size, order="F")
+        values: ndarray = numpy_support.vtk_to_numpy(array).reshape(size, order="F")
+        return values
 
     notes = [f"dataset: {ascii(name)[1:-1]}", *(["samples are the middles of cells"] if of_cells else [])]
     yield Found(size, read, (turn * steps).T, first + turn @ (corner * steps), notes=notes, says_spacing=True)
