@@ -106,6 +106,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
 
 
+# A volume has one spacing so far: with one for each axis, this function returns three and raises no error.
 def _choose_spacing(name: str, given: float | None, file: VolumeFile) -> tuple[float, tuple[str, ...]]:
     """Return the spacing of a volume, the given one before the file's, and notes.
 
