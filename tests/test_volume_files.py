@@ -423,7 +423,7 @@ def test_what_cannot_be_read_is_refused_in_one_line_before_memory_is_taken(tmp_p
         ("a.nrrd", "nrrd", "nrrd"),
         ("a.nii", "nibabel", "nifti"),
         ("a.h5", "h5py", "hdf5"),
-        ("a.vti", "vtkmodules.vtkIOXML", "vtk"),
+        ("a.vti", "vtk", "vtk"),
     ],
 )
 def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch, name, module, extra):

@@ -4,7 +4,9 @@ The guess takes the first frame's bit rate for that of all, and what lies behind
 """
 
 from dataclasses import dataclass
+from mmap import mmap
 
+Data = bytes | bytearray | mmap
 KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 """Bit rates of layer III by their index, of MPEG 1 and of MPEG 2 and 2.5."""
@@ -21,7 +23,7 @@ class Frame:
     side_end: int
 
 
-def parse_frame(data: bytes, start: int) -> Frame | None:
+def parse_frame(data: Data, start: int) -> Frame | None:
     """Return the frame of layer III that begins at a position, or None if none does."""
     header = int.from_bytes(data[start : start + 4], "big")
     version, layer, bit_rate, rate = header >> 19 & 3, header >> 17 & 3, header >> 12 & 15, header >> 10 & 3
@@ -34,7 +36,7 @@ def parse_frame(data: bytes, start: int) -> Frame | None:
     return Frame(factor * kbits[bit_rate] // hertz, header >> 9 & 1, 4 + side)
 
 
-def find_frames(data: bytes) -> list[tuple[int, Frame]]:
+def find_frames(data: Data) -> list[tuple[int, Frame]]:
     """Return the positions of all frames of layer III of a file, and the frames."""
     start = 0
     while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
@@ -54,7 +56,7 @@ def find_frames(data: bytes) -> list[tuple[int, Frame]]:
     return frames
 
 
-def length_frame(data: bytes) -> tuple[int, int, bytes] | None:
+def length_frame(data: Data) -> tuple[int, int, bytes] | None:
     """Return a frame that states the length of an .mp3 file, if the file doesn't or states a smaller one.
 
     Returns:

@@ -146,6 +146,8 @@ def _chunks(file: BinaryIO, size: int, start: int, layout: str, pad: int = 2) ->
             return
         yield Chunk(name, start + width, length)
         start += width + length + length % pad
+        if start > size:
+            return
         file.seek(start - 1)
         if pad == 2 and length % 2 and file.read(4) in NAMES:
             start -= 1  # some programs forget the byte that makes a length even
@@ -282,7 +284,7 @@ def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tu
             f"{path}: its header says {channels} channels of {bits} bits in {align} bytes, which contradict each other;"
             " write it anew"
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if 0 < valid < 8 * width:
         notes = (f"{valid} of the {8 * width} bits of each sample are used",)
     if 8 * width != bits and width > (bits + 7) // 8:  # libsndfile believes the bits, and would shift the samples

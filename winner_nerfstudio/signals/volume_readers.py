@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import SignalError
-from .extras import import_extra
+from .extras import import_extra, require_extra
+from .isolation import reading
 
 LONGEST_HEADER = 1 << 20
 """Bytes in which the header of a .vtk file ends."""
@@ -266,11 +268,12 @@ def _found_array(path: Path, array: Any, axes: Sequence[str], attributes: Mappin
 def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find an array of a .vti file: of its points, or else of its cells, whose samples lie in their middles."""
     import_extra("vtkmodules.vtkIOXML", "vtk", f"{path}: is read")
-    from vtkmodules.util.numpy_support import vtk_to_numpy
+    numpy_support: Any = import_module("vtkmodules.util.numpy_support")
     from vtkmodules.vtkCommonDataModel import vtkDataObject
     from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
-    reader, errors = vtkXMLImageDataReader(), []
+    reader: Any = vtkXMLImageDataReader()
+    errors: list[str] = []
     reader.AddObserver("ErrorEvent", lambda *_: errors.append("it is damaged"))
     reader.SetFileName(str(path))
     with _quiet_vtk():
@@ -303,7 +306,8 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
         array = (image.GetCellData() if of_cells else image.GetPointData()).GetArray(name)
         if errors or array is None or array.GetNumberOfComponents() != 1:
             raise ValueError(errors[0] if errors else "one number per sample is needed")
-        return vtk_to_numpy(array).reshape(size, order="F")
+        values: ndarray = numpy_support.vtk_to_numpy(array).reshape(size, order="F")
+        return values
 
     notes = [f"dataset: {ascii(name)[1:-1]}", *(["samples are the middles of cells"] if of_cells else [])]
     yield Found(size, read, (turn * steps).T, first + turn @ (corner * steps), notes=notes, says_spacing=True)
@@ -404,20 +408,56 @@ def _tiff_steps(page: Any) -> list[float]:
     return steps
 
 
+def find_in_steps(path: Path, folder: Path, dataset: str | None) -> Iterator[dict[str, Any]]:
+    """Yield what a file says of its array, and then leave the values in a folder: a task for `isolation.reading`."""
+    with FRAGILE[suffix_of(path)](path, dataset) as found:
+        entries = {name: getattr(found, name) for name in ("shape", "notes", "says_spacing")}
+        places = {name: np.asarray(getattr(found, name)).tolist() for name in ("directions", "origin")}
+        yield {**entries, **places, "axes": list(found.axes)}
+        np.save(folder / "values.npy", found.read())
+        yield {}
+
+
+@contextmanager
+def _open_elsewhere(path: Path, dataset: str | None) -> Iterator[Found]:
+    """Find the array of a file by a process of its own."""
+    module, extra = ("vtk", "vtk") if suffix_of(path) == ".vti" else ("h5py", "hdf5")
+    require_extra(module, extra, f"{path}: is read")
+    with reading(".volume_readers:find_in_steps", path, dataset) as reader:
+        entries = reader.answer()
+
+        def read() -> ndarray:
+            reader.resume()
+            return reader.load("values")
+
+        directions, origin = np.array(entries["directions"], np.float64), np.array(entries["origin"], np.float64)
+        yield Found(
+            tuple(entries["shape"]),
+            read,
+            directions,
+            origin,
+            entries["axes"],
+            entries["notes"],
+            entries["says_spacing"],
+        )
+
+
 Reader = Callable[[Path, str | None], AbstractContextManager[Found]]
 READERS: dict[str, Reader] = {
     ".nrrd": _open_nrrd,
     ".nhdr": _open_nrrd,
     ".nii": _open_nifti,
     ".nii.gz": _open_nifti,
-    ".h5": _open_hdf5,
-    ".hdf5": _open_hdf5,
+    ".h5": _open_elsewhere,
+    ".hdf5": _open_elsewhere,
     ".zarr": _open_zarr,
-    ".vti": _open_vti,
+    ".vti": _open_elsewhere,
     ".vtk": _open_vtk,
     ".tif": _open_tiff,
     ".tiff": _open_tiff,
 }
 """The function that finds the array of a file, by suffix."""
+FRAGILE: dict[str, Reader] = {".h5": _open_hdf5, ".hdf5": _open_hdf5, ".vti": _open_vti}
+"""The functions whose libraries a damaged file can crash; they are called in a process of their own."""
 WITH_NAMES = (".h5", ".hdf5", ".zarr", ".vti", ".vtk")
 """The suffixes of files whose arrays have names."""

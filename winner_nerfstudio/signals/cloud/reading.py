@@ -11,8 +11,8 @@ from numpy import ndarray
 
 from ..errors import SignalError
 from ..grid import name_of, read_array
+from ..las import read_las
 from ..shape.reading.ply import read_ply_points
-from .las import read_las
 from .pcd import read_pcd
 from .text import read_point_text
 

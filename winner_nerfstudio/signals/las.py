@@ -1,5 +1,6 @@
 """Point files of laser scanners, .las and .laz: scaled integers, which become coordinates in double precision."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..errors import SignalError
-from ..extras import import_extra
+from .errors import SignalError
+from .extras import import_extra, require_extra
+from .isolation import reading
 
 MOST_POINTS = 100_000_000
 """Files of more points are refused."""
@@ -27,6 +29,25 @@ def read_las(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] |
     Raises:
         SignalError: laspy is missing, the header is wrong, or the file has other points than it says.
     """
+    if path.suffix.lower() != ".laz":
+        return _read(path)
+    require_extra("laspy", "las", f"{path}: is read")
+    with reading(".las:read_in_steps", path) as reader:  # its decompression crashes on damaged files
+        entries = reader.answer()
+        normals = reader.load("normals") if entries["has_normals"] else None
+        return reader.load("points"), normals, tuple(entries["notes"])
+
+
+def read_in_steps(path: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """Leave points and normals in a folder and yield the notes: a task for `isolation.reading`."""
+    points, normals, notes = _read(path)
+    np.save(folder / "points.npy", points)
+    if normals is not None:
+        np.save(folder / "normals.npy", normals)
+    yield {"has_normals": normals is not None, "notes": notes}
+
+
+def _read(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
     laspy = import_extra("laspy", "las", f"{path}: is read")
     with laspy.open(path) as file:
         header = file.header
