@@ -197,7 +197,7 @@ def test_a_ball_sampled_unevenly_is_a_ball_in_the_world(tmp_path):
 
 
 def test_an_uneven_export_says_where_its_samples_lie(tmp_path):
-    volume, array = uneven_ball(tmp_path)
+    volume, _ = uneven_ball(tmp_path)
     said = export_volume(field_of(volume, ball), tmp_path / "b.npy", scale=2)
     assert "0.125 x 0.25 x 0.4 apart, the first at -0.0625 x -0.125 x -0.2" in said
     metrics = VolumeKind().metrics(field_of(volume, ball), volume, None)

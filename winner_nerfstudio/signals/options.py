@@ -173,7 +173,8 @@ class VolumeOptions(GridOptions):
     @property
     def spacings(self) -> tuple[float, ...]:
         """The distance between neighbouring samples in the world along each axis."""
-        return tuple(float(step) for step in np.broadcast_to(self.spacing, max(np.size(self.spacing), 3)))
+        steps = tuple(float(step) for step in np.atleast_1d(self.spacing))
+        return steps * 3 if len(steps) == 1 else steps
 
 
 def _check_nodata(nodata: NoData) -> None:
