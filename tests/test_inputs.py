@@ -185,6 +185,14 @@ def test_a_target_that_is_laid_out_otherwise_is_refused_with_both_readings(netwo
     assert "\n" not in str(caught.value)
 
 
+def test_outputs_that_are_features_of_a_head_are_not_held_against_the_target():
+    model = torch.nn.ModuleDict({"base": Siren(2, 16, 8, 2), "head": torch.nn.Linear(16, 3)})
+    assert winner_init_(model, target=PICTURE, seed=0).centroid == spectral_centroid(PICTURE)
+    encoded = torch.nn.Sequential(torch.nn.Linear(2, 2), Siren(2, 3, 8, 2))
+    with pytest.raises(ValueError, match="has 3 outputs"):
+        winner_init_(encoded, target=PICTURE[..., 0], dim=2, seed=0)
+
+
 def test_a_layout_that_is_named_is_taken():
     named = winner_init_(Siren(2, 3, 8, 2), target=PICTURE[:3], channels=3, seed=0)
     assert named.centroid == spectral_centroid(PICTURE[:3])
