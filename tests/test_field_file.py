@@ -42,7 +42,7 @@ def distance_field(kind="siren", **more):
 
 def volume_field(out_dim=1):
     torch.manual_seed(1)
-    record = VolumeRecord(**GRID, spacing=0.5, level=2.0, inside="above", slope=1.0)
+    record = VolumeRecord(**GRID, spacing=(0.5, 0.5, 0.5), level=2.0, inside="above", slope=1.0)
     network = network_of(out_dim=out_dim, omega_0=5.0, first_omega_0=4.0)
     return FittedField(Field("volume", network, Normalization((2.0, 2.0, 2.0), 0.5), record))
 
@@ -293,7 +293,9 @@ def test_a_file_that_is_none_is_one_line(file, change, words):
         ("shape", [9, 9, -1]),
         ("shape", [9, 9, True]),
         ("amplitude", 0.0),
-        ("spacing", -1.0),
+        ("spacing", 1.0),
+        ("spacing", [1.0, -1.0, 1.0]),
+        ("spacing", [1.0, 1.0]),
         ("slope", 0.0),
         ("level", "x"),
         ("inside", "zz"),

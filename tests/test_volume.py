@@ -11,8 +11,9 @@ from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.export.mesh import export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.checkpoint import load_run
+from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.kinds.shape import MeshExport
-from winner_nerfstudio.kinds.volume import VolumeExport
+from winner_nerfstudio.kinds.volume import VolumeExport, VolumeKind
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging
 from winner_nerfstudio.signals.errors import SignalError
@@ -160,6 +161,57 @@ def test_as_a_solid_a_volume_is_about_a_distance_with_its_gradient(tmp_path):
     np.testing.assert_allclose(gradient, (world - CENTER) / (RADIUS + 0.3), atol=0.03)
 
 
+UNEVEN = (0.25, 0.5, 0.8)
+"""The spacing of an array of which the shortest side in samples is not the shortest in the world."""
+
+
+def uneven_ball(tmp_path, **options):
+    shape = (36, 15, 11)
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1) * UNEVEN
+    array = np.linalg.norm(places - CENTER, axis=-1) - RADIUS
+    return load_volume(
+        saved(tmp_path / "a.npy", array), VolumeOptions(spacing=UNEVEN, inside="below", **options)
+    ), array
+
+
+def test_a_ball_sampled_unevenly_is_a_ball_in_the_world(tmp_path):
+    volume, array = uneven_ball(tmp_path)
+    assert "36 x 15 x 11 samples (float64)" in volume.describe()[0]
+    assert "0.25 x 0.5 x 0.8 apart" in volume.describe()[0]
+    index = torch.tensor([0, 5000, volume.lattice.count - 1])
+    world = np.stack(np.unravel_index(index.numpy(), array.shape), -1) * UNEVEN
+    coords = volume.lattice.coords(index)
+    np.testing.assert_allclose(volume.normalization.to_world(coords.double().numpy()), world, atol=1e-5)
+    assert torch.equal(volume.lattice.nearest(coords), index)
+    assert coords.abs().max() == 1
+    # A gradient of length 1 in the world, measured per least spacing.
+    assert volume.record.slope == pytest.approx(0.25, rel=0.05)
+    field = field_of(volume, ball)
+    mesh = export_mesh(field, tmp_path / "a.ply", resolution=48).mesh
+    assert mesh.is_watertight
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices - CENTER, axis=-1), RADIUS, atol=0.01)
+    fitted = FittedField(field)
+    np.testing.assert_allclose(fitted(world), np.linalg.norm(world - CENTER, axis=-1) - RADIUS, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(fitted.gradient(world), axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(fitted.volume(), array, atol=1e-5)
+
+
+def test_an_uneven_export_says_where_its_samples_lie(tmp_path):
+    volume, _ = uneven_ball(tmp_path)
+    said = export_volume(field_of(volume, ball), tmp_path / "b.npy", scale=2)
+    assert "0.125 x 0.25 x 0.4 apart, the first at -0.0625 x -0.125 x -0.2" in said
+    metrics = VolumeKind().metrics(field_of(volume, ball), volume, None)
+    assert metrics["iou"] == 1
+    assert metrics["psnr"] > 100
+    assert metrics["psnr_between"] > 40
+
+
+def test_one_spacing_is_the_same_as_three_alike(tmp_path):
+    path = saved(tmp_path / "a.npy", distances())
+    one, three = (load_volume(path, VolumeOptions(spacing=spacing)) for spacing in (0.5, (0.5, 0.5, 0.5)))
+    assert (one.record, one.normalization) == (three.record, three.normalization)
+
+
 def test_a_normalized_mesh_lies_in_the_networks_cube(tmp_path):
     volume = load_volume(saved(tmp_path / "a.npy", distances()), VolumeOptions(spacing=SPACING, inside="below"))
     mesh = export_mesh(field_of(volume, ball), tmp_path / "a.ply", resolution=48, normalized=True).mesh
@@ -237,6 +289,8 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ({"source": __file__}, "a volume is an array in .npy or .npz"),
         ({"spacing": 0.0}, "spacing=0.0 must be positive"),
         ({"spacing": float("inf")}, "spacing=inf"),
+        ({"spacing": (1.0, 2.0)}, "spacing=(1.0, 2.0) must be positive and finite: one number, or one for each"),
+        ({"spacing": (1.0, 0.0, 2.0)}, "spacing=(1.0, 0.0, 2.0)"),
         ({"level": 1.5}, "level=1.5 lies outside the values, 0 to 1"),
         ({"level": float("nan")}, "level=nan lies outside"),
         ({"inside": "left"}, "inside='left' must be above or below"),

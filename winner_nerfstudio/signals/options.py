@@ -176,10 +176,11 @@ class VolumeOptions(GridOptions):
 
     @property
     def spacings(self) -> tuple[float, ...] | None:
-        """The distance between neighbouring samples in the world along each axis, or None if left out."""
+        """The distance between neighbouring samples in the world along each axis, or None if it is left out."""
         if self.spacing is None:
             return None
-        return tuple(float(step) for step in np.broadcast_to(self.spacing, max(np.size(self.spacing), 3)))
+        steps = tuple(float(step) for step in np.atleast_1d(self.spacing))
+        return steps * 3 if len(steps) == 1 else steps
 
 
 def _check_nodata(nodata: NoData) -> None:

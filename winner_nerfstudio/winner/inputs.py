@@ -121,7 +121,7 @@ def _convert_array(data: Any) -> Tensor | NDArray[Any]:
     except (TypeError, RuntimeError):  # arrays on other devices refuse the conversion
         if not hasattr(data, "__dlpack__"):
             raise
-        return _convert_tensor(torch.from_dlpack(data))
+        return _convert_tensor(torch.utils.dlpack.from_dlpack(data))
 
 
 def _convert_dtype(values: NDArray[Any], what: str) -> NDArray[Any]:
@@ -182,7 +182,8 @@ def _convert_table(data: Any) -> Input:
         return Input(_numbers_of(data[[columns[lower.index(name)] for name in names]]))
     index = getattr(data, "index", None)
     kind = getattr(getattr(index, "dtype", None), "kind", "")
-    steps = (abs(_measure_step("index", index)),) if kind in "mMf" and kind and len(data) > 1 else None
+    step = _measure_step("index", index) if kind and kind in "mMf" else None
+    steps = None if step is None else (abs(step),)
     is_named = any(not name.isdigit() for name in columns) or not columns
     return Input(_numbers_of(data), 1 if is_named else None, steps)
 
@@ -193,7 +194,7 @@ def _numbers_of(data: Any) -> NDArray[Any]:
     if values.dtype.kind != "O":
         return values
     try:
-        return data.to_numpy(dtype=float, na_value=np.nan)  # type: ignore[no-any-return]
+        return data.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(f"not all of its columns hold numbers: {error}") from None
 

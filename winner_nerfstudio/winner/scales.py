@@ -90,7 +90,8 @@ def compute_noise_scales(
     if schedule is None:
         schedule = NoiseSchedule.matched() if traits.takes_coordinates else NoiseSchedule.reference()
     if shape is not None:
-        channels = _count_channels(shape, dim, _count_outputs(network) if channels is None else None, channels)
+        outputs = _count_outputs(network) if _ends_with(module, network) else None
+        channels = _count_channels(shape, dim, outputs, channels)
         centroid = schedule.centroid_of(target, dim=dim)
         axes = axes_of(target, dim=dim) if axes is None and samples is None else axes
     assert centroid is not None
@@ -103,13 +104,20 @@ def _count_outputs(network: SineNetwork) -> int | None:
     return None if network.output_layer is None else network.output_layer.out_features
 
 
+def _ends_with(module: nn.Module, network: SineNetwork) -> bool:
+    """Return whether no layer follows the sine network, so that its outputs are the target's channels."""
+    output = network.output_layer
+    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    return output is not None and bool(weights) and weights[-1] is output.weight
+
+
 def _count_channels(shape: tuple[int, ...], dim: int, outputs: int | None, channels: int | None) -> int:
     """Return the channels of a target with so many spatial axes.
 
     Args:
         shape: Of the target.
         dim: The number of spatial axes.
-        outputs: The network's outputs, which the channels must be; None where they need not.
+        outputs: The network's outputs, which the channels must be; None where more layers follow these.
         channels: The values per sample that the caller names, if any; they need not be the last axis.
 
     Raises:
