@@ -36,7 +36,7 @@ def compute_digest(entries: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     """
     digest = hashlib.sha256(json.dumps(entries, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
