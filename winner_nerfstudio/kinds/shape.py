@@ -53,7 +53,7 @@ class ShapeKind(Kind):
         ".las",
         ".laz",
     )
-    formats = ".obj .ply .stl .off .glb .xyz .pcd .las .npy"
+    formats = ".obj .ply .stl .off .glb .xyz .pcd .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
