@@ -43,7 +43,7 @@ class AudioKind(GridKind):
         ".w64",
         ".rf64",
     )
-    formats = ".wav .flac .ogg .opus .mp3 .npy"
+    formats = ".wav .flac .ogg .mp3 .npy"
     frequency_unit = "Hz"
     options = AudioOptions
     record = AudioRecord

@@ -54,7 +54,7 @@ class ShapeKind(Kind):
         ".las",
         ".laz",
     )
-    formats = ".obj .ply .stl .off .glb .3mf .xyz .pcd .las .npy"
+    formats = ".obj .ply .stl .off .glb .3mf .xyz .pcd .npy"
     frequency_unit = "cycles per unit of the mesh"
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")

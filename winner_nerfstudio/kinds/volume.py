@@ -31,7 +31,7 @@ class VolumeKind(GridKind):
     axes = 3
     channels = 1
     suffixes = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".h5", ".hdf5", ".zarr", ".vti", ".vtk")
-    formats = ".npy .npz .nrrd .nii .nii.gz .h5 .zarr .vti .vtk"
+    formats = ".npy .npz"
     frequency_unit = "cycles per unit of the array's spacing"
     options = VolumeOptions
     record = VolumeRecord
