@@ -233,7 +233,7 @@ def encoded():
     "make, arguments",
     [
         (encoded, {"centroid": 0.1, "samples": 24}),
-        (encoded, {"target": torch.rand(64, 96)}),
+        (encoded, {"target": torch.rand(64, 96), "channels": 1}),
         (lambda: Siren(18, 3, 32, 3), {"centroid": 0.4, "samples": 96}),
         (lambda: Siren(18, 3, 32, 3), {"target": torch.rand(64, 96, 3), "layers": ("0", "2")}),
     ],
