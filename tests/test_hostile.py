@@ -339,7 +339,7 @@ CASES = {
         LOADED,
         "",
     ),
-    "a concave polygon of 5,000 corners .obj": (".obj", polygon(5_000, 0.3), LOADED, ""),
+    "a concave polygon of 1,000 corners .obj": (".obj", polygon(1_000, 0.3), LOADED, ""),
     "a concave polygon of 200,000 corners .obj": (".obj", polygon(200_000, 0.3), REFUSED, "concave polygon of 200,000"),
     "30 crossing boxes .obj": (".obj", boxes(30), LOADED, ""),
     "150 crossing boxes .obj": (".obj", boxes(150), LOADED, ""),
