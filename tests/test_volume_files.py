@@ -190,7 +190,7 @@ def test_the_same_volume_is_read_from_every_format_in_its_world(tmp_path, name):
         origin = ORIGIN - STEP * np.array([4, 3, 0])
     volume = load_volume(tmp_path / name)
     np.testing.assert_array_equal(np.rint(volume.units.to_own(volume.values))[..., 0], VALUES)
-    assert volume.record.spacing == pytest.approx(STEP)
+    assert volume.record.spacing == pytest.approx((STEP,) * 3)
     last = volume.normalization.to_world(volume.lattice.coords(np_index(VALUES.size - 1)).double().numpy())
     np.testing.assert_allclose(last[0], origin + STEP * (np.array(VALUES.shape) - 1), atol=1e-5)
     if name != "stack.tif":
@@ -277,7 +277,7 @@ def turn_about_z(degrees):
 def test_oblique_axes_keep_their_spacing_and_are_told(tmp_path, suffix, write):
     write(directions=turn_about_z(20))(tmp_path / f"a{suffix}")
     volume = load_volume(tmp_path / f"a{suffix}")
-    assert volume.record.spacing == pytest.approx(STEP)
+    assert volume.record.spacing == pytest.approx((STEP,) * 3)
     assert any("its axes are oblique, 20 degrees from the world's" in note for note in volume.notes)
 
 

@@ -104,9 +104,11 @@ def _count_outputs(network: SineNetwork) -> int | None:
     return None if network.output_layer is None else network.output_layer.out_features
 
 
-def _ends_with(module: nn.Module, network: SineNetwork) -> bool:
+def _ends_with(module: nn.Module | SineNetwork, network: SineNetwork) -> bool:
     """Return whether no layer follows the sine network, so that its outputs are the target's channels."""
     output = network.output_layer
+    if isinstance(module, SineNetwork):
+        return output is not None
     weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     return output is not None and bool(weights) and weights[-1] is output.weight
 
