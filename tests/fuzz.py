@@ -167,6 +167,73 @@ def _array(shape, compressed=None):
     return make
 
 
+def _made(module, function, suffix=".bin"):
+    """Return a function that has a writer of one of the test modules, ``function(module)(path)``, make a file."""
+
+    def write(path):
+        import importlib
+
+        function(importlib.import_module(f".{module}", __package__))(path)
+
+    return _on_disk(write, suffix)
+
+
+def _volume(name):
+    suffix = ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+    return Good(suffix, "volume", _made("test_volume_files", lambda module: module.WRITTEN[name], suffix))
+
+
+def _point_text(name):
+    def write(module):
+        content = module.WRITTEN[name]
+        return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return Good(Path(name).suffix, "sdf", _made("test_point_text", write))
+
+
+def _values(dtype, *channels):
+    return (np.arange(12 * 14 * max(channels, default=1)) * 97 % 251).reshape(12, 14, *channels).astype(dtype)
+
+
+def _encoded(name, dtype, *channels, **options):
+    """Return a function that has imagecodecs encode a picture."""
+
+    def make():
+        import imagecodecs
+
+        return bytes(getattr(imagecodecs, f"{name}_encode")(_values(dtype, *channels), **options))
+
+    return make
+
+
+def _exr(path):
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, {name: _values(np.float16) for name in "RGB"}).write(str(path))
+
+
+def _heif(path):
+    import pillow_heif
+
+    pillow_heif.from_bytes("RGB", (14, 12), _values(np.uint8, 3).tobytes()).save(path, quality=90)
+
+
+def _radiance(path):
+    import cv2
+
+    cv2.imwrite(str(path), _values(np.float32, 3) / 251)
+
+
+def _raw(module):
+    y, x = np.mgrid[0:60, 0:80]
+    return lambda path: module.write_raw(path, (10 * x + 5 * y).astype(np.uint16))
+
+
+def _netpbm(header, data):
+    return lambda: header.encode() + data().tobytes()
+
+
 @dataclass(frozen=True)
 class Good:
     """A small good file: its suffix, the name of its kind, and what makes its bytes."""
@@ -176,6 +243,7 @@ class Good:
     make: object
 
 
+WRITTEN_VOLUMES = ("gzip.nrrd", "plain.nii", "zipped.nii.gz", "plain.h5", "turned.hdf5", "points.vti", "binary.vtk")
 GOOD = {
     "obj": Good(".obj", "sdf", _obj),
     "off": Good(".off", "sdf", _off),
@@ -214,9 +282,51 @@ GOOD = {
     "aif": Good(".aif", "audio", _sound("AIFF", "PCM_24")),
     "volume npy": Good(".npy", "volume", _array((6, 7, 8))),
     "volume npz": Good(".npz", "volume", _array((6, 7, 8), compressed=True)),
+    "aifc": Good(".aifc", "audio", _sound("AIFF", "PCM_16")),
+    "au": Good(".au", "audio", _sound("AU", "PCM_16")),
+    "snd": Good(".snd", "audio", _sound("AU", "ULAW")),
+    "caf": Good(".caf", "audio", _sound("CAF", "PCM_16")),
+    "w64": Good(".w64", "audio", _sound("W64", "PCM_16")),
+    "rf64": Good(".rf64", "audio", _sound("RF64", "PCM_16")),
+    "opus": Good(".opus", "audio", _sound("OGG", "OPUS")),
+    "oga": Good(".oga", "audio", _sound("OGG", "VORBIS")),
+    **{name: _volume(name) for name in WRITTEN_VOLUMES},
+    **{name: _point_text(name) for name in ("header.xyz", "tabs.txt", "semicolons.csv", "aligned.asc", "counted.pts")},
+    "xyzn": Good(".xyzn", "sdf", lambda: _text("", np.concatenate(_points(), axis=1).round(5).tolist())),
+    "xyzrgb": Good(".xyzrgb", "sdf", lambda: _text("", np.c_[_points()[0].round(5), np.full((120, 3), 9)].tolist())),
+    "las": Good(".las", "sdf", _made("test_las", lambda module: module.write_las, ".las")),
+    "laz": Good(".laz", "sdf", _made("test_las", lambda module: module.write_las, ".laz")),
+    "exr": Good(".exr", "image", _on_disk(_exr, ".exr")),
+    "hdr": Good(".hdr", "image", _on_disk(_radiance, ".hdr")),
+    "heic": Good(".heic", "image", _on_disk(_heif, ".heic")),
+    "heif": Good(".heif", "image", _on_disk(_heif, ".heif")),
+    "avif": Good(".avif", "image", _encoded("avif", np.uint8, 3, level=90, speed=9)),
+    "jp2": Good(".jp2", "image", _encoded("jpeg2k", np.uint16, 3, level=0, reversible=True)),
+    "j2k": Good(".j2k", "image", _encoded("jpeg2k", np.uint8, 3, codecformat="j2k", level=30)),
+    "j2c": Good(".j2c", "image", _encoded("jpeg2k", np.uint8, 3, codecformat="j2k", level=0, reversible=True)),
+    "dng": Good(".dng", "image", _made("test_picture_files", _raw, ".dng")),
+    "pgm": Good(".pgm", "image", _netpbm("P5 14 12 1023\n", lambda: _values(">u2"))),
+    "pnm": Good(".pnm", "image", _netpbm("P5 14 12 255\n", lambda: _values("u1"))),
+    "pbm": Good(".pbm", "image", _netpbm("P4 14 12\n", lambda: _values("u1")[:, :2])),
+    "ppm": Good(".ppm", "image", _netpbm("P6 14 12 255\n", lambda: _values("u1", 3))),
+    "pfm": Good(".pfm", "image", _netpbm("PF\n14 12\n-1.0\n", lambda: _values("<f4", 3))),
+    "pam": Good(
+        ".pam",
+        "image",
+        _netpbm("P7\nWIDTH 14\nHEIGHT 12\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n", lambda: _values("u1", 3)),
+    ),
+    **{name: Good(f".{name}", "image", _picture(name)) for name in ("tga", "ico", "pcx", "sgi")},
+    "qoi": Good(".qoi", "image", _encoded("qoi", np.uint8, 3)),
     "picture npz": Good(".npz", "image", _array((9, 8), compressed=False)),
 }
-"""Good files by name; every suffix of every kind must be among them."""
+"""Good files by name; every suffix of every kind must be among them, but for `WITHOUT_SAMPLE`."""
+WITHOUT_SAMPLE = {
+    *(".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr"),
+    *(".iiq", ".rwl", ".mrw", ".x3f", ".erf", ".kdc", ".dcr", ".mos", ".mef"),  # read as .dng is
+    *(".nhdr", ".zarr"),  # of several files
+    ".psd",  # nothing here writes it
+}
+"""Suffixes of files that are not made here."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_of_a_large_cloud_a_part_serves_far_away_and_all_of_it_near():
     assert errors[1][near].mean() < errors[0][near].mean() / 2
 
 
-@pytest.mark.parametrize("scale, shift", [(1e-6, 0), (1e6, 0), (1.0, 1e6), (1e200, 0)])
+@pytest.mark.parametrize("scale, shift", [(1e-6, 0), (1e6, 0), (1.0, 1e6), (1e90, 0)])
 def test_units_and_position_change_nothing(scale, shift):
     points, normals = torus(3000)
     plain, moved = PointCloud.from_points(points, normals), PointCloud.from_points(points * scale + shift, normals)

@@ -17,7 +17,7 @@ NAMES = ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"]
 SINES = ["siren", "finer", "finer++", "siren-rff"]
 COORDS = np.random.default_rng(0).uniform(-1, 1, (50, 2))
 
-RECORD = ImageRecord(shape=(2, 2), offset=0.0, amplitude=1.0, digest="", mode="F")
+RECORD = ImageRecord(shape=(2, 2), offset=0.0, amplitude=1.0, digest="", mode="L", dtype="<f4")
 
 
 def build(name, in_dim=2, out_dim=3, hidden_dim=24, num_layers=3, seed=0, **arguments):

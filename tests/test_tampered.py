@@ -33,13 +33,17 @@ TARGETS = {
     "image": (
         2,
         3,
-        ImageRecord(shape=(9, 7), **UNITS, mode="P", palette=((0, 0, 0), (255, 9, 3)), icc_profile="\x00\xff"),
+        ImageRecord(
+            shape=(9, 7), **UNITS, mode="P", dtype="|u1", palette=((0, 0, 0), (255, 9, 3)), icc_profile="\x00\xff"
+        ),
     ),
     "audio": (1, 2, AudioRecord(shape=(99,), **UNITS, sample_rate=8000.0, format="WAV", subtype="PCM_16")),
     "volume": (
         3,
         1,
-        VolumeRecord(shape=(5, 6, 7), **UNITS, dtype="<f4", ndim=3, spacing=0.5, level=2.0, inside="above", slope=1.0),
+        VolumeRecord(
+            shape=(5, 6, 7), **UNITS, dtype="<f4", ndim=3, spacing=(0.5, 0.5, 0.5), level=2.0, inside="above", slope=1.0
+        ),
     ),
 }
 PAIRS = [("sdf", "siren"), ("image", "finer"), ("audio", "relu-pe"), ("volume", "siren-rff"), ("sdf", "wire")]

@@ -243,8 +243,8 @@ def test_scaled_values_are_those_that_the_file_means(tmp_path, slope):
 def test_a_given_spacing_goes_before_that_of_the_file_and_that_is_told(tmp_path):
     write_nrrd()(tmp_path / "a.nrrd")
     volume = load_volume(tmp_path / "a.nrrd", VolumeOptions(spacing=2.0))
-    assert volume.record.spacing == 2
-    assert "the file's spacing of 0.5 x 0.5 x 0.5 gives way to --spacing 2" in volume.notes
+    assert volume.record.spacing == (2, 2, 2)
+    assert "the file's spacing of 0.5 gives way to --spacing 2" in volume.notes
     assert not any("gives way" in note for note in load_volume(tmp_path / "a.nrrd").notes)
 
 
@@ -299,7 +299,7 @@ def test_of_several_arrays_one_is_named(tmp_path):
     write_pyramid(tmp_path / "a.zarr")
     coarse = load_volume(tmp_path / "a.zarr", VolumeOptions(dataset="1"))
     assert coarse.lattice.shape == (3, 2, 3)
-    assert coarse.record.spacing == 2 * STEP
+    assert coarse.record.spacing == (2 * STEP,) * 3
     for name, write in (("a.nrrd", write_nrrd()), ("a.npy", lambda path: np.save(path, VALUES))):
         write(tmp_path / name)
         with pytest.raises(SignalError, match="leave out dataset='x'"):

@@ -81,7 +81,7 @@ def compute_spectrum(values: Float[Tensor, "k n u"], oversampling: int = 1) -> S
     frequency = torch.arange(len(power), dtype=torch.float64) * 2 * oversampling / count
     return Spectrum(
         torch.stack([power[band].mean() for band in _slices(len(power))]) * count / (2 * oversampling),
-        spectral_centroid(values[:, ::oversampling], dim=2),
+        spectral_centroid(values[:, ::oversampling].movedim(-1, 1).flatten(0, 1), dim=2),
         sqrt(float(power @ frequency.square())),
         float(power[frequency > 1].sum()),
         sqrt(variance),

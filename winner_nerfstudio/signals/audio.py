@@ -16,7 +16,7 @@ from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .nodata import check_range, separate_missing
 from .options import AudioOptions
-from .records import AudioRecord
+from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
 from .samples import SOUNDS, sample
 from .sound_files import Spliced, inspect_sound_file
 from .units import Units
@@ -51,8 +51,6 @@ MOST_VALUES = 200_000_000
 """More values than this, over all channels, are fitted only if they are asked for."""
 MOST_PER_BYTE = 1 << 13
 """The most samples, approximately, that a byte of the densest format can stand for; a greater length is no length."""
-SLOWEST, FASTEST = 1e-18, 1e18
-"""The least and the greatest sample rate."""
 MAX_CHANNELS = 16
 """The most channels that a series may have."""
 LONGEST = 1 << 62
@@ -120,9 +118,10 @@ def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[
 def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     """Load a sound without the noise, the reference or the held-out samples that `options` may ask for."""
     name = name_of(source)
-    if options.sample_rate is not None and not SLOWEST <= options.sample_rate <= FASTEST:
+    if options.sample_rate is not None and not LEAST_RATE <= options.sample_rate <= GREATEST_RATE:
         raise SignalError(
-            f"{name}: sample_rate={options.sample_rate} must be positive and finite, {SLOWEST:g} to {FASTEST:g}"
+            f"{name}: sample_rate={options.sample_rate} must be positive and finite, {LEAST_RATE:g} to"
+            f" {GREATEST_RATE:g}"
         )
     notes: tuple[str, ...] = ()
     if name.startswith("sample:"):

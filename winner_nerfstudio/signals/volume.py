@@ -122,8 +122,13 @@ def _choose_spacing(
         return (1.0, 1.0, 1.0) if stated is None else stated, ()
     if stated is None or np.allclose(stated, given, rtol=1e-6, atol=0):
         return given, ()
-    ours, theirs = (" ".join(f"{step:g}" for step in steps) for steps in (given, stated))
+    ours, theirs = (_write_spacing(steps) for steps in (given, stated))
     return given, (f"the file's spacing of {theirs} gives way to --spacing {ours}",)
+
+
+def _write_spacing(steps: tuple[float, ...]) -> str:
+    """Return the spacing as the user gives it: one number if it is the same along every axis."""
+    return " ".join(f"{step:g}" for step in (steps if len(set(steps)) > 1 else steps[:1]))
 
 
 def _smooth(

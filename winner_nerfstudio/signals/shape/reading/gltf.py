@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
 from ...errors import SignalError
@@ -203,7 +203,7 @@ class _Document:
             self._compare_bounds(stored, accessor)
         return _dequantize(stored, accessor)
 
-    def _compare_bounds(self, vertices: Float[ndarray, "v 3"], accessor: dict[str, Any]) -> None:
+    def _compare_bounds(self, vertices: Shaped[ndarray, "v 3"], accessor: dict[str, Any]) -> None:
         said = np.array([accessor["min"], accessor["max"]], np.float64)
         found = np.array([vertices.min(0), vertices.max(0)], np.float64)
         if said.shape != found.shape or np.abs(said - found).max() > 1e-3 * np.ptp(said, axis=0).max() + 1e-30:

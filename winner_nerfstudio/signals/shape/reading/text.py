@@ -4,7 +4,7 @@ import codecs
 import warnings
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
 PADDING = b"\0\x1a"
@@ -56,7 +56,7 @@ def take_columns(values: Float[ndarray, " n"], sizes: Int[ndarray, " r"], count:
     return values[(np.cumsum(sizes) - sizes)[:, None] + np.arange(count)]
 
 
-def to_indices(values: Float[ndarray, " n"] | Int[ndarray, " n"]) -> Int[ndarray, " n"]:
+def to_indices(values: Shaped[ndarray, " n"]) -> Int[ndarray, " n"]:
     """Return numbers as integers.
 
     Raises:
