@@ -83,18 +83,6 @@ class MeshQueries:
         return tree
 
 
-def count_slivers(corners: Float[ndarray, "f 3 3"]) -> float:
-    """Estimate how many faces are close to a point, for their length: the time of a winding number grows with it.
-
-    It is about twice the surface's area where faces are as wide as they are long, however many there are.
-
-    Args:
-        corners: of each face, unit cube.
-    """
-    edges = corners - np.roll(corners, 1, axis=1)
-    return float((edges**2).sum(-1).max(-1).clip(max=1).sum())
-
-
 @dataclass(frozen=True)
 class Sides:
     """What the winding number on both sides of a surface says of it.
