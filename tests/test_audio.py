@@ -426,7 +426,7 @@ def test_sample_rates_that_cannot_be_are_refused(tmp_path, rate):
 
 @pytest.mark.parametrize("rate", [1e308, 1e-308, 0.0])
 def test_sample_rates_of_series_that_cannot_be_are_refused(rate):
-    with pytest.raises(SignalError, match=r"array: sample_rate=.* must be positive and finite, 1e-18"):
+    with pytest.raises(SignalError, match=r"array: sample_rate=.* must be positive and finite, 1e-100"):
         load_audio(np.arange(9.0), AudioOptions(sample_rate=rate))
 
 
