@@ -190,6 +190,7 @@ def test_every_sample_of_every_part_is_served_once_a_pass():
     assert not torch.equal(sampler.batch(sampler.steps_per_pass)["values"], batches[0]["values"])
 
 
+@pytest.mark.quality
 def test_a_fit_in_parts_is_better_than_one_network_at_half_the_multiplications():
     picture = mandala()[:192, :192]
     whole = fit(picture, steps=300, hidden_dim=64, learning_rate=2e-3, progress=False)
@@ -212,6 +213,7 @@ def test_a_field_of_parts_is_saved_loaded_and_evaluated_as_any_other(tmp_path):
     assert np.median(np.abs(field.gradient(seconds)[:, 0] - slope)) < 0.05 * np.abs(slope).max()
 
 
+@pytest.mark.quality
 def test_a_field_of_parts_is_written_as_onnx(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     from winner_nerfstudio.export.onnx import export_onnx

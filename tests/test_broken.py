@@ -143,6 +143,7 @@ CASES = {
 }
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("name", CASES)
 def test_a_mesh_as_it_comes_is_the_target_that_it_means(tmp_path, name):
     case, path = CASES[name], tmp_path / f"mesh{CASES[name].suffix}"

@@ -161,6 +161,7 @@ def options_in(page):
     return {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*\w|[a-z])", code(page))}
 
 
+@pytest.mark.quality
 @each_page
 def test_options_that_it_names_exist(page):
     plain = {name.removeprefix("pipeline.datamanager.dataparser.") for name in options_in(page)}

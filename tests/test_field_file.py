@@ -403,6 +403,7 @@ def test_pictures_and_sounds_of_any_size():
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("kind", [name for name in NETWORKS if name != "wire"])
 def test_onnx_gives_the_same_values(kind, tmp_path):
     from winner_nerfstudio.export.onnx import export_onnx

@@ -118,6 +118,7 @@ def test_the_noise_has_the_scale_it_says():
     assert abs(first.mean()) < 4 * 2 / math.sqrt(first.numel())
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("d, s0", [(1, 0.0), (1, 100.0), (2, 20.0), (3, 8.0)])
 def test_the_first_layers_frequencies_spread_as_the_theory_says(d, s0):
     network = Siren(d, 1, 8192, 2)

@@ -614,6 +614,7 @@ def test_bounds_that_are_not_those_of_the_vertices_are_told(tmp_path):
     assert solid(writer.write(tmp_path / "ball.glb"), VOLUME).repairs[0].startswith(said)
 
 
+@pytest.mark.quality
 def test_more_instances_than_memory_has_room_for_are_refused_at_once(tmp_path):
     writer = Writer()
     writer.mesh(VERTICES, FACES)

@@ -384,6 +384,7 @@ def test_the_smallest_network_works(name):
     assert all(parameter.numel() for parameter in network.parameters())
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize(
     "name, rate, factor",
     [

@@ -202,6 +202,7 @@ def test_draws_are_fresh_and_repeatable():
     assert not np.isin(again[0], again[2]).any()
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_built_in_shapes_are_closed_and_in_one_piece(name):
     shape = load_shape(f"sample:{name}")
@@ -300,6 +301,7 @@ MADE = {
 }
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize(
     "name, holes",
     [

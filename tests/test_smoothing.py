@@ -81,6 +81,7 @@ def test_constrained_smoothing_refuses_what_would_take_too_long(monkeypatch):
     smooth_occupancy(ball())
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "inside, dtype, high", [("above", np.uint8, 255), ("below", np.float32, 3.5), ("above", bool, 1)]

@@ -85,6 +85,7 @@ def torus_depth(origins, directions):
     return 4 + torch.from_numpy(np.where(np.abs(roots.imag) < 1e-9, roots.real, np.inf).min(-1))
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize("steepness", [1.0, 0.4, 1.3])
 @pytest.mark.parametrize(
     "function, depth_of",

@@ -154,6 +154,7 @@ def network(x):
     return ball(0.6)(x) + 0.2 * siren(x)
 
 
+@pytest.mark.quality
 @pytest.mark.parametrize(
     "function, level",
     [(ball(0.7), 0.0), (torus, 0.1), (box, -0.05), (ball(0.5, center=(0.9, 0, 0)), 0.0), (network, 0.0)],

@@ -225,6 +225,7 @@ def test_a_field_file_that_was_altered_is_itself_or_one_line(tmp_path):
     assert refused > 200
 
 
+@pytest.mark.quality
 def test_a_checkpoint_that_was_altered_is_itself_or_one_line(tmp_path):
     refused = try_mutants(run_folder(tmp_path), range(300), write_checkpoint, load_run_of, CheckpointError)
     assert refused > 180

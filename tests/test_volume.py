@@ -243,6 +243,7 @@ def test_a_body_that_leaves_the_array_is_closed_at_its_walls(tmp_path, axis):
     assert mesh.volume == pytest.approx(np.prod(upper - lower), rel=0.02)
 
 
+@pytest.mark.quality
 def test_many_small_bodies_are_all_exported(tmp_path):
     # What is thin or small must not be taken for a distance that leaves its surroundings free.
     size, period = 40, 5
