@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from winner_nerfstudio.signals.picture_suffixes import RAW
+
 MEMORY = 4 << 30
 """Bytes that loading a file may take, beside the program itself."""
 SECONDS = 20
@@ -321,8 +323,7 @@ GOOD = {
 }
 """Good files by name; every suffix of every kind must be among them, but for `WITHOUT_SAMPLE`."""
 WITHOUT_SAMPLE = {
-    *(".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr"),
-    *(".iiq", ".rwl", ".mrw", ".x3f", ".erf", ".kdc", ".dcr", ".mos", ".mef"),  # read as .dng is
+    *RAW[1:],  # read as .dng is
     *(".nhdr", ".zarr"),  # of several files
     ".psd",  # nothing here writes it
 }

@@ -47,43 +47,35 @@ def polygon(count, depth=0.0):
     return write
 
 
-def scene(mesh, instances):
-    """A glTF scene with a mesh in so many positions."""
+def scene_graph(mesh, nodes, roots):
+    """A glTF scene with a mesh, these nodes, and those of them that begin it."""
 
     def write(path):
         writer = Writer()
         writer.mesh(mesh.vertices, mesh.faces)
-        writer.document["nodes"] = [{"mesh": 0, "translation": [3 * i, 0, 0]} for i in range(instances)]
-        writer.document["scenes"] = [{"nodes": list(range(instances))}]
+        writer.document["nodes"] = nodes
+        writer.document["scenes"] = [{"nodes": roots}]
         writer.write(path)
 
     return write
+
+
+def scene(mesh, instances):
+    """A glTF scene with a mesh in so many positions."""
+    nodes = [{"mesh": 0, "translation": [3 * i, 0, 0]} for i in range(instances)]
+    return scene_graph(mesh, nodes, list(range(instances)))
 
 
 def nested_scene(depth):
     """Nodes each of which is the child of two, which would double the meshes at every level."""
-
-    def write(path):
-        mesh, writer = trimesh.creation.box(), Writer()
-        writer.mesh(mesh.vertices, mesh.faces)
-        writer.document["nodes"] = [{"mesh": 0}, *({"children": [i, i]} for i in range(depth))]
-        writer.document["scenes"] = [{"nodes": [depth]}]
-        writer.write(path)
-
-    return write
+    nodes = [{"mesh": 0}, *({"children": [i, i]} for i in range(depth))]
+    return scene_graph(trimesh.creation.box(), nodes, [depth])
 
 
 def deep_chain(depth):
     """Nodes each of which is the only child of another."""
-
-    def write(path):
-        mesh, writer = trimesh.creation.icosphere(1), Writer()
-        writer.mesh(mesh.vertices, mesh.faces)
-        writer.document["nodes"] = [{"mesh": 0}, *({"children": [i]} for i in range(depth))]
-        writer.document["scenes"] = [{"nodes": [depth]}]
-        writer.write(path)
-
-    return write
+    nodes = [{"mesh": 0}, *({"children": [i]} for i in range(depth))]
+    return scene_graph(trimesh.creation.icosphere(1), nodes, [depth])
 
 
 def accessor(**changes):

@@ -94,9 +94,9 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape), lattice.pitch) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
-    apart = " x ".join(f"{step:g}" for step in (spacing if len(set(spacing)) > 1 else spacing[:1]))
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g}, {apart} apart",
+        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g},"
+        f" {_write_spacing(spacing, ' x ')} apart",
         *screened.notes,
         *warnings,
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
@@ -126,9 +126,9 @@ def _choose_spacing(
     return given, (f"the file's spacing of {theirs} gives way to --spacing {ours}",)
 
 
-def _write_spacing(steps: tuple[float, ...]) -> str:
+def _write_spacing(steps: tuple[float, ...], mark: str = " ") -> str:
     """Return the spacing as the user gives it: one number if it is the same along every axis."""
-    return " ".join(f"{step:g}" for step in (steps if len(set(steps)) > 1 else steps[:1]))
+    return mark.join(f"{step:g}" for step in (steps if len(set(steps)) > 1 else steps[:1]))
 
 
 def _smooth(

@@ -14,7 +14,7 @@ from ..signals.grid import Grid
 from ..winner import Initialization, siren_init_, winner_init_
 from .loss import SquareLoss
 from .options import NetworkOptions
-from .sampling import EVALUATION_STREAM, Batch, build_generator
+from .sampling import EVALUATION_STREAM, Batch, Passes, build_generator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -120,21 +120,16 @@ class PartSampler:
             fitted[torch.from_numpy(signal.fitted)] = 1
             self._fitted = tiling.cut(fitted.reshape(*signal.lattice.shape, 1)).to(device)
         self.count = len(self._coords)
-        self.steps_per_pass = -(-self.count // batch_size)
+        self._passes = Passes(self.count, batch_size, seed, device)
+        self.steps_per_pass = self._passes.steps
         self.batch_size = tiling.count * -(-self.count // self.steps_per_pass)
-        self._order: tuple[int, Tensor] | None = None
 
     def start(self) -> None:
         """Do nothing: the samples are there."""
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step."""
-        pass_index, row = divmod(step, self.steps_per_pass)
-        if self._order is None or self._order[0] != pass_index:
-            order = torch.randperm(self.count, generator=build_generator(self.seed, pass_index))
-            self._order = (pass_index, order.to(self.device))
-        rows = slice(row * self.count // self.steps_per_pass, (row + 1) * self.count // self.steps_per_pass)
-        return self._gather(self._order[1][rows])
+        return self._gather(self._passes.select(step))
 
     def evaluation(self) -> Batch:
         """Return samples of each part, always the same."""

@@ -105,6 +105,33 @@ class Drawn:
         return {name: values.pin_memory() for name, values in batch.items()} if self.device.type == "cuda" else batch
 
 
+class Passes:
+    """Passes over all of a number of samples, each in a new order that is shared equally among the steps of a pass.
+
+    The order of a pass takes four bytes of memory per sample.
+
+    Args:
+        count: number of samples.
+        batch_size: greatest number of samples per step.
+        seed: seed of the order.
+        device: device of the indices.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device) -> None:
+        self.count, self.seed, self.device = count, seed, device
+        self.steps = -(-count // batch_size)
+        self._order: tuple[int, Tensor] | None = None
+
+    def select(self, step: int) -> Tensor:
+        """Return the indices of a step's samples, int64."""
+        pass_index, row = divmod(step, self.steps)
+        if self._order is None or self._order[0] != pass_index:
+            order = torch.randperm(self.count, generator=build_generator(self.seed, pass_index), dtype=torch.int32)
+            self._order = (pass_index, order.to(self.device))
+        rows = slice(row * self.count // self.steps, (row + 1) * self.count // self.steps)
+        return self._order[1][rows].long()
+
+
 class Resident:
     """A sampler that keeps all values on the device and serves each sample once per pass, in a new order each pass.
 
@@ -122,9 +149,9 @@ class Resident:
         self.lattice, self.device, self.seed = signal.lattice, device, seed
         self._signal = signal
         self.count = signal.lattice.count if signal.fitted is None else len(signal.fitted)
-        self.steps_per_pass = -(-self.count // batch_size)
+        self._passes = Passes(self.count, batch_size, seed, device)
+        self.steps_per_pass = self._passes.steps
         self.batch_size = -(-self.count // self.steps_per_pass)
-        self._order: tuple[int, Tensor] | None = None
         self._full: Batch | None = None
 
     def start(self) -> None:
@@ -141,16 +168,11 @@ class Resident:
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step."""
-        pass_index, row = divmod(step, self.steps_per_pass)
         if self.steps_per_pass == 1:
             if self._full is None:
                 self._full = self._gather(torch.arange(self.count, device=self.device))
             return self._full
-        if self._order is None or self._order[0] != pass_index:
-            order = torch.randperm(self.count, generator=build_generator(self.seed, pass_index), dtype=torch.int32)
-            self._order = (pass_index, order.to(self.device))
-        rows = slice(row * self.count // self.steps_per_pass, (row + 1) * self.count // self.steps_per_pass)
-        return self._gather(self._order[1][rows].long())
+        return self._gather(self._passes.select(step))
 
     def evaluation(self) -> Batch:
         """Return samples that are held out, if there are any, else some of those that are fitted."""
