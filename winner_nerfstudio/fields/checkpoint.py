@@ -1,8 +1,10 @@
 """Loading of fields from a run's checkpoints, without nerfstudio and without the data that they were fitted to."""
 
+import contextlib
 import json
 import math
 import re
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ _PROGRESS = "_model._extra_state"
 _NAME = re.compile(r"step-([0-9]{9,18})\.ckpt")
 _TRIES = 20
 """How often the newest checkpoint is looked for again because a run has just replaced it by another one."""
+_WAIT = 0.01
+"""Seconds before it is looked for again."""
 
 
 class CheckpointError(MessageError):
@@ -124,16 +128,16 @@ def _names(values: dict[str, Any]) -> bool:
 
 
 def _read_newest(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the newest checkpoint in a folder; a run that still saves may replace it meanwhile by a newer one."""
+    """Read the newest checkpoint in a folder; a run that still saves may replace it meanwhile by a newer one.
+
+    A listing that is taken while the run replaces the checkpoint may hold neither the old one nor the new one.
+    """
     for _ in range(_TRIES):
-        steps = checkpoint_steps(folder)
-        if not steps:
-            break
-        path = folder / f"step-{steps[-1]:09d}.ckpt"
-        try:
-            return path, read_checkpoint(path)
-        except FileNotFoundError:
-            continue
+        if steps := checkpoint_steps(folder):
+            path = folder / f"step-{steps[-1]:09d}.ckpt"
+            with contextlib.suppress(FileNotFoundError):
+                return path, read_checkpoint(path)
+        time.sleep(_WAIT)
     raise CheckpointError(f"{folder}: no checkpoint step-*.ckpt there; has the run saved one yet?")
 
 
