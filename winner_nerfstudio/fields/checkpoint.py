@@ -3,11 +3,12 @@
 import contextlib
 import json
 import math
+import os
 import re
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -24,7 +25,7 @@ _NAME = re.compile(r"step-([0-9]{9,18})\.ckpt")
 _TRIES = 20
 """How often the newest checkpoint is looked for again because a run has just replaced it by another one."""
 _WAIT = 0.01
-"""Seconds before it is looked for again."""
+"""Seconds before it is looked for again where a listing shows none."""
 
 
 class CheckpointError(MessageError):
@@ -75,8 +76,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
     """
     try:
-        _check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Opened only once, because a run that still saves may delete it meanwhile.
+        with path.open("rb") as file:
+            _check_archive(file)
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not isinstance(state.get("pipeline"), dict):
             raise ValueError("it holds no pipeline")
         if type(state.get("step")) is not int or not 0 <= state["step"] < 10**18:
@@ -141,16 +145,16 @@ def _read_newest(folder: Path) -> tuple[Path, dict[str, Any]]:
     raise CheckpointError(f"{folder}: no checkpoint step-*.ckpt there; has the run saved one yet?")
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(file: BinaryIO) -> None:
     """Check that a checkpoint is an archive whose parts are neither compressed nor damaged.
 
     Raises:
         ValueError: it is not.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
-        if compressed or sum(part.file_size for part in parts) > path.stat().st_size:
+        if compressed or sum(part.file_size for part in parts) > os.fstat(file.fileno()).st_size:
             raise ValueError("it unpacks to more than it is")
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged[:60]!r} is damaged")
