@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from ..fields import Field
+from ..fields.resample import evaluate_samples
 from ..files import replacing
-from ..metrics.grid import evaluate_grid, psnr
+from ..metrics.grid import psnr
 from ..registry import kind_named
 from ..signals.grid import Grid
 from ..signals.signal import Signal
@@ -228,7 +229,7 @@ def _keep(run: Run, record: Record, field: Field) -> None:
     if run.keeps_values:
         assert isinstance(run.target, Grid)
         with replacing(run.values_path) as temporary:
-            np.savez_compressed(temporary, values=evaluate_grid(field.evaluate, run.target.lattice))
+            np.savez_compressed(temporary, values=evaluate_samples(field, run.target.lattice))
     with replacing(run.path) as temporary:
         temporary.write_text(json.dumps(record, indent=1), "utf8")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy import ndarray
 
+from ..networks import Bank
 from ..signals.lattice import Lattice
 from ..signals.records import AudioRecord, GridRecord
 from ..signals.units import Units
@@ -53,21 +55,50 @@ def resample(
     """
     record = grid_record(field)
     lattice, units = record.lattice, record.units()
-    axes = [torch.from_numpy(p).clamp(0, n - 1) for p, n in zip(places, lattice.shape, strict=True)]
-    fine = Lattice(tuple(len(axis) for axis in axes))
-    channels = int(field.spec["out_dim"])
+    positions = [torch.from_numpy(p).clamp(0, n - 1) for p, n in zip(places, lattice.shape, strict=True)]
+    shape = [len(each) for each in positions]
     # The network computes in float32, which suffices for the result unless its units are extreme.
-    result = np.empty((fine.count, channels), np.float32 if _fits_single_precision(units) else np.float64)
-    for start in range(0, fine.count, BLOCK):
-        stop = min(start + BLOCK, fine.count)
-        index = torch.unravel_index(torch.arange(start, stop), fine.shape)
-        coords = lattice.at(torch.stack([axis[i] for axis, i in zip(axes, index, strict=True)], -1))
-        values = field.evaluate(coords).cpu().numpy()
+    dtype = np.float32 if _fits_single_precision(units) else np.float64
+    result = np.empty((*shape, int(field.spec["out_dim"])), dtype)
+    for rows, values in evaluate_slabs(field, lattice.axis_coords(positions)):
         if not np.isfinite(values).all():
             raise ValueError("the field has values that are not finite: the fit has diverged")
-        result[start:stop] = units.to_own(values)
-        progress(stop / fine.count)
-    return result.reshape(*fine.shape, channels)
+        result[rows] = units.to_own(values)
+        progress(rows.stop / shape[0])
+    return result
+
+
+def evaluate_samples(field: Field, lattice: Lattice) -> Float[ndarray, "*axes c"]:
+    """Return the values of a field at all samples of a lattice, in the network's units, float32."""
+    values = np.empty((*lattice.shape, int(field.spec["out_dim"])), np.float32)
+    for rows, slab in evaluate_slabs(field, lattice.axis_coords([torch.arange(n) for n in lattice.shape])):
+        values[rows] = slab
+    return values
+
+
+def evaluate_slabs(
+    field: Field, axes: Sequence[Float[torch.Tensor, " n"]]
+) -> Iterator[tuple[slice, Float[ndarray, "k *rest c"]]]:
+    """Evaluate a field on a grid, slab by slab along the first axis, of about `BLOCK` points each.
+
+    Args:
+        field: the field.
+        axes: the coordinates along each axis, ascending.
+
+    Yields:
+        The slab's indices along the first axis, and its values in the network's units.
+    """
+    shape = [len(axis) for axis in axes]
+    height = max(1, BLOCK // max(math.prod(shape[1:]), 1))
+    for start in range(0, shape[0], height):
+        rows = slice(start, min(start + height, shape[0]))
+        slab = [axes[0][rows], *axes[1:]]
+        if isinstance(field.network, Bank):
+            values = field.network.evaluate_product(slab)
+        else:
+            coords = torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*slab, indexing="ij")], -1)
+            values = field.evaluate(coords).reshape(*map(len, slab), -1)
+        yield rows, values.cpu().numpy()
 
 
 def sound_positions(record: AudioRecord, rate: float | None, option: str) -> Float[ndarray, " n"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..fields.resample import MOST_POINTS
+from ..fields.resample import MOST_POINTS, evaluate_samples
 from ..registry import Kind, Monitor
 from ..signals.records import GridRecord, Record
 from ..training.bank import PartLoss
@@ -53,9 +53,9 @@ class GridKind(Kind):
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
         """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples."""
-        from ..metrics.grid import evaluate_grid, grid_metrics
+        from ..metrics.grid import grid_metrics
 
-        fitted = evaluate_grid(field.evaluate, signal.lattice)
+        fitted = evaluate_samples(field, signal.lattice)
         return grid_metrics(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
 
     def special_metrics(self, signal: Any, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -83,6 +84,11 @@ class Lattice:
         """
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
         return (positions.double() - middle) * middle.new_tensor(self.spacings)
+
+    def axis_coords(self, positions: Sequence[Float[Tensor, " n"]]) -> list[Float[Tensor, " n"]]:
+        """Return the coordinates along each axis of positions given in samples along it, as `at` does: float64."""
+        sizes = zip(positions, self.shape, self.spacings, strict=True)
+        return [(each.double() - (n - 1) / 2) * spacing for each, n, spacing in sizes]
 
     def nearest(self, coords: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         """Return the index of the sample nearest to each point."""
