@@ -179,13 +179,13 @@ def test_siren_and_fixed_scales_start_every_member():
 def test_every_sample_of_every_part_is_served_once_a_pass():
     signal, options = picture_signal(), NetworkOptions(parts=(3,), hidden_dim=8, num_layers=2)
     field = build_field(signal, options, 0)
-    sampler = PartSampler(signal, field.network, torch.device("cpu"), 5, 100)
+    sampler = PartSampler(signal, field.network, torch.device("cpu"), 5, ResidentOptions(100))
     batches = [sampler.batch(step) for step in range(sampler.steps_per_pass)]
     assert max(batch["values"].shape[1] for batch in batches) <= 100
     served = torch.cat([batch["values"] for batch in batches], 1)
     parts = field.network.tiling.cut(torch.from_numpy(signal.values))
     assert torch.equal(served.sort(1).values, parts.sort(1).values)
-    again = PartSampler(signal, field.network, torch.device("cpu"), 5, 100)
+    again = PartSampler(signal, field.network, torch.device("cpu"), 5, ResidentOptions(100))
     assert torch.equal(again.batch(3)["values"], batches[3]["values"])
     assert not torch.equal(sampler.batch(sampler.steps_per_pass)["values"], batches[0]["values"])
 
@@ -194,7 +194,8 @@ def test_every_sample_of_every_part_is_served_once_a_pass():
 def test_a_fit_in_parts_is_better_than_one_network_at_half_the_multiplications():
     picture = mandala()[:192, :192]
     whole = fit(picture, steps=300, hidden_dim=64, learning_rate=2e-3, progress=False)
-    parts = fit(picture, steps=300, hidden_dim=32, parts=(4,), batch_size=512, learning_rate=2e-3, progress=False)
+    options = {"parts": (4,), "batch_size": 512, "learning_rate": 2e-3, "between": 0.0}
+    parts = fit(picture, steps=300, hidden_dim=32, progress=False, **options)
     # 8,192 samples a step pass through 3,300 weights each, instead of 4,096 through 12,900.
     assert parts.provenance["figures"]["psnr"] > whole.provenance["figures"]["psnr"] + 4
     assert "16 parts, psi=" in parts.provenance["initialization"]

@@ -51,16 +51,41 @@ _BUILT_IN = {
 
 
 @dataclass(frozen=True)
+class PartRecipe:
+    """How signals of many samples are divided into parts by default, each fitted by a small network of its own.
+
+    Attributes:
+        most: greatest number of samples of a signal that is fitted by a single network.
+        edge: number of samples of a part along each axis, about.
+        widths: width of a part's layers by the option ``size``.
+        batch_size: greatest number of samples per training step and part.
+        steps: number of training steps.
+        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
+        between: share of the steps that fit the target half-way between its samples.
+    """
+
+    most: int
+    edge: int
+    widths: Mapping[str, int]
+    batch_size: int = 512
+    steps: int = 800
+    learning_rate: float = 2e-3
+    between: float = 0.25
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """The number of steps and the learning rate by default for a kind of signal.
+    """What is done by default for a kind of signal.
 
     Attributes:
         steps: number of training steps.
         learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
+        parts: how signals of many samples are divided into parts; None if they never are by default.
     """
 
     steps: int = 1000
     learning_rate: float = 5e-4
+    parts: PartRecipe | None = None
 
 
 @dataclass(frozen=True)

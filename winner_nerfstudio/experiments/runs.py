@@ -74,7 +74,7 @@ class Run:
         """What the time of its training is proportional to: that time itself if it is limited, else points in all."""
         if self.fit.steps is None:
             return float(self.fit.seconds or 0)
-        batch = self.options.batches.batch_size
+        batch = self.options.batches.points
         return float(self.fit.steps * min(batch, self.options.kind.sample_count(self.target) or batch))
 
     def record(self) -> Record | None:
@@ -273,7 +273,7 @@ def _learns_from_all_samples(run: Run) -> bool:
     """Return whether every step's loss is the mean square error, against the clean signal, of all samples."""
     count = run.options.kind.sample_count(run.target)
     clean = getattr(run.target, "clean", None)
-    return count is not None and clean is None and run.options.batches.batch_size >= count
+    return count is not None and clean is None and run.options.batches.points >= count
 
 
 def _load(source: str, experiment: Experiment, options: FitOptions) -> Signal:

@@ -29,6 +29,7 @@ GRID_METRICS = (
     "psnr_paper",
     "psnr_peak_to_peak",
     "psnr_between",
+    "psnr_anywhere",
     "psnr_held_out",
     "psnr_target",
     "best_psnr",

@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..signals.grid import Grid
+from ..signals.interpolation import interpolate
 from ..signals.lattice import Lattice
 
 Function = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n c"]]
@@ -21,8 +22,6 @@ BLOCK = 1 << 18
 """Samples that are evaluated and compared at a time, which limits the memory."""
 BETWEEN_POINTS = 1 << 16
 """The most points between samples at which a fit is compared with its target."""
-LANCZOS_TAPS = 4
-"""Half the number of samples, along each axis, from which a value half-way between two samples is interpolated."""
 _SEED = 20_250_909
 
 
@@ -115,8 +114,9 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
         greatest magnitude for a sound); ``psnr_peak_to_peak``, with the truth's maximum minus its minimum as peak;
         ``psnr_paper``, ``20 log10(1 / rmse)`` of signals in [-1, 1] as in arXiv 2509.09719, 6.02 dB below ``psnr``;
         ``psnr_between``, half-way between neighbouring samples along every axis, against the truth interpolated with a
-        Lanczos window; ``psnr_held_out`` at the samples that were not fitted, if there are any; ``psnr_target``, that
-        of the noisy target itself, if a clean signal is known. Samples that hold no data don't count.
+        Lanczos window; ``psnr_anywhere``, the same at random positions; ``psnr_held_out`` at the samples that were not
+        fitted, if there are any; ``psnr_target``, that of the noisy target itself, if a clean signal is known. Samples
+        that hold no data don't count.
     """
     truth, values = (x.reshape(-1, signal.channels) for x in (signal.truth, fitted))
     selection = slice(None) if signal.fitted is None else signal.fitted
@@ -126,6 +126,7 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
         "psnr_peak_to_peak": psnr(error, float(truth.max()) - float(truth.min())),
         "psnr_paper": psnr(error, 1.0),
         "psnr_between": psnr(between_error(function, signal)),
+        "psnr_anywhere": psnr(between_error(function, signal, anywhere=True)),
     }
     if len(signal.held_out):
         metrics["psnr_held_out"] = psnr(root_mean_square(values[signal.held_out], truth[signal.held_out]))
@@ -135,12 +136,16 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
     return metrics
 
 
-def between_error(function: Function, signal: Grid) -> float:
-    """Compute the root mean square error half-way between samples, at up to `BETWEEN_POINTS` random points.
+def between_error(function: Function, signal: Grid, anywhere: bool = False) -> float:
+    """Compute the root mean square error between samples, at up to `BETWEEN_POINTS` random points.
 
-    The truth there is interpolated with Lanczos' windowed sinc (Duchon 1979) from `LANCZOS_TAPS` samples on either side
-    along each axis, mirrored at the ends. The error of a signal of one sample is 0. Points next to samples that hold no
-    data are left out; the error is NaN if none is left.
+    The truth there is interpolated, see `interpolate`. The error of a signal of one sample is 0. Points next to samples
+    that hold no data are left out; the error is NaN if none is left.
+
+    Args:
+        function: the fit, a function of coordinates [n, d].
+        signal: the signal that was fitted.
+        anywhere: whether the points lie at random positions between the samples, and not half-way along every axis.
     """
     shape = signal.lattice.shape
     rng = np.random.default_rng(_SEED)
@@ -149,46 +154,27 @@ def between_error(function: Function, signal: Grid) -> float:
         return 0.0
     flat = np.arange(total) if total <= BETWEEN_POINTS else rng.integers(total, size=BETWEEN_POINTS)
     corner = np.stack(np.unravel_index(flat, [max(n - 1, 1) for n in shape]), -1)
-    half = np.array([0.5 if n > 1 else 0.0 for n in shape])
+    several = np.array([n > 1 for n in shape])
+    offset = (rng.random(corner.shape) if anywhere else np.full(corner.shape, 0.5)) * several
     if signal.missing is not None:
-        corner = corner[~_touches(signal.missing, corner, half)]
+        kept = ~_touches(signal.missing, corner, several)
+        corner, offset = corner[kept], offset[kept]
         if len(corner) == 0:
             return float("nan")
     summed = 0.0
     for start in range(0, len(corner), 1 << 13):
-        low = corner[start : start + (1 << 13)]
-        expected = _interpolate_half_way(signal.truth, low)
-        fitted = function(signal.lattice.at(torch.from_numpy(low + half))).cpu().numpy()
+        block = slice(start, start + (1 << 13))
+        expected = interpolate(signal.truth, corner[block], offset[block])
+        fitted = function(signal.lattice.at(torch.from_numpy(corner[block] + offset[block]))).cpu().numpy()
         summed += float(np.square(fitted.astype(np.float64) - expected).sum())
     return sqrt(summed / (len(corner) * signal.channels))
 
 
-def _interpolate_half_way(values: Float[ndarray, "*axes c"], low: Int[ndarray, "n d"]) -> Float[ndarray, "n c"]:
-    """Interpolate values half a sample above the index `low` along every axis that has more than one sample."""
-    offset = np.arange(1 - LANCZOS_TAPS, LANCZOS_TAPS + 1)
-    lanczos = np.sinc(offset - 0.5) * np.sinc((offset - 0.5) / LANCZOS_TAPS)
-    weight = lanczos / lanczos.sum()
-    index, kernel = [], np.ones(())
-    for axis, size in enumerate(values.shape[:-1]):
-        taps = _mirror(low[:, axis, None] + offset, size) if size > 1 else low[:, axis, None]
-        index.append(np.expand_dims(taps, [1 + other for other in range(low.shape[1]) if other != axis]))
-        kernel = np.multiply.outer(kernel, weight if size > 1 else np.ones(1))
-    gathered = values[tuple(index)].astype(np.float64)
-    return np.einsum("nkc,k->nc", gathered.reshape(len(low), -1, values.shape[-1]), kernel.reshape(-1))
-
-
 def _touches(
-    missing: Bool[ndarray, "*axes"], low: Int[ndarray, "n d"], half: Float[ndarray, " d"]
+    missing: Bool[ndarray, "*axes"], low: Int[ndarray, "n d"], several: Bool[ndarray, " d"]
 ) -> Bool[ndarray, " n"]:
     """Return whether one of the samples around each point half a sample above the index `low` is missing."""
-    around = np.stack(np.meshgrid(*[[0, 1] if offset else [0] for offset in half], indexing="ij"), -1)
+    around = np.stack(np.meshgrid(*[[0, 1] if above else [0] for above in several], indexing="ij"), -1)
     index = low[:, None] + around.reshape(-1, low.shape[1])
     touched: Bool[ndarray, " n"] = missing[tuple(np.moveaxis(index, -1, 0))].any(-1)
     return touched
-
-
-def _mirror(index: Int[ndarray, "..."], size: int) -> Int[ndarray, "..."]:
-    """Reflect indices at the first and the last of `size` samples."""
-    period = 2 * (size - 1)
-    folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)

@@ -80,22 +80,34 @@ class Tiling:
         size, count, box = self.shape[axis], self.parts[axis], self.box[axis]
         return torch.linspace(0, size - box, count, dtype=torch.float64).round().long()
 
-    def local_coords(self) -> Float[Tensor, "n d"]:
-        """Return the own coordinates of a box's samples, the same for every box, in row-major order, float32."""
-        axes = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * self.spacing for n in self.box]
+    def local_coords(self, less: Sequence[int] = ()) -> Float[Tensor, "n d"]:
+        """Return the own coordinates of a box's samples, the same for every box, in row-major order, float32.
+
+        Args:
+            less: along each axis 0 for the samples, or 1 for the points half-way between them, one fewer.
+        """
+        axes = [
+            (torch.arange(n - gap, dtype=torch.float64) - (n - 1 - gap) / 2) * self.spacing
+            for n, gap in zip(self.box, less or [0] * len(self.box), strict=True)
+        ]
         return torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*axes, indexing="ij")], -1).float()
 
-    def cut(self, values: Float[Tensor, "*axes c"], members: Sequence[int] | None = None) -> Float[Tensor, "m n c"]:
+    def cut(
+        self, values: Float[Tensor, "*axes c"], members: Sequence[int] | None = None, less: Sequence[int] = ()
+    ) -> Float[Tensor, "m n c"]:
         """Return the samples of each box, in row-major order.
 
         Args:
             values: the whole signal.
             members: the indices of the boxes, in row-major order; all if left out.
+            less: along each axis 0, or 1 if `values` are those half-way between the samples, of which there is one
+                fewer.
         """
+        sizes = [n - gap for n, gap in zip(self.box, less or [0] * len(self.box), strict=True)]
         starts = [self.starts(axis).tolist() for axis in range(len(self.shape))]
         corners = list(product(*starts))
         boxes = [
-            values[tuple(slice(first, first + n) for first, n in zip(corners[member], self.box, strict=True))]
+            values[tuple(slice(first, first + n) for first, n in zip(corners[member], sizes, strict=True))]
             for member in (range(self.count) if members is None else members)
         ]
         return torch.stack([box.reshape(-1, values.shape[-1]) for box in boxes])
@@ -122,13 +134,13 @@ class BoxTable(NamedTuple):
 
     Attributes:
         box: the indices of the boxes, [p].
-        index: the indices of the points, [p, k]; 0 where a box has fewer than k.
+        point: the indices of the points, [p, k]; 0 where a box has fewer than k.
         local: the coordinates of the points in their boxes, [p, k].
         window: the boxes' windows at the points, [p, k]; 0 where a box has fewer than k.
     """
 
     box: Tensor
-    index: Tensor
+    point: Tensor
     local: Tensor
     window: Tensor
 
@@ -259,15 +271,15 @@ class Bank(nn.Module):
         shape = [len(coords) for coords in axes]
         result = self.biases[-1].new_zeros(prod(shape), self.out_dim)
         counts = [len(table.box) for table in tables]
-        per_member = prod(table.index.shape[1] for table in tables)
+        per_member = prod(table.point.shape[1] for table in tables)
         for rows in torch.arange(prod(counts), device=result.device).split(max(1, PRODUCT_BLOCK // per_member)):
             boxes = torch.unravel_index(rows, counts)
             own = [BoxTable(*(each[box] for each in table)) for table, box in zip(tables, boxes, strict=True)]
-            member, index, window = own[0].box, own[0].index, own[0].window
+            member, index, window = own[0].box, own[0].point, own[0].window
             for table, parts in zip(own[1:], self.tiling.parts[1:], strict=True):
                 member = member * parts + table.box
             for table, size in zip(own[1:], shape[1:], strict=True):
-                index = (index[:, :, None] * size + table.index[:, None]).flatten(1)
+                index = (index[:, :, None] * size + table.point[:, None]).flatten(1)
                 window = (window[:, :, None] * table.window[:, None]).flatten(1)
             local = _cross([table.local for table in own])
             values = self.evaluate_members(local, member) * window[..., None]
@@ -342,10 +354,10 @@ class Bank(nn.Module):
 def _cross(axes: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "m n d"]:
     """Return the points of m grids in row-major order from their coordinates along each axis."""
     sizes = [axis.shape[1] for axis in axes]
-    spread = [
-        axis.reshape(len(axis), *[n if at == place else 1 for at, n in enumerate(sizes)]).expand(-1, *sizes)
-        for place, axis in enumerate(axes)
-    ]
+    spread = []
+    for index, axis in enumerate(axes):
+        before, after = sizes[:index], sizes[index + 1 :]
+        spread.append(axis.reshape(len(axis), *(1 for _ in before), -1, *(1 for _ in after)).expand(-1, *sizes))
     return torch.stack(spread, -1).flatten(1, -2)
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from ..fields import Field
 from ..networks import Bank
-from ..networks.bank import member_seed
+from ..networks.bank import Tiling, member_seed
+from ..signals.errors import SignalError
 from ..signals.grid import Grid
+from ..signals.interpolation import interpolate_half_way
 from ..winner import Initialization, siren_init_, winner_init_
 from .loss import SquareLoss
-from .options import NetworkOptions
+from .options import BatchOptions, NetworkOptions, ResidentOptions
 from .sampling import EVALUATION_STREAM, Batch, Passes, build_generator
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 
 class BankInitialization(NamedTuple):
@@ -99,46 +105,110 @@ class PartSampler:
     All samples of all parts are kept on the device; samples that two parts share are kept twice. Each sample of a part
     is served once per pass, in a new order each pass, which is the same for all parts.
 
+    A share of the steps fits the target half-way between its samples, where it is interpolated, see
+    `interpolate_half_way`. Of many small networks each would otherwise be exact on its samples and oscillate between
+    them. Such steps take turns in being half-way along one axis, along two and so on.
+
     A batch has ``coords`` [m, n, d] in each part's own coordinates, ``values`` [m, n, c], and where some samples are
-    held out ``fitted`` [m, n, 1], 1 for those that are fitted and 0 for the others.
+    not fitted ``fitted`` [m, n, 1], 1 for those that are fitted and 0 for the others.
 
     Args:
         signal: signal whose samples are served.
         bank: bank that is trained.
         device: device of the samples and the batches.
         seed: seed of the order.
-        batch_size: greatest number of samples per step and part.
+        batches: the greatest number of samples per step and part, and the share of the steps between samples.
+
+    Raises:
+        SignalError: steps between the samples are asked for, and some samples are held out.
     """
 
-    def __init__(self, signal: Grid[Any], bank: Bank, device: torch.device, seed: int, batch_size: int) -> None:
-        self.seed, self.device, tiling = seed, device, bank.tiling
-        self._values = tiling.cut(torch.from_numpy(signal.values)).to(device)
-        self._coords = tiling.local_coords().to(device)
-        self._fitted: Tensor | None = None
-        if signal.fitted is not None:
-            fitted = torch.zeros(signal.lattice.count)
-            fitted[torch.from_numpy(signal.fitted)] = 1
-            self._fitted = tiling.cut(fitted.reshape(*signal.lattice.shape, 1)).to(device)
-        self.count = len(self._coords)
-        self._passes = Passes(self.count, batch_size, seed, device)
-        self.steps_per_pass = self._passes.steps
-        self.batch_size = tiling.count * -(-self.count // self.steps_per_pass)
+    def __init__(self, signal: Grid[Any], bank: Bank, device: torch.device, seed: int, batches: BatchOptions) -> None:
+        self.seed, self.device = seed, device
+        self._share = (batches.between or 0.0) if isinstance(batches, ResidentOptions) else 0.0
+        if self._share and len(signal.held_out):
+            raise SignalError(
+                f"{signal.name}: between the samples the target is interpolated from all of them, also from those held"
+                " out; leave between out"
+            )
+        self._samples = _Phase(signal, bank.tiling, (False,) * signal.dim, device, seed, batches.points)
+        # One phase for each way of being half-way between samples, along one axis, along two and so on.
+        halves = product((False, True), repeat=signal.dim) if self._share else []
+        whole = [count == 1 for count in signal.lattice.shape]
+        self._between = [
+            _Phase(signal, bank.tiling, half, device, seed + index, batches.points)
+            for index, half in enumerate(halves)
+            if any(half) and not any(a and b for a, b in zip(half, whole, strict=True))
+        ]
+        self.count, self.steps_per_pass = self._samples.passes.count, self._samples.passes.steps
+        self.batch_size = bank.tiling.count * -(-self.count // self.steps_per_pass)
 
     def start(self) -> None:
         """Do nothing: the samples are there."""
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step."""
-        return self._gather(self._passes.select(step))
+        before, after = (int(count * self._share) for count in (step, step + 1))
+        if after == before or not self._between:
+            return self._samples.batch(step - before)
+        turn, phase = divmod(before, len(self._between))
+        return self._between[phase].batch(turn)
 
     def evaluation(self) -> Batch:
         """Return samples of each part, always the same."""
         order = torch.randperm(self.count, generator=build_generator(self.seed, EVALUATION_STREAM))
-        return self._gather(order[: self.count // self.steps_per_pass].to(self.device))
+        return self._samples.gather(order[: self.count // self.steps_per_pass].to(self.device))
 
-    def _gather(self, rows: Tensor) -> Batch:
+
+class _Phase:
+    """All samples of all parts, or all points that are half-way between them along some of the axes.
+
+    Args:
+        signal: the signal.
+        tiling: the division into parts.
+        half: along which axes the points are half-way.
+        device: device of the points.
+        seed: seed of their order.
+        batch_size: greatest number of points per step and part.
+    """
+
+    def __init__(
+        self,
+        signal: Grid[Any],
+        tiling: Tiling,
+        half: tuple[bool, ...],
+        device: torch.device,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        less = [int(each) for each in half]
+        values = torch.from_numpy(interpolate_half_way(signal.values, half) if any(half) else signal.values)
+        self._values = tiling.cut(values, less=less).to(device)
+        self._coords = tiling.local_coords(less).to(device)
+        self._fitted: Tensor | None = None
+        if signal.fitted is not None:
+            fitted = np.zeros(signal.lattice.count, bool)
+            fitted[signal.fitted] = True
+            known = _all_around(fitted.reshape(signal.lattice.shape), half)
+            self._fitted = tiling.cut(torch.from_numpy(known)[..., None].float(), less=less).to(device)
+        self.passes = Passes(len(self._coords), batch_size, seed, device)
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, counted among the steps of this phase."""
+        return self.gather(self.passes.select(step))
+
+    def gather(self, rows: Tensor) -> Batch:
+        """Return points by their index in each part."""
         batch = {"coords": self._coords[rows].expand(len(self._values), -1, -1), "values": self._values[:, rows]}
         return batch if self._fitted is None else batch | {"fitted": self._fitted[:, rows]}
+
+
+def _all_around(known: Bool[ndarray, "*axes"], half: Sequence[bool]) -> Bool[ndarray, "*fewer"]:
+    """Return where the samples on both sides of points that are half-way along some axes are known."""
+    for axis, between in enumerate(half):
+        if between:
+            known = known.take(range(known.shape[axis] - 1), axis) & known.take(range(1, known.shape[axis]), axis)
+    return known
 
 
 class PartLoss(SquareLoss):

@@ -15,6 +15,7 @@ from ..signals.messages import escape
 from .decay import cosine_decay
 from .initialize import start
 from .loop import Training
+from .plan import make_plan
 from .prepare import check_run, prepare
 
 SECONDS_PER_UPDATE = 0.5
@@ -45,8 +46,8 @@ def fit(
             loaded already.
         kind: "sdf", "image", "audio", "volume", or a kind that another package has registered; if left out, it is
             found from the file's name or the array's shape.
-        steps: number of training steps; if left out, that of the kind's method.
-        learning_rate: learning rate of Adam at the first step; if left out, that of the kind's method.
+        steps: number of training steps; if left out, it depends on the kind and the size of the signal.
+        learning_rate: learning rate of Adam at the first step; if left out, it depends on them as well.
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
@@ -66,15 +67,14 @@ def fit(
     device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
     with console.status("Loading..."):
         signal, fit_options = prepare(data, kind, options)
-    signal_kind, network = fit_options.kind, fit_options.network
-    steps = signal_kind.recipe.steps if steps is None else steps
-    learning_rate = signal_kind.recipe.learning_rate if learning_rate is None else learning_rate
+    plan = make_plan(signal, fit_options, steps, learning_rate)
+    steps, signal_kind = plan.steps, fit_options.kind
     for line in signal.describe():
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with console.status("Initialising..."):
-        started = start(signal, fit_options, device, seed)
+        started = start(signal, plan.options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    training = Training(started, learning_rate, cosine_decay(steps))
+    training = Training(started, plan.learning_rate, cosine_decay(steps))
     began = shown = time.perf_counter()
     with progress_bar(console, _STEP, _LOSS, disable=not progress) as bar:
         task = bar.add_task("", total=steps, loss=math.nan)
@@ -100,7 +100,7 @@ def fit(
             stacklevel=2,
         )
     with console.status("Measuring the fit..."):
-        metrics = finite(signal_kind.metrics(started.field, signal, network)) if measure else {}
+        metrics = finite(signal_kind.metrics(started.field, signal, plan.options.network)) if measure else {}
     return FittedField(started.field, provenance(started.initialization | {"seconds": seconds}, training.done, metrics))
 
 

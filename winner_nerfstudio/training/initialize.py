@@ -74,7 +74,7 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
 def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: torch.device, seed: int) -> Sampler:
     """Build the sampler that serves the batches of a signal to a field."""
     if isinstance(field.network, Bank) and isinstance(signal, Grid):
-        return PartSampler(signal, field.network, device, seed, batches.batch_size)
+        return PartSampler(signal, field.network, device, seed, batches)
     return batches.sampler(signal, device, seed)
 
 

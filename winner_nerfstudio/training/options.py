@@ -14,6 +14,10 @@ from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
+SINGLE_WIDTH = 256
+"""The width of the hidden layers of a single network if it is left open."""
+SINGLE_BATCH = 4096
+"""The points per training step of a single network if they are left open."""
 MOST_LAYERS = 1000
 """A network has no more hidden layers than this."""
 MOST_MEMORY = 4 << 30
@@ -83,17 +87,21 @@ class NetworkOptions:
     """Network: siren, or a network to compare it with: finer, finer++, gauss, relu-pe, siren-rff or wire."""
     num_layers: int = 4
     """Number of hidden layers."""
-    hidden_dim: int = 256
-    """Width of each hidden layer."""
+    hidden_dim: int | None = None
+    """Width of each hidden layer; if left out, 256, or what size says if the signal is divided into parts."""
     omega_0: float | None = None
     """Frequency of the layers from the second on; if left out, the network's own default, which is 30 for siren."""
     first_omega_0: float | None = None
     """Frequency of the first layer; if left out, the network's own default, which is 30 for siren."""
     network_args: dict[str, float] = field(default_factory=dict)
     """Further arguments of the network by name, such as "a 0.1" for gauss."""
-    parts: tuple[int, ...] = (1,)
+    parts: tuple[int, ...] | Literal["auto"] = "auto"
     """Number of parts into which a regularly sampled signal is divided along its longest axis, or along each axis; each
-    part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples."""
+    part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples. With auto,
+    signals of many samples are divided, unless some are held out or noisy, or the network's width, layers, frequencies
+    or another network are asked for."""
+    size: Literal["small", "medium", "large"] = "medium"
+    """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes."""
     overlap: int | None = None
     """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
     init: Literal["auto", "winner", "siren"] = "auto"
@@ -112,11 +120,11 @@ class NetworkOptions:
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
-        if self.num_layers < 2 or self.hidden_dim < 1:
-            raise ValueError(
-                f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.hidden_dim} at least 1"
-            )
-        self._check_memory(16 * (self.num_layers - 1) * self.hidden_dim**2)
+        if self.num_layers < 2 or self.width < 1:
+            raise ValueError(f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.width} at least 1")
+        if self.size not in ("small", "medium", "large"):
+            raise ValueError(f"{flag}size {self.size} is not one of: small, medium, large")
+        self._check_memory(16 * (self.num_layers - 1) * self.width**2)
         if self.num_layers > MOST_LAYERS:
             raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
         self._check_network(flag)
@@ -153,14 +161,18 @@ class NetworkOptions:
     def _check_memory(self, needed: int) -> None:
         if needed > MOST_MEMORY:
             raise ValueError(
-                f"num_layers={self.num_layers} and hidden_dim={self.hidden_dim} make a {self.network} that takes"
+                f"num_layers={self.num_layers} and hidden_dim={self.width} make a {self.network} that takes"
                 f" {needed / 1e9:,.3g} GB of memory to train; {MOST_MEMORY / 1e9:.3g} GB is the most, so use a smaller"
                 " network"
             )
 
     def _check_parts(self, axes: int, flag: str) -> None:
-        if len(self.parts) not in (1, axes) or min(self.parts, default=0) < 1:
-            raise ValueError(f"{flag}parts={self.parts} must be one or {axes} numbers of parts, each at least 1")
+        if self.parts != "auto" and (
+            isinstance(self.parts, str) or len(self.parts) not in (1, axes) or min(self.parts, default=0) < 1
+        ):
+            raise ValueError(
+                f"{flag}parts={self.parts} must be auto, or one or {axes} numbers of parts, each at least 1"
+            )
         if self.has_parts and self.network != "siren":
             raise ValueError(f"{flag}parts are fitted by siren; leave {flag}network {self.network} out, or the parts")
         if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
@@ -181,8 +193,13 @@ class NetworkOptions:
 
     @property
     def has_parts(self) -> bool:
-        """Return whether the signal is divided into parts."""
-        return max(self.parts) > 1
+        """Return whether the signal is divided into parts; "auto" does not do so before `make_plan` has chosen."""
+        return self.parts != "auto" and max(self.parts) > 1
+
+    @property
+    def width(self) -> int:
+        """Return the width of each hidden layer, that of a single network if it is left open."""
+        return SINGLE_WIDTH if self.hidden_dim is None else self.hidden_dim
 
     @property
     def has_noise(self) -> bool:
@@ -208,7 +225,7 @@ class NetworkOptions:
             "name": self.network,
             "in_dim": in_dim,
             "out_dim": out_dim,
-            "hidden_dim": self.hidden_dim,
+            "hidden_dim": self.width,
             "num_layers": self.num_layers,
             **self._collect_special_arguments(),
             **(self._divide(lattice) if self.has_parts and lattice is not None else {}),
@@ -216,6 +233,7 @@ class NetworkOptions:
 
     def _divide(self, lattice: Lattice) -> dict[str, Any]:
         """Return the arguments that make a `Bank` for these samples."""
+        assert self.parts != "auto"
         shape, parts = lattice.shape, self.parts
         if len(parts) != len(shape):
             parts = tuple(max(1, round(parts[0] * size / max(shape))) for size in shape)
@@ -273,7 +291,7 @@ class DistanceOptions(NetworkOptions):
 class BatchOptions:
     """The batches of points that a signal is fitted with."""
 
-    batch_size: int = 4096
+    batch_size: int | None = None
     """Points per training step."""
 
     def check(self) -> None:
@@ -282,8 +300,13 @@ class BatchOptions:
         Raises:
             ValueError: an option is out of its range; the message is one line.
         """
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
+
+    @property
+    def points(self) -> int:
+        """Return the points per training step, those for a single network if they are left open."""
+        return SINGLE_BATCH if self.batch_size is None else self.batch_size
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Sampler:
         """Return the sampler that serves the batches of a signal."""
@@ -294,13 +317,22 @@ class BatchOptions:
 class ResidentOptions(BatchOptions):
     """Batches of a signal whose samples are all in memory."""
 
-    batch_size: int = 4096
+    batch_size: int | None = None
     """Greatest number of samples per training step, of each part if the signal is divided; if no smaller than the
-    number of samples, every step uses all."""
+    number of samples, every step uses all. If left out, 4096, or 512 of each part."""
+    between: float | None = None
+    """Share of the training steps, from 0 to 1, that fit a divided signal half-way between its samples, where it is
+    interpolated; if left out, 0.25, or 0 if samples are held out or the target is known to be noisy."""
+
+    def check(self) -> None:
+        """Check the options; see `BatchOptions.check`."""
+        super().check()
+        if self.between is not None and not 0 <= self.between <= 1:
+            raise ValueError(f"between={self.between} must be a share of the steps, from 0 to 1")
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
         """Return the sampler that serves the batches of a signal."""
-        return Resident(signal, device, seed, self.batch_size)
+        return Resident(signal, device, seed, self.points)
 
 
 @dataclass
@@ -325,4 +357,4 @@ class DrawnOptions(BatchOptions):
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Drawn:
         """Return the sampler that serves the batches of a signal."""
-        return Drawn(signal, device, seed, self.batch_size, self.steps_per_chunk, self.passes)
+        return Drawn(signal, device, seed, self.points, self.steps_per_chunk, self.passes)

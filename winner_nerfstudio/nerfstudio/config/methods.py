@@ -20,33 +20,30 @@ from ..photos.nerf_model import WinnerNeRFModelConfig
 from ..photos.neus_model import WinnerNeuSModelConfig
 from ..photos.pipeline import PhotoPipelineConfig
 from ..photos.trainer import PhotoTrainerConfig
+from ..run.optimizers import AdamConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
 from .datamanager import data_manager_config
 from .schedulers import CosineDecayConfig
 
 
-def adam(learning_rate: float) -> dict[str, dict[str, Any]]:
+def adam(optimizer: AdamOptimizerConfig) -> dict[str, dict[str, Any]]:
     """Return the configs of Adam and of a cosine decay for ``fields``, the only group of parameters."""
-    optimizer = AdamOptimizerConfig(lr=learning_rate, eps=ADAM_EPSILON)
     return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
 
 
 def method(kind: Kind) -> MethodSpecification:
     """Return the method ``ns-train winner-KIND`` for a kind of signal."""
-    recipe = kind.recipe
     return MethodSpecification(
         config=SignalTrainerConfig(
             method_name=kind.method,
-            max_num_iterations=recipe.steps,
-            steps_per_save=recipe.steps // 5,
             steps_per_eval_batch=100,
             steps_per_eval_image=500,
             pipeline=SignalPipelineConfig(
                 datamanager=data_manager_config(kind.name)(),
                 model=SignalModelConfig(kind=kind.name, options=kind.network()),
             ),
-            optimizers=adam(recipe.learning_rate),
+            optimizers=adam(AdamConfig(eps=ADAM_EPSILON)),
             logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
             viewer=ViewerConfig(websocket_host="127.0.0.1"),
             vis="tensorboard",
@@ -88,7 +85,7 @@ def photo_method(name: str, model: PhotoInitializationOptions, rays: int, descri
                 ),
                 model=model,  # type: ignore[arg-type]
             ),
-            optimizers=adam(5e-4),
+            optimizers=adam(AdamOptimizerConfig(lr=5e-4, eps=ADAM_EPSILON)),
             logging=LoggingConfig(
                 steps_per_log=100, profiler="none", local_writer=LocalWriterConfig(enable=True, max_log_size=0)
             ),

@@ -17,6 +17,8 @@ from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpo
 from ...files import replacing
 from ...registry import kind_named
 from ...signals.messages import error_line, escape, shorten
+from ...training.plan import make_plan
+from ...training.prepare import FitOptions
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
@@ -115,7 +117,7 @@ class WinnerTrainerConfig(TrainerConfig):
             raise ValueError("a run uses one device; leave --machine.num-devices and --machine.num-machines at 1")
         if self.machine.device_type == "cuda" and not torch.cuda.is_available():
             raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
-        if self.max_num_iterations < 1:
+        if self.max_num_iterations is not None and self.max_num_iterations < 1:
             raise ValueError(f"--max-num-iterations {self.max_num_iterations} must be at least 1")
         if self.load_dir is not None:
             steps = checkpoint_steps(self.load_dir)
@@ -138,6 +140,11 @@ class WinnerTrainerConfig(TrainerConfig):
 class SignalTrainerConfig(WinnerTrainerConfig):
     """The config of a run that fits one signal."""
 
+    max_num_iterations: int | None = None  # type: ignore[assignment]
+    """Number of training steps; if left out, it depends on the kind and the size of the signal."""
+    steps_per_save: int | None = None  # type: ignore[assignment]
+    """Number of steps between checkpoints; if left out, a fifth of all steps."""
+
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
         super().check()
@@ -148,9 +155,17 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         model.options.check(kind_named(model.kind).axes, "--pipeline.model.")
 
     def complete(self) -> None:
-        """Complete the config and load the target, so that the program ends now if the target cannot be used."""
+        """Load the target and complete the config for it; the program ends now if the target cannot be used."""
+        data, model, optimizer = self._get_data_manager(), self.pipeline.model, self.optimizers["fields"]["optimizer"]
+        assert isinstance(model, SignalModelConfig)
+        signal = data.load_outputs().metadata["signal"]
+        options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
+        plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr)
+        model.options, data.batches = plan.options.network, plan.options.batches
+        self.max_num_iterations, optimizer.lr = plan.steps, plan.learning_rate
+        if self.steps_per_save is None:
+            self.steps_per_save = max(1, plan.steps // 5)
         super().complete()
-        self._get_data_manager().load_outputs()
 
     def set_experiment_name(self) -> None:
         """Set the experiment's name, if there is none yet, to the file's name without suffix or the sample's name."""
