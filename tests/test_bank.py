@@ -8,11 +8,12 @@ import torch
 from winner_nerfstudio import Siren, fit, load_field, winner_init_
 from winner_nerfstudio.networks import Bank, Tiling, build_network
 from winner_nerfstudio.networks.bank import member_seed
+from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.samples import mandala
 from winner_nerfstudio.training.bank import PartLoss, PartSampler
 from winner_nerfstudio.training.initialize import build_field, initialize_
-from winner_nerfstudio.training.options import NetworkOptions, NoiseOptions
+from winner_nerfstudio.training.options import NetworkOptions, NoiseOptions, ResidentOptions
 
 SMALL = {"hidden_dim": 12, "num_layers": 3, "progress": False}
 
@@ -246,6 +247,23 @@ def test_a_volume_in_parts_gives_a_surface():
     assert abs(np.median(radius) - 0.7) < 0.01
 
 
+@pytest.mark.parametrize(
+    "shape, parts, pitch, step",
+    [
+        ((50, 41), (4, 3), (), 1),
+        ((50, 41), (4, 3), (), 0.3),
+        ((60,), (5,), (), 7),
+        ((20, 24, 18), (2, 3, 1), (1, 1, 2), 1),
+    ],
+)
+def test_a_whole_grid_has_the_values_of_its_points(shape, parts, pitch, step):
+    bank = random_bank(shape, parts, overlap=3, pitch=pitch)
+    lattice = Lattice(shape, tuple(map(float, pitch)))
+    axes = lattice.axis_coords([torch.arange(-0.5, n - 0.5, step, dtype=torch.float64) for n in shape])
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    torch.testing.assert_close(bank.evaluate_product(axes), bank(points).detach(), atol=1e-6, rtol=0)
+
+
 def test_held_out_samples_are_not_fitted():
     options = {"steps": 60, "parts": (3,), "learning_rate": 2e-3, **SMALL}
     picture = mandala()[:72, :72]
@@ -262,7 +280,7 @@ def test_held_out_samples_are_not_fitted():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"parts": (2, 2, 2)}, "must be one or 2"),
+        ({"parts": (2, 2, 2)}, "auto, or one or 2"),
         ({"parts": (0,)}, "each at least 1"),
         ({"parts": (2,), "network": "gauss"}, "fitted by siren"),
         ({"overlap": 4}, "needs parts"),

@@ -39,7 +39,7 @@ def test_psnr_in_its_three_conventions(shape):
     assert metrics["psnr"] == pytest.approx(20 * np.log10(2 / 0.01), abs=1e-3)
     assert metrics["psnr_peak_to_peak"] == pytest.approx(20 * np.log10(span / 0.01), abs=1e-3)
     assert metrics["psnr_paper"] == pytest.approx(40, abs=1e-3)
-    assert set(metrics) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between"}
+    assert set(metrics) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between", "psnr_anywhere"}
 
 
 def test_evaluation_block_by_block_runs_in_numpys_order(monkeypatch):
@@ -54,6 +54,7 @@ def test_evaluation_block_by_block_runs_in_numpys_order(monkeypatch):
 @pytest.mark.parametrize("shape", [(64,), (40, 56), (1, 64), (64, 1)])
 def test_between_samples_a_fit_that_is_right_everywhere_has_hardly_an_error(shape):
     assert between_error(wave, grid_of(wave, shape)) < 0.01
+    assert between_error(wave, grid_of(wave, shape), anywhere=True) < 0.01
 
 
 def test_between_samples_what_agrees_on_the_samples_alone_is_found_out():
@@ -65,6 +66,7 @@ def test_between_samples_what_agrees_on_the_samples_alone_is_found_out():
     assert grid_metrics(rough, signal, evaluate_grid(rough, signal.lattice))["psnr"] > 80
     # The sine is 1 or -1 there, in both channels.
     assert between_error(rough, signal) == pytest.approx(1, rel=0.02)
+    assert between_error(rough, signal, anywhere=True) == pytest.approx(np.sqrt(0.5), rel=0.1)
 
 
 def test_between_a_single_sample_there_is_nothing():

@@ -77,7 +77,7 @@ def evaluate_samples(field: Field, lattice: Lattice) -> Float[ndarray, "*axes c"
 
 
 def evaluate_slabs(
-    field: Field, axes: Sequence[Float[torch.Tensor, " n"]]
+    field: Field, axes: Sequence[Float[torch.Tensor, " _"]]
 ) -> Iterator[tuple[slice, Float[ndarray, "k *rest c"]]]:
     """Evaluate a field on a grid, slab by slab along the first axis, of about `BLOCK` points each.
 

@@ -261,7 +261,7 @@ class Bank(nn.Module):
         return result.reshape(*coords.shape[:-1], self.out_dim)
 
     @torch.no_grad()
-    def evaluate_product(self, axes: Sequence[Float[Tensor, " n"]]) -> Float[Tensor, "*axes c"]:
+    def evaluate_product(self, axes: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, "*axes c"]:
         """Compute the values at all points of a grid, member by member, which is faster than `forward`; no gradients.
 
         Args:

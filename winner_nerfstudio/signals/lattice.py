@@ -13,7 +13,7 @@ from torch import Tensor
 from .normalization import Normalization
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Num
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Lattice:
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
         return (positions.double() - middle) * middle.new_tensor(self.spacings)
 
-    def axis_coords(self, positions: Sequence[Float[Tensor, " n"]]) -> list[Float[Tensor, " n"]]:
+    def axis_coords(self, positions: Sequence[Num[Tensor, " _"]]) -> list[Float[Tensor, " _"]]:
         """Return the coordinates along each axis of positions given in samples along it, as `at` does: float64."""
         sizes = zip(positions, self.shape, self.spacings, strict=True)
         return [(each.double() - (n - 1) / 2) * spacing for each, n, spacing in sizes]

@@ -1,0 +1,204 @@
+"""Tests of what a fit chooses by itself, and of the steps between the samples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from winner_nerfstudio import fit
+from winner_nerfstudio.registry import kind_named
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.interpolation import interpolate, interpolate_half_way
+from winner_nerfstudio.signals.load import load_signal
+from winner_nerfstudio.signals.samples import mandala
+from winner_nerfstudio.training.initialize import build_field, build_sampler
+from winner_nerfstudio.training.options import NetworkOptions, ResidentOptions
+from winner_nerfstudio.training.plan import make_plan
+from winner_nerfstudio.training.prepare import sort_options
+
+from .conftest import make_config
+
+CPU = torch.device("cpu")
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, **options):
+    signal = load_signal(data, kind, **(loading or {}))
+    return make_plan(signal, sort_options(kind_named(kind), options, loaded=True), steps, learning_rate)
+
+
+def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
+    plan = plan_for(noise(256, 256))
+    assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.options.batches.batch_size) == (
+        (1,),
+        256,
+        4096,
+    )
+    assert (plan.steps, plan.learning_rate, plan.options.batches.between) == (3000, 5e-4, 0)
+
+
+def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
+    plan = plan_for(noise(256, 320))
+    assert plan.options.network.parts == (8, 10)
+    assert plan.options.network.hidden_dim == 32
+    assert plan.options.batches.batch_size == 512
+    assert plan.options.batches.between == 0.25
+    assert (plan.steps, plan.learning_rate) == (800, 2e-3)
+
+
+def test_a_long_sound_is_divided_into_parts_of_1024_samples():
+    plan = plan_for(noise(102400), "audio")
+    assert plan.options.network.parts == (100,)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_dim": 64},
+        {"num_layers": 3},
+        {"network": "finer"},
+        {"schedule": "reference"},
+        {"s0": 1.0, "s1": 1.0},
+        {"omega_0": 20.0},
+        {"parts": (1,)},
+    ],
+)
+def test_whoever_asks_for_a_certain_network_gets_one_of_it(options):
+    plan = plan_for(noise(300, 300), **options)
+    assert plan.options.network.parts == (1,)
+    assert plan.steps == 3000
+
+
+@pytest.mark.parametrize("loading", [{"noise_std": 0.1}, {"train_fraction": 0.8}])
+def test_noisy_and_held_out_samples_are_left_to_one_network(loading):
+    assert plan_for(noise(300, 300), loading=loading).options.network.parts == (1,)
+    divided = plan_for(noise(300, 300), loading=loading, parts=(4,))
+    assert divided.options.network.parts == (4,)
+    assert divided.options.batches.between == 0
+
+
+def test_samples_without_data_do_not_hinder_parts():
+    picture = noise(300, 300)
+    picture[:20] = -9999
+    assert plan_for(picture, loading={"nodata": -9999.0}).options.network.parts == (9, 9)
+
+
+def test_what_is_given_is_kept():
+    plan = plan_for(noise(300, 300), steps=7, learning_rate=1e-3, batch_size=100, between=0.5, size="large")
+    assert (plan.steps, plan.learning_rate) == (7, 1e-3)
+    assert (plan.options.batches.batch_size, plan.options.batches.between) == (100, 0.5)
+    assert plan.options.network.hidden_dim == 48
+    assert plan_for(noise(300, 300), parts=(2,), hidden_dim=20).options.network.hidden_dim == 20
+
+
+def test_shapes_are_fitted_as_before():
+    options = sort_options(kind_named("sdf"), {})
+    plan = make_plan(load_signal("sample:knot", "sdf"), options)
+    assert (plan.steps, plan.learning_rate) == (2500, 5e-4)
+    assert (plan.options.network.hidden_dim, plan.options.batches) == (256, options.batches)
+
+
+def test_ns_train_and_fit_choose_alike(tmp_path):
+    from PIL import Image
+
+    Image.fromarray((noise(300, 280) * 127 + 128).astype(np.uint8)).save(tmp_path / "noise.png")
+    config = make_config("winner-image", pipeline__datamanager__data=tmp_path / "noise.png", output_dir=tmp_path)
+    config.complete()
+    plan = plan_for(tmp_path / "noise.png")
+    assert config.pipeline.model.options == plan.options.network
+    assert config.pipeline.datamanager.batches == plan.options.batches
+    assert (config.max_num_iterations, config.steps_per_save) == (plan.steps, plan.steps // 5)
+    assert config.optimizers["fields"]["optimizer"].lr == plan.learning_rate
+    assert config.optimizers["fields"]["scheduler"].max_steps == plan.steps
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=r"between=\S+ must be a share of the steps"):
+        sort_options(kind_named("image"), {"between": share})
+
+
+def test_interpolation_follows_a_wave_between_its_samples():
+    x, y = np.meshgrid(np.arange(60), np.arange(50), indexing="ij")
+
+    def wave(x, y):
+        return np.stack([np.cos(0.7 * x + 0.3 * y), np.sin(0.5 * x - 0.4 * y)], -1)
+
+    rng = np.random.default_rng(0)
+    low, offset = rng.integers(5, 40, (200, 2)), rng.random((200, 2))
+    expected = wave(*(low + offset).T)
+    np.testing.assert_allclose(interpolate(wave(x, y), low, offset), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("half", [(True, False, False), (False, True, True), (True, True, True)])
+def test_interpolating_a_whole_signal_gives_what_single_points_give(half):
+    values = noise(9, 7, 6, 2)
+    whole = interpolate_half_way(values, half)
+    assert whole.shape == (*(n - h for n, h in zip((9, 7, 6), half, strict=True)), 2)
+    low = np.stack(np.unravel_index(np.arange(whole[..., 0].size), whole.shape[:-1]), -1)
+    single = interpolate(values, low, np.broadcast_to(np.array(half) / 2, low.shape))
+    np.testing.assert_allclose(whole.reshape(-1, 2), single, atol=1e-6)
+
+
+def parts_sampler(signal, **options):
+    field = build_field(signal, NetworkOptions(parts=(3,), hidden_dim=8, num_layers=2), 0)
+    return field.network, build_sampler(field, signal, ResidentOptions(**options), CPU, 5)
+
+
+def test_a_share_of_the_steps_is_between_the_samples_at_the_interpolated_target():
+    signal = load_signal(mandala()[:72, :64], "image")
+    bank, sampler = parts_sampler(signal, batch_size=100, between=0.25)
+    tiling, seen = bank.tiling, []
+    starts = torch.cartesian_prod(tiling.starts(0), tiling.starts(1))
+    for step in range(24):
+        batch = sampler.batch(step)
+        position = batch["coords"][4].double() / tiling.spacing + (torch.tensor(tiling.box) - 1) / 2 + starts[4]
+        low = (position + 0.25).floor().long().numpy()
+        offset = position.numpy() - low
+        expected = interpolate(signal.values, low, offset)
+        np.testing.assert_allclose(batch["values"][4], expected, atol=1e-4)
+        seen.append(tuple(np.round(offset, 3).max(0) > 0.4))
+    assert seen.count((False, False)) == 18
+    assert all(seen.count(half) == 2 for half in [(True, False), (False, True), (True, True)])
+
+
+def test_between_samples_of_which_one_holds_no_data_nothing_is_fitted():
+    picture = mandala()[:72, :64].astype(np.float32)
+    picture[30:33, 20:25] = np.nan
+    bank, sampler = parts_sampler(load_signal(picture, "image", nodata=float("nan")), batch_size=10**6, between=0.5)
+    gap = torch.isnan(torch.from_numpy(picture))[..., :1].float()
+    near = torch.nn.functional.max_pool2d(gap.permute(2, 0, 1), 2, 1).permute(1, 2, 0)  # half-way along both axes
+    expected = 1 - bank.tiling.cut(near, less=(1, 1))
+    served = [sampler.batch(step) for step in range(6)]
+    (diagonal,) = [batch["fitted"] for batch in served if batch["values"].shape[1] == expected.shape[1]]
+    assert torch.equal(diagonal.sum(1), expected.sum(1))
+
+
+def test_held_out_samples_forbid_steps_between_the_samples():
+    with pytest.raises(SignalError, match="also from those held out"):
+        parts_sampler(load_signal(mandala()[:72, :64], "image", train_fraction=0.5), between=0.25)
+
+
+def test_a_sound_of_one_axis_is_fitted_between_its_samples_in_every_nth_step():
+    signal = load_signal(noise(900), "audio")
+    _, sampler = parts_sampler(signal, batch_size=10**6, between=0.5)
+    assert [sampler.batch(step)["values"].shape[1] for step in range(4)] == [322, 321, 322, 321]
+
+
+@pytest.mark.quality
+def test_steps_between_the_samples_make_the_fit_right_between_them():
+    picture = mandala()[::2, ::2]
+    options = {"parts": (4,), "steps": 300, "progress": False}
+    without, with_ = (fit(picture, between=share, **options).provenance["figures"] for share in (0.0, 0.25))
+    assert with_["psnr_between"] > without["psnr_between"] + 5
+    assert with_["psnr_anywhere"] > without["psnr_anywhere"] + 4
+    assert with_["psnr"] > without["psnr"] - 6
+
+
+def test_a_large_picture_is_fitted_in_parts_by_itself(tmp_path: Path):
+    field = fit(noise(288, 288), steps=2, progress=False, measure=False)
+    assert "81 parts" in field.provenance["initialization"]
