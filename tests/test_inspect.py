@@ -44,7 +44,8 @@ def test_a_picture_is_described(tmp_path):
     path = tmp_path / "a.png"
     lines = Inspect(path).run(sort_options(kind_of(path), {}))
     assert "samples: 12 x 20" in lines
-    assert lines[-1].startswith("ns-train winner-image: 4 layers of 256, 198,915 parameters, 3,000 steps of 240 points")
+    assert lines[-2].startswith("network: 4 layers of 256, 198,915 weights, 796 kB")
+    assert lines[-1].startswith("ns-train winner-image: 3,000 steps of 240 points")
 
 
 @pytest.mark.parametrize(

@@ -42,21 +42,23 @@ class Inspect:
             ValueError: the file cannot be fitted; the message is one line.
         """
         from ..training.initialize import start
+        from ..training.plan import describe_network, make_plan
         from ..training.prepare import check_run
 
-        kind, network = options.kind, options.network
+        kind = options.kind
         device = check_run(1, 1.0, SEED, None)
         signal = kind.load(str(self.file), options.data)
-        started = start(signal, options, device, SEED)
-        steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in started.field.parameters())
-        minutes = steps * seconds_per_step(started) / 60
+        plan = make_plan(signal, options)
+        network, started = plan.options.network, start(signal, plan.options, device, SEED)
+        minutes = plan.steps * seconds_per_step(started) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
             f"initialisation: {started.initialization['init']}",
-            f"ns-train {kind.method}: {network.num_layers} layers of {network.hidden_dim}, {parameters:,} parameters,"
-            f" {steps:,} steps of {started.sampler.batch_size:,} points; about {minutes:.2g} minutes of training here"
-            f" ({device})",
+            f"network: {network.num_layers} layers of {network.width}, "
+            + describe_network(started.field.network, str(self.file)),
+            f"ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points; about"
+            f" {minutes:.2g} minutes of training here ({device})",
         ]
 
 
