@@ -17,6 +17,7 @@ from ..winner.init import siren_init_
 from ..winner.parts import Layer
 from ..winner.sines import SineFrequencies, SineNetwork
 from .chain import check_positive, check_sizes
+from .sine_layers import Workspace, can_evaluate, evaluate_plainly, evaluate_sines
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -192,6 +193,7 @@ class Bank(nn.Module):
         check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
         check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
         super().__init__()
+        self._workspace = Workspace()
         self.tiling = Tiling(tuple(shape), tuple(parts), overlap)
         if len(self.tiling.shape) != in_dim:
             raise ValueError(f"shape={list(shape)} must have in_dim={in_dim} axes")
@@ -235,14 +237,13 @@ class Bank(nn.Module):
             coords: the own coordinates of each member's points, see `Tiling.local_coords`.
             members: the indices of the members; all if left out.
         """
-        last = len(self.weights) - 1
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if members is not None:
-                weight, bias = weight.index_select(0, members), bias.index_select(0, members)
-            coords = torch.baddbmm(bias[:, None], coords, weight.transpose(1, 2))
-            if index < last:
-                coords = torch.sin((self.omega_0 if index else self.first_omega_0) * coords)
-        return coords
+        weights, biases = list(self.weights), list(self.biases)
+        if members is not None:
+            weights, biases = ([each.index_select(0, members) for each in group] for group in (weights, biases))
+        frequencies = [self.first_omega_0, *[self.omega_0] * (len(weights) - 2)]
+        if can_evaluate(coords, [*weights, *biases]):
+            return evaluate_sines(coords, weights, biases, frequencies, self._workspace)
+        return evaluate_plainly(coords, weights, biases, frequencies)
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the blend of the members' values, in single precision."""
@@ -344,6 +345,12 @@ class Bank(nn.Module):
         column[order] = torch.arange(len(order), device=order.device) - first[inverse[order]]
         padded = local.new_zeros(len(active), int(counts.max()), local.shape[-1]).index_put((inverse, column), local)
         return self.evaluate_members(padded, None if len(active) == self.tiling.count else active)[inverse, column]
+
+    def train(self, mode: bool = True) -> Bank:
+        """Set the mode, and outside training release the memory that training steps share."""
+        if not mode:
+            self._workspace.clear()
+        return super().train(mode)
 
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows in the brackets."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..winner.init import siren_init_
 from .chain import CoordinateNetwork, check_positive
+from .sine_layers import Workspace, can_evaluate, evaluate_sines
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -100,3 +101,29 @@ class Siren(SineChain):
         first_omega_0: float = 30.0,
     ) -> None:
         super().__init__(in_dim, out_dim, hidden_dim, num_layers, omega_0, first_omega_0)
+        self._workspace = Workspace()
+
+    def forward(self, input: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
+        """Compute the values; in training and evaluation faster than the layers one by one, and the same to rounding."""
+        if input.ndim == 2 and self._is_plain():
+            linear, sines = list(self)[::2], list(self)[1::2]
+            weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+            if can_evaluate(input, [*weights, *biases]):
+                return evaluate_sines(input, weights, biases, [sine.omega_0 for sine in sines], self._workspace)
+        return super().forward(input)
+
+    def _is_plain(self) -> bool:
+        """Return whether the layers are as they were made, of the same types and without hooks."""
+        return all(
+            type(module) is (Sine if index % 2 else nn.Linear)
+            and not (module._forward_hooks or module._forward_pre_hooks)
+            and not (module._backward_hooks or module._backward_pre_hooks)
+            and (index % 2 or module.bias is not None)
+            for index, module in enumerate(self)
+        )
+
+    def train(self, mode: bool = True) -> Siren:
+        """Set the mode, and outside training release the memory that training steps share."""
+        if not mode:
+            self._workspace.clear()
+        return super().train(mode)
