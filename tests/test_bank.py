@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from winner_nerfstudio import Siren, fit, load_field, winner_init_
+from winner_nerfstudio import NoiseSchedule, Siren, fit, load_field, winner_init_
 from winner_nerfstudio.networks import Bank, Tiling, build_network
 from winner_nerfstudio.networks.bank import member_seed
 from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.samples import mandala
+from winner_nerfstudio.training import bank as bank_training
 from winner_nerfstudio.training.bank import PartLoss, PartSampler
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import NetworkOptions, NoiseOptions, ResidentOptions
@@ -142,7 +143,7 @@ def test_each_member_is_what_winner_init_makes_of_a_siren_for_its_part():
     assert bank.tiling.parts == (3, 3)
     part = bank.tiling.cut(torch.from_numpy(signal.values), [4]).reshape(*bank.tiling.box, 3)
     twin = Siren(2, 3, 12, 3)
-    expected = winner_init_(twin, target=part, seed=member_seed(7, 4))
+    expected = winner_init_(twin, target=part, schedule=NoiseSchedule.matched(lowers=True), seed=member_seed(7, 4))
     assert initialization.members[4] == expected
     layers = [module for module in twin if isinstance(module, torch.nn.Linear)]
     for layer, weight, bias in zip(layers, bank.weights, bank.biases, strict=True):
@@ -312,3 +313,20 @@ def test_the_gradient_of_a_member_does_not_depend_on_the_number_of_members():
         gradients.append(bank.weights[1].grad[0])
     torch.testing.assert_close(*gradients)
     assert math.isfinite(float(gradients[0].sum()))
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_training_some_members_at_a_time_gives_the_gradients_of_all_at_once(monkeypatch, fitted):
+    field = build_field(picture_signal(), NetworkOptions(parts=(3,), hidden_dim=8, num_layers=3), 0)
+    bank, loss, random = field.network, PartLoss(), torch.Generator().manual_seed(0)
+    count = bank.tiling.count
+    batch = {"coords": cube((5, 5), 20).float().expand(count, -1, -1)}
+    batch["values"] = torch.rand(count, 20, 3, generator=random)
+    if fitted:
+        batch["fitted"] = (torch.rand(count, 20, 1, generator=random) < 0.7).float()
+    (whole,) = loss.terms(loss.outputs(field, batch["coords"]), batch).values()
+    expected = torch.autograd.grad(whole, list(bank.parameters()))
+    monkeypatch.setitem(bank_training.MEMBER_POINTS, "cpu", 50)
+    (error,) = loss.training_terms(field, batch).values()
+    torch.testing.assert_close(error, whole)
+    torch.testing.assert_close(torch.autograd.grad(2 * error, list(bank.parameters())), [*(2 * g for g in expected)])

@@ -50,9 +50,22 @@ def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
     assert (plan.steps, plan.learning_rate) == (800, 2e-3)
 
 
-def test_a_long_sound_is_divided_into_parts_of_1024_samples():
-    plan = plan_for(noise(102400), "audio")
-    assert plan.options.network.parts == (100,)
+def test_long_sounds_and_large_volumes_are_divided_too():
+    assert plan_for(noise(102400), "audio").options.network.parts == (100,)
+    assert plan_for(noise(64, 48, 40), "volume").options.network.parts == (4, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "width"), [("small", (5, 8), 32), ("medium", (10, 16), 32), ("large", (10, 16), 48)]
+)
+def test_the_size_sets_parts_and_width(size, parts, width):
+    network = plan_for(noise(320, 512), size=size).options.network
+    assert (network.parts, network.hidden_dim) == (parts, width)
+
+
+def test_what_would_not_fit_into_memory_is_not_divided(monkeypatch):
+    monkeypatch.setattr("winner_nerfstudio.training.plan.MOST_MEMORY", 1 << 20)
+    assert plan_for(noise(300, 300)).options.network.parts == (1,)
 
 
 @pytest.mark.parametrize(

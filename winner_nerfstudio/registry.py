@@ -51,24 +51,35 @@ _BUILT_IN = {
 
 
 @dataclass(frozen=True)
+class PartSize:
+    """The size of a signal's parts and of the networks that fit them.
+
+    Attributes:
+        edge: number of samples of a part along each axis, about.
+        width: width of the layers.
+        steps: number of training steps.
+    """
+
+    edge: int
+    width: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class PartRecipe:
     """How signals of many samples are divided into parts by default, each fitted by a small network of its own.
 
     Attributes:
+        sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
-        edge: number of samples of a part along each axis, about.
-        widths: width of a part's layers by the option ``size``.
         batch_size: greatest number of samples per training step and part.
-        steps: number of training steps.
         learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
         between: share of the steps that fit the target half-way between its samples.
     """
 
-    most: int
-    edge: int
-    widths: Mapping[str, int]
+    sizes: Mapping[str, PartSize]
+    most: int = 1 << 16
     batch_size: int = 512
-    steps: int = 800
     learning_rate: float = 2e-3
     between: float = 0.25
 

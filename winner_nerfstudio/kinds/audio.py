@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics, PartRecipe, Recipe
+from ..registry import Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import AudioOptions
 from ..signals.records import AudioRecord
 from .grid import GRID_METRICS, GridKind, like_input
@@ -48,7 +48,13 @@ class AudioKind(GridKind):
     options = AudioOptions
     record = AudioRecord
     # The published noise for sounds is large; with a higher learning rate, sounds of high frequency are not learnt.
-    recipe = Recipe(3000, 2e-4, parts=PartRecipe(1 << 16, 1024, {"small": 16, "medium": 32, "large": 48}))
+    recipe = Recipe(
+        3000,
+        2e-4,
+        parts=PartRecipe(
+            {"small": PartSize(1024, 16, 1600), "medium": PartSize(1024, 32, 800), "large": PartSize(1024, 48, 800)}
+        ),
+    )
     metric_names = Metrics(
         (*GRID_METRICS, "snr", "si_snr", "log_spectral_distance"),
         ("psnr_paper", "best_psnr_paper", "psnr_peak_to_peak", "psnr_between", "log_spectral_distance"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics, PartRecipe, Recipe
+from ..registry import Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import ImageOptions
 from ..signals.picture_suffixes import READ_ONLY, WRITTEN
 from ..signals.records import ImageRecord
@@ -32,7 +32,12 @@ class ImageKind(GridKind):
     frequency_unit = "cycles per pixel"
     options = ImageOptions
     record = ImageRecord
-    recipe = Recipe(3000, parts=PartRecipe(1 << 16, 32, {"small": 16, "medium": 32, "large": 48}))
+    recipe = Recipe(
+        3000,
+        parts=PartRecipe(
+            {"small": PartSize(64, 32, 4000), "medium": PartSize(32, 32, 800), "large": PartSize(32, 48, 800)}
+        ),
+    )
     metric_names = Metrics(
         (*GRID_METRICS, "ssim"),
         ("psnr_paper", "best_psnr_paper", "psnr_peak_to_peak", "psnr_between", "ssim"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics
+from ..registry import Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import VolumeOptions
 from ..signals.records import VolumeRecord
 from .grid import GRID_METRICS, GridKind, grid_size
@@ -35,6 +35,11 @@ class VolumeKind(GridKind):
     frequency_unit = "cycles per unit of the array's spacing"
     options = VolumeOptions
     record = VolumeRecord
+    recipe = Recipe(
+        parts=PartRecipe(
+            {"small": PartSize(32, 48, 800), "medium": PartSize(16, 32, 400), "large": PartSize(16, 48, 400)}
+        )
+    )
     metric_names = Metrics(
         (*GRID_METRICS, "iou", "iou_held_out"),
         ("psnr_paper", "psnr_peak_to_peak", "psnr_between", "iou"),

@@ -237,11 +237,21 @@ class Bank(nn.Module):
             coords: the own coordinates of each member's points, see `Tiling.local_coords`.
             members: the indices of the members; all if left out.
         """
-        weights, biases = list(self.weights), list(self.biases)
+        parameters = [*self.weights, *self.biases]
         if members is not None:
-            weights, biases = ([each.index_select(0, members) for each in group] for group in (weights, biases))
+            parameters = [each.index_select(0, members) for each in parameters]
+        return self.evaluate_with(coords, parameters)
+
+    def evaluate_with(self, coords: Float[Tensor, "m n d"], parameters: Sequence[Tensor]) -> Float[Tensor, "m n c"]:
+        """Compute values as `evaluate_members` does, with other parameters of members in the order of the bank's own.
+
+        Args:
+            coords: as in `evaluate_members`.
+            parameters: the weights of all layers, then their biases, of each member.
+        """
+        weights, biases = parameters[: len(self.weights)], parameters[len(self.weights) :]
         frequencies = [self.first_omega_0, *[self.omega_0] * (len(weights) - 2)]
-        if can_evaluate(coords, [*weights, *biases]):
+        if can_evaluate(coords, parameters):
             return evaluate_sines(coords, weights, biases, frequencies, self._workspace)
         return evaluate_plainly(coords, weights, biases, frequencies)
 
@@ -361,10 +371,11 @@ class Bank(nn.Module):
 def _cross(axes: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "m n d"]:
     """Return the points of m grids in row-major order from their coordinates along each axis."""
     sizes = [axis.shape[1] for axis in axes]
-    spread = []
+    spread: list[Tensor] = []
     for index, axis in enumerate(axes):
         before, after = sizes[:index], sizes[index + 1 :]
-        spread.append(axis.reshape(len(axis), *(1 for _ in before), -1, *(1 for _ in after)).expand(-1, *sizes))
+        ones = [1] * len(before), [1] * len(after)
+        spread.append(axis.reshape(len(axis), *ones[0], -1, *ones[1]).expand(-1, *sizes))
     return torch.stack(spread, -1).flatten(1, -2)
 
 

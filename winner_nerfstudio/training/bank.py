@@ -68,13 +68,16 @@ class BankInitialization(NamedTuple):
         known = [member.centroid for member in self.members if member.centroid is not None]
         psi = f"psi={span(known)}, " if known else ""
         s0, s1 = span([member.s0 for member in self.members]), span([member.s1 for member in self.members])
-        return f"{len(self.members):,} parts, {psi}schedule={self.schedule}, s0={s0}, s1={s1}"
+        factors = [factor for member in self.members for factor in member.factors or (1.0,)]
+        lowered = f", factors={span(factors)}" if min(factors) < 1 else ""
+        return f"{len(self.members):,} parts, {psi}schedule={self.schedule}, s0={s0}, s1={s1}{lowered}"
 
 
 def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, seed: int) -> BankInitialization | None:
     """Initialise each member for its own part of a signal, in place, from a random stream of its own.
 
-    A member is the network that `winner_init_` makes of a `Siren` for the part's samples.
+    A member is the network that `winner_init_` makes of a `Siren` for the part's samples, with the matched schedule's
+    ``lowers``: a part is short, and SIREN's frequencies are often above those of its samples.
 
     Returns:
         The initialisation, or None if the options ask for no noise.
@@ -83,6 +86,7 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
         ValueError: the schedule has no rule for such a signal.
     """
     noise, values, members = options.noise, torch.from_numpy(signal.values), []
+    rule = noise.rule(lowers=True)
     for index in range(bank.tiling.count):
         member, stream = bank.member(index), member_seed(seed, index)
         if not options.has_noise:
@@ -94,7 +98,7 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
         else:
             part = bank.tiling.cut(values, [index]).reshape(*bank.tiling.box, signal.channels)
             members.append(
-                winner_init_(member, target=part, schedule=noise.rule(), hidden_biases=noise.hidden_biases, seed=stream)
+                winner_init_(member, target=part, schedule=rule, hidden_biases=noise.hidden_biases, seed=stream)
             )
     return BankInitialization(tuple(members)) if members else None
 
@@ -229,6 +233,50 @@ class PartLoss(SquareLoss):
             return super().terms(outputs, batch)
         square = batch["fitted"] * (outputs["values"] - batch["values"]) ** 2
         return {"mse": square.sum() / (batch["fitted"].sum().clamp(min=1) * square.shape[-1])}
+
+    def training_terms(self, field: Field, batch: Batch) -> dict[str, Tensor]:
+        """Return the only term, ``mse``, computed some members at a time, so that they fit into a processor's cache."""
+        bank = field.network
+        assert isinstance(bank, Bank)
+        return {"mse": _PartError.apply(bank, batch, *bank.parameters())}
+
+
+MEMBER_POINTS = {"cpu": 1 << 14, "cuda": 1 << 21}
+"""About how many points pass through the members at a time in training, by device: on a CPU their values fit into its
+cache, on a GPU they take about two gigabytes of memory."""
+
+
+class _PartError(torch.autograd.Function):
+    """The term ``mse`` of `PartLoss` as a function of a bank's weights, some members at a time.
+
+    The gradients are computed together with the values, because members do not depend on each other: the memory is that
+    of some members, however many there are.
+    """
+
+    @staticmethod
+    def forward(context: Any, bank: Bank, batch: Batch, *parameters: Tensor) -> Tensor:
+        count, points = batch["values"].shape[:2]
+        fitted = batch.get("fitted")
+        total = batch["values"][..., 0].numel() if fitted is None else fitted.sum().clamp(min=1)
+        gradients = [torch.empty_like(parameter) for parameter in parameters]
+        error = parameters[0].new_zeros(())
+        step = max(1, MEMBER_POINTS.get(error.device.type, 1 << 14) // points)
+        for first in range(0, count, step):
+            members = slice(first, first + step)
+            own = [parameter.detach()[members].requires_grad_() for parameter in parameters]
+            with torch.enable_grad():
+                difference = bank.evaluate_with(batch["coords"][members], own) - batch["values"][members]
+                square = difference**2 if fitted is None else fitted[members] * difference**2
+                part = square.sum() / (total * difference.shape[-1])
+            for whole, piece in zip(gradients, torch.autograd.grad(part, own), strict=True):
+                torch.mul(piece, count, out=whole[members])
+            error += part.detach()
+        context.save_for_backward(*gradients)
+        return error
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(gradient * each for each in context.saved_tensors)
 
 
 class _ScaledGradient(torch.autograd.Function):

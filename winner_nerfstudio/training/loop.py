@@ -38,7 +38,7 @@ class Training:
         """Do one training step; if it raises an exception, `done` stays as it was."""
         batch = self._loss.select(self.field, self._sampler.batch(self.done))
         self._optimizer.zero_grad()
-        terms = self._loss.terms(self._loss.outputs(self.field, batch["coords"]), batch)
+        terms = self._loss.training_terms(self.field, batch)
         total: Tensor = functools.reduce(torch.add, terms.values())
         total.backward()
         self._optimizer.step()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,28 +21,28 @@ CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
 """SIREN's weights of the normal term and the eikonal term for point clouds."""
 
 
-class Loss(Protocol):
+class Loss(ABC):
     """A loss, which compares a field with a batch in three steps: `select`, `outputs` and `terms`."""
 
     def select(self, field: Field, batch: Batch) -> Batch:
-        """Return the samples of a batch that a training step uses."""
-        ...
+        """Return the samples of a batch that a training step uses; all of them by default."""
+        return batch
 
+    @abstractmethod
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
         """Return what the terms need of the field: its ``values`` [n, c] at the coordinates, and possibly more."""
-        ...
 
+    @abstractmethod
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of the loss by name; their sum is the loss."""
-        ...
+
+    def training_terms(self, field: Field, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of a batch that `select` has returned, with gradients by the field's weights."""
+        return self.terms(self.outputs(field, batch["coords"]), batch)
 
 
-class SquareLoss:
+class SquareLoss(Loss):
     """The mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
-
-    def select(self, field: Field, batch: Batch) -> Batch:
-        """Return all samples of the batch."""
-        return batch
 
     def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
         """Return the field's ``values`` [n, c] at coordinates [n, d]."""
@@ -52,7 +53,7 @@ class SquareLoss:
         return {"mse": torch.nn.functional.mse_loss(outputs["values"], batch["values"])}
 
 
-class DistanceLoss:
+class DistanceLoss(Loss):
     """The loss of a signed distance in the unit cube, negative inside.
 
     Args:

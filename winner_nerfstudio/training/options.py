@@ -72,11 +72,13 @@ class NoiseOptions:
         if self.hidden_biases is not None and not 0 <= self.hidden_biases < float("inf"):
             raise ValueError(f"{flag}hidden_biases {self.hidden_biases} must be finite and not negative")
 
-    def rule(self) -> NoiseSchedule:
-        """Return the noise schedule that the options describe."""
+    def rule(self, lowers: bool = False) -> NoiseSchedule:
+        """Return the noise schedule that the options describe; `lowers` as in `NoiseSchedule.matched`."""
         if self.s0 is not None and self.s1 is not None:
             return NoiseSchedule.fixed(self.s0, self.s1)
-        return NoiseSchedule.matched(self.exactness) if self.schedule == "matched" else SCHEDULES[self.schedule]()
+        if self.schedule == "matched":
+            return NoiseSchedule.matched(self.exactness, lowers=lowers)
+        return SCHEDULES[self.schedule]()
 
 
 @dataclass

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..networks import Bank
-from ..registry import PartRecipe
+from ..registry import PartRecipe, PartSize
 from ..signals.grid import Grid
-from .options import NoiseOptions, ResidentOptions
+from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,26 +48,22 @@ def make_plan(
         learning_rate: learning rate at the first step, or None.
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
-    part = recipe.parts
     if network.parts == "auto":
-        divided = part is not None and isinstance(signal, Grid) and _is_divided(signal, options, part)
-        network = replace(network, parts=_count_parts(signal, part) if divided else (1,))  # type: ignore[arg-type]
-    if part is None or not network.has_parts:
-        part, network = None, replace(network, hidden_dim=network.width)
-    else:
-        network = replace(network, hidden_dim=network.hidden_dim or part.widths[network.size])
+        network = replace(network, parts=_count_parts(signal, network, recipe.parts))
+    parts = recipe.parts if network.has_parts else None
+    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps)
+    network = replace(network, hidden_dim=size.width if network.hidden_dim is None else network.hidden_dim)
     if isinstance(batches, ResidentOptions):
+        points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
         batches = replace(
             batches,
-            batch_size=part.batch_size if part and batches.batch_size is None else batches.points,
-            between=_share_between(signal, part, batches.between),
+            batch_size=points if batches.batch_size is None else batches.batch_size,
+            between=(between if _shows_everything(signal) else 0.0) if batches.between is None else batches.between,
         )
-    chosen = part or recipe
-    return Plan(
-        replace(options, network=network, batches=batches),
-        chosen.steps if steps is None else steps,
-        chosen.learning_rate if learning_rate is None else learning_rate,
-    )
+    if learning_rate is None:
+        learning_rate = (parts or recipe).learning_rate
+    steps = size.steps if steps is None else steps
+    return Plan(replace(options, network=network, batches=batches), steps, learning_rate)
 
 
 def describe_network(network: nn.Module, source: str) -> str:
@@ -93,32 +90,26 @@ def format_bytes(count: int) -> str:
     return f"{count / unit:.3g} {name}"
 
 
-def _is_divided(signal: Grid[Any], options: FitOptions, recipe: PartRecipe) -> bool:
-    """Return whether a signal is divided if its user has not said so.
+def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...]:
+    """Return the number of parts along each axis of a signal whose user has not said so; (1,) for a single network.
 
-    It is if it has many samples and all of them are to be fitted as they are: many small networks would reproduce the
-    noise of a noisy target, and know less of samples that are held out. Whoever sets the network's width or
-    frequencies, or a published schedule, means a single network.
+    A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
+    reproduce the noise of a noisy target, and know less of samples that are held out. Whoever sets the network's width
+    or frequencies, or a published schedule, means a single network.
     """
-    network: NetworkOptions = options.network
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
     single |= network.noise.schedule != NoiseOptions.schedule or network.num_layers != type(network).num_layers
-    return signal.lattice.count > recipe.most and not single and _shows_everything(signal)
+    if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
+        return (1,)
+    size = recipe.sizes[network.size]
+    counts = tuple(max(1, round(n / size.edge)) for n in signal.lattice.shape)
+    # What is kept for each weight, and for each sample and point half-way between samples.
+    weights = prod(counts) * (network.num_layers - 1) * size.width**2
+    memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
+    return (1,) if signal.lattice.count <= recipe.most or memory > MOST_MEMORY else counts
 
 
 def _shows_everything(signal: Signal) -> bool:
     """Return whether all samples of a signal are fitted, except those that hold no data, and none is known noisy."""
     return isinstance(signal, Grid) and signal.clean is None and not len(signal.held_out)
-
-
-def _share_between(signal: Signal, recipe: PartRecipe | None, asked: float | None) -> float:
-    """Return the share of the steps between the samples, see `ResidentOptions.between`."""
-    if asked is not None:
-        return asked
-    return recipe.between if recipe is not None and _shows_everything(signal) else 0.0
-
-
-def _count_parts(signal: Grid[Any], recipe: PartRecipe) -> tuple[int, ...]:
-    """Return the number of parts along each axis."""
-    return tuple(max(1, round(size / recipe.edge)) for size in signal.lattice.shape)

@@ -70,6 +70,10 @@ def initialize_(
     network = find_network_to_perturb(module, layers, omega_0)
     seed = _choose_seed(module, seed)
     _draw_siren_parameters(network, seed, initialization.hidden_biases)
+    if initialization.factors:
+        first = network.sine_layers[0].weight
+        with torch.no_grad():
+            first.mul_(first.new_tensor(initialization.factors))
     _perturb_first_two_layers(network, initialization, seed)
 
 
@@ -82,6 +86,8 @@ def add_noise_(
     seed: int | None = None,
 ) -> None:
     """Add noise of these scales to the first two layers' weights as they are, in place; biases stay.
+
+    The factors of an initialisation, which are for SIREN's draws, have no effect.
 
         >>> from winner_nerfstudio import Initialization, Siren
         >>> from winner_nerfstudio.winner import add_noise_

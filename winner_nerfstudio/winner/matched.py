@@ -12,6 +12,8 @@ from .samples import Samples, check_samples, iterate_lines
 EXACTNESS = 0.4
 """The default exactness of `NoiseSchedule.matched`. At 0.5 a network begins with the target's mean frequency, at 0.4 a
 little below. Chosen by measurement, see docs/noise-rule.md."""
+LEAST_FACTOR = 0.1
+"""The least factor by which SIREN's frequencies are lowered, see `NoiseSchedule.matched`."""
 SECOND_VARIANCE = 4.0
 """The variance of the second sines' arguments, radians squared, where there is room for noise; it includes the 1 that
 SIREN's weights give. Chosen by measurement, see docs/noise-rule.md."""
@@ -103,7 +105,7 @@ def _sum_cosine_spectra(lines: Tensor) -> tuple[float, float]:
 
 def compute_matched_scales(
     axes: Sequence[Axis], network: NetworkTraits, exactness: float
-) -> tuple[tuple[float, ...], float]:
+) -> tuple[tuple[float, ...], float, tuple[float, ...]]:
     """Compute the noise scales by equations (1), (2), (4) and (5) of docs/noise-rule.md, solved for ``s0`` and ``s1``.
 
     Args:
@@ -112,7 +114,8 @@ def compute_matched_scales(
         exactness: See `NoiseSchedule.matched`.
 
     Returns:
-        ``s0`` along each axis, and ``s1``.
+        ``s0`` along each axis; ``s1``; and along each axis the target's frequency over the network's where that is
+        lower, at least `LEAST_FACTOR`, else 1.
     """
     siren = network.first_omega_0 / len(axes) / sqrt(3)  # the rms frequency of SIREN's first sines along an axis
     frequencies = [axis.nyquist * axis.centroid ** (2 * (1 - exactness)) if axis.centroid else 0.0 for axis in axes]
@@ -122,7 +125,8 @@ def compute_matched_scales(
     # What the bisection leaves is no lack.
     noise = [siren * sqrt(part) if part > 1e-9 else 0.0 for part in lacking]
     scales = tuple(scale * network.noise_omega_0 / network.first_omega_0 for scale in noise)
-    return scales, sqrt(2 * (variance - 1) / network.hidden_dim)
+    factors = tuple(min(1.0, max(frequency / grown, LEAST_FACTOR)) for frequency in frequencies)
+    return scales, sqrt(2 * (variance - 1) / network.hidden_dim), factors
 
 
 def _find_second_variance(siren: float, frequency: float, num_layers: int) -> float:

@@ -22,6 +22,8 @@ class Initialization(NamedTuple):
         s1: The scale of the noise on the second layer.
         axes: The scale on the first layer along each axis where they differ (`s0` is the root of their mean square),
             else empty.
+        factors: What SIREN's draws of the first layer's weights are multiplied by along each axis, where its
+            frequencies are lowered, else empty.
         hidden_biases: What SIREN's draws of the biases between the first and the last layer are multiplied by.
     """
 
@@ -30,6 +32,7 @@ class Initialization(NamedTuple):
     s0: float
     s1: float
     axes: tuple[float, ...] = ()
+    factors: tuple[float, ...] = ()
     hidden_biases: float = 1.0
 
     @classmethod
@@ -45,7 +48,8 @@ class Initialization(NamedTuple):
     def __str__(self) -> str:
         psi = "" if self.centroid is None else f"psi={self.centroid:.3g}, "
         axes = f" ({', '.join(f'{scale:.3g}' for scale in self.axes)})" if self.axes else ""
-        return f"{psi}schedule={self.schedule}, s0={self.s0:.3g}{axes}, s1={self.s1:.3g}"
+        lowered = f", factors=({', '.join(f'{factor:.3g}' for factor in self.factors)})" if self.factors else ""
+        return f"{psi}schedule={self.schedule}, s0={self.s0:.3g}{axes}, s1={self.s1:.3g}{lowered}"
 
 
 def compute_noise_scales(

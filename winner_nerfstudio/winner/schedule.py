@@ -34,11 +34,14 @@ class NoiseScales(NamedTuple):
         s0: That on the first layer; where it differs from axis to axis, the root of the mean square.
         s1: That on the second layer.
         axes: ``s0`` along each axis where they differ by more than a hundredth, else empty.
+        factors: What SIREN's draws of the first layer's weights are multiplied by along each axis, where its
+            frequencies are to be lowered, else empty.
     """
 
     s0: float
     s1: float
     axes: tuple[float, ...] = ()
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class NoiseSchedule:
         ...     return NoiseScales(s0=100 * target.centroid, s1=0.1)
         >>> SCHEDULES["linear"] = lambda: NoiseSchedule("linear", scale_with_centroid)
         >>> SCHEDULES["linear"]()(0.25)
-        NoiseScales(s0=25.0, s1=0.1, axes=())
+        NoiseScales(s0=25.0, s1=0.1, axes=(), factors=())
 
     Attributes:
         name: The rule's name.
@@ -117,7 +120,7 @@ class NoiseSchedule:
         return self.rule(TargetTraits(centroid, channels, dim, axes), network or NetworkTraits())
 
     @classmethod
-    def matched(cls, exactness: float = EXACTNESS) -> "NoiseSchedule":
+    def matched(cls, exactness: float = EXACTNESS, *, lowers: bool = False) -> "NoiseSchedule":
         """Return this package's rule: the network begins with the target's frequencies, in one to three dimensions.
 
         The network's root mean square frequency is ``nyquist * centroid^(2 (1 - exactness))`` along each axis; the
@@ -127,6 +130,9 @@ class NoiseSchedule:
         Args:
             exactness: From 0, true between the samples, to 1, exact on the samples. At 1/2 the network begins with the
                 target's centroid, at 1 with the highest frequency that the samples can hold.
+            lowers: Whether SIREN's own frequencies are lowered, down to a tenth, where they are above the target's, by
+                factors on the first layer's weights; if not, such a network begins as SIREN along that axis. The small
+                networks of a signal's parts are initialised so, see docs/noise-rule.md.
 
         Raises:
             ValueError: The exactness lies outside [0, 1].
@@ -135,7 +141,8 @@ class NoiseSchedule:
             raise ValueError(
                 f"exactness={exactness} must lie in [0, 1], from true between the samples to exact on them"
             )
-        return cls("matched", partial(_apply_matched_rule, exactness=float(exactness)), hidden_biases=0.0)
+        rule = partial(_apply_matched_rule, exactness=float(exactness), lowers=lowers)
+        return cls("matched", rule, hidden_biases=0.0)
 
     @classmethod
     def reference(cls) -> "NoiseSchedule":
@@ -168,7 +175,7 @@ class NoiseSchedule:
         return cls("fixed", _FixedRule(scales))
 
 
-def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness: float) -> NoiseScales:
+def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness: float, lowers: bool) -> NoiseScales:
     if target.axes is None:
         raise ValueError("the matched schedule goes by the number of samples; pass samples=, or the target itself")
     if not network.takes_coordinates:
@@ -176,9 +183,10 @@ def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness:
             "the matched schedule doesn't know the frequencies of what stands before the network; give s0 and s1, or"
             " another schedule"
         )
-    scales, s1 = compute_matched_scales(target.axes, network, exactness)
+    scales, s1, factors = compute_matched_scales(target.axes, network, exactness)
     s0 = sqrt(sum(scale**2 for scale in scales) / len(scales))
-    return NoiseScales(s0, s1, scales if max(scales) > 1.01 * min(scales) else ())
+    axes = scales if max(scales) > 1.01 * min(scales) else ()
+    return NoiseScales(s0, s1, axes, factors if lowers and min(factors) < 1 else ())
 
 
 def _apply_published_rule(target: TargetTraits, network: NetworkTraits, audio_rate: float = 7.0) -> NoiseScales:

@@ -183,8 +183,15 @@ class SignalModel(Model):
     def get_loss_dict(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor], metrics_dict: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Return the terms of the loss, and keep their sum on the device for the progress display."""
-        terms = self.loss.terms(outputs, batch)
+        """Return the terms of the loss for outputs that are there already."""
+        return self._keep(self.loss.terms(outputs, batch))
+
+    def get_training_loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the terms of the loss for a batch that `select` has returned, with gradients by the weights."""
+        return self._keep(self.loss.training_terms(self.field, batch))
+
+    def _keep(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Keep the sum of the terms for the progress display, and return them."""
         if self.training:
             self.last_loss = sum(term.detach() for term in terms.values())
         return terms

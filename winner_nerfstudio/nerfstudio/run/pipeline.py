@@ -69,11 +69,9 @@ class SignalPipeline(VanillaPipeline):
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-        """Return outputs, losses and no metrics for those samples of the step's batch that the model selects."""
+        """Return no outputs, the losses of those samples of the step's batch that the model selects, and no metrics."""
         _, batch = self.datamanager.next_train(step)
-        batch = self.signal_model.select(batch)
-        outputs = self.model(batch["coords"])
-        return outputs, self.model.get_loss_dict(outputs, batch), {}
+        return {}, self.signal_model.get_training_loss(self.signal_model.select(batch)), {}
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
