@@ -296,7 +296,7 @@ def test_the_two_steps_give_what_the_short_form_gives(make, arguments, options, 
 def test_scales_set_by_hand_are_applied_as_by_the_short_form():
     short, network = Siren(2, 1, 32, 3), Siren(2, 1, 32, 3)
     initialization = Initialization.fixed(20, 0.2)
-    assert winner_init_(short, s0=20, s1=0.2, seed=4) == initialization == (None, "fixed", 20, 0.2, (), 1.0)
+    assert winner_init_(short, s0=20, s1=0.2, seed=4) == initialization == (None, "fixed", 20, 0.2, (), (), 1.0)
     initialize_(network, initialization, seed=4)
     assert same(short, network)
 

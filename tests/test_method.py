@@ -120,7 +120,7 @@ def test_schedules_are_values():
 
 
 def test_fixed_scales_ignore_the_target():
-    assert NoiseSchedule.fixed(3, 0.5)(0.9, channels=2, dim=3) == (3, 0.5, ())
+    assert NoiseSchedule.fixed(3, 0.5)(0.9, channels=2, dim=3) == (3, 0.5, (), ())
 
 
 @pytest.mark.parametrize("arguments", [(-1, 0), (0, -1), (float("nan"), 0), (0, float("inf"))])
@@ -198,13 +198,28 @@ def test_axes_know_nothing_of_brightness_or_of_what_is_plain():
 @pytest.mark.parametrize("target", [torch.full((50, 1), 0.3), chirp(40, 0, 0.1)[:, None]])
 def test_what_siren_is_fine_enough_for_gets_no_noise(target):
     scales = NoiseSchedule.matched()(0.1, axes=axes_of(target), dim=1)
-    assert scales == (0, 0, ())
+    assert scales == (0, 0, (), ())
+
+
+@pytest.mark.parametrize("lines", [0.3, 3.0])
+def test_a_network_of_higher_frequency_than_its_target_is_lowered_on_demand_down_to_a_tenth(lines):
+    wave = torch.sin(2 * math.pi * lines * torch.linspace(0, 1, 400)).reshape(-1, 1)
+    (axis,) = axes_of(wave)
+    grown = 30 / math.sqrt(3) * compute_growth(4, 1.0)
+    lowered = NoiseSchedule.matched(0.5, lowers=True)(0.1, axes=[axis])
+    assert lowered.factors == pytest.approx((max(0.1, axis.nyquist * axis.centroid / grown),))
+    assert lowered[:3] == NoiseSchedule.matched(0.5)(0.1, axes=[axis])[:3] == (0, 0, ())
+    plain, network = Siren(1, 1, 32, 4), Siren(1, 1, 32, 4)
+    winner_init_(plain, target=wave, schedule=NoiseSchedule.matched(0.5), seed=4)
+    winner_init_(network, target=wave, schedule=NoiseSchedule.matched(0.5, lowers=True), seed=4)
+    torch.testing.assert_close(network[0].weight, plain[0].weight * lowered.factors[0])
+    assert torch.equal(network[2].weight, plain[2].weight)
 
 
 def test_what_the_second_layer_alone_can_reach_gets_no_noise_on_the_first():
     siren, wanted = 30 / 2 / math.sqrt(3), 0.25 * math.pi * 47 / 2
     assert siren * compute_growth(4, 1.0) < wanted < siren * compute_growth(4, 4.0)
-    s0, s1, axes = NoiseSchedule.matched(0.5)(0.25, samples=48, dim=2)
+    s0, s1, axes, _ = NoiseSchedule.matched(0.5)(0.25, samples=48, dim=2)
     assert (s0, axes) == (0, ())
     assert siren * compute_growth(4, 1 + 256 * s1**2 / 2) == pytest.approx(wanted)
 

@@ -52,7 +52,7 @@ class AudioKind(GridKind):
         3000,
         2e-4,
         parts=PartRecipe(
-            {"small": PartSize(1024, 16, 1600), "medium": PartSize(1024, 32, 800), "large": PartSize(1024, 48, 800)}
+            {"small": PartSize(1024, 16, 1200), "medium": PartSize(1024, 32, 600), "large": PartSize(1024, 48, 600)}
         ),
     )
     metric_names = Metrics(
