@@ -78,7 +78,7 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
     """
     noise, values, members = options.noise, torch.from_numpy(signal.values), []
     for index in range(bank.tiling.count):
-        member, stream = bank.member(index), member_seed(seed, index)
+        member, stream = bank.member(index), member_seed(seed, bank.tiling.index_of(index))
         if not options.has_noise:
             siren_init_(member, seed=stream)
         elif noise.s0 is not None:
@@ -103,7 +103,7 @@ class PartSampler:
     held out ``fitted`` [m, n, 1], 1 for those that are fitted and 0 for the others.
 
     Args:
-        signal: signal whose samples are served.
+        signal: signal whose samples are served, or the part of it that the bank's members see.
         bank: bank that is trained.
         device: device of the samples and the batches.
         seed: seed of the order.
@@ -145,30 +145,32 @@ class PartLoss(SquareLoss):
     """The mean square error of each member at the samples of its own part, where no window blends it with others.
 
     The loss is the mean over the members, but each member's weights get the gradient of its own mean, whatever their
-    number. Otherwise Adam's epsilon would slow down the members of a large bank.
+    number. Otherwise Adam's epsilon would slow down the members of a large bank, and a member would depend on how many
+    others are trained beside it.
     """
 
     def outputs(self, field: Field, coords: Float[Tensor, "m n d"]) -> dict[str, Tensor]:
         """Return the members' ``values`` [m, n, c] at their own coordinates."""
         assert isinstance(field.network, Bank)
-        return {"values": _ScaledGradient.apply(field.network.evaluate_members(coords), len(coords))}
+        return {"values": field.network.evaluate_members(coords)}
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the only term, the mean square error ``mse`` of the samples that are fitted."""
+        square = (outputs["values"] - batch["values"]) ** 2
         if "fitted" not in batch:
-            return super().terms(outputs, batch)
-        square = batch["fitted"] * (outputs["values"] - batch["values"]) ** 2
-        return {"mse": square.sum() / (batch["fitted"].sum().clamp(min=1) * square.shape[-1])}
+            return {"mse": _Mean.apply(square.mean((1, 2)))}
+        count = batch["fitted"].sum((1, 2)).clamp(min=1) * square.shape[-1]
+        return {"mse": _Mean.apply((batch["fitted"] * square).sum((1, 2)) / count)}
 
 
-class _ScaledGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a factor."""
-
-    @staticmethod
-    def forward(context: Any, values: Tensor, factor: float) -> Tensor:
-        context.factor = factor
-        return values.view_as(values)
+class _Mean(torch.autograd.Function):
+    """The mean of numbers, each of which gets the whole gradient, as if it were alone."""
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * context.factor, None
+    def forward(context: Any, values: Tensor) -> Tensor:
+        context.shape = values.shape
+        return values.mean()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient.expand(context.shape)
