@@ -187,7 +187,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
     """Return a sound file's excerpt [n, c], the index of its first sample, the entries of its record, and notes."""
     sample_rate = options.sample_rate
     try:
-        with _open_sound(path) as (sound, notes):
+        with open_sound_file(path) as (sound, notes):
             if sample_rate is not None and sample_rate != sound.samplerate:
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
@@ -203,7 +203,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
 
 
 @contextmanager
-def _open_sound(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
+def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
     """Open a sound file with its header set right; yield it and notes on the header."""
     inspected = inspect_sound_file(path)
     with path.open("rb") as file:
@@ -280,23 +280,28 @@ def _reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "error_string", error)).split())[:120]
 
 
+def check_series(name: str, shape: tuple[int, ...]) -> None:
+    """Check that an array of this shape is a series.
+
+    Raises:
+        SignalError: it is not.
+    """
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
+        raise SignalError(
+            f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
+            f" {MAX_CHANNELS} channels is needed"
+        )
+    if len(shape) == 2 and 0 < shape[0] < shape[1]:
+        raise SignalError(
+            f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
+            f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
+        )
+
+
 def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
     """Return an array's excerpt [n, c], the index of its first sample, and the entries of its record."""
     name = name_of(source)
-
-    def check(shape: tuple[int, ...]) -> None:
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
-            raise SignalError(
-                f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
-                f" {MAX_CHANNELS} channels is needed"
-            )
-        if len(shape) == 2 and 0 < shape[0] < shape[1]:
-            raise SignalError(
-                f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
-                f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
-            )
-
-    array = read_array(source, check)
+    array = read_array(source, lambda shape: check_series(name, shape))
     rate = 1.0 if options.sample_rate is None else float(options.sample_rate)
     first, count = excerpt(options, name, len(array), rate)
     entries = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
