@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,16 @@ class Groups:
         if index == self.counts[axis]:
             return self.tiling.shape[axis]
         return int(self.tiling.find_starts(axis, torch.tensor(self.border(axis, index))))
+
+    def bands(self, group: int, samples: int) -> Iterator[tuple[slice, ...]]:
+        """Yield boxes of about so many samples that divide a group's region along its first axis, between its parts."""
+        region, (first, held) = self.region(group), self.held(group)
+        row = prod(axis.stop - axis.start for axis in region[1:])
+        stride = max(1, (region[0].stop - region[0].start) // held[0])
+        step = max(1, samples // (row * stride))
+        begins = self.tiling.find_starts(0, torch.arange(first[0], first[0] + held[0], step)).tolist()
+        for start, stop in pairwise([*begins, region[0].stop]):
+            yield slice(start, stop), *region[1:]
 
     def find_near(self, low: Sequence[float], high: Sequence[float]) -> Iterator[int]:
         """Yield the groups whose boxes have a part in the blend between two corners, in samples from the first."""
