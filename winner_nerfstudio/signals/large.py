@@ -145,7 +145,8 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
                 " larger"
             )
     grid = _OPENERS[kind](source, options)
-    return replace(grid, record=replace(grid.record, digest=compute_source_digest(source)))
+    record = replace(grid.record, digest=compute_source_digest(source))
+    return replace(grid, record=record.from_json(record.to_json()))  # as a file of the fit will have it
 
 
 def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
