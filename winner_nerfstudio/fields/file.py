@@ -56,7 +56,17 @@ def save_field(fitted: FittedField, path: Path) -> None:
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in entries.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(_sort_metadata(save(tensors, metadata)))
+
+
+def _sort_metadata(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order, so that one field always gives the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[end:]])
 
 
 def load_field(path: str | Path) -> FittedField:

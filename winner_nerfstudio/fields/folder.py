@@ -141,17 +141,18 @@ def _check_entries(entries: object) -> FolderIndex:
         raise ValueError("its sizes are not whole numbers")
     if tuple(network["shape"]) != record.shape:
         raise ValueError("its record's shape does not fit the network")
-    numbers = [*entries["center"], entries["scale"], *entries["figures"].values()]
-    if not all(type(number) is float for number in numbers) or len(entries["center"]) != len(record.shape):
+    center, run, figures = (entries[name] for name in ("center", "run", "figures"))
+    if not isinstance(center, list) or not isinstance(run, Mapping) or not isinstance(figures, Mapping):
+        raise ValueError("its centre, options or figures are of another type")
+    if not all(type(number) is float for number in [*center, entries["scale"], *figures.values()]):
         raise ValueError("its normalisation or its figures are not numbers")
-    if not all(isinstance(text, str) for text in entries["run"].values()):
-        raise ValueError("its options are not text")
-    normalization = Normalization(tuple(entries["center"]), entries["scale"])
+    if len(center) != len(record.shape) or not all(isinstance(text, str) for text in run.values()):
+        raise ValueError("its centre does not fit the network, or its options are not text")
+    normalization = Normalization(tuple(center), entries["scale"])
     check_normalization(normalization)
     index = FolderIndex(
-        entries["kind"], dict(network), record, normalization, tuple(entries["groups"]), dict(entries["run"]),
-        dict(entries["figures"]),
-    )  # fmt: skip
+        entries["kind"], dict(network), record, normalization, tuple(entries["groups"]), dict(run), dict(figures)
+    )
     _ = index.groups  # which checks that the parts fit, and the groups them
     return index
 

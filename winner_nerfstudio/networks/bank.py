@@ -112,7 +112,7 @@ class Tiling:
         """Return the first samples of the held boxes along an axis."""
         return self.find_starts(axis, torch.arange(self.first[axis], self.first[axis] + self.held[axis]))
 
-    def find_starts(self, axis: int, box: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    def find_starts(self, axis: int, box: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Return the first samples of boxes along an axis by their indices among all boxes of that axis."""
         # The product is a whole number, so that the quotient is rounded once and the same in every group of boxes.
         length = self.shape[axis] - self.box[axis]
@@ -376,7 +376,7 @@ class Bank(nn.Module):
         return f"{tiling.held} members of {tiling.box} samples, {sum(p[0].numel() for p in self.parameters())} weights"
 
 
-def _rise(t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def _rise(t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return the polynomial of degree 5 from 0 at 0 to 1 at 1 whose first two derivatives are 0 at both ends."""
     t = t.clamp(0, 1)
     return t**3 * (10 + t * (6 * t - 15))

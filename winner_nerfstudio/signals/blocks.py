@@ -185,8 +185,8 @@ def open_sound(path: Path, open_file: Callable[[Path], Any], first: int, count: 
     def read(box: Box) -> ndarray:
         (part,) = box
         with open_file(path) as (sound, _):
-            sound.seek(first + part.start)
             try:
+                sound.seek(first + part.start)
                 values = sound.read(part.stop - part.start, "float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 reason = " ".join(str(error).split())[:120]

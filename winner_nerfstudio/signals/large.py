@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from ..winner.inputs import fill_missing
 from .audio import Audio, check_series, excerpt, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError
-from .grid import Grid, check_values, name_of
+from .grid import Grid, check_values, name_of, read_shape
 from .image import Image
 from .image.image import ARRAYS, draft_record, full_range
 from .image.reading import Picture
@@ -149,13 +150,40 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
     return replace(grid, record=record.from_json(record.to_json()))  # as a file of the fit will have it
 
 
+def count_values(source: str | Path | ndarray, kind: str) -> int | None:
+    """Return how many values a signal has, from its header alone, or None if it is not read by blocks.
+
+    Args:
+        source: a file or an array, see `open_large`.
+        kind: the kind of the signal.
+
+    Raises:
+        SignalError: a file that is read by blocks is missing or broken.
+    """
+    if isinstance(source, ndarray):
+        return source.size
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return prod(read_shape(path))
+    if kind == Image.kind and suffix in TIFFS:
+        blocks = _open_tiff(path)[1]
+    elif kind == Volume.kind and suffix == ".zarr":
+        blocks = open_volume(path)[0]
+    elif kind == Audio.kind and path.is_file():
+        blocks = _open_sound(path, AudioOptions())[0]
+    else:
+        return None
+    return prod(blocks.shape) * blocks.channels
+
+
 def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     ndim = None
     if isinstance(source, ndarray) or source.suffix.lower() in ARRAYS:
         blocks, ndim = open_array(source, 2)
         picture = Picture(blocks.read((slice(0, 1), slice(0, 1))), "array")
     elif source.suffix.lower() in TIFFS:
-        picture, blocks = open_tiff(source)
+        picture, blocks = _open_tiff(source)
     else:
         raise SignalError(
             f"{source}: {source.suffix} is decoded as a whole; convert it to a tiled .tif, or fit it in memory"
@@ -172,6 +200,17 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
         "image", blocks, units, lattice.normalization(), draft, marker, options.nodata != "auto",
         notes=(size, *picture.notes, *notes),
     )  # fmt: skip
+
+
+def _open_tiff(path: Path) -> tuple[Picture, Blocks]:
+    """Return a part of a TIFF picture and its blocks; whatever the library finds wrong is one line."""
+    try:
+        return open_tiff(path)
+    except (SignalError, MemoryError):
+        raise
+    except Exception as error:  # tifffile fails in many ways
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise SignalError(f"{path}: cannot be read as a TIFF ({reason}); is the file whole?") from error
 
 
 def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
