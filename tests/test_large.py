@@ -163,8 +163,9 @@ def test_a_fit_that_was_stopped_goes_on_with_the_first_group_that_is_not_there(s
     fit_groups(source, tmp_path / "fit", **PICTURE)
     assert trained == [0, 1, 1, 2]
     assert sorted(path.name for path in (tmp_path / "fit").iterdir()) == sorted(p.name for p in fitted.iterdir())
-    for path in fitted.iterdir():
+    for path in fitted.glob("group-*"):
         assert (tmp_path / "fit" / path.name).read_bytes() == path.read_bytes()
+    assert read_index(tmp_path / "fit").figures == pytest.approx(read_index(fitted).figures)
 
 
 CHILD = """

@@ -44,12 +44,12 @@ class Spaced(NamedTuple):
     """Equally spaced positions along an axis, in samples of the input.
 
     Attributes:
-        count: how many.
+        total: how many.
         first: the first of them.
         step: the distance between neighbours.
     """
 
-    count: int
+    total: int
     first: float = 0.0
     step: float = 1.0
 
@@ -61,8 +61,8 @@ class Spaced(NamedTuple):
     def between(self, start: int, stop: int, size: int) -> slice:
         """Return the range of the positions from `start` on and before `stop`, of an input of `size` samples."""
         low = 0 if start == 0 else math.ceil((start - self.first) / self.step)
-        high = self.count if stop == size else math.ceil((stop - self.first) / self.step)
-        return slice(min(low, self.count), min(high, self.count))
+        high = self.total if stop == size else math.ceil((stop - self.first) / self.step)
+        return slice(min(low, self.total), min(high, self.total))
 
     def positions(self, part: slice) -> Float[ndarray, " n"]:
         """Return the positions of a range."""
@@ -95,7 +95,7 @@ def evaluate_regions(
         ValueError: the field has values that are not finite.
     """
     shape, groups, done = grid_record(field).shape, field.network.groups, 0
-    total = prod(axis.count for axis in axes)
+    total = prod(axis.total for axis in axes)
     at_once = max(1, round(BLOCK_SAMPLES / max(total / prod(shape), 1)))
     for source in (band for group in range(groups.count) for band in groups.bands(group, at_once)):
         box = tuple(
@@ -188,7 +188,7 @@ def stream_image(field: FolderField, output: Path, scale: float, progress: Progr
     record = field.record
     assert isinstance(record, ImageRecord)
     axes = scale_axes(record, scale, f"{record.shape[1]} x {record.shape[0]} pixels")
-    height, width = (axis.count for axis in axes)
+    height, width = (axis.total for axis in axes)
     channels = int(field.spec["out_dim"])
     is_tiff = output.suffix.lower() != ".npy"
     convert: Callable[[ndarray], ndarray] = lambda values: to_dtype(values, record.pixel_dtype)  # noqa: E731
@@ -225,7 +225,7 @@ def stream_volume(field: FolderField, output: Path, scale: float, progress: Prog
     record = field.record
     assert isinstance(record, VolumeRecord)
     axes = scale_axes(record, scale, f"{' x '.join(map(str, record.shape))} samples")
-    shape, dtype = tuple(axis.count for axis in axes), np.dtype(record.dtype or "f4")
+    shape, dtype = tuple(axis.total for axis in axes), np.dtype(record.dtype or "f4")
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() == ".zarr":
         _stream_zarr(field, output, axes, progress)
@@ -246,7 +246,7 @@ def _stream_zarr(field: FolderField, output: Path, axes: list[Spaced], progress:
         raise ExportError(f"{output}: is there already; remove it, or name another folder")
     temporary = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
     try:
-        shape = tuple(axis.count for axis in axes)
+        shape = tuple(axis.total for axis in axes)
         chunks = tuple(min(n, _CHUNK) for n in shape)
         array = zarr.open(str(temporary), mode="w", shape=shape, chunks=chunks, dtype=record.dtype or "f4")
         array.attrs["spacing"] = [step * axis.step for step, axis in zip(record.spacing, axes, strict=True)]
@@ -309,7 +309,6 @@ def _create_tiff(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], optio
 
     is_big = prod(shape) * dtype.itemsize > TIFF_BYTES
     with tifffile.TiffWriter(path, bigtiff=is_big, byteorder="<") as writer:
-        offset, _ = writer.write(
-            shape=shape, dtype=dtype, metadata=None, software=False, returnoffset=True, **options
-        )  # fmt: skip
-    return ArrayFile(path, int(offset), shape, dtype.newbyteorder("<"))
+        place = writer.write(shape=shape, dtype=dtype, metadata=None, software=False, returnoffset=True, **options)
+    assert place is not None
+    return ArrayFile(path, int(place[0]), shape, dtype.newbyteorder("<"))

@@ -165,6 +165,8 @@ class FolderField(Field):
         index: its index.
     """
 
+    network: GroupedBank
+
     def __init__(self, folder: Path, index: FolderIndex) -> None:
         super(Field, self).__init__()  # a field builds its whole network; this one never does
         self.kind, self.record, self.spec = index.kind, index.record, index.network

@@ -17,7 +17,7 @@ from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_shape
 from .image import Image
-from .image.image import ARRAYS, draft_record, full_range
+from .image.image import draft_record, full_range
 from .image.reading import Picture
 from .image.reading.picture import MAX_CHANNELS
 from .image.reading.tiff import open_tiff
@@ -179,7 +179,7 @@ def count_values(source: str | Path | ndarray, kind: str) -> int | None:
 
 def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     ndim = None
-    if isinstance(source, ndarray) or source.suffix.lower() in ARRAYS:
+    if isinstance(source, ndarray) or source.suffix.lower() in (".npy", ".npz"):
         blocks, ndim = open_array(source, 2)
         picture = Picture(blocks.read((slice(0, 1), slice(0, 1))), "array")
     elif source.suffix.lower() in TIFFS:
@@ -192,7 +192,11 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
         raise SignalError(f"{blocks.name}: has {blocks.channels} channels; a picture has at most {MAX_CHANNELS}")
     high = full_range(picture)
     marker, found, notes = _screen(blocks, options, declared_nodata(blocks.name), high is not None)
-    units = Units.spanning(0, high) if found is None or high is not None else Units.spanning(found.low, found.high)
+    if high is None:
+        assert found is not None
+        units = Units.spanning(found.low, found.high)
+    else:
+        units = Units.spanning(0, high)
     lattice = Lattice(blocks.shape)
     draft = draft_record(picture, lattice.shape, units, ndim)
     size = f"{blocks.shape[1]:,} x {blocks.shape[0]:,} pixels, channels: {blocks.channels} ({draft.label})"
@@ -266,16 +270,17 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
 
 
 def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
-    spacing, origin, told = None, (0.0, 0.0, 0.0), ()
-    ndim = 3
+    stated: tuple[float, float, float] | None = None
+    origin, ndim = (0.0, 0.0, 0.0), 3
+    told: tuple[str, ...] = ()
     if isinstance(source, ndarray) or source.suffix.lower() == ".npy":
         blocks, ndim = open_array(source, 3)
     else:
         blocks, file = open_volume(source, options.dataset)
-        spacing, origin, told = file.spacing, file.origin, file.notes
+        stated, origin, told = file.spacing, file.origin, file.notes
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
-    spacing, more = choose_spacing(options.spacings, spacing)
+    spacing, more = choose_spacing(options.spacings, stated)
     marker, found, notes = _screen(blocks, options, None, False)
     assert found is not None
     low, high = found.low, found.high

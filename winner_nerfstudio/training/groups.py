@@ -19,11 +19,12 @@ from ..fields.fitted import FittedField
 from ..fields.folder import INDEX, FolderField, FolderIndex, group_path, load_folder, read_index
 from ..metrics.audio import SILENCE, to_decibels
 from ..metrics.grid import psnr
-from ..networks import Groups, Tiling, complete_arguments
+from ..networks import Bank, Groups, Tiling, complete_arguments
 from ..progress import progress_bar
 from ..registry import kind_named, kind_of
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
+from ..signals.options import GridOptions
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .decay import cosine_decay
 from .fit import finite
@@ -98,6 +99,8 @@ def fit_groups(
     device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
     fit_options = sort_options(signal_kind, options)
+    if not isinstance(fit_options.data, GridOptions):
+        raise ValueError(f"kind={signal_kind.name!r} is not fitted in groups; only regular samples are")
     with console.status("Reading..."):
         signal = open_large(data, signal_kind.name, fit_options.data)
     for line in signal.notes:
@@ -225,8 +228,10 @@ def _train_group(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         field = Field(index.kind, index.specification(group), index.normalization, index.record)
-    initialization = describe_initialization(initialize_bank_(field.network, part, network, seed), network)
-    sampler = PartSampler(part, field.network, device, seed, options.batches.batch_size)
+    bank = field.network
+    assert isinstance(bank, Bank)
+    initialization = describe_initialization(initialize_bank_(bank, part, network, seed), network)
+    sampler = PartSampler(part, bank, device, seed, options.batches.batch_size)
     started = Start(field.to(device), sampler, PartLoss(), initialization)
     training = Training(started, float(index.run["learning_rate"]), cosine_decay(steps))
     while training.done < steps:
