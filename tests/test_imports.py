@@ -18,7 +18,7 @@ BELOW = {
     "fields": {"fields", "networks", "signals", "winner", "registry", "files", "version"},
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},
-    "training": {"fields", "networks", "signals", "training", "winner", "registry", "progress"},
+    "training": {"fields", "metrics", "networks", "signals", "training", "winner", "registry", "progress"},
     "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress"},
     "kinds": {"export", "fields", "kinds", "metrics", "signals", "surfaces", "training", "registry"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},

@@ -1,5 +1,6 @@
 """WINNER: sine networks initialised with knowledge of their target, as a library and as a nerfstudio plugin."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .fields.file import load_field
@@ -10,6 +11,7 @@ from .winner import Initialization, NoiseSchedule, siren_init_, spectral_centroi
 
 if TYPE_CHECKING:
     from .training.fit import fit
+    from .training.groups import fit_groups
 
 __all__ = [
     "FittedField",
@@ -18,6 +20,7 @@ __all__ = [
     "Siren",
     "__version__",
     "fit",
+    "fit_groups",
     "load_field",
     "siren_init_",
     "spectral_centroid",
@@ -30,8 +33,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "fit":  # brings libraries that nothing else here needs
-        from .training.fit import fit
-
-        return fit
+    if name in ("fit", "fit_groups"):  # they bring libraries that nothing else here needs
+        module = import_module(".training.groups" if name == "fit_groups" else ".training.fit", __name__)
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,12 +29,14 @@ class FieldExport(Export):
     """Format; if left out, the output's suffix decides."""
 
     def check(self, fitted: "FittedField") -> None:
-        """Check the suffix of the output; nothing else can be wrong, because every kind has a field."""
+        """Check the suffix of the output, and that the field is no folder; every kind has a field."""
         suffix = self.output.suffix.lower()
         if suffix not in (".safetensors", ".onnx") or suffix != f".{self.format or suffix[1:]}":
             raise ValueError(
                 f"{self.output}: a field is written as .safetensors, or with --format onnx as .onnx; name it so"
             )
+        if self.load_config.is_dir():
+            raise ValueError(f"{self.load_config}: is a field in a folder already; copy the folder")
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
         """Write the field, and return a line with its kind and its size."""

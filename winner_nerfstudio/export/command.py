@@ -24,7 +24,7 @@ class Export:
     """The name of the subcommand."""
 
     load_config: Path
-    """The run's config.yml. Only the checkpoint beside it is read."""
+    """The run's config.yml, of which only the checkpoint beside it is read; or the folder of a fit in groups."""
     output: Path
     """File to write; its suffix says the format."""
 
@@ -49,8 +49,10 @@ class Export:
         import torch
 
         from ..fields.checkpoint import load_fitted
+        from ..fields.folder import load_folder
 
-        return load_fitted(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
+        load = load_folder if self.load_config.is_dir() else load_fitted
+        return load(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
 
     def check(self, fitted: "FittedField") -> None:
         """Check that a field can be written with these options.

@@ -7,12 +7,17 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..fields import Field
+from ..fields.folder import FolderField
 from ..fields.resample import MOST_POINTS, Progress, grid_record, resample, resized, sound_positions
 from ..files import replacing
 from ..registry import require_result
 from ..signals.errors import SignalError
 from ..signals.records import AudioRecord, ImageRecord, VolumeRecord
 from .errors import ExportError
+from .large import STREAMED_PICTURES, STREAMED_VOLUMES, stream_audio, stream_image, stream_volume
+
+MOST_WHOLE = 1 << 27
+"""The most samples of a field in a folder that are written in a format that needs them all at once."""
 
 
 def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -39,6 +44,8 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     assert isinstance(record, ImageRecord)
     if problem := cannot_save(output, record):
         raise SignalError(f"{output}: {problem}")
+    if isinstance(field, FolderField) and output.suffix.lower() in STREAMED_PICTURES and record.mode != "1":
+        return stream_image(field, output, scale, progress)
     values = _evaluate_scaled(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
@@ -68,19 +75,23 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
     require_result(field.kind, "volume")
     record = field.record
     assert isinstance(record, VolumeRecord)
-    if problem := cannot_save(output):
-        raise ExportError(f"{output}: {problem}")
-    values = _evaluate_scaled(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as path:
-        save_volume(path, values, record)
+    if isinstance(field, FolderField) and output.suffix.lower() in STREAMED_VOLUMES:
+        shape = stream_volume(field, output, scale, progress)
+    else:
+        if problem := cannot_save(output):
+            raise ExportError(f"{output}: {problem}")
+        values = _evaluate_scaled(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as path:
+            save_volume(path, values, record)
+        shape = values.shape[:3]
     steps = record.spacing
-    spacings = [step * old / n for step, n, old in zip(steps, values.shape, record.shape, strict=False)]
+    spacings = [step * old / n for step, n, old in zip(steps, shape, record.shape, strict=True)]
     center = field.normalization.center
     corner = [middle - (n - 1) / 2 * step for middle, n, step in zip(center, record.shape, steps, strict=True)]
     firsts = [start + (spacing - step) / 2 for start, spacing, step in zip(corner, spacings, steps, strict=True)]
     apart, first = (" x ".join(f"{value:.6g}" for value in values_per_axis) for values_per_axis in (spacings, firsts))
-    size = " x ".join(map(str, values.shape[:3]))
+    size = " x ".join(map(str, shape))
     return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"
 
 
@@ -109,14 +120,17 @@ def export_audio(
     record = field.record
     assert isinstance(record, AudioRecord)
     rate, channels = record.sample_rate if sample_rate is None else sample_rate, int(field.spec["out_dim"])
-    positions = sound_positions(record, rate, "--sample-rate")
     if problem := cannot_save(output, rate, channels, record):
         raise SignalError(f"{output}: {problem}")
-    values = resample(field, [positions], progress)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as path:
-        written = save_audio(path, values, rate, record)
-    return f"{len(values):,} samples at {rate:g} Hz ({len(values) / rate:.4g} s), channels: {channels}, {written}"
+    if isinstance(field, FolderField):
+        count, written = stream_audio(field, output, rate, progress)
+    else:
+        values = resample(field, [sound_positions(record, rate, "--sample-rate")], progress)
+        count = len(values)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as path:
+            written = save_audio(path, values, rate, record)
+    return f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), channels: {channels}, {written}"
 
 
 def _evaluate_scaled(field: Field, scale: float, samples: str, progress: Progress) -> Float[ndarray, "*axes c"]:
@@ -124,4 +138,6 @@ def _evaluate_scaled(field: Field, scale: float, samples: str, progress: Progres
     size = tuple(round(n * scale) for n in grid_record(field).shape) if 0 < scale < float("inf") else (0,)
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
         raise ExportError(f"--scale {scale:g} of {samples} must leave at least one and at most {MOST_POINTS:,}")
+    if isinstance(field, FolderField) and np.prod(size) > MOST_WHOLE:
+        raise ExportError(f"{np.prod(size):,} samples are written into .npy only, or pictures into .tif")
     return resized(field, size, progress)

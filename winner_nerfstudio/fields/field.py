@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..networks import Bank, build_network, complete_arguments
+from ..networks import Bank, GroupedBank, build_network, complete_arguments
 from ..signals.messages import shorten
 from ..signals.normalization import Normalization
 from ..signals.records import Record
@@ -82,12 +82,13 @@ class Field(nn.Module):
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the network's values at coordinates in [-1, 1]^d, in the network's units."""
-        return self.network(coords if isinstance(self.network, Bank) else coords.to(self.dtype))
+        return self.network(coords if isinstance(self.network, (Bank, GroupedBank)) else coords.to(self.dtype))
 
     @property
     def dtype(self) -> torch.dtype:
         """The data type of the network's coordinates: the real type of its weights."""
-        dtype = next(self.network.parameters()).dtype
+        # A network that loads its weights when they are needed has none, and single precision.
+        dtype = next(self.network.parameters(), torch.empty(0, dtype=torch.float32)).dtype
         return torch.empty((), dtype=dtype).abs().dtype if dtype.is_complex else dtype
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -56,13 +56,39 @@ def save_field(fitted: FittedField, path: Path) -> None:
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in entries.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(_sort_metadata(save(tensors, metadata)))
+
+
+def _sort_metadata(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order, so that one field always gives the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[end:]])
 
 
 def load_field(path: str | Path) -> FittedField:
-    """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote.
+    """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote, or from a folder.
 
-    No code in the file is executed, and no network is built that is larger than the file.
+    No code in the file is executed, and no network is built that is larger than the file. Of a folder that `fit_groups`
+    wrote, the groups are loaded when points need them.
+
+    Raises:
+        FieldFileError: there is no such file or folder, or it is truncated, altered or holds no field.
+        ImportError: safetensors is missing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from .folder import load_folder
+
+        return load_folder(path)
+    return load_field_file(path)
+
+
+def load_field_file(path: Path) -> FittedField:
+    """Load a field from a file, see `load_field`.
 
     Raises:
         FieldFileError: there is no such file, or it is truncated, altered or not a field file.
@@ -70,7 +96,6 @@ def load_field(path: str | Path) -> FittedField:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
     if not path.is_file():
         raise FieldFileError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; {_REMEDY}")
     try:
@@ -92,12 +117,22 @@ def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedF
     entries = {}
     for name in metadata.keys() - {"format"}:
         try:
-            entries[name] = json.loads(metadata[name], parse_constant=_refuse_constant)
+            entries[name] = parse_json(metadata[name])
         except (ValueError, RecursionError) as error:
             raise ValueError(f"holds no field: its {name[:40]} is not JSON ({shorten(error)})") from None
     if not isinstance(entries.get("provenance"), dict):
         raise ValueError("holds no field: its provenance is not a JSON object")
     return FittedField(Field.from_state_dict(tensors | {"_extra_state": entries}), entries["provenance"])
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON strictly, without NaN and infinities.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from ..networks import Bank
+from ..networks import Bank, GroupedBank
 from ..signals.lattice import Lattice
 from ..signals.records import AudioRecord, GridRecord
 from ..signals.units import Units
@@ -92,8 +92,8 @@ def evaluate_slabs(
     height = max(1, BLOCK // max(math.prod(shape[1:]), 1))
     for start in range(0, shape[0], height):
         rows = slice(start, min(start + height, shape[0]))
-        slab = [axes[0][rows], *axes[1:]]
-        if isinstance(field.network, Bank):
+        slab = [axis.to(field.center.device) for axis in (axes[0][rows], *axes[1:])]
+        if isinstance(field.network, (Bank, GroupedBank)):
             values = field.network.evaluate_product(slab)
         else:
             coords = torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*slab, indexing="ij")], -1)

@@ -66,7 +66,7 @@ def check_stored(entries: object, tensors: Mapping[str, object]) -> Record:
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or not tensor.is_contiguous():
             raise ValueError(f"its {name[:60]!r} is not a plain tensor")
         weights[name] = tensor
-    record = _check_target(entries["kind"], entries["network"], entries["record"])
+    record = check_target(entries["kind"], entries["network"], entries["record"])
     _check_weights(entries["network"], {name: value for name, value in weights.items() if name.startswith("network.")})
     _check_normalization(weights, entries["network"]["in_dim"])
     rest = {name: value for name, value in entries.items() if name != "digest"}
@@ -75,7 +75,7 @@ def check_stored(entries: object, tensors: Mapping[str, object]) -> Record:
     return record
 
 
-def _check_target(name: object, network: object, entries: object) -> Record:
+def check_target(name: object, network: object, entries: object) -> Record:
     """Check that a network and a record fit the kind of signal of that name, and return the record.
 
     Raises:
@@ -128,7 +128,8 @@ def _check_weights(network: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     """
     largest = max((n for tensor in tensors.values() for n in tensor.shape), default=0)
     sizes = [network.get(name, 0) for name in ("in_dim", "out_dim", "hidden_dim")]
-    sizes += [math.prod(value) for name, value in network.items() if name == "parts" and isinstance(value, list)]
+    members = network.get("held") or network.get("parts")
+    sizes += [math.prod(members)] if isinstance(members, list) else []
     if network.get("num_layers", 0) > len(tensors) or max(sizes) > 2 * largest:
         raise ValueError("its network is larger than the file")
     wanted = {name: (value.shape, value.dtype) for name, value in list_tensors(network).items()}

@@ -48,7 +48,7 @@ def audio_metrics(
             continue
         fit, reference = fitted[known, channel], truth[known, channel]
         metrics.setdefault("snr", []).append(
-            _to_decibels(channel_power, _compute_mean_product(fit - reference, fit - reference))
+            to_decibels(channel_power, _compute_mean_product(fit - reference, fit - reference))
         )
         # In the samples' single precision, because a long sound would take gigabytes in float64.
         fit, centred = (x - np.float32(x.mean(dtype=np.float64)) for x in (fit, reference))
@@ -56,7 +56,7 @@ def audio_metrics(
         if varying > SILENCE**2 * channel_power:
             part = _compute_mean_product(fit, centred) / varying
             residue = fit - np.float32(part) * centred
-            si_snr = _to_decibels(part**2 * varying, _compute_mean_product(residue, residue))
+            si_snr = to_decibels(part**2 * varying, _compute_mean_product(residue, residue))
             metrics.setdefault("si_snr", []).append(si_snr)
         if len(truth) >= SHORTEST:
             pair = (torch.from_numpy(np.ascontiguousarray(x[:, channel])) for x in (fitted, truth))
@@ -70,7 +70,7 @@ def _compute_mean_product(first: Float[ndarray, " n"], second: Float[ndarray, " 
     return sum(float(first[i : i + BLOCK].astype(np.float64) @ second[i : i + BLOCK]) for i in blocks) / len(first)
 
 
-def _to_decibels(signal: float, noise: float) -> float:
+def to_decibels(signal: float, noise: float) -> float:
     """Return the ratio of two powers in dB: infinity without noise, -infinity without a signal."""
     return 10 * log10(signal / noise) if signal > 0 and noise > 0 else float("-inf" if noise > 0 else "inf")
 

@@ -23,6 +23,7 @@ from .bank import Bank, Tiling
 from .chain import CoordinateNetwork
 from .finer import Finer, FinerPlusPlus
 from .gauss import Gauss
+from .groups import GroupedBank, Groups
 from .relu_pe import ReluPe
 from .siren import Sine, Siren
 from .siren_rff import SirenRff
@@ -118,6 +119,8 @@ __all__ = [
     "Finer",
     "FinerPlusPlus",
     "Gauss",
+    "GroupedBank",
+    "Groups",
     "ReluPe",
     "Sine",
     "Siren",

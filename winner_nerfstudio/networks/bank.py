@@ -37,14 +37,19 @@ class Tiling:
         shape: the samples per axis.
         parts: the boxes per axis.
         overlap: about how many samples neighbouring boxes share along an axis; at least 2.
+        first: the index along each axis of the first box that is held; 0 if left out.
+        held: the boxes that are held along each axis, a range of all; all of them if left out.
 
     Raises:
-        ValueError: the boxes are no smaller than twice the overlap, or more than there are samples.
+        ValueError: the boxes are no smaller than twice the overlap, or more than there are samples, or boxes are held
+            that are not there.
     """
 
     shape: tuple[int, ...]
     parts: tuple[int, ...]
     overlap: int
+    first: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the boxes fit."""
@@ -58,11 +63,36 @@ class Tiling:
                     f"parts={list(self.parts)} of {list(self.shape)} samples with an overlap of {self.overlap} are too"
                     " many: a part must be more than twice as long as its overlap"
                 )
+        object.__setattr__(self, "first", self.first or (0,) * len(self.shape))
+        object.__setattr__(self, "held", self.held or self.parts)
+        if not len(self.first) == len(self.held) == len(self.parts) or not all(
+            0 <= first < first + held <= count
+            for first, held, count in zip(self.first, self.held, self.parts, strict=True)
+        ):
+            raise ValueError(f"first={list(self.first)} and held={list(self.held)} are no range of {list(self.parts)}")
 
     @property
     def count(self) -> int:
-        """The number of boxes."""
-        return prod(self.parts)
+        """The number of boxes that are held."""
+        return prod(self.held)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all boxes are held."""
+        return self.held == self.parts
+
+    @property
+    def extent(self) -> tuple[slice, ...]:
+        """The samples along each axis that the held boxes have together."""
+        ends = [(int(self.starts(axis)[0]), int(self.starts(axis)[-1])) for axis in range(len(self.shape))]
+        return tuple(slice(start, last + box) for (start, last), box in zip(ends, self.box, strict=True))
+
+    def index_of(self, member: int) -> int:
+        """Return the index among all boxes of a box that is held, both in row-major order."""
+        index = 0
+        for axis, position in enumerate(np.unravel_index(member, self.held)):
+            index = index * self.parts[axis] + self.first[axis] + int(position)
+        return index
 
     @cached_property
     def box(self) -> tuple[int, ...]:
@@ -77,9 +107,14 @@ class Tiling:
         return 2 / max(max(self.box) - 1, 1)
 
     def starts(self, axis: int) -> Int[Tensor, " p"]:
-        """Return the first samples of the boxes along an axis."""
-        size, count, box = self.shape[axis], self.parts[axis], self.box[axis]
-        return torch.linspace(0, size - box, count, dtype=torch.float64).round().long()
+        """Return the first samples of the held boxes along an axis."""
+        return self.find_starts(axis, torch.arange(self.first[axis], self.first[axis] + self.held[axis]))
+
+    def find_starts(self, axis: int, box: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Return the first samples of boxes along an axis by their indices among all boxes of that axis."""
+        # The product is a whole number, so that the quotient is rounded once and the same in every group of boxes.
+        length = self.shape[axis] - self.box[axis]
+        return (box.double() * length / max(self.parts[axis] - 1, 1)).round().long()
 
     def local_coords(self, less: Sequence[int] = ()) -> Float[Tensor, "n d"]:
         """Return the own coordinates of a box's samples, the same for every box, in row-major order, float32.
@@ -99,14 +134,14 @@ class Tiling:
         """Return the samples of each box, in row-major order.
 
         Args:
-            values: the whole signal.
-            members: the indices of the boxes, in row-major order; all if left out.
+            values: the samples of the `extent`; of the whole signal where all boxes are held.
+            members: the indices of the held boxes, in row-major order; all if left out.
             less: along each axis 0, or 1 if `values` are those half-way between the samples, of which there is one
                 fewer.
         """
         sizes = [n - gap for n, gap in zip(self.box, less or [0] * len(self.box), strict=True)]
-        starts = [self.starts(axis).tolist() for axis in range(len(self.shape))]
-        corners = list(product(*starts))
+        starts = [self.starts(axis) for axis in range(len(self.shape))]
+        corners = list(product(*((axis - axis[0]).tolist() for axis in starts)))
         boxes = [
             values[tuple(slice(first, first + n) for first, n in zip(corners[member], sizes, strict=True))]
             for member in (range(self.count) if members is None else members)
@@ -145,6 +180,10 @@ class BoxTable(NamedTuple):
     local: Tensor
     window: Tensor
 
+    def select(self, rows: Int[Tensor, " m"]) -> BoxTable:
+        """Return the rows of some boxes, by their index in `box`."""
+        return BoxTable(self.box[rows], self.point[rows], self.local[rows], self.window[rows])
+
 
 PRODUCT_BLOCK = 1 << 14
 """About how many points of a grid are evaluated at a time; they fit into the cache of a CPU."""
@@ -155,6 +194,9 @@ class Bank(nn.Module):
 
     Maps coordinates [..., in_dim] in the cube of the whole signal to values [..., out_dim], like one network. The cost
     of a point is that of one member (of two to ``2^in_dim`` where boxes overlap), whatever the number of members.
+
+    A bank may hold a range of the boxes only: a group. Its values are the part that its members have in the blend, 0
+    elsewhere, so that the sum of all groups is the whole bank.
 
     The coordinates should be in double precision where the signal has more than some ten thousand samples along an
     axis; the members' own coordinates are in single precision.
@@ -169,6 +211,8 @@ class Bank(nn.Module):
         overlap: The samples that neighbouring members share along an axis.
         pitch: The distance between neighbouring samples along each axis, in the least of these, see `Lattice`; equal
             along all axes if left out.
+        first: The index along each axis of the first box that is held, see `Tiling`; 0 if left out.
+        held: The boxes that are held along each axis; all if left out.
         omega_0: The frequency of the sine layers from the second on.
         first_omega_0: The frequency of the first sine layer.
 
@@ -187,6 +231,8 @@ class Bank(nn.Module):
         parts: Sequence[int],
         overlap: int = 4,
         pitch: Sequence[float] = (),
+        first: Sequence[int] = (),
+        held: Sequence[int] = (),
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
@@ -194,7 +240,7 @@ class Bank(nn.Module):
         check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
         super().__init__()
         self._workspace = Workspace()
-        self.tiling = Tiling(tuple(shape), tuple(parts), overlap)
+        self.tiling = Tiling(tuple(shape), tuple(parts), overlap, tuple(first), tuple(held))
         if len(self.tiling.shape) != in_dim:
             raise ValueError(f"shape={list(shape)} must have in_dim={in_dim} axes")
         pitch = tuple(map(float, pitch)) or (1.0,) * in_dim
@@ -207,12 +253,10 @@ class Bank(nn.Module):
         count = self.tiling.count
         self.weights = nn.ParameterList(torch.empty(count, b, a) for a, b in pairwise(widths))
         self.biases = nn.ParameterList(torch.empty(count, b) for b in widths[1:])
-        for axis in range(in_dim):
-            self.register_buffer(f"_starts_{axis}", self.tiling.starts(axis), persistent=False)
         if not self.weights[0].is_meta:
             seed = int(torch.randint(2**62, (), device="cpu"))
             for index in range(count):
-                siren_init_(self.member(index), seed=member_seed(seed, index))
+                siren_init_(self.member(index), seed=member_seed(seed, self.tiling.index_of(index)))
 
     @property
     def out_dim(self) -> int:
@@ -282,13 +326,15 @@ class Bank(nn.Module):
         shape = [len(coords) for coords in axes]
         result = self.biases[-1].new_zeros(prod(shape), self.out_dim)
         counts = [len(table.box) for table in tables]
+        if 0 in counts:
+            return result.reshape(*shape, self.out_dim)
         per_member = prod(table.point.shape[1] for table in tables)
         for rows in torch.arange(prod(counts), device=result.device).split(max(1, PRODUCT_BLOCK // per_member)):
             boxes = torch.unravel_index(rows, counts)
-            own = [BoxTable(*(each[box] for each in table)) for table, box in zip(tables, boxes, strict=True)]
+            own = [table.select(box) for table, box in zip(tables, boxes, strict=True)]
             member, index, window = own[0].box, own[0].point, own[0].window
-            for table, parts in zip(own[1:], self.tiling.parts[1:], strict=True):
-                member = member * parts + table.box
+            for table, held in zip(own[1:], self.tiling.held[1:], strict=True):
+                member = member * held + table.box
             for table, size in zip(own[1:], shape[1:], strict=True):
                 index = (index[:, :, None] * size + table.point[:, None]).flatten(1)
                 window = (window[:, :, None] * table.window[:, None]).flatten(1)
@@ -309,7 +355,7 @@ class Bank(nn.Module):
         column = torch.arange(len(kept), device=device) - (torch.cumsum(counts, 0) - counts)[row]
 
         def pad(values: Tensor) -> Tensor:
-            padded = torch.zeros(len(boxes), int(counts.max()), dtype=values.dtype, device=device)
+            padded = torch.zeros(len(boxes), max(counts.tolist(), default=0), dtype=values.dtype, device=device)
             return padded.index_put((row, column), values[kept])
 
         dtype = self.weights[0].dtype
@@ -317,22 +363,30 @@ class Bank(nn.Module):
 
     def _find_boxes(self, coords: Float[Tensor, " n"], axis: int) -> list[BoxChoice]:
         """Return the box that each point belongs to along an axis, and the box before, whose window may be 0."""
-        tiling, starts = self.tiling, getattr(self, f"_starts_{axis}")
+        tiling = self.tiling
         size, count, box = tiling.shape[axis], tiling.parts[axis], tiling.box[axis]
         position = coords.double() * self._per_unit[axis] + (size - 1) / 2
         # The boxes begin at rounded multiples of the stride, so that the last one that may begin here is known.
         stride = (size - box) / max(count - 1, 1) or 1.0
         own = ((position.detach() + 0.5) / stride).floor().clamp(0, count - 1).long()
-        own = (own - (starts[own] > position.detach()).long()).clamp(min=0)
+        own = (own - (tiling.find_starts(axis, own) > position.detach()).long()).clamp(min=0)
         before = (own - 1).clamp(min=0)
+        start, start_before = tiling.find_starts(axis, own), tiling.find_starts(axis, before)
         # The window of the own box rises from its first sample to the last sample of the box before.
-        shared = starts[before] + box - 1 - starts[own]
-        window = torch.where(own > 0, _rise((position - starts[own]) / shared), 1.0)
+        shared = start_before + box - 1 - start
+        window = torch.where(own > 0, _rise((position - start) / shared), 1.0)
         middle = (box - 1) / 2
-        found = [BoxChoice(count, own, (position - starts[own] - middle) * tiling.spacing, window)]
+        found = [BoxChoice(count, own, (position - start - middle) * tiling.spacing, window)]
         if count > 1:
-            found.append(BoxChoice(count, before, (position - starts[before] - middle) * tiling.spacing, 1 - window))
-        return found
+            found.append(BoxChoice(count, before, (position - start_before - middle) * tiling.spacing, 1 - window))
+        return found if tiling.is_whole else [self._select_held(choice, axis) for choice in found]
+
+    def _select_held(self, choice: BoxChoice, axis: int) -> BoxChoice:
+        """Return a choice among the held boxes; the window of a point whose box is not held is 0."""
+        first, held = self.tiling.first[axis], self.tiling.held[axis]
+        is_held = (choice.box >= first) & (choice.box < first + held)
+        box = (choice.box - first).clamp(0, held - 1)
+        return BoxChoice(held, box, choice.local, torch.where(is_held, choice.window, 0.0))
 
     def _combine(self, choices: Sequence[BoxChoice]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the members [n], the own coordinates [n, d] and the windows [n] of points from those of each axis."""
@@ -365,7 +419,7 @@ class Bank(nn.Module):
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows in the brackets."""
         tiling = self.tiling
-        return f"{tiling.parts} members of {tiling.box} samples, {sum(p[0].numel() for p in self.parameters())} weights"
+        return f"{tiling.held} members of {tiling.box} samples, {sum(p[0].numel() for p in self.parameters())} weights"
 
 
 def _cross(axes: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "m n d"]:
@@ -379,7 +433,7 @@ def _cross(axes: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "m n d"]:
     return torch.stack(spread, -1).flatten(1, -2)
 
 
-def _rise(t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def _rise(t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return the polynomial of degree 5 from 0 at 0 to 1 at 1 whose first two derivatives are 0 at both ends."""
     t = t.clamp(0, 1)
     return t**3 * (10 + t * (6 * t - 15))

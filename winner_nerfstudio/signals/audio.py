@@ -1,6 +1,6 @@
 """Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -187,7 +187,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
     """Return a sound file's excerpt [n, c], the index of its first sample, the entries of its record, and notes."""
     sample_rate = options.sample_rate
     try:
-        with _open_sound(path) as (sound, notes):
+        with open_sound_file(path) as (sound, notes):
             if sample_rate is not None and sample_rate != sound.samplerate:
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
@@ -203,7 +203,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
 
 
 @contextmanager
-def _open_sound(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
+def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
     """Open a sound file with its header set right; yield it and notes on the header."""
     inspected = inspect_sound_file(path)
     with path.open("rb") as file:
@@ -280,23 +280,28 @@ def _reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "error_string", error)).split())[:120]
 
 
+def check_series(name: str, shape: tuple[int, ...]) -> None:
+    """Check that an array of this shape is a series.
+
+    Raises:
+        SignalError: it is not.
+    """
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
+        raise SignalError(
+            f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
+            f" {MAX_CHANNELS} channels is needed"
+        )
+    if len(shape) == 2 and 0 < shape[0] < shape[1]:
+        raise SignalError(
+            f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
+            f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
+        )
+
+
 def _read_series(source: Path | ndarray, options: AudioOptions) -> tuple[ndarray, int, dict[str, Any]]:
     """Return an array's excerpt [n, c], the index of its first sample, and the entries of its record."""
     name = name_of(source)
-
-    def check(shape: tuple[int, ...]) -> None:
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] > MAX_CHANNELS):
-            raise SignalError(
-                f"{name}: an array of shape {shape} is no series; [samples] or [samples, channels] with at most"
-                f" {MAX_CHANNELS} channels is needed"
-            )
-        if len(shape) == 2 and 0 < shape[0] < shape[1]:
-            raise SignalError(
-                f"{name}: an array of shape {shape} is {shape[0]} samples of {shape[1]} channels if channels come last,"
-                f" {shape[1]} of {shape[0]} if they come first; they belong last: transpose it"
-            )
-
-    array = read_array(source, check)
+    array = read_array(source, lambda shape: check_series(name, shape))
     rate = 1.0 if options.sample_rate is None else float(options.sample_rate)
     first, count = excerpt(options, name, len(array), rate)
     entries = {"format": "array", "dtype": array.dtype.str, "ndim": array.ndim, "sample_rate": rate}
@@ -326,22 +331,49 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
     dtype = record.dtype  # None unless the input was an array
     if path.suffix.lower() in ARRAYS:
         return str(write_array(path, values, dtype or "f4", record.ndim or 2).dtype)
+    blocks = (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
+    return write_sound(path, blocks, len(values), values.shape[1], sample_rate, record)
+
+
+def write_sound(
+    path: Path, blocks: Iterable[ndarray], count: int, channels: int, sample_rate: float, record: AudioRecord
+) -> str:
+    """Write a sound that comes in blocks to a sound file, see `save_audio`.
+
+    Args:
+        path: the file; its suffix says the format.
+        blocks: in the sound's units, [n, c] each.
+        count: the samples of all blocks.
+        channels: the values per sample.
+        sample_rate: samples per second, a whole number.
+        record: the record of the sound.
+
+    Returns:
+        The subtype that was written.
+
+    Raises:
+        SignalError: the format cannot hold it.
+    """
+    dtype, rate = record.dtype, round(sample_rate)
     form, subtype = _find_format(path), _choose_subtype(path, record)
-    rate = round(sample_rate)
     scale, shift = 1.0, 0.0
     if dtype is not None and np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
         scale, shift = 2 / (int(limits.max) - int(limits.min) + 1), (int(limits.min) + int(limits.max) + 1) / 2
-    elif dtype is not None and subtype not in FLOATING and float(np.abs(values).max()) > 1:
-        raise SignalError(
-            f"{path.name}: values reach {float(np.abs(values).max()):.4g}, {subtype} holds -1 to 1; use .wav or .npy"
-        )
+    is_limited = dtype is not None and np.dtype(dtype).kind not in "iu" and subtype not in FLOATING
     try:
-        with soundfile.SoundFile(path, "w", rate, values.shape[1], subtype, format=form) as sound:
-            for start in range(0, len(values), BLOCK):
-                # In float64, because float32 cannot represent 2^31 - 1.
-                sound.write(_encode((values[start : start + BLOCK].astype(np.float64) - shift) * scale, subtype))
-        _check_written(path, form, subtype, rate, len(values))
+        with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
+            for block in blocks:
+                peak = float(np.abs(block).max()) if is_limited else 0.0
+                if peak > 1:
+                    raise SignalError(
+                        f"{path.name}: values reach {peak:.4g}, {subtype} holds -1 to 1; use .wav or .npy"
+                    )
+                for start in range(0, len(block), BLOCK):
+                    # In float64, because float32 cannot represent 2^31 - 1.
+                    piece = block[start : start + BLOCK].astype(np.float64)
+                    sound.write(_encode((piece - shift) * scale, subtype))
+        _check_written(path, form, subtype, rate, count)
     except (soundfile.SoundFileError, OverflowError) as error:
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
     return subtype

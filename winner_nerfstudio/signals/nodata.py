@@ -68,9 +68,9 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
     values, notes = np.ma.getdata(values), []
     if mask is not None and mask.any():
         notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
-    marker, why = _choose_marker(values, nodata, declared)
+    marker, why = choose_marker(values, nodata, declared)
     if marker is not None:
-        found = _find_marker(values, marker, with_nan=nodata != "auto")
+        found = find_marker(values, marker, with_nan=nodata != "auto")
         if found.any():
             notes.append(
                 f"no data: {_part(found)} are {marker:.9g}, {why}; they are left out of the fit and its metrics"
@@ -157,7 +157,7 @@ def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) ->
     return reduced if reduced.any() else None
 
 
-def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> tuple[float | None, str]:
+def choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> tuple[float | None, str]:
     """Return the value that stands for missing samples, if there is one, and how that is known."""
     if nodata == "keep":
         return None, ""
@@ -172,7 +172,7 @@ def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> t
     return (usual, "beyond what is measured (--nodata keep fits them)") if abs(usual or 0) >= HUGE else (None, "")
 
 
-def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
+def find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
     """Return the samples that have the value `marker` in one channel, or in all if values are unsigned."""
     if np.isnan(marker):
         found = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)

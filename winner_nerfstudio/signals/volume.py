@@ -65,14 +65,14 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, file = name_of(source), _read(source, options)
-    array, (spacing, spacing_notes) = file.values, _choose_spacing(options.spacings, file.spacing)
+    array, (spacing, spacing_notes) = file.values, choose_spacing(options.spacings, file.spacing)
     check_values(name, array)
     ndim, dtype = array.ndim, array.dtype.str
     screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata)
     warnings = check_range(name, screened, options.nodata)
     array = screened.values
     low, high = array.min().item(), array.max().item()
-    level = _choose_level(array, low, high) if options.level is None else float(options.level)
+    level = choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
     lattice, units = Lattice(array.shape[:3], pitch_of(spacing)), Units.spanning(low, high)
@@ -91,7 +91,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         spacing=spacing,
         level=level,
         inside=options.inside,
-        slope=_measure_slope(unit[..., 0], within.reshape(lattice.shape), lattice.pitch) * units.amplitude,
+        slope=mean_slope(measure_slopes(unit[..., 0], within.reshape(lattice.shape), lattice.pitch)) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
     notes = [
@@ -114,7 +114,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes), missing=screened.missing)
 
 
-def _choose_spacing(
+def choose_spacing(
     given: tuple[float, ...] | None, stated: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Return the spacing of a volume along each axis, the given one before the file's, and notes."""
@@ -195,17 +195,21 @@ def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
         )
 
 
-def _choose_level(array: ndarray, low: float, high: float) -> float:
+def choose_level(array: ndarray, low: float, high: float) -> float:
     """Return 0 if the values have both signs and more than two distinct values, else the middle of their range."""
     two_values = array.dtype.kind == "b" or bool(((array == low) | (array == high)).all())
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
-def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"], pitch: tuple[float, ...]) -> float:
-    """Measure the gradient's mean length, per length of pitch 1, where neighbours lie on two sides of the level.
+def mean_slope(slopes: Float[ndarray, " n"]) -> float:
+    """Return the mean of the slopes at a surface, or 1 without any."""
+    return float(slopes.mean()) if len(slopes) else 1.0
 
-    Without such neighbours it is 1.
-    """
+
+def measure_slopes(
+    values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z"], pitch: tuple[float, ...]
+) -> Float[ndarray, " n"]:
+    """Measure the gradient's length, per length of pitch 1, where neighbours lie on two sides of the level."""
     shape, steps = np.array(values.shape), np.eye(3, dtype=np.int64)
 
     def at(index: Int[ndarray, "n 3"]) -> Float[ndarray, " n"]:
@@ -224,8 +228,7 @@ def _measure_slope(values: Float[ndarray, "x y z"], within: Bool[ndarray, "x y z
             if other != axis
         ]
         lengths.append(np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2))
-    slopes = np.concatenate(lengths)
-    return float(slopes.mean()) if len(slopes) else 1.0
+    return np.concatenate(lengths)
 
 
 def save_volume(path: Path, values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from .blocks import Blocks, Box, turn_blocks
 from .errors import SignalError
 from .volume_readers import READERS, WITH_NAMES, Found, suffix_of
 
@@ -63,6 +64,37 @@ def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeF
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SignalError(f"{path}: cannot be read as {suffix} ({ascii(reason)[1:-1]}); is the file whole?") from error
     return _turn(values, found, order, flips, notes)
+
+
+def open_volume(path: Path, dataset: str | None = None) -> tuple[Blocks, VolumeFile]:
+    """Return the blocks of a volume in a folder .zarr, and what it says of the world, with no more than one value.
+
+    Raises:
+        SignalError: it is of a format that is not read by blocks, does not hold exactly one volume, or is broken.
+    """
+    suffix = suffix_of(path)
+    if suffix != ".zarr":
+        raise SignalError(f"{path}: is read as a whole; convert it to .npy or .zarr, which are read by blocks")
+    try:
+        with READERS[suffix](path, dataset) as found:
+            kept, read_box = _find_axes(found), found.read_box
+            shape = tuple(found.shape[axis] for axis in kept)
+            if len(shape) != 3 or read_box is None:
+                raise SignalError(f"{path}: an array of shape {found.shape} is no volume; [x, y, z] is needed")
+            order, flips, notes = _orient(path, found, [found.axes[axis] for axis in kept] if found.axes else [])
+
+            def read(box: Box) -> ndarray:
+                whole = [box[kept.index(axis)] if axis in kept else slice(0, 1) for axis in range(len(found.shape))]
+                return read_box(whole).reshape(*(part.stop - part.start for part in box), 1)
+
+            corner = read([slice(0, 1)] * 3)
+    except (SignalError, MemoryError):
+        raise
+    except Exception as error:  # readers fail in their own many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SignalError(f"{path}: cannot be read as {suffix} ({ascii(reason)[1:-1]}); is the file whole?") from error
+    blocks = turn_blocks(Blocks(str(path), shape, 1, corner.dtype, read), order, flips)
+    return blocks, _locate(corner, blocks.shape, found, order, flips, notes)
 
 
 def _find_axes(found: Found) -> list[int]:
@@ -131,11 +163,17 @@ def _match(cosines: Float[ndarray, "3 3"]) -> list[int]:
 
 def _turn(values: ndarray, found: Found, order: list[int], flips: list[int], notes: list[str]) -> VolumeFile:
     """Return the volume with its axes in this order and those of `flips` reversed."""
+    values = np.ascontiguousarray(np.flip(values.transpose(*order), flips))
+    return _locate(values, values.shape, found, order, flips, notes)
+
+
+def _locate(
+    values: ndarray, shape: tuple[int, ...], found: Found, order: list[int], flips: list[int], notes: list[str]
+) -> VolumeFile:
+    """Return the volume with the spacing and the origin of its turned axes, which have these lengths."""
     directions, origin = np.asarray(found.directions, np.float64)[order], np.array(found.origin, np.float64)
-    values = values.transpose(*order)
     for axis in flips:
-        origin = origin + directions[axis] * (values.shape[axis] - 1)
-    values = np.ascontiguousarray(np.flip(values, flips))
+        origin = origin + directions[axis] * (shape[axis] - 1)
     spacing = np.linalg.norm(directions, axis=1)
     x, y, z = (float(step) for step in spacing)
     first = tuple(float(position) for position in origin)

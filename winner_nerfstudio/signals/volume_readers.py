@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .blocks import Box
 from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
@@ -49,6 +50,7 @@ class Found:
         axes: the axes' names, such as "z", if the file has any.
         notes: what the user should know.
         says_spacing: whether the file states the directions.
+        read_box: returns the values of a box of samples, in formats that are read block by block.
     """
 
     shape: tuple[int, ...]
@@ -58,6 +60,7 @@ class Found:
     axes: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     says_spacing: bool = False
+    read_box: Callable[[Box], ndarray] | None = None
 
 
 def suffix_of(path: Path) -> str:
@@ -247,6 +250,7 @@ def _found_array(path: Path, array: Any, axes: Sequence[str], attributes: Mappin
         raise SignalError(f"{path}: has chunks of {' x '.join(map(str, chunks))} values; store it in smaller ones")
     names = axes if len(axes) == array.ndim and any(axes) else ()
     found = Found(tuple(array.shape), lambda: np.asarray(array[...]), axes=names)
+    found.read_box = lambda box: np.asarray(array[tuple(box)])
     label = str(array.name).strip("/")
     found.notes += [f"dataset: {ascii(label)[1:-1]}"] if label else []
     for key in ("spacing", "element_size_um", "voxel_size", "resolution", "scale"):

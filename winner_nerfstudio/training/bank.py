@@ -88,7 +88,7 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
     noise, values, members = options.noise, torch.from_numpy(signal.values), []
     rule = noise.rule(lowers=True)
     for index in range(bank.tiling.count):
-        member, stream = bank.member(index), member_seed(seed, index)
+        member, stream = bank.member(index), member_seed(seed, bank.tiling.index_of(index))
         if not options.has_noise:
             siren_init_(member, seed=stream)
         elif noise.s0 is not None:
@@ -117,17 +117,26 @@ class PartSampler:
     not fitted ``fitted`` [m, n, 1], 1 for those that are fitted and 0 for the others.
 
     Args:
-        signal: signal whose samples are served.
+        signal: signal whose samples are served, or the part of it that the bank's members see.
         bank: bank that is trained.
         device: device of the samples and the batches.
         seed: seed of the order.
         batches: the greatest number of samples per step and part, and the share of the steps between samples.
+        inner: where in the signal the samples of the bank's members lie, if it has others around them.
 
     Raises:
         SignalError: steps between the samples are asked for, and some samples are held out.
     """
 
-    def __init__(self, signal: Grid[Any], bank: Bank, device: torch.device, seed: int, batches: BatchOptions) -> None:
+    def __init__(
+        self,
+        signal: Grid[Any],
+        bank: Bank,
+        device: torch.device,
+        seed: int,
+        batches: BatchOptions,
+        inner: Sequence[slice] = (),
+    ) -> None:
         self.seed, self.device = seed, device
         self._share = (batches.between or 0.0) if isinstance(batches, ResidentOptions) else 0.0
         if self._share and len(signal.held_out):
@@ -135,12 +144,13 @@ class PartSampler:
                 f"{signal.name}: between the samples the target is interpolated from all of them, also from those held"
                 " out; leave between out"
             )
-        self._samples = _Phase(signal, bank.tiling, (False,) * signal.dim, device, seed, batches.points)
+        inner = inner or [slice(0, count) for count in signal.lattice.shape]
+        self._samples = _Phase(signal, inner, bank.tiling, (False,) * signal.dim, device, seed, batches.points)
         # One phase for each way of being half-way between samples, along one axis, along two and so on.
         halves = product((False, True), repeat=signal.dim) if self._share else []
-        whole = [count == 1 for count in signal.lattice.shape]
+        whole = [count == 1 for count in bank.tiling.shape]
         self._between = [
-            _Phase(signal, bank.tiling, half, device, seed + index, batches.points)
+            _Phase(signal, inner, bank.tiling, half, device, seed + index, batches.points)
             for index, half in enumerate(halves)
             if any(half) and not any(a and b for a, b in zip(half, whole, strict=True))
         ]
@@ -169,6 +179,7 @@ class _Phase:
 
     Args:
         signal: the signal.
+        inner: the samples of the signal that the parts have.
         tiling: the division into parts.
         half: along which axes the points are half-way.
         device: device of the points.
@@ -179,6 +190,7 @@ class _Phase:
     def __init__(
         self,
         signal: Grid[Any],
+        inner: Sequence[slice],
         tiling: Tiling,
         half: tuple[bool, ...],
         device: torch.device,
@@ -186,14 +198,15 @@ class _Phase:
         batch_size: int,
     ) -> None:
         less = [int(each) for each in half]
-        values = torch.from_numpy(interpolate_half_way(signal.values, half) if any(half) else signal.values)
+        crop = tuple(slice(part.start, part.stop - gap) for part, gap in zip(inner, less, strict=True))
+        values = torch.from_numpy(interpolate_half_way(signal.values, half)[crop])
         self._values = tiling.cut(values, less=less).to(device)
         self._coords = tiling.local_coords(less).to(device)
         self._fitted: Tensor | None = None
         if signal.fitted is not None:
             fitted = np.zeros(signal.lattice.count, bool)
             fitted[signal.fitted] = True
-            known = _all_around(fitted.reshape(signal.lattice.shape), half)
+            known = _all_around(fitted.reshape(signal.lattice.shape), half)[crop]
             self._fitted = tiling.cut(torch.from_numpy(known)[..., None].float(), less=less).to(device)
         self.passes = Passes(len(self._coords), batch_size, seed, device)
 
@@ -219,26 +232,34 @@ class PartLoss(SquareLoss):
     """The mean square error of each member at the samples of its own part, where no window blends it with others.
 
     The loss is the mean over the members, but each member's weights get the gradient of its own mean, whatever their
-    number. Otherwise Adam's epsilon would slow down the members of a large bank.
+    number. Otherwise Adam's epsilon would slow down the members of a large bank, and a member would depend on how many
+    others are trained beside it.
     """
 
     def outputs(self, field: Field, coords: Float[Tensor, "m n d"]) -> dict[str, Tensor]:
         """Return the members' ``values`` [m, n, c] at their own coordinates."""
         assert isinstance(field.network, Bank)
-        return {"values": _ScaledGradient.apply(field.network.evaluate_members(coords), len(coords))}
+        return {"values": field.network.evaluate_members(coords)}
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the only term, the mean square error ``mse`` of the samples that are fitted."""
-        if "fitted" not in batch:
-            return super().terms(outputs, batch)
-        square = batch["fitted"] * (outputs["values"] - batch["values"]) ** 2
-        return {"mse": square.sum() / (batch["fitted"].sum().clamp(min=1) * square.shape[-1])}
+        return {"mse": _Mean.apply(_compute_errors(outputs["values"], batch["values"], batch.get("fitted")))}
 
     def training_terms(self, field: Field, batch: Batch) -> dict[str, Tensor]:
         """Return the only term, ``mse``, computed some members at a time, so that they fit into a processor's cache."""
         bank = field.network
         assert isinstance(bank, Bank)
         return {"mse": _PartError.apply(bank, batch, *bank.parameters())}
+
+
+def _compute_errors(
+    values: Float[Tensor, "m n c"], target: Float[Tensor, "m n c"], fitted: Float[Tensor, "m n 1"] | None
+) -> Float[Tensor, " m"]:
+    """Return the mean square error of each member at its samples, of those that are fitted if only some are."""
+    square = (values - target) ** 2
+    if fitted is None:
+        return square.mean((1, 2))
+    return (fitted * square).sum((1, 2)) / (fitted.sum((1, 2)).clamp(min=1) * square.shape[-1])
 
 
 MEMBER_POINTS = {"cpu": 1 << 14, "cuda": 1 << 21}
@@ -257,7 +278,6 @@ class _PartError(torch.autograd.Function):
     def forward(context: Any, bank: Bank, batch: Batch, *parameters: Tensor) -> Tensor:
         count, points = batch["values"].shape[:2]
         fitted = batch.get("fitted")
-        total = batch["values"][..., 0].numel() if fitted is None else fitted.sum().clamp(min=1)
         gradients = [torch.empty_like(parameter) for parameter in parameters]
         error = parameters[0].new_zeros(())
         step = max(1, MEMBER_POINTS.get(error.device.type, 1 << 14) // points)
@@ -265,12 +285,12 @@ class _PartError(torch.autograd.Function):
             members = slice(first, first + step)
             own = [parameter.detach()[members].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
-                difference = bank.evaluate_with(batch["coords"][members], own) - batch["values"][members]
-                square = difference**2 if fitted is None else fitted[members] * difference**2
-                part = square.sum() / (total * difference.shape[-1])
-            for whole, piece in zip(gradients, torch.autograd.grad(part, own), strict=True):
-                torch.mul(piece, count, out=whole[members])
-            error += part.detach()
+                values = bank.evaluate_with(batch["coords"][members], own)
+                errors = _compute_errors(values, batch["values"][members], None if fitted is None else fitted[members])
+                total = errors.sum()
+            for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
+                whole[members] = piece
+            error += total.detach() / count
         context.save_for_backward(*gradients)
         return error
 
@@ -279,14 +299,14 @@ class _PartError(torch.autograd.Function):
         return None, None, *(gradient * each for each in context.saved_tensors)
 
 
-class _ScaledGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a factor."""
+class _Mean(torch.autograd.Function):
+    """The mean of numbers, each of which gets the whole gradient, as if it were alone."""
 
     @staticmethod
-    def forward(context: Any, values: Tensor, factor: float) -> Tensor:
-        context.factor = factor
-        return values.view_as(values)
+    def forward(context: Any, values: Tensor) -> Tensor:
+        context.shape = values.shape
+        return values.mean()
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * context.factor, None
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient.expand(context.shape)

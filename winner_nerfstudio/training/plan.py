@@ -38,7 +38,7 @@ class Plan:
 def make_plan(
     signal: Signal, options: FitOptions, steps: int | None = None, learning_rate: float | None = None
 ) -> Plan:
-    """Choose for a signal what its user has left open, see `PartRecipe` and docs/parts.md.
+    """Choose for a signal what its user has left open, see `PartRecipe`.
 
     Args:
         signal: the signal.
@@ -47,9 +47,22 @@ def make_plan(
         steps: number of training steps, or None.
         learning_rate: learning rate at the first step, or None.
     """
+    if options.network.parts == "auto":
+        parts = _count_parts(signal, options.network, options.kind.recipe.parts)
+        options = replace(options, network=replace(options.network, parts=parts))
+    return complete_plan(options, _shows_everything(signal), steps, learning_rate)
+
+
+def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learning_rate: float | None) -> Plan:
+    """Choose what is left open once the number of parts is known.
+
+    Args:
+        options: the options of the fit, as in `make_plan`, with the number of parts.
+        is_whole: whether all samples of the signal are fitted, so that they may be interpolated.
+        steps: number of training steps, or None.
+        learning_rate: learning rate at the first step, or None.
+    """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
-    if network.parts == "auto":
-        network = replace(network, parts=_count_parts(signal, network, recipe.parts))
     parts = recipe.parts if network.has_parts else None
     size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps)
     network = replace(network, hidden_dim=size.width if network.hidden_dim is None else network.hidden_dim)
@@ -58,12 +71,18 @@ def make_plan(
         batches = replace(
             batches,
             batch_size=points if batches.batch_size is None else batches.batch_size,
-            between=(between if _shows_everything(signal) else 0.0) if batches.between is None else batches.between,
+            between=(between if is_whole else 0.0) if batches.between is None else batches.between,
         )
-    if learning_rate is None:
-        learning_rate = (parts or recipe).learning_rate
-    steps = size.steps if steps is None else steps
-    return Plan(replace(options, network=network, batches=batches), steps, learning_rate)
+    return Plan(
+        replace(options, network=network, batches=batches),
+        size.steps if steps is None else steps,
+        (parts or recipe).learning_rate if learning_rate is None else learning_rate,
+    )
+
+
+def divide(shape: tuple[int, ...], size: PartSize) -> tuple[int, ...]:
+    """Return the number of parts of a size along each axis of a signal of so many samples."""
+    return tuple(max(1, round(count / size.edge)) for count in shape)
 
 
 def describe_network(network: nn.Module, source: str) -> str:
@@ -103,7 +122,7 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
         return (1,)
     size = recipe.sizes[network.size]
-    counts = tuple(max(1, round(n / size.edge)) for n in signal.lattice.shape)
+    counts = divide(signal.lattice.shape, size)
     # What is kept for each weight, and for each sample and point half-way between samples.
     weights = prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels

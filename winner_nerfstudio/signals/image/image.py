@@ -65,17 +65,15 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
         picture = read_picture(_existing(source), options.max_pixels)
         check_values(name, picture.pixels)
     screened = separate_missing(name, picture.pixels, options.nodata, declared_nodata(name))
-    warnings = () if _full_range(picture) else check_range(name, screened, options.nodata)
+    warnings = () if full_range(picture) else check_range(name, screened, options.nodata)
     picture = replace(picture, pixels=screened.values, notes=[*picture.notes, *screened.notes, *warnings])
     picture = _shrink(picture, options.max_side)
     pixels = picture.pixels
     height, width, channels = pixels.shape
-    units, lattice = _choose_units(picture), Lattice((height, width))
-    draft = ImageRecord(
-        shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", mode=picture.mode,
-        dtype=pixels.dtype.str, ndim=ndim, palette=picture.palette,
-        icc_profile=picture.icc_profile.decode("latin-1") if picture.icc_profile else None,
-    )  # fmt: skip
+    lattice = Lattice((height, width))
+    high = full_range(picture)
+    units = Units.spanning(float(pixels.min()), float(pixels.max())) if high is None else Units.spanning(0, high)
+    draft = draft_record(picture, lattice.shape, units, ndim)
     notes = [f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({draft.label})", *picture.notes]
     own = Path(name).suffix.lower()
     suffix = next(end for end in (own, ".png", ".tif", ".npy") if not cannot_save(Path(f"fit{end}"), draft))
@@ -95,15 +93,23 @@ def _existing(source: str | Path) -> Path:
     return path
 
 
-def _choose_units(picture: Picture) -> Units:
-    """Return the units of the file's range if it is of bool, or unsigned and of up to 16 bits, else of the values'."""
-    pixels, high = picture.pixels, _full_range(picture)
-    if high is not None:
-        return Units.spanning(0, high)
-    return Units.spanning(float(pixels.min()), float(pixels.max()))
+def draft_record(picture: Picture, shape: tuple[int, ...], units: Units, ndim: int | None) -> ImageRecord:
+    """Return the record of a picture without a digest.
+
+    Args:
+        picture: the picture, or a part of it.
+        shape: the height and the width of the whole.
+        units: the units of its values.
+        ndim: axes of an array, channels included; None for a picture file.
+    """
+    return ImageRecord(
+        shape=shape, offset=units.offset, amplitude=units.amplitude, digest="", mode=picture.mode,
+        dtype=picture.pixels.dtype.str, ndim=ndim, palette=picture.palette,
+        icc_profile=picture.icc_profile.decode("latin-1") if picture.icc_profile else None,
+    )  # fmt: skip
 
 
-def _full_range(picture: Picture) -> int | None:
+def full_range(picture: Picture) -> int | None:
     """Return the greatest value that the file can hold, if its range does not depend on the values."""
     return picture.white or WHOLE_RANGES.get(picture.pixels.dtype.newbyteorder("="))
 

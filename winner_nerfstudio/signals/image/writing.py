@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,26 +88,44 @@ def _write_tiff(path: Path, values: ndarray, record: ImageRecord, profile: bytes
     """Write a TIFF of any mode and data type."""
     import tifffile
 
+    convert, _, options = prepare_tiff(record, values.shape[-1])
+    tifffile.imwrite(
+        path, convert(values), compression="zlib", metadata=None, software=False, iccprofile=profile, **options
+    )
+
+
+def prepare_tiff(record: ImageRecord, channels: int) -> tuple[Callable[[ndarray], ndarray], ndarray, dict[str, Any]]:
+    """Return how pictures of a record are written as TIFF.
+
+    Args:
+        record: the record of the picture.
+        channels: its values per pixel.
+
+    Returns:
+        The function that converts values in the picture's units to stored pixels, one such pixel, and the options of
+        tifffile's writer.
+    """
     mode, options = record.mode, dict[str, Any]()
     base = mode.rstrip("Aa+") or mode
-    pixels = _find_indices(values, record) if mode == "P" else to_dtype(values, record.pixel_dtype)
-    if mode == "1":
-        pixels = pixels > 127
     if mode == "P":
         table = np.zeros((3, 256), np.uint16)
         table[:, : len(record.palette or ())] = np.array(record.palette, np.uint16).T * 257
         options["colormap"] = table
     if extra := mode[len(base) :]:
         kind = {"A": "unassalpha", "a": "assocalpha", "+": "unspecified"}[extra]
-        options["extrasamples"] = [kind] * (values.shape[-1] - len(base))
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim == 3:
+        options["extrasamples"] = [kind] * (channels - len(base))
+
+    def convert(values: ndarray) -> ndarray:
+        pixels = _find_indices(values, record) if mode == "P" else to_dtype(values, record.pixel_dtype)
+        if mode == "1":
+            pixels = pixels > 127
+        return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+
+    pixel = convert(np.zeros((1, 1, channels)))[0, 0]
+    if pixel.ndim:
         options["planarconfig"] = "contig"
-    tifffile.imwrite(
-        path, pixels, photometric={"RGB": "rgb", "CMYK": "separated", "P": "palette"}.get(base, "minisblack"),
-        compression="zlib", metadata=None, software=False, iccprofile=profile, **options,
-    )  # fmt: skip
+    options["photometric"] = {"RGB": "rgb", "CMYK": "separated", "P": "palette"}.get(base, "minisblack")
+    return convert, pixel, options
 
 
 def _encode_deep_png(pixels: ndarray, profile: bytes | None) -> bytes:

@@ -4,6 +4,7 @@ The tags and their meanings are those of TIFF 6.0, with the extra samples of its
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import tifffile
 from numpy import ndarray
 
+from ...blocks import Blocks, Box, open_page, turn_blocks
 from ...errors import SignalError
+from ...records import MOST_SAMPLES
 from .picture import Picture, check_size, native, plural, turn_upright
 from .plain import open_picture
 from .raw import read_raw
@@ -52,13 +55,49 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
         if not is_raw:
             _check_page(path, tiff, page, max_pixels)
             notes += _describe_gaps(path, page, tiff.filehandle.size)
-            picture = _interpret(path, page, _decode(path, page))
+            pixels = _decode(path, page)
+            if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
+                raise SignalError(f"{path}: decodes to {pixels.shape}, other than its tags say")
+            picture = _interpret(path, page, pixels)
             orientation = page.tags.valueof(274, 1)
             picture.icc_profile = page.tags.valueof(34675)
     if is_raw:
         return read_raw(path, max_pixels)
     picture.notes[:0] = notes
     return turn_upright(picture, orientation)
+
+
+def open_tiff(path: Path) -> tuple[Picture, Blocks]:
+    """Return the first row of a TIFF file's full-resolution page, not turned, and the blocks of its upright pixels.
+
+    Raises:
+        SignalError: the file is broken, a volume, a stack of bands, of values that are not read, or not in parts.
+    """
+    tiff: Any
+    with tifffile.TiffFile(path) as tiff:
+        page, told = _choose_page(path, tiff)
+        if 50706 in tiff.pages[0].tags or int(page.photometric) in (*RAW_SENSORS, LOGLUV):
+            raise SignalError(f"{path}: raw and LogLuv values are decoded as a whole; save it as RGB, in tiles")
+        _check_page(path, tiff, page, MOST_SAMPLES)
+        told += _describe_gaps(path, page, tiff.filehandle.size)
+        stored, orientation = open_page(path, page), page.tags.valueof(274, 1)
+        row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
+        picture = replace(_interpret(path, page, row), icc_profile=page.tags.valueof(34675))
+        picture.notes[:0] = told
+
+    def read(box: Box) -> ndarray:
+        try:
+            return _interpret(path, page, native(stored.read(box))).pixels
+        except (SignalError, MemoryError):
+            raise
+        except Exception as error:  # tifffile and its codecs fail in many ways
+            reason = " ".join(str(error).split())[:120]
+            raise SignalError(f"{path}: its tiles or strips cannot be decoded ({reason}); save it anew") from error
+
+    blocks = Blocks(str(path), stored.shape, picture.pixels.shape[-1], picture.pixels.dtype, read)
+    order = (1, 0) if orientation in (5, 6, 7, 8) else (0, 1)
+    flips = [axis for axis, turned in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))) if orientation in turned]
+    return picture, turn_blocks(blocks, order, flips)
 
 
 def _decode(path: Path, page: Any) -> ndarray:
@@ -227,8 +266,6 @@ def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
 def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     """Return the picture that decoded samples [h, w, c] mean."""
     photometric, bits = _photometric(page), int(page.bitspersample)
-    if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
-        raise SignalError(f"{path}: decodes to {pixels.shape}, other than its tags say")
     notes = [] if 262 in page.tags else [f"the file doesn't say what its bands are: taken for {COLORS[photometric]}"]
     notes += [f"TIFF, {plural(page.samplesperpixel, 'band')} of {plural(bits, 'bit')}"]
     if photometric == PALETTE:

@@ -1,0 +1,267 @@
+"""The function `fit_groups`, which fits signals that are larger than memory, group by group of a bank's members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy import ndarray
+from rich.console import Console
+
+from ..fields import Field
+from ..fields.checkpoint import provenance
+from ..fields.fitted import FittedField
+from ..fields.folder import INDEX, FolderField, FolderIndex, group_path, load_folder, read_index
+from ..metrics.audio import SILENCE, to_decibels
+from ..metrics.grid import psnr
+from ..networks import Bank, Groups, Tiling, complete_arguments
+from ..progress import progress_bar
+from ..registry import kind_named, kind_of
+from ..signals.interpolation import LANCZOS_TAPS
+from ..signals.large import LargeGrid, open_large
+from ..signals.messages import MessageError, escape
+from ..signals.options import GridOptions
+from .bank import PartLoss, PartSampler, initialize_bank_
+from .decay import cosine_decay
+from .fit import finite
+from .initialize import Start, describe_initialization
+from .loop import Training
+from .plan import Plan, complete_plan, divide
+from .prepare import FitOptions, check_run, sort_options
+
+MEMORY = 4e9
+"""Bytes that a group may take while it is trained, by default."""
+PROGRAM_MEMORY = 6e8
+"""Bytes of the program and its libraries."""
+MEASURED_AT_ONCE = 1 << 21
+"""The samples that are compared at a time."""
+
+
+class FolderError(MessageError):
+    """The error for a folder that cannot take a fit; the message is one line that names it."""
+
+
+def fit_groups(
+    data: str | Path | ndarray,
+    output: str | Path,
+    kind: str | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 42,
+    device: str | torch.device | None = None,
+    group_samples: int | None = None,
+    memory: float = MEMORY,
+    progress: bool = True,
+    measure: bool = True,
+    **options: Any,
+) -> FittedField:
+    """Fit a bank of small networks to a signal that is larger than memory, into a folder.
+
+    The signal is divided into parts (see `Bank`) and these into groups. Each group is trained by itself on its own
+    samples, which are read from the file, and written as one file; the memory is that of a group. A member is the same
+    as in a bank that is trained as a whole by ``fit(data, parts=...)`` with the same seed.
+
+    Called again with the same arguments after it was stopped at any moment, it resumes with the first group that is not
+    there and ends with the same files.
+
+    Args:
+        data: a file that is read block by block (a picture in .tif, in tiles or strips, a sound in .wav .w64 .rf64 or
+            .flac, a volume in .zarr, or .npy), or an array, which may be a `numpy.memmap`.
+        output: the folder; it is made, and must hold nothing else.
+        kind: "image", "audio" or "volume"; if left out, it is found from the file's name or the array's shape.
+        steps: number of training steps of each group; if left out, it depends on the kind and the size of the parts.
+        learning_rate: learning rate of Adam at the first step; if left out, it depends on the kind.
+        seed: seed of the networks and the batches.
+        device: device to train on; if left out, CUDA where it is available, else the CPU.
+        group_samples: number of samples of a group, about; if left out, as many as `memory` allows.
+        memory: bytes that a group may take.
+        progress: whether to print how the training proceeds.
+        measure: whether to compute ``psnr``, and for sounds ``snr``, of the whole at the end.
+        options: further options as of `fit`; ``parts`` and ``hidden_dim`` say how large the networks are.
+
+    Returns:
+        The field, whose groups are loaded when points need them; its metrics are in ``field.provenance["figures"]``.
+
+    Raises:
+        ValueError: an option or the data cannot be used, the folder holds something else, or the fit has diverged; the
+            message is one line.
+        OSError: the folder cannot be written.
+    """
+    console, folder = Console(quiet=not progress), Path(output)
+    device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
+    signal_kind = kind_named(kind) if kind is not None else kind_of(data)
+    fit_options = sort_options(signal_kind, options)
+    if not isinstance(fit_options.data, GridOptions):
+        raise ValueError(f"kind={signal_kind.name!r} is not fitted in groups; only regular samples are")
+    with console.status("Reading..."):
+        signal = open_large(data, signal_kind.name, fit_options.data)
+    for line in signal.notes:
+        console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
+    plan = _complete_plan(fit_options, signal, steps, learning_rate)
+    fit_options = plan.options
+    run = {"steps": str(int(plan.steps)), "learning_rate": repr(float(plan.learning_rate)), "seed": str(int(seed))}
+    index = _plan(signal, fit_options, run, group_samples, memory)
+    index = _open_folder(folder, index)
+    console.print(_describe(index), markup=False, highlight=False)
+    for group in _iterate_missing(folder, index, console):
+        _train_group(folder, index, signal, fit_options, group, device)
+    if measure and not index.figures:
+        with console.status("Measuring the fit..."):
+            index = replace(index, figures=finite(_measure(folder, index, signal, device)))
+        index.write(folder)
+    if index.figures:
+        console.print(", ".join(f"{name} {value:.2f} dB" for name, value in index.figures.items()), highlight=False)
+    return load_folder(folder)
+
+
+def _complete_plan(options: FitOptions, signal: LargeGrid, steps: int | None, learning_rate: float | None) -> Plan:
+    """Choose what the user has left open; the signal is always divided into parts."""
+    network, recipe = options.network, options.kind.recipe.parts
+    if network.parts == "auto" and recipe is not None:
+        network = replace(network, parts=divide(signal.lattice.shape, recipe.sizes[network.size]))
+    if not network.has_parts:
+        raise FolderError(f"{signal.name}: is too small for parts; fit it in memory")
+    plan = complete_plan(replace(options, network=network), True, steps, learning_rate)
+    plan.options.network.check(options.kind.axes)
+    return plan
+
+
+def _plan(
+    signal: LargeGrid, options: FitOptions, run: dict[str, str], group_samples: int | None, memory: float
+) -> FolderIndex:
+    """Return the index of a fit that is to be done.
+
+    Raises:
+        FolderError: a group cannot be as small as is asked for.
+    """
+    network, lattice = options.network, signal.lattice
+    specification = complete_arguments(**network.specification(len(lattice.shape), signal.channels, lattice))
+    tiling = Tiling(tuple(specification["shape"]), tuple(specification["parts"]), specification["overlap"])
+    if group_samples is None:
+        members = int((memory - PROGRAM_MEMORY) / _estimate_member(specification, tiling))
+    else:
+        members = group_samples * tiling.count // lattice.count
+    if members < 1:
+        raise FolderError(
+            f"{signal.name}: a group of {group_samples or 0:,} samples or {memory:.3g} bytes has no room for one part"
+            f" of {' x '.join(map(str, tiling.box))} samples; raise it, or divide the signal into more parts"
+        )
+    for part in (options.data, network, network.noise, options.batches):
+        run = run | {each.name: str(getattr(part, each.name)) for each in fields(part) if each.name != "noise"}
+    groups = Groups.dividing(tiling, members)
+    return FolderIndex(signal.kind, specification, signal.record, signal.normalization, groups.counts, run)
+
+
+def _estimate_member(specification: dict[str, Any], tiling: Tiling) -> int:
+    """Return the bytes, about, that a member takes while its group is trained."""
+    width, layers = specification["hidden_dim"], specification["num_layers"]
+    inputs, channels, samples = specification["in_dim"], specification["out_dim"], prod(tiling.box)
+    weights = width * (inputs + channels + 1 + (layers - 1) * (width + 1))
+    # Weights, gradients and Adam's two means; samples as read, normalised, and with points half-way between them cut.
+    return 20 * weights + 4 * (4 + 2**inputs) * samples * channels
+
+
+def _open_folder(folder: Path, index: FolderIndex) -> FolderIndex:
+    """Make a folder with an index, or return the index that is there, which must be that of the same fit.
+
+    Raises:
+        FolderError: the folder holds something else, or another fit.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"{folder}: is a file; a fit in groups is written into a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for stopped in (*folder.glob(".group-*"), *folder.glob(".index-*")):
+        stopped.unlink(missing_ok=True)
+    if not (folder / INDEX).exists():
+        if any(folder.iterdir()):
+            raise FolderError(f"{folder}: holds other files; name a new folder, or one that a fit was stopped in")
+        index.write(folder)
+        return index
+    there = read_index(folder)
+    if there.key != index.key:
+        ours, theirs = ({**each.entries, **each.run} for each in (index, there))
+        names = [name for name in ours if name not in ("run",) and theirs.get(name) != ours[name]]
+        plain = [name for name in names if isinstance(ours[name], (str, float))]
+        told = ", ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in plain) or "of other data"
+        raise FolderError(f"{folder}: holds another fit ({told[:160]}); name a new folder, or repeat its arguments")
+    return there
+
+
+def _describe(index: FolderIndex) -> str:
+    groups = index.groups
+    return (
+        f"{groups.tiling.count:,} parts of {' x '.join(map(str, groups.tiling.box))} samples in"
+        f" {groups.count:,} group{'s' * (groups.count > 1)}"
+    )
+
+
+def _iterate_missing(folder: Path, index: FolderIndex, console: Console) -> Iterator[int]:
+    """Yield the groups that are not there yet, and show how many are."""
+    total = index.groups.count
+    with progress_bar(console, "group {task.completed:.0f}/{task.total:.0f}", "", disable=console.quiet) as bar:
+        task = bar.add_task("", total=total)
+        for group in range(total):
+            if not group_path(folder, group).is_file():
+                yield group
+            bar.update(task, completed=group + 1)
+
+
+def _train_group(
+    folder: Path, index: FolderIndex, signal: LargeGrid, options: FitOptions, group: int, device: torch.device
+) -> None:
+    """Train the members of a group, as `fit` trains a whole bank, and write them."""
+    network, seed, steps = options.network, int(index.run["seed"]), int(index.run["steps"])
+    extent, shape = index.groups.subtiling(group).extent, signal.lattice.shape
+    part = signal.read(extent)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        field = Field(index.kind, index.specification(group), index.normalization, index.record)
+    bank = field.network
+    assert isinstance(bank, Bank)
+    initialization = describe_initialization(initialize_bank_(bank, part, network, seed), network)
+    # Points between the samples are interpolated from some samples around the part, too.
+    around = tuple(
+        slice(max(0, axis.start - LANCZOS_TAPS), min(size, axis.stop + LANCZOS_TAPS))
+        for axis, size in zip(extent, shape, strict=True)
+    )
+    inner = tuple(
+        slice(axis.start - wide.start, axis.stop - wide.start) for axis, wide in zip(extent, around, strict=True)
+    )
+    sampler = PartSampler(signal.read(around), bank, device, seed, options.batches, inner)
+    started = Start(field.to(device), sampler, PartLoss(), initialization)
+    training = Training(started, float(index.run["learning_rate"]), cosine_decay(steps))
+    while training.done < steps:
+        training.step()
+    training.finish()
+    # Without the time it took, so that the same arguments give the same file.
+    origin = provenance(initialization, steps, {}) | {"fit": index.key}
+    FittedField(field, origin).save(group_path(folder, group))
+
+
+def _measure(folder: Path, index: FolderIndex, signal: LargeGrid, device: torch.device) -> dict[str, float]:
+    """Compute the metrics of the whole from blocks of samples; those that hold no data don't count."""
+    network = FolderField(folder, index).network
+    error, power, count = np.zeros(signal.channels), np.zeros(signal.channels), 0
+    for group in range(index.groups.count):
+        for box in index.groups.bands(group, MEASURED_AT_ONCE):
+            target = signal.read(box)
+            known = slice(None) if target.missing is None else ~target.missing.reshape(-1)
+            truth = target.values.reshape(-1, signal.channels)[known]
+            positions = [torch.arange(axis.start, axis.stop, device=device) for axis in box]
+            fitted = network.evaluate_product(signal.lattice.axis_coords(positions)).cpu().numpy()
+            fitted = fitted.reshape(-1, signal.channels)[known]
+            error += np.square(fitted.astype(np.float64) - truth).sum(0)
+            power += np.square(truth, dtype=np.float64).sum(0)
+            count += len(truth)
+    rms = float(np.sqrt(error.sum() / (count * signal.channels)))
+    metrics = {"psnr": psnr(rms), "psnr_paper": psnr(rms, 1.0)}
+    loud = power > SILENCE**2 * power.max()
+    if index.kind == "audio" and loud.any():
+        metrics["snr"] = float(np.mean([to_decibels(*pair) for pair in zip(power[loud], error[loud], strict=True)]))
+    return metrics
