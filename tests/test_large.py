@@ -226,8 +226,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_parts_and_groups_are_chosen_where_nothing_is_said(tmp_path):
     field = fit_groups(mandala()[:200, :140], tmp_path / "fit", steps=1, progress=False, measure=False)
     groups = field.field.network.groups
-    assert (groups.tiling.parts, groups.count) == ((3, 2), 1)
-    assert field.field.spec["hidden_dim"] == training.HIDDEN_DIM
+    assert (groups.tiling.parts, groups.count) == ((6, 4), 1)
+    assert field.field.spec["hidden_dim"] == 32
     with pytest.raises(ValueError, match="has no room for one part"):
         fit_groups(mandala()[:200, :140], tmp_path / "other", steps=1, memory=1e6, progress=False)
 

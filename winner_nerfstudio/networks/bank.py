@@ -348,7 +348,8 @@ class Bank(nn.Module):
         device = self.weights[0].device
         choices = self._find_boxes(coords.to(device), axis)
         point = torch.arange(len(coords), device=device).repeat(len(choices))
-        box, local, window = (torch.cat([choice[part] for choice in choices]) for part in (1, 2, 3))
+        box = torch.cat([choice.box for choice in choices])
+        local, window = torch.cat([each.local for each in choices]), torch.cat([each.window for each in choices])
         kept = (window > 0).nonzero()[:, 0]
         kept = kept[torch.argsort(box[kept], stable=True)]
         boxes, row, counts = torch.unique_consecutive(box[kept], return_inverse=True, return_counts=True)
