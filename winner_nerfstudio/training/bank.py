@@ -137,6 +137,7 @@ class PartSampler:
         return self._gather(order[: self.count // self.steps_per_pass].to(self.device))
 
     def _gather(self, rows: Tensor) -> Batch:
+        """Return a batch of all members: the same rows of each."""
         batch = {"coords": self._coords[rows].expand(len(self._values), -1, -1), "values": self._values[:, rows]}
         return batch if self._fitted is None else batch | {"fitted": self._fitted[:, rows]}
 

@@ -242,6 +242,7 @@ class Shape(SignedDistance):
 
     @cached_property
     def _sides(self) -> Sides:
+        """Return what probing the surface from both sides says of its inside."""
         hardest = self._queries.near_faces
         if hardest > HARDEST:
             raise SignalError(
@@ -258,6 +259,7 @@ class Shape(SignedDistance):
 
     @cached_property
     def _solid(self) -> MeshQueries:
+        """Return the queries to the mesh that winding numbers are taken from."""
         return self._queries if self.solid is None else MeshQueries(self.solid)
 
     @cached_property
