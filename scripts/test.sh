@@ -12,7 +12,7 @@ ruff check .
 mypy
 # A thread each: two runs that both want every core are slower than one after the other.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-two=(--numprocesses 2 --maxschedchunk 1 --durations 10)
+two=(--numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations 10)
 case ${1:-} in
     "") exec pytest "${two[@]}" ;;
     --quick) shift && exec pytest "${two[@]}" -m unit "$@" ;;

@@ -39,11 +39,20 @@ SMALL = [
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what has no mark of its cost as cheap, and put the dearest first, so that none is left over at the end."""
+    """Mark what has no mark of its cost as cheap, put the dearest first, and keep together what one worker should do.
+
+    Browsers need more than a core each, so they run one after the other, while another worker does what fills the
+    rest; and the run of `trained` is done once.
+    """
     for item in items:
         if not any(item.iter_markers("commands")) and not any(item.iter_markers("quality")):
             item.add_marker("unit")
-    items.sort(key=lambda item: ("quality" not in item.keywords, "commands" not in item.keywords))
+        if any(item.iter_markers("browser")):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif "trained" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("trained"))
+    marks = "browser", "quality", "commands"
+    items.sort(key=lambda item: [mark not in item.keywords for mark in marks])
 
 
 @pytest.fixture
@@ -58,7 +67,7 @@ class Result:
     output: str
 
 
-def run(*command, cwd, timeout=300, **environment):
+def run(*command, cwd, timeout=900, **environment):
     """Run one of the installed commands as a user would, both output streams together."""
     done = subprocess.run(
         [BIN / command[0], *map(str, command[1:])],

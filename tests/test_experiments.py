@@ -91,7 +91,7 @@ def planned(experiment, folder, seeds=2):
 
 def reproduce(folder, *arguments):
     command = [sys.executable, ROOT / "scripts" / "reproduce.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize(
@@ -615,7 +615,7 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     for _ in range(2):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stderr
         assert "| snowman | SIREN | 3 | 22.000 ± 1 | 0.5000 ± 0 |" in done.stdout

@@ -178,9 +178,15 @@ def test_an_interrupted_export_leaves_nothing_behind_and_what_stood_there(traine
     process = subprocess.Popen(
         [BIN / "winner-export", "mesh", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(8)
+    # It extracts, which takes long, as soon as it has loaded the library for that.
+    deadline = time.monotonic() + 600
+    while "/igl" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
     process.send_signal(stop)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert output == ""
     assert errors.splitlines()[-1] == f"interrupted: {tmp_path / 'a.ply'} was not written"

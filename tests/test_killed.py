@@ -54,7 +54,7 @@ def kill_when(command, folder, reached, delay):
         [BIN / command[0], *map(str, command[1:])],
         cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not reached() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)

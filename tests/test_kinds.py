@@ -1,7 +1,11 @@
 """Kinds of signals that the package does not know are served like its own."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +24,7 @@ from winner_nerfstudio.training.loss import SquareLoss
 from winner_nerfstudio.training.options import DrawnOptions, NetworkOptions
 from winner_nerfstudio.winner import Axis
 
-from .conftest import config_of, metrics_of, run
+from .conftest import Result, config_of, metrics_of, run
 
 NETWORK = {"hidden_dim": 32, "num_layers": 2, "progress": False}
 ENTRY_POINTS = """[winner_nerfstudio.kinds]
@@ -44,6 +48,35 @@ def plugin(tmp_path):
     return {"PYTHONPATH": f"{package}:{Path(__file__).parents[1]}"}, table
 
 
+SERVER = """
+import json, sys
+from tests.conftest import call
+for line in sys.stdin:
+    result = call(*json.loads(line), cwd=".")
+    print(json.dumps([result.returncode, result.output]), flush=True)
+"""
+
+
+@contextmanager
+def one_process(folder, environment):
+    """Yields what runs commands as `run` does, one after the other in a process that knows the kind."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=folder, env={**os.environ, **environment}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+
+        def run_there(*command):
+            process.stdin.write(json.dumps([*map(str, command)]) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                if line.startswith("["):
+                    return Result(*json.loads(line))
+            raise AssertionError(f"{command} ended the process")
+
+        yield run_there
+        process.stdin.close()
+
+
 def lines_of(result):
     assert result.returncode == 0, result.output
     return [line for line in result.output.splitlines() if "arn" not in line]
@@ -58,31 +91,36 @@ def test_a_kind_in_a_file_of_its_own_is_trained_resumed_measured_inspected_and_e
     assert "a.readings: 150 rows" in "\n".join(lines_of(result))
     config = config_of(result, tmp_path)
     models = config.parent / "nerfstudio_models"
-    resumed = run(*train[:2], "--load-dir", models, "--max-num-iterations", "90", *data, cwd=tmp_path, **environment)
+    with one_process(tmp_path, environment) as run_there:
+        resume_measure_inspect_and_export(run_there, tmp_path, models, data, table)
+
+
+def resume_measure_inspect_and_export(run_there, tmp_path, models, data, table):
+    resumed = run_there("ns-train", "winner-series", "--load-dir", models, "--max-num-iterations", "90", *data)
     assert "Resuming after 60 of 90 steps" in "\n".join(lines_of(resumed))
     config = config_of(resumed, tmp_path)
     metrics = metrics_of(config)
     assert metrics["psnr"] > 30
     assert metrics["largest_error"] < 0.3
 
-    lines_of(run("ns-eval", "--load-config", config, "--output-path", "e.json", cwd=tmp_path, **environment))
+    lines_of(run_there("ns-eval", "--load-config", config, "--output-path", "e.json"))
     evaluated = json.loads((tmp_path / "e.json").read_text())["results"]
     assert evaluated["largest_error"] == pytest.approx(metrics["largest_error"], rel=1e-4)
 
-    inspected = lines_of(run("winner-inspect", "a.readings", "--every", "3", cwd=tmp_path, **environment))
+    inspected = lines_of(run_there("winner-inspect", "a.readings", "--every", "3"))
     assert "a.readings: 100 rows" in inspected
     assert inspected[-1].startswith("ns-train winner-series: 4 layers of 256")
 
     # The closing lines name a command that works.
     (command,) = [line for line in resumed.output.splitlines() if "take away:" in line]
-    exported = run(*command.split("take away:")[1].split(), "--digits", "2", cwd=tmp_path, **environment)
+    exported = run_there(*command.split("take away:")[1].split(), "--digits", "2")
     assert lines_of(exported)[-1] == "a-fit.readings: 150 readings"
     written = np.loadtxt(tmp_path / "a-fit.readings", delimiter=",")
     assert np.abs(written - table[::2]).max() < 0.3 * 5.5
 
-    refused = run("ns-train", "winner-series", "--data", "nowhere.readings", cwd=tmp_path, **environment)
+    refused = run_there("ns-train", "winner-series", "--data", "nowhere.readings")
     assert "error: nowhere.readings: no such file; give a table of two columns" in refused.output
-    refused = run("winner-export", "mesh", "--load-config", config, "--output", "a.ply", cwd=tmp_path, **environment)
+    refused = run_there("winner-export", "mesh", "--load-config", config, "--output", "a.ply")
     assert "error: a field of kind 'series' has no mesh; only one of kind 'sdf' or 'volume' has" in refused.output
 
 

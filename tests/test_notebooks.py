@@ -30,5 +30,5 @@ def test_a_notebook_runs_and_shows_what_it_did(path):
     nbformat.validate(stored)
     before = shown(stored)
     assert any("image/png" in kinds for kinds in before), "it was saved without having been run"
-    NotebookClient(stored, timeout=300, kernel_name="python3").execute()
+    NotebookClient(stored, timeout=900, kernel_name="python3").execute()
     assert shown(stored) == before

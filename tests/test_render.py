@@ -336,7 +336,7 @@ def test_nerfstudio_films_paths_interpolations_and_spirals(filmed, tmp_path):
 def test_a_turntable_goes_once_around(filmed, tmp_path):
     script = ["bash", "scripts/turntable.sh", filmed, tmp_path / "films/turn.mp4"]
     small = {"FRAMES": "8", "SIZE": "96", "SECONDS_LONG": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, **small}, timeout=300)
+    done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, **small}, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.rstrip().endswith(f"the video: {tmp_path}/films/turn.mp4")
     frames = frames_of(tmp_path / "films/turn.mp4")

@@ -181,7 +181,7 @@ def test_surface_samples_lie_on_the_surface_evenly():
 
 
 def test_a_batch_mixes_surface_near_and_volume_in_any_order():
-    shape = Shape.from_mesh(sphere(subdivisions=5), mix=Mix(surface=0.3, near=0.5))
+    shape = Shape.from_mesh(sphere(subdivisions=5), mix=Mix(surface_fraction=0.3, near_fraction=0.5))
     batch = shape.draw(np.random.default_rng(0), 40_000)
     coords, values = batch["coords"], batch["values"][:, 0]
     assert coords.shape == (40_000, 3)
@@ -190,7 +190,7 @@ def test_a_batch_mixes_surface_near_and_volume_in_any_order():
     # The sphere is a fine polyhedron: its distance is the sphere's within the faces' sagitta.
     np.testing.assert_allclose(values, np.linalg.norm(coords, axis=-1) - 0.9, atol=1e-3)
     assert (values == 0).mean() == pytest.approx(0.3, abs=1e-3)
-    assert (np.abs(values) < 4 * Mix().sigmas[0]).mean() > 0.8
+    assert (np.abs(values) < 4 * Mix().near_sigmas[0]).mean() > 0.8
     first, second = np.abs(values[:20_000]), np.abs(values[20_000:])
     assert first.mean() == pytest.approx(second.mean(), rel=0.1)
 
@@ -289,8 +289,10 @@ def test_an_unknown_sample_lists_the_known():
 
 @pytest.mark.parametrize("fractions", [(-0.1, 0.5), (0.6, 0.6), (0.5, float("nan"))])
 def test_a_mix_that_is_no_mix_is_refused(fractions):
-    with pytest.raises(ValueError, match="fractions"):
-        Mix(*fractions)
+    with pytest.raises(
+        SignalError, match=r"surface_fraction=\S+ and near_fraction=\S+ must not be negative, and their sum"
+    ):
+        Shape.from_mesh(sphere(), mix=Mix(*fractions))
 
 
 FIVE = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (-1, 0, 0), (0, 1, 0))

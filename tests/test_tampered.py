@@ -1,5 +1,6 @@
 """Field files and checkpoints that were altered: each loads as it was, or is refused in one line and at once."""
 
+import functools
 import json
 import math
 import random
@@ -62,6 +63,14 @@ def make_fitted(kind, network):
     specification = {"name": network, "in_dim": axes, "out_dim": channels, "hidden_dim": 8, "num_layers": 2}
     field = Field(kind, specification, Normalization((1.0, -2.0, 0.5)[:axes], 0.25), record)
     return FittedField(field, {"program": "ours", "figures": {"psnr": 3.0}})
+
+
+@functools.cache
+def make_whole(kind, network):
+    """The same field every time, what a file states of it, as JSON, and its tensors: nobody changes them."""
+    fitted = make_fitted(kind, network)
+    tensors = {name: value for name, value in fitted.field.state_dict().items() if isinstance(value, torch.Tensor)}
+    return fitted, json.dumps({**fitted.field.entries, "provenance": fitted.provenance}), tensors
 
 
 def values_of(fitted):
@@ -153,9 +162,8 @@ def alter_bytes(rng, path):
 
 def tamper(rng, path, write):
     """Write an altered field; returns the field as it was, what was done, and whether the digest was made anew."""
-    fitted = make_fitted(*rng.choice(PAIRS))
-    entries = deepcopy(json.loads(json.dumps({**fitted.field.entries, "provenance": fitted.provenance})))
-    tensors = {name: value for name, value in fitted.field.state_dict().items() if isinstance(value, torch.Tensor)}
+    fitted, stated, tensors = make_whole(*rng.choice(PAIRS))
+    entries, tensors = json.loads(stated), dict(tensors)
     if write is write_checkpoint:
         entries["provenance"] = deepcopy(PROGRESS)
     entries["digest"] = sign(entries, tensors, write)

@@ -389,7 +389,7 @@ def test_distributed_processes_draw_the_same(tmp_path):
         for rank in range(2)
     ]
     for rank in ranks:
-        output, errors = rank.communicate(timeout=120)
+        output, errors = rank.communicate(timeout=600)
         assert rank.returncode == 0, errors
         assert output.splitlines() == [
             "under DistributedDataParallel all processes must draw the same numbers; pass seed=",

@@ -343,7 +343,7 @@ def published(method, path, folder, **changes):
 
 @pytest.mark.quality
 @pytest.mark.parametrize(
-    "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 128, marks=needs_shared)]
+    "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 96, marks=needs_shared)]
 )
 def test_the_published_rule_on_a_grey_picture(tmp_path, data, side):
     metrics = published(
@@ -379,7 +379,7 @@ def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_pa
             SHARED / "images" / "castle_512.jpg",
             tmp_path / schedule,
             pipeline__model__hidden_dim=256,
-            pipeline__datamanager__dataparser__max_side=96,
+            pipeline__datamanager__dataparser__max_side=72,
             **{f"pipeline__model__noise__{name}": value for name, value in noise.items()},
         )
         # At the target's own mean frequency; the default is a little below, for what lies between the samples.

@@ -95,6 +95,7 @@ def select_piece(lines: Lines, points: int) -> Lines:
 
 
 def _get_lattice(signal: Grid | Shape | PointCloud) -> Lattice:
+    """Return the samples of a grid, or of a shape those that its centroid is measured on."""
     if isinstance(signal, Grid):
         return signal.lattice
     from ..signals.shape import CENTROID_GRID
@@ -105,6 +106,7 @@ def _get_lattice(signal: Grid | Shape | PointCloud) -> Lattice:
 def _evaluate(
     signal: Grid | Shape | PointCloud, lattice: Lattice, first: Int[Array, "k d"], length: int
 ) -> Float[Array, "k n c"]:
+    """Return a target's values at the samples of lines along the last axis, each of which starts at a sample."""
     positions = _make_positions(first, length, 1).long()
     values: Array
     if isinstance(signal, Grid):
@@ -116,6 +118,7 @@ def _evaluate(
 
 
 def _make_positions(first: Int[Array, "k d"], length: int, oversampling: int) -> Float[Tensor, "k m d"]:
+    """Return positions, in samples, along the last axis from each first one on."""
     positions = torch.from_numpy(first).double()[:, None].repeat(1, length * oversampling, 1)
     positions[..., -1] += torch.arange(length * oversampling, dtype=torch.float64) / oversampling
     return positions

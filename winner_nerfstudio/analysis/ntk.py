@@ -60,6 +60,7 @@ class Eigenbasis:
 
     @property
     def _least(self) -> float:
+        """Return the size of an eigenvalue that rounding leaves in place of 0."""
         return float(self.eigenvalues[0]) * len(self.eigenvalues) * torch.finfo(torch.float64).eps
 
 

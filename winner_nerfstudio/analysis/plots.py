@@ -125,11 +125,13 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _style(state: dict[str, Any]) -> dict[str, Any]:
+    """Return how a state of the network is drawn: solid once it was trained, dashed before."""
     solid = {"ls": "-", "lw": 1.6} if state["steps"] else {"ls": "--", "lw": 1.1}
     return {"color": COLORS[state["init"]], "label": label_of(state), **solid}
 
 
 def _limits(study: dict[str, Any]) -> tuple[float, float]:
+    """Return the least and the greatest density that is shown."""
     spectra = [study["target"], *(layer for state in study["states"] for layer in state["layers"])]
     greatest = max(max(spectrum["density"]) for spectrum in spectra) or 1.0
     return DEPTH * greatest, 3 * greatest

@@ -77,6 +77,7 @@ def _convert_mapping(annotation: Any, value: Any, key: str) -> Any:
 
 
 def _require(holds: bool, value: Any, key: str, expected: str) -> None:
+    """Raise a `ConfigError` that says what was expected, unless it holds."""
     if not holds:
         raise ConfigError(f"{key}={value!r} must be {expected}")
 

@@ -48,6 +48,7 @@ class RemainingTime:
         return format_duration(self.seconds())
 
     def _add(self, run: Run, wall: float) -> None:
+        """Count the time of a run among those of its variant."""
         seconds, work = self._cost.get(run.variant, (0.0, 0.0))
         self._cost[run.variant] = seconds + wall, work + run.work
 

@@ -220,6 +220,7 @@ def write_text(folder: Path, name: str, text: str) -> Path:
 
 
 def _mean_error(records: list[Record], name: str) -> float:
+    """Return a metric's mean, as a distance from 1 where 1 is the best."""
     value = summarize_metric(records, name).mean
     return 1 - value if name in BEST_IS_ONE else value
 

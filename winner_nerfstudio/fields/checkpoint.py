@@ -128,6 +128,7 @@ def is_number(value: object) -> bool:
 
 
 def _names(values: dict[str, Any]) -> bool:
+    """Return whether all keys are texts."""
     return all(isinstance(name, str) for name in values)
 
 

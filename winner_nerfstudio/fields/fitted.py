@@ -98,6 +98,7 @@ class FittedField(nn.Module):
         return partial(self._compute_result, name)
 
     def _compute_result(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Return one of the results of this field's kind, see `Kind.results`."""
         require_result(self.kind, name)
         return kind_named(self.kind).results[name](self, *arguments, **options)
 

@@ -114,12 +114,10 @@ class ShapeKind(Kind):
     def load(self, source: Any, options: ShapeOptions) -> Shape | PointCloud:
         """Load a mesh as a `Shape`, or points as a `PointCloud`, see `load_surface`."""
         from ..signals.cloud import load_surface
-        from ..signals.shape import Mix
 
         options.check()
-        mix = Mix(options.surface_fraction, options.near_fraction, tuple(options.near_sigmas))
         reference = None if options.reference is None else str(options.reference)
-        return load_surface(source, mix, options.sign, reference, options.nodata)
+        return load_surface(source, options, options.sign, reference, options.nodata)
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""

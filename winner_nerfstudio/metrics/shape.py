@@ -125,6 +125,7 @@ def surface_metrics(fitted: trimesh.Trimesh, shape: Shape | PointCloud) -> dict[
 
 
 def _values(function: Callable[[Tensor], Tensor], points: ndarray) -> ndarray:
+    """Return a field's values at points, as numpy arrays."""
     return function(torch.from_numpy(points.astype(np.float32)))[:, 0].cpu().numpy()
 
 

@@ -40,5 +40,6 @@ def require_extra(module: str, extra: str, why: str) -> None:
 
 
 def _describe(module: str, extra: str, why: str, reason: str) -> str:
+    """Return the message of a missing extra: what needs it, and how to install it."""
     remedy = f'pip install "winner-nerfstudio[{extra}]"'
     return f"{why} by {module}, which cannot be imported ({reason}); {remedy}"

@@ -261,4 +261,5 @@ def _warn_of_few(ordered: Float[ndarray, " n"], count: int) -> tuple[str, ...]:
 
 
 def _part(missing: Bool[ndarray, "*axes"]) -> str:
+    """Return how many samples are missing, in words."""
     return f"{int(missing.sum()):,} of {missing.size:,} samples"

@@ -30,17 +30,33 @@ class SignalOptions:
 
 
 @dataclass
-class ShapeOptions(SignalOptions):
-    """A shape: a mesh, or points on its surface."""
+class Mix(SignalOptions):
+    """How a mesh's training points are distributed, as fractions of a batch."""
 
-    reference: Path | None = None
-    """Mesh file of what the points were taken from, in their coordinates; metrics are computed against it."""
     surface_fraction: float = 0.3
     """Fraction of a mesh's training points that lie on the surface; of a point cloud's, half do."""
     near_fraction: float = 0.5
     """Fraction of a mesh's training points that lie near the surface; the rest fills the cube."""
     near_sigmas: tuple[float, ...] = (0.02, 0.004)
     """Standard deviations of their offsets from the surface, in half edges of the cube; as many points for each."""
+
+    def check(self) -> None:
+        """Check the fractions and the standard deviations."""
+        on, near = self.surface_fraction, self.near_fraction
+        if not (on >= 0 and near >= 0 and on + near <= 1):
+            raise SignalError(
+                f"surface_fraction={on} and near_fraction={near} must not be negative, and their sum at most 1"
+            )
+        if not self.near_sigmas or not all(0 < sigma < float("inf") for sigma in self.near_sigmas):
+            raise SignalError(f"near_sigmas={tuple(self.near_sigmas)} must hold at least one positive, finite length")
+
+
+@dataclass
+class ShapeOptions(Mix):
+    """A shape: a mesh, or points on its surface."""
+
+    reference: Path | None = None
+    """Mesh file of what the points were taken from, in their coordinates; metrics are computed against it."""
     sign: Sign = "auto"
     """How inside and outside are determined: for watertight meshes only, by the winding number, which closes holes, or
     not at all, for open surfaces; auto takes the first that the mesh allows."""
@@ -51,15 +67,9 @@ class ShapeOptions(SignalOptions):
     seem to be such are refused; with keep they are fitted."""
 
     def check(self) -> None:
-        """Check the fractions, the standard deviations and the value that means no data."""
+        """Check how training points are distributed, and the value that means no data."""
         _check_nodata(self.nodata)
-        on, near = self.surface_fraction, self.near_fraction
-        if not (on >= 0 and near >= 0 and on + near <= 1):
-            raise SignalError(
-                f"surface_fraction={on} and near_fraction={near} must not be negative, and their sum at most 1"
-            )
-        if not self.near_sigmas or not all(0 < sigma < float("inf") for sigma in self.near_sigmas):
-            raise SignalError(f"near_sigmas={tuple(self.near_sigmas)} must hold at least one positive, finite length")
+        super().check()
 
 
 @dataclass

@@ -303,6 +303,7 @@ def _check_positive(name: str, value: float) -> None:
 
 
 def _plain(value: Any) -> Any:
+    """Return tuples as lists, as JSON has them."""
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 

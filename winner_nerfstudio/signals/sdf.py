@@ -112,9 +112,26 @@ def in_blocks(points: Float[ndarray, "n 3"]) -> list[Float[ndarray, "m 3"]]:
     return [points[i : i + QUERY_BLOCK] for i in range(0, max(len(points), 1), QUERY_BLOCK)]
 
 
-def shuffle_samples(
-    rng: np.random.Generator, samples: dict[str, Float[ndarray, "n k"]]
-) -> dict[str, Float[ndarray, "n k"]]:
-    """Return the samples as float32 arrays, all in one random order."""
+def join_samples(
+    rng: np.random.Generator,
+    on: tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"]],
+    off: tuple[Float[ndarray, "k 3"], Float[ndarray, " k"]],
+    **others: ndarray,
+) -> dict[str, Float[ndarray, "n c"]]:
+    """Return training samples in random order: ``coords`` [n, 3], ``values`` [n, 1] and ``normals`` [n, 3], float32.
+
+    Args:
+        rng: source of the randomness.
+        on: points of the surface, and the unit normals there.
+        off: other points, whose normals are 0, and the signed distances there.
+        others: further arrays [n, c], of the samples on the surface first; returned under the same names.
+    """
+    (surface, normals), (points, distances) = on, off
+    samples = {
+        "coords": np.concatenate([surface, points]),
+        "values": np.concatenate([np.zeros(len(surface)), distances])[:, None],
+        "normals": np.concatenate([normals, np.zeros_like(points)]),
+        **others,
+    }
     order = rng.permutation(len(samples["coords"]))
     return {name: rows[order].astype(np.float32) for name, rows in samples.items()}

@@ -108,6 +108,7 @@ def _find_few_points(points: Float[ndarray, "n 3"]) -> Bool[ndarray, " n"]:
 
 
 def _warn_of(points: Float[ndarray, "n 3"], far: Bool[ndarray, " n"], what: str) -> tuple[str, ...]:
+    """Return a warning of positions far from all others, or nothing if there are none."""
     if not far.any() or far.all():
         return ()
     part = np.ptp(points[~far], axis=0).max() / np.ptp(points, axis=0).max()
@@ -118,4 +119,5 @@ def _warn_of(points: Float[ndarray, "n 3"], far: Bool[ndarray, " n"], what: str)
 
 
 def _write(position: Float[ndarray, " 3"]) -> str:
+    """Return a position in words."""
     return f"({', '.join(f'{coordinate:.6g}' for coordinate in position)})"

@@ -80,11 +80,13 @@ class DistanceGrid:
 
     @cached_property
     def _slope(self) -> Float[Tensor, "n n n"]:
+        """Return how steep the distance is at most around each node."""
         slope = torch.stack(torch.gradient(self.values, spacing=self.spacing)).norm(dim=0)
         return _greatest_within(slope.clamp(min=1), 1)
 
     @cached_property
     def _clearance(self) -> Float[Tensor, "n n n"]:
+        """Return how far from each node there is no surface for sure."""
         slope = _greatest_within(self._slope, round(REACH / self.spacing))
         return ((self.values - self.doubt) / slope).clamp(max=REACH)
 
@@ -113,6 +115,7 @@ class DistanceGrid:
 
 
 def _nodes(cells: int, device: torch.device | str) -> Float[Tensor, "n n n 3"]:
+    """Return the corners of cells, points of the cube."""
     axis = torch.linspace(-1, 1, cells + 1, device=device)
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
 
@@ -131,6 +134,7 @@ def interpolate_grid(values: Float[Tensor, "a b c"], points: Float[Tensor, "m 3"
 
 
 def _greatest_within(values: Float[Tensor, "n n n"], cells: int) -> Float[Tensor, "n n n"]:
+    """Return at each node the greatest value that many cells around."""
     for axis in range(3):
         window, padding = [1, 1, 1], [0, 0, 0]
         window[axis], padding[axis] = 2 * cells + 1, cells

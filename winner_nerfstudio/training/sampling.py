@@ -97,9 +97,11 @@ class Drawn:
         return self._chunk[1]
 
     def _submit(self, index: int) -> "Future[Batch]":
+        """Begin to draw a pass's samples in another thread."""
         return self._worker.submit(self._draw, index, self.batch_size * self.steps_per_pass)
 
     def _draw(self, index: int, count: int) -> Batch:
+        """Draw a pass's samples, the same for each index."""
         samples = self.signal.draw(np.random.default_rng([self.seed, index]), count)
         batch = {name: torch.from_numpy(values) for name, values in samples.items()}
         return {name: values.pin_memory() for name, values in batch.items()} if self.device.type == "cuda" else batch

@@ -75,6 +75,7 @@ def axes_of(signal: Samples, *, dim: int | None = None) -> tuple[Axis, ...]:
 
 
 def _measure_axis(samples: Tensor, axis: int) -> Axis:
+    """Return the centroid along an axis, 0 of silence, and the count of its samples."""
     moment = total = 0.0
     for lines in iterate_lines(samples, axis):
         line_moments, line_totals = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True))

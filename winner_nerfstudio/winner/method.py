@@ -1,7 +1,7 @@
 """WINNER's three formulas: the target's spectral centroid, the noise scales, the perturbed weights.
 
-Source: "Spectral Bottleneck in Deep Neural Networks: Noise is All You Need" (arXiv 2509.09719), called the paper below;
-its section 3 has the scheme. A SIREN that is to be fitted to a target is initialised in three steps:
+Source: "Spectral Bottleneck in Deep Neural Networks: Noise is All You Need" (arXiv 2509.09719, version 1), called the
+paper below. A SIREN that is to be fitted to a target is initialised in three steps:
 
 1. `spectral_centroid`: ``psi = 2 sum_k f_k |Y_k| / sum_k |Y_k|``, the mean frequency of the target.
 2. `compute_published_scales`: ``s0 = a (1 - exp(-b z))`` and ``s1 = c z``, with ``z`` made of ``psi``.
@@ -67,7 +67,7 @@ def compute_published_scales(z: float, dim: int, audio_rate: float = 7.0) -> tup
 
 
 def perturb_(weight: Tensor, scale: float | Sequence[float], omega_0: float, generator: torch.Generator) -> None:
-    """Add Gaussian noise to a weight in place: ``W += N(0, (scale / omega_0)^2)`` (section 3 of the paper).
+    """Add Gaussian noise to a weight in place: ``W += N(0, (scale / omega_0)^2)`` (the paper's perturbation scheme).
 
     The noise is drawn on the CPU, so that every device gets the same.
 

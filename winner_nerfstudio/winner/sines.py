@@ -161,6 +161,7 @@ def _find_smallest(module: nn.Module, sines: list[Part]) -> list[Part]:
 
 
 def _ends_in_layer(parts: list[Part]) -> bool:
+    """Return whether a linear layer comes last, modules without a role aside."""
     roles = [part.role for part in parts if part.role != "other"]
     return roles[-1:] == ["layer"]
 
@@ -172,6 +173,7 @@ def _cut_to_layers(parts: list[Part]) -> list[Part]:
 
 
 def _iterate_callable_children(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the children of a module, and of lists those that they hold."""
     for child in module.children():
         if isinstance(child, (nn.ModuleList, nn.ModuleDict)):
             yield from _iterate_callable_children(child)
@@ -180,12 +182,14 @@ def _iterate_callable_children(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _encodes(part: Part) -> bool:
+    """Return whether a module may change the coordinates before the first layer."""
     if part.role == "other":
         return not is_from_torch(part.module) or next(part.module.parameters(), None) is not None
     return part.role == "layer"
 
 
 def _look_up_layer(module: nn.Module, layer: nn.Module | str) -> Layer:
+    """Return the linear layer that a user named."""
     found = dict(module.named_modules()).get(layer) if isinstance(layer, str) else layer
     if not isinstance(found, nn.Module):
         raise ValueError(f"layers names {layer!r}, which is no module of {type(module).__name__}")
@@ -220,10 +224,12 @@ def _find_named_frequency(module: nn.Module, layers: list[Layer]) -> float | Non
 
 
 def _holds(module: nn.Module, layer: Layer) -> bool:
+    """Return whether a layer is part of a module."""
     return any(parameter is layer.weight for parameter in module.parameters())
 
 
 def _refuse(module: nn.Module, reason: str) -> ValueError:
+    """Return the error for a network whose first two layers cannot be found."""
     sizes = []
     for name, part in module.named_modules():
         if is_layer(part):

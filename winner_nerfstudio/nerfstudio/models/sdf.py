@@ -107,6 +107,7 @@ class SDFModel(SurfaceModel):
 
     @cached_property
     def _target_light(self) -> DistanceGrid:
+        """Return the target's distance on a coarse grid, which soft shading reads."""
         return DistanceGrid.of(self.target_distance, self.device, COARSE)
 
     def _paint_slice(self, points: Float[Tensor, "m 3"], pixel: Float[Tensor, " m"]) -> Float[Tensor, "m 3"]:

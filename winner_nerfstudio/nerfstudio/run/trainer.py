@@ -245,6 +245,7 @@ class WinnerTrainer(Trainer):
             ) from None
 
     def _save_whole(self, step: int) -> None:
+        """Save a checkpoint beside its place, and move it there once it is whole."""
         final = self.checkpoint_dir
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=final.parent) as temporary:
             self.checkpoint_dir = Path(temporary)

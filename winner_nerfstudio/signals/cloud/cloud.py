@@ -174,6 +174,7 @@ class PointCloud(SignedDistance):
         return float(np.median(self._tree.query(some, k=[min(NEIGHBOURS, len(self.points) - 1) + 1])[0]))
 
     def _has_inside(self) -> bool:
+        """Return whether, by the winding number, points a little below the surface are inside."""
         # Beneath the points: there an open sheet's winding number is one half, give or take.
         points, normals = select_points(self.points, self.normals, 2048)
         depths = (self._dipole_spacing * factor for factor in (1, 2, 4))
@@ -191,10 +192,12 @@ class PointCloud(SignedDistance):
 
     @cached_property
     def _dipole_spacing(self) -> float:
+        """Return how far apart dipoles are, about."""
         return float(np.sqrt(np.median(self._dipoles[2]) * NEIGHBOURS / np.pi))
 
     @cached_property
     def _splats(self) -> Shape:
+        """Return small squares around the points, which rays can hit."""
         points, normals = select_points(self.points, self.normals, SPLATS)
         return Shape("splats", _make_squares(points, normals), self.normalization, holes=len(points))
 
@@ -269,6 +272,7 @@ def _move_to_cube(reference: Shape, cloud: PointCloud) -> Shape:
 
 
 def _box_in_words(signal: SignedDistance) -> str:
+    """Return the corners of the bounding box in the input's units."""
     corners = signal.normalization.to_world(signal.bounds)
     return " to ".join(str([float(f"{x:.4g}") for x in corner]) for corner in corners)
 

@@ -166,6 +166,7 @@ def _read_compressed(path: Path, header: Header, body: bytes) -> tuple[dict[str,
 
 
 def _ended(path: Path, header: Header) -> SignalError:
+    """Return the error of a file that holds more or less than its header says."""
     return SignalError(
         f"{path}: the header says {header.points:,} points with {', '.join(header.names)[:80]}, but the file holds"
         " other; is the file whole?"

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..sdf import shuffle_samples
+from ..sdf import join_samples
 
 
 def select_points(
@@ -36,10 +36,5 @@ def draw_samples(
     on = count // 2
     surface, normals = sample_surface(rng, on)
     volume = rng.uniform(-1, 1, (count - on, 3))
-    samples = {
-        "coords": np.concatenate([surface, volume]),
-        "values": np.concatenate([np.zeros(on), signed_distance(volume)])[:, None],
-        "on_surface": (np.arange(count) < on)[:, None],
-        "normals": np.concatenate([normals, np.zeros_like(volume)]),
-    }
-    return shuffle_samples(rng, samples)
+    on_surface = (np.arange(count) < on)[:, None]
+    return join_samples(rng, (surface, normals), (volume, signed_distance(volume)), on_surface=on_surface)

@@ -342,6 +342,7 @@ def _meaning(name: str) -> str:
 
 
 def _names_position(names: Sequence[str]) -> bool:
+    """Return whether names of columns include those of x, y and z."""
     return set(POSITION) <= {_meaning(name) for name in names}
 
 

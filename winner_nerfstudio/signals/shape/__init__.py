@@ -1,8 +1,7 @@
 """Shapes given by a mesh: `load_shape` reads one, and `Shape` is the target made of it."""
 
-from ..options import Sign
+from ..options import Mix, Sign
 from ..sdf import CENTROID_GRID, MARGIN
-from .sampling import Mix
 from .shape import SHELL, Shape, load_shape
 from .topology import count_holes
 

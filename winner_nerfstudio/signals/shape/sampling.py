@@ -1,36 +1,13 @@
 """Training points of a shape: on its surface, near it, and anywhere in the cube."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ..sdf import shuffle_samples
-
-
-@dataclass(frozen=True)
-class Mix:
-    """How training points are distributed, as fractions of a batch; the rest lies uniformly in [-1, 1]^3.
-
-    Attributes:
-        surface: fraction on the surface, uniformly by area.
-        near: fraction off the surface by Gaussian offsets.
-        sigmas: standard deviations of the offsets, unit-cube lengths; each is used for as many points.
-    """
-
-    surface: float = 0.3
-    near: float = 0.5
-    sigmas: tuple[float, ...] = (0.02, 0.004)
-
-    def __post_init__(self) -> None:
-        if not (self.surface >= 0 and self.near >= 0 and self.surface + self.near <= 1):
-            raise ValueError(
-                f"surface={self.surface} and near={self.near} must be fractions of a batch: not negative, sum at most 1"
-            )
-        if not self.sigmas or not all(0 < sigma < float("inf") for sigma in self.sigmas):
-            raise ValueError(f"sigmas={self.sigmas} must be positive lengths of the unit cube, at least one")
+from ..options import Mix
+from ..sdf import join_samples
 
 
 def sample_triangles(
@@ -75,15 +52,10 @@ def draw_samples(
         sample_surface: returns as many points of the surface as asked for, and the unit normals there.
         signed_distance: of points [n, 3], [n].
     """
-    on, near = round(count * mix.surface), round(count * mix.near)
+    on, near = round(count * mix.surface_fraction), round(count * mix.near_fraction)
     surface, normals = sample_surface(rng, on + near)
-    sigma = np.resize(mix.sigmas, near)[:, None]
+    sigma = np.resize(mix.near_sigmas, near)[:, None]
     offset = surface[on:] + rng.standard_normal((near, 3)) * sigma
     volume = rng.uniform(-1, 1, (count - on - near, 3))
     off_surface = np.concatenate([np.clip(offset, -1, 1), volume])
-    samples = {
-        "coords": np.concatenate([surface[:on], off_surface]),
-        "values": np.concatenate([np.zeros(on), signed_distance(off_surface)])[:, None],
-        "normals": np.concatenate([normals[:on], np.zeros_like(off_surface)]),
-    }
-    return shuffle_samples(rng, samples)
+    return join_samples(rng, (surface[:on], normals[:on]), (off_surface, signed_distance(off_surface)))

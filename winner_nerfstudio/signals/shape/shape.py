@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from ..errors import SignalError
 from ..normalization import Normalization
-from ..options import Sign
+from ..options import Mix, Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
 from ..sdf import MARGIN, SignedDistance
@@ -20,7 +20,7 @@ from ..strays import check_vertices
 from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides
 from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
-from .sampling import Mix, draw_samples, sample_triangles
+from .sampling import draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
 
 WORK = 1e8
@@ -70,8 +70,11 @@ class Shape(SignedDistance):
                 that fits the mesh.
 
         Raises:
-            SignalError: no faces, vertices that are not finite, no area, or a mesh that `sign` does not fit.
+            SignalError: no faces, vertices that are not finite, no area, a mesh that `sign` does not fit, or fractions
+                of `mix` that are none.
         """
+        mix = mix or Mix()
+        mix.check()
         if sign not in get_args(Sign):
             raise SignalError(f"{name}: sign={sign!r} must be one of {', '.join(get_args(Sign))}")
         vertices, faces = check_mesh(name, mesh)
@@ -81,7 +84,7 @@ class Shape(SignedDistance):
         repairs += [*strays, *warn_of_rounding(vertices)]
         if sign != "unsigned":
             repairs += orient(unit)
-        return cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix or Mix())._with_sign(sign)
+        return cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix)._with_sign(sign)
 
     def _with_sign(self, sign: Sign) -> "Shape":
         """Return the shape signed or unsigned, as `sign` and the mesh have it.
@@ -239,6 +242,7 @@ class Shape(SignedDistance):
 
     @cached_property
     def _sides(self) -> Sides:
+        """Return what probing the surface from both sides says of its inside."""
         hardest = self._queries.near_faces
         if hardest > HARDEST:
             raise SignalError(
@@ -255,6 +259,7 @@ class Shape(SignedDistance):
 
     @cached_property
     def _solid(self) -> MeshQueries:
+        """Return the queries to the mesh that winding numbers are taken from."""
         return self._queries if self.solid is None else MeshQueries(self.solid)
 
     @cached_property

@@ -156,6 +156,7 @@ class _Document:
         return self._meshes[index]
 
     def _note(self, note: str) -> None:
+        """Keep a note for the user once."""
         if note not in self.notes:
             self.notes.append(note)
 

@@ -112,6 +112,7 @@ def _split_strips(row: Int[ndarray, " n"]) -> list[Int[ndarray, " m"]]:
 
 
 def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, str, str]) -> Float[ndarray, "n 3"]:
+    """Return the vertices' columns of these names, side by side."""
     table = tables.get("vertex", {})
     missing = [name for name in names if name not in table]
     if missing:
@@ -120,6 +121,7 @@ def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, str, st
 
 
 def _corners(path: Path, tables: dict[str, Table], element: str) -> Column:
+    """Return the lists of vertices' indices of an element; none if the file has none."""
     table = tables.get(element, {})
     for name in CORNERS:
         if name in table:
@@ -130,6 +132,7 @@ def _corners(path: Path, tables: dict[str, Table], element: str) -> Column:
 
 
 def _rows(column: Column) -> list[ndarray]:
+    """Return each row's values of a column."""
     return np.split(column.values, np.cumsum(column.sizes)[:-1]) if len(column.sizes) else []
 
 
@@ -184,6 +187,7 @@ def _read_header(path: Path, header: str) -> tuple[str, list[Element]]:
 
 
 def _with_property(element: Element, column: Property) -> Element:
+    """Return the element with one more column."""
     return Element(element.name, element.count, (*element.properties, column))
 
 
@@ -223,6 +227,7 @@ class Cursor:
             raise self._ended(element)
 
     def _ended(self, element: Element) -> SignalError:
+        """Return the error of a file that ends too early."""
         return SignalError(
             f"{self.path}: the header says {element.count:,} rows of {element.name}, but the file ends before; is the"
             " file whole?"
