@@ -774,9 +774,9 @@ def test_a_polygon_of_very_many_corners_is_cut_if_that_does_not_take_long(tmp_pa
     faces, notes = triangulate(Path(), Polygons(np.c_[outline, outline[:, 0]], np.arange(5000), np.array([5000])))
     first, second, third = outline[faces].transpose(1, 0, 2)
     assert np.abs(np.cross(second - first, third - first)).sum() / 2 == pytest.approx(area_of(outline))
-    write_obj(tmp_path / "star.obj", *prism(star(20_000)))
+    write_obj(tmp_path / "star.obj", *prism(star(30_000)))
     assert refusal(tmp_path / "star.obj").startswith(
-        "has a concave polygon of 20,000 corners; at most 10,000 can be cut"
+        "has a concave polygon of 30,000 corners; at most 20,000 can be cut"
     )
 
 
