@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
+from rich.console import Console
 
+from ..progress import working
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
@@ -41,15 +43,18 @@ class Inspect:
         Raises:
             ValueError: the file cannot be fitted; the message is one line.
         """
-        from ..training.initialize import start
-        from ..training.prepare import check_run
+        kind, network, console = options.kind, options.network, Console(stderr=True)
+        with working(console, f"loading {self.file}"):
+            from ..training.initialize import start
+            from ..training.prepare import check_run
 
-        kind, network = options.kind, options.network
-        device = check_run(1, 1.0, SEED, None)
-        signal = kind.load(str(self.file), options.data)
-        started = start(signal, options, device, SEED)
+            device = check_run(1, 1.0, SEED, None)
+            signal = kind.load(str(self.file), options.data)
+        with working(console, "initialising"):
+            started = start(signal, options, device, SEED)
         steps, parameters = kind.recipe.steps, sum(parameter.numel() for parameter in started.field.parameters())
-        minutes = steps * seconds_per_step(started) / 60
+        with working(console, "measuring the time of a step"):
+            minutes = steps * seconds_per_step(started) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
