@@ -34,5 +34,16 @@ def snowman(scale=1.0, center=(0.0, 0.0, 0.0)):
     return mesh
 
 
+def pyramid(corners, depth=0.3):
+    """A pyramid over a star, a fan of long thin faces; with a depth of 0 it is a cone. Its base is a fan, too."""
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    radius = 1 - depth * (np.arange(corners) % 2)
+    base = np.stack([radius * np.cos(angle), radius * np.sin(angle), 0 * angle], -1)
+    around = np.arange(corners)
+    sides = [np.stack([around, np.roll(around, -1), np.full(corners, corners)], -1)]
+    sides.append(np.stack([np.roll(around, -1), around, np.full(corners, corners + 1)], -1))
+    return trimesh.Trimesh([*base, [0, 0, 1], [0, 0, 0]], np.concatenate(sides), process=False)
+
+
 SNOWMAN = (((0, -0.4, 0), 0.5), ((0, 0.45, 0), 0.4), ((0.55, 0, 0.1), 0.2))
 """Centres and radii of its balls."""

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import igl
 import numpy as np
 import pytest
 import trimesh
@@ -9,8 +10,9 @@ from PIL import Image
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
+from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, slice_long
 
-from .meshes import sphere, sphere_with_holes, torn_box
+from .meshes import pyramid, sphere, sphere_with_holes, torn_box
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "shapes"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shapes of ../shared are not here")
@@ -76,6 +78,39 @@ def test_holes_are_counted_and_the_sign_stays_right_around_them(holes):
     away = (toward < np.cos(0.8)).all(-1) & (np.abs(radius - 1) > 0.02)
     assert away.sum() > 5000
     np.testing.assert_array_equal(shape.inside(points)[away], radius[away] < 1)
+
+
+@pytest.mark.parametrize("depth", [0, 0.3])
+@pytest.mark.parametrize("faces", [2000, 1000], ids=["watertight", "open"])
+def test_long_thin_faces_have_the_sign_of_the_exact_winding_number(depth, faces):
+    mesh = pyramid(1000, depth)
+    shape = Shape.from_mesh(trimesh.Trimesh(mesh.vertices, mesh.faces[:faces], process=False), sign="winding")
+    assert shape._queries.near_faces > EASY
+    surface, normals = shape.sample_surface(np.random.default_rng(0), 500)
+    points = np.concatenate([points_around(1000), surface + 0.01 * normals, surface - 0.01 * normals])
+    exact = igl.winding_number(shape.mesh.vertices, shape.mesh.faces.astype(np.int64), points)
+    assert np.abs(shape.winding_number(points) - exact).max() < 0.1
+    clear = np.abs(exact - 0.5) > 0.1
+    np.testing.assert_array_equal(shape.inside(points)[clear], exact[clear] > 0.5)
+
+
+def test_slices_of_long_faces_cover_what_the_faces_cover():
+    corners = pyramid(50).triangles
+    slices = slice_long(corners)
+    assert np.linalg.norm(slices - np.roll(slices, 1, axis=1), axis=-1).max() <= SHORTEST
+    areas = [np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]).sum(0) for c in (corners[:7], slice_long(corners[:7]))]
+    np.testing.assert_allclose(*areas, atol=1e-12)
+
+
+def test_between_fine_teeth_nothing_is_taken_for_inside():
+    shape = Shape.from_mesh(pyramid(3000))
+    assert len(shape.mesh.faces) == 6000
+    assert shape.repairs == ()
+
+
+def test_a_body_across_a_fine_cog_is_still_found_inside():
+    cog = trimesh.util.concatenate([pyramid(3000, 0), trimesh.creation.box((1, 1, 1))])
+    assert Shape.from_mesh(cog).repairs[-1].startswith("warning: bodies cross in so many places")
 
 
 def test_a_mesh_turned_inside_out_is_turned_back_and_that_is_told():

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import igl
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 import trimesh
 
+from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
 from winner_nerfstudio.signals.samples import SHAPES
 
 from .conftest import BIN, SMALL, call, config_of, make_config, metrics_of, run
@@ -85,6 +87,31 @@ def test_evaluation_finds_what_the_run_found(trained):
     written = json.loads((trained.folder / "new/eval.json").read_text())
     assert written["results"] == pytest.approx(metrics_of(trained.config), rel=1e-5)
     assert "Warning" not in result.output.partition("Loading latest checkpoint")[2]
+
+
+def test_an_evaluation_writes_its_result_whole_or_not_at_all(tmp_path, monkeypatch):
+    from nerfstudio.scripts import eval as evaluation
+
+    class Pipeline:
+        def get_average_eval_image_metrics(self, output_path, get_std):
+            write_whole()
+            return {"iou": 0.5}
+
+    config = SimpleNamespace(experiment_name="a", method_name="winner-sdf")
+    monkeypatch.setattr(evaluation, "eval_setup", lambda path: (config, Pipeline(), path, 0))
+    command = evaluation.ComputePSNR(tmp_path / "config.yml", tmp_path / "e.json")
+    command.main()
+    written = (tmp_path / "e.json").read_text()
+    assert json.loads(written)["results"] == {"iou": 0.5}
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="full"):
+        command.main()
+    assert (tmp_path / "e.json").read_text() == written
+    assert list(tmp_path.iterdir()) == [tmp_path / "e.json"]
+
+
+def fail(*paths):
+    raise OSError("the disk is full")
 
 
 @pytest.mark.commands

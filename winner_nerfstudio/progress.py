@@ -1,9 +1,17 @@
-"""The progress bar that everything that takes long shows."""
+"""What everything that takes long shows: a progress bar, or that it is being done."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .signals.messages import escape
+
+PATIENCE = 1.0
+"""Seconds after which a line says what is being done, where that cannot be shown in motion."""
 
 
 def progress_bar(console: Console, before: str, *after: str, estimates: bool = True, **options: Any) -> Progress:
@@ -18,3 +26,26 @@ def progress_bar(console: Console, before: str, *after: str, estimates: bool = T
     """
     columns = [TextColumn(before, markup=False), BarColumn(), *(TextColumn(text, markup=False) for text in after)]
     return Progress(*columns, *([TimeRemainingColumn()] if estimates else []), console=console, **options)
+
+
+@contextmanager
+def working(console: Console, what: str) -> Iterator[None]:
+    """Show what is being done while a block runs, such as "loading bunny.obj".
+
+    On a terminal a moving line shows how long it has taken, and is gone afterwards. Elsewhere, as in a log, a line is
+    printed if the block takes longer than `PATIENCE`.
+    """
+    if console.is_terminal:
+        columns = SpinnerColumn(), TextColumn(escape(what), markup=False), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True) as shown:
+            shown.add_task("", total=None)
+            yield
+        return
+    options = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+    timer = Timer(PATIENCE, console.print, [f"{escape(what)} ..."], options)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

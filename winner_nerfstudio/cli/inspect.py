@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
+from rich.console import Console
 
+from ..progress import working
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
@@ -41,16 +43,19 @@ class Inspect:
         Raises:
             ValueError: the file cannot be fitted; the message is one line.
         """
-        from ..training.initialize import start
-        from ..training.plan import describe_network, make_plan
-        from ..training.prepare import check_run
+        kind, console = options.kind, Console(stderr=True)
+        with working(console, f"loading {self.file}"):
+            from ..training.initialize import start
+            from ..training.plan import describe_network, make_plan
+            from ..training.prepare import check_run
 
-        kind = options.kind
-        device = check_run(1, 1.0, SEED, None)
-        signal = kind.load(str(self.file), options.data)
+            device = check_run(1, 1.0, SEED, None)
+            signal = kind.load(str(self.file), options.data)
         plan = make_plan(signal, options)
-        network, started = plan.options.network, start(signal, plan.options, device, SEED)
-        minutes = plan.steps * seconds_per_step(started) / 60
+        with working(console, "initialising"):
+            network, started = plan.options.network, start(signal, plan.options, device, SEED)
+        with working(console, "measuring the time of a step"):
+            minutes = plan.steps * seconds_per_step(started) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),

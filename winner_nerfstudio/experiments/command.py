@@ -15,7 +15,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from ..progress import progress_bar
+from ..progress import progress_bar, working
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
@@ -92,7 +92,7 @@ def _plan(arguments: Arguments, experiment: Experiment, workspace: Workspace, co
     seeds = experiment.seeds if arguments.seeds is None else arguments.seeds
     if seeds < 1:
         raise ValueError(f"--seeds {seeds} must be at least 1")
-    with console.status("Loading..."):
+    with working(console, "loading the signals"):
         runs = list(plan(experiment, signals, variants, seeds, workspace))
     return [run.on_any_device() for run in runs] if arguments.report_only else runs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -128,18 +129,24 @@ class ShapeKind(Kind):
     def metrics(self, field: Field, signal: Shape | PointCloud, options: Any) -> dict[str, float]:
         """Compute volume metrics, and those of the surface extracted at ``eval_resolution`` where there is one.
 
-        For points there are only the latter, unless a reference is known; then all metrics are against that.
+        For points there are only the latter, unless a reference is known; then all metrics are against that. Of a field
+        of noise, whose surface is everywhere, they are left out with a warning.
         """
         from ..metrics.shape import surface_metrics, volume_metrics
         from ..signals.shape import Shape
-        from ..surfaces.extraction import EmptySurfaceError
+        from ..surfaces.extraction import DENSEST, DenseSurfaceError, EmptySurfaceError
         from ..surfaces.mesh import extract_mesh
 
         truth = ground_truth(signal)
         metrics = volume_metrics(field.evaluate, truth) if isinstance(truth, Shape) else {}
         with suppress(EmptySurfaceError):  # iou is 0 then, and there is no surface to measure
-            surface, _ = extract_mesh(field, options.eval_resolution)
-            metrics |= surface_metrics(surface, truth)
+            try:
+                surface, _ = extract_mesh(field, options.eval_resolution, densest=DENSEST)
+                metrics |= surface_metrics(surface, truth)
+            except DenseSurfaceError as error:
+                warnings.warn(
+                    f"{error}: the metrics of its surface are left out; a lower learning rate may help", stacklevel=2
+                )
         return metrics
 
     def monitor(self, signal: Shape | PointCloud, most: int = 1 << 16) -> Monitor:

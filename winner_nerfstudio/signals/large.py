@@ -22,7 +22,7 @@ from .image.reading import Picture
 from .image.reading.picture import MAX_CHANNELS
 from .image.reading.tiff import open_tiff
 from .lattice import Lattice, pitch_of
-from .nodata import SORTED, Screened, check_range, choose_marker, declared_nodata, find_marker
+from .nodata import SORTED, Screened, check_range, choose_markers, declared_nodata, find_markers
 from .normalization import Normalization
 from .options import AudioOptions, GridOptions, ImageOptions, VolumeOptions
 from .picture_suffixes import TIFFS
@@ -45,7 +45,7 @@ class LargeGrid:
         units: the map between the input's values and the network's.
         normalization: the map from the input's coordinates to the network's cube.
         record: the record, whose digest is that of the input's bytes.
-        marker: the value of samples that hold no data, or None.
+        markers: the values of samples that hold no data.
         with_nan: whether NaN stands for such samples, too.
         mono: whether the mean of the channels is fitted.
         notes: lines for the user about the input.
@@ -56,7 +56,7 @@ class LargeGrid:
     units: Units
     normalization: Normalization
     record: GridRecord
-    marker: float | None = None
+    markers: tuple[float, ...] = ()
     with_nan: bool = False
     mono: bool = False
     notes: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class LargeGrid:
             SignalError: the file cannot be read there, or holds values there that are not finite.
         """
         values = self.blocks.read(box)
-        missing = None if self.marker is None else find_marker(values, self.marker, self.with_nan)
+        missing = find_markers(values, self.markers, self.with_nan) if self.markers else None
         if missing is None or not missing.any():
             missing, fitted = None, None
         elif missing.all():
@@ -191,7 +191,7 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     if blocks.channels > MAX_CHANNELS:
         raise SignalError(f"{blocks.name}: has {blocks.channels} channels; a picture has at most {MAX_CHANNELS}")
     high = full_range(picture)
-    marker, found, notes = _screen(blocks, options, declared_nodata(blocks.name), high is not None)
+    markers, found, notes = _screen(blocks, options, declared_nodata(blocks.name), high is not None)
     if high is None:
         assert found is not None
         units = Units.spanning(found.low, found.high)
@@ -201,7 +201,7 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     draft = draft_record(picture, lattice.shape, units, ndim)
     size = f"{blocks.shape[1]:,} x {blocks.shape[0]:,} pixels, channels: {blocks.channels} ({draft.label})"
     return LargeGrid(
-        "image", blocks, units, lattice.normalization(), draft, marker, options.nodata != "auto",
+        "image", blocks, units, lattice.normalization(), draft, markers, options.nodata != "auto",
         notes=(size, *picture.notes, *notes),
     )  # fmt: skip
 
@@ -233,7 +233,7 @@ def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
     else:
         blocks, first, entries, told = _open_sound(source, options)
     rate = entries["sample_rate"]
-    marker, found, notes = _screen(blocks, options, None, False)
+    markers, found, notes = _screen(blocks, options, None, False)
     assert found is not None
     if "dtype" in entries:
         units = Units.spanning(found.low, found.high)
@@ -244,7 +244,7 @@ def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
     count = lattice.count
     size = f"{count:,} samples at {rate:g} Hz ({count / rate:.6g} s), channels: {blocks.channels}"
     return LargeGrid(
-        "audio", blocks, units, lattice.normalization(1 / rate, first / rate), draft, marker,
+        "audio", blocks, units, lattice.normalization(1 / rate, first / rate), draft, markers,
         options.nodata != "auto", options.mono and blocks.channels > 1, (size, *told, *notes),
     )  # fmt: skip
 
@@ -281,7 +281,7 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
     spacing, more = choose_spacing(options.spacings, stated)
-    marker, found, notes = _screen(blocks, options, None, False)
+    markers, found, notes = _screen(blocks, options, None, False)
     assert found is not None
     low, high = found.low, found.high
     level = choose_level(found.some, low, high) if options.level is None else float(options.level)
@@ -296,7 +296,7 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     )  # fmt: skip
     size = f"{' x '.join(map(str, blocks.shape))} samples ({blocks.dtype}), {low:g} to {high:g}"
     grid = LargeGrid(
-        "volume", blocks, units, replace(normalization, center=center), draft, marker, options.nodata != "auto",
+        "volume", blocks, units, replace(normalization, center=center), draft, markers, options.nodata != "auto",
         notes=(size, *told, *more, *notes),
     )  # fmt: skip
     return replace(grid, record=replace(draft, slope=_measure_slope(grid, draft)))
@@ -315,8 +315,8 @@ def _measure_slope(grid: LargeGrid, record: VolumeRecord) -> float:
 
 def _screen(
     blocks: Blocks, options: GridOptions, declared: float | None, has_range: bool
-) -> tuple[float | None, Statistics | None, tuple[str, ...]]:
-    """Find the value that means no data, and the statistics of all others, or None where they are not needed.
+) -> tuple[tuple[float, ...], Statistics | None, tuple[str, ...]]:
+    """Find the values that mean no data, and the statistics of all others, or None where they are not needed.
 
     Args:
         blocks: the samples.
@@ -328,34 +328,37 @@ def _screen(
         SignalError: the samples are no real numbers, not finite, all missing, or seem to mean no data.
     """
     check_values(blocks.name, np.broadcast_to(np.zeros(1, blocks.dtype), blocks.shape))
-    marker, why = choose_marker(np.zeros(1, blocks.dtype), options.nodata, declared)
-    if marker is None and has_range:
-        return None, None, ()
+    markers, why = choose_markers(np.zeros(1, blocks.dtype), options.nodata, declared)
+    if not markers and has_range:
+        return (), None, ()
     mix = _mix if isinstance(options, AudioOptions) and options.mono else None
-    found = _scan(blocks, marker, options.nodata != "auto", mix)
-    if marker is None and options.nodata == "auto":
-        marker, why = choose_marker(found.some, "auto", None)
-        if marker is not None:
-            found = _scan(blocks, marker, False, mix)
+    found = _scan(blocks, markers, options.nodata != "auto", mix)
+    if not markers and options.nodata == "auto":
+        markers, why = choose_markers(found.some, "auto", None)
+        if markers:
+            found = _scan(blocks, markers, False, mix)
     total = int(np.prod(blocks.shape, dtype=np.int64))
     if found.missing == total:
         raise SignalError(f"{blocks.name}: all of its {total:,} samples hold no data; there is nothing to fit")
     notes: tuple[str, ...] = ()
     if found.missing:
-        notes = (f"no data: {found.missing:,} of {total:,} samples are {marker:.9g}, {why}; they are left out",)
+        values = " or ".join(f"{marker:.9g}" for marker in markers)
+        notes = (f"no data: {found.missing:,} of {total:,} samples are {values}, {why}; they are left out",)
     if not has_range:
         notes += check_range(blocks.name, Screened(found.some[:, None], None), options.nodata)
-    return marker, found, notes
+    return markers, found, notes
 
 
-def _scan(blocks: Blocks, marker: float | None, with_nan: bool, mix: Callable[[ndarray], ndarray] | None) -> Statistics:
+def _scan(
+    blocks: Blocks, markers: tuple[float, ...], with_nan: bool, mix: Callable[[ndarray], ndarray] | None
+) -> Statistics:
     """Return the statistics of the samples that hold data, from one pass over all."""
     total = int(np.prod(blocks.shape, dtype=np.int64)) * blocks.channels
     lows, highs, some, missing, rng = [], [], [], 0, np.random.default_rng(0)
     for box in blocks.iterate():
         values = blocks.read(box).reshape(-1, blocks.channels)
-        if marker is not None:
-            is_missing = find_marker(values, marker, with_nan)
+        if markers:
+            is_missing = find_markers(values, markers, with_nan)
             missing, values = missing + int(is_missing.sum()), values[~is_missing]
         if not len(values):
             continue

@@ -22,8 +22,8 @@ SIZES = (1e-100, 1e100)
 """The least and the greatest length of a shape's longest side, in the input's units."""
 CENTROID_GRID = 64
 """Samples per axis of the distance grid that the spectral centroid is measured on."""
-QUERY_BLOCK = 1 << 18
-"""Points per distance query: it bounds the memory of a query, to about 50 MB."""
+QUERY_BLOCK = 1 << 14
+"""Points per query of a mesh: Python stands still until one ends, and with it the display of progress."""
 
 
 class SignedDistance(ABC):
@@ -106,10 +106,10 @@ def check_extent(name: str, coordinates: Float[ndarray, "n 3"]) -> None:
         )
 
 
-def in_blocks(points: Float[ndarray, "n 3"]) -> list[Float[ndarray, "m 3"]]:
-    """Return the points as float64 arrays of at most `QUERY_BLOCK` rows each."""
+def in_blocks(points: Float[ndarray, "n 3"], size: int = QUERY_BLOCK) -> list[Float[ndarray, "m 3"]]:
+    """Return the points as float64 arrays of at most `size` rows each."""
     points = np.ascontiguousarray(points, np.float64)
-    return [points[i : i + QUERY_BLOCK] for i in range(0, max(len(points), 1), QUERY_BLOCK)]
+    return [points[i : i + size] for i in range(0, max(len(points), 1), size)]
 
 
 def join_samples(

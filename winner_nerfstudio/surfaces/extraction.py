@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +32,11 @@ CLEARANCE = 1e-3
 """Least distance of a vertex from a grid sample, in cells; it keeps vertices apart, also in single precision."""
 DOUBT = 2.0
 """How much more a field may differ from interpolation within a cell than it did in the cell of twice the size."""
+DENSEST = 0.5
+"""Part of the coarsest grid's cells that the surface of a shape crosses at most; that of noise crosses nearly all.
+
+It halves with the size of cells, as the part that a surface crosses does.
+"""
 NEWTON_STEPS = 3
 CLOSE_ENOUGH = 1e-6
 """Distance from the level at which a vertex stays, unit-cube lengths: about what single precision resolves."""
@@ -73,8 +79,16 @@ class EmptySurfaceError(ValueError):
     """The field has no complete surface at the level; the message names the range of values that it does have."""
 
 
+class DenseSurfaceError(ValueError):
+    """The surface crosses more cells than that of any shape, because the field is noise."""
+
+
 def extract_surface(
-    function: Function, resolution: int = 256, level: float = 0.0, progress: Progress = _ignore
+    function: Function,
+    resolution: int = 256,
+    level: float = 0.0,
+    progress: Progress = _ignore,
+    densest: float = math.inf,
 ) -> trimesh.Trimesh:
     """Return the surface ``function = level`` in [-1, 1]^3 as a mesh with outward faces; lower values are inside.
 
@@ -94,16 +108,18 @@ def extract_surface(
         resolution: samples per axis, at least 3.
         level: the value to extract, unit-cube lengths.
         progress: called with the part that is done, 0 to 1.
+        densest: part of the coarsest grid's cells that the surface may cross, see `DENSEST`; any part if left out.
 
     Raises:
         EmptySurfaceError: no sample lies on the other side of the level, the surface of a level above 0 leaves the
             cube, or the values are not finite.
+        DenseSurfaceError: the surface crosses more cells than `densest` allows.
         ValueError: a resolution below 3.
     """
     if resolution < 3:
         raise ValueError(f"resolution={resolution} must be at least 3 samples per axis")
     samples = _Samples(function, resolution, level)
-    cells, values = _refine(samples, _cell_sizes(resolution), progress)
+    cells, values = _refine(samples, _cell_sizes(resolution), progress, densest)
     samples.check()
     cells, values = samples.follow(cells, values)
     return samples.mesh(cells[_is_crossed(values)])
@@ -118,13 +134,15 @@ def _cell_sizes(resolution: int) -> list[int]:
 
 
 def _refine(
-    samples: _Samples, sizes: list[int], progress: Progress
+    samples: _Samples, sizes: list[int], progress: Progress, densest: float
 ) -> tuple[Int[ndarray, "m 3"], Float[ndarray, "m 8"]]:
     """Halve cells that the surface can cross until they are of size 1; return these and the values at their corners."""
     reports = _share_progress(progress, len(sizes))
     cells, parents = samples.all_cells(sizes[0]), None
     for size in sizes[:-1]:
         values = samples.at(cells, size, next(reports))
+        if _is_crossed(values).mean() * len(cells) > densest * size / sizes[0] * (samples.last / size) ** 3:
+            raise DenseSurfaceError(f"the surface crosses more than {densest:.0%} of all cells, so the field is noise")
         slope, reach = samples.bound(cells, size, values) if parents is None else parents.bound(values, samples, size)
         near = _is_crossed(values) | (np.abs(values).min(-1) <= reach)
         cells, parents = samples.halve(cells[near], values[near], slope[near], size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trimesh
@@ -20,6 +21,7 @@ def extract_mesh(
     level: float | None = None,
     select: Callable[[trimesh.Trimesh], trimesh.Trimesh] = lambda mesh: mesh,
     progress: Callable[[float], None] = lambda part: None,
+    densest: float = math.inf,
 ) -> tuple[trimesh.Trimesh, Solid]:
     """Return a fitted surface as a mesh whose vertices lie on the level and have the field's normals.
 
@@ -29,16 +31,18 @@ def extract_mesh(
         level: of signed distances, in the world's units; of a volume, in its own values; that of the run if left out.
         select: drops parts of the mesh before its vertices are moved onto the level, which takes time.
         progress: called with the part that is done, 0 to 1.
+        densest: part of the cells of a coarse grid that the surface may cross, see `extract_surface`.
 
     Returns:
         The mesh in the cube [-1, 1]^3 of a solid, and that solid; its `normalization` leads back to the world.
 
     Raises:
         EmptySurfaceError: the field has no surface at this level.
+        DenseSurfaceError: the surface crosses more cells than `densest` allows.
         ValueError: a resolution below 3, or a field of a kind without a surface.
     """
     solid, unit_level = kind_named(field.kind).solid(field, resolution, level)
-    mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part))
+    mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part), densest)
 
     def report(part: float) -> None:
         progress(_EXTRACTING + (1 - _EXTRACTING) * part)

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..progress import progress_bar
+from ..progress import progress_bar, working
 from ..signals.messages import escape
 from .decay import cosine_decay
 from .initialize import start
@@ -65,13 +66,13 @@ def fit(
     """
     console = Console(quiet=not progress)
     device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
-    with console.status("Loading..."):
+    with working(console, f"loading {data if isinstance(data, (str, Path)) else 'the data'}"):
         signal, fit_options = prepare(data, kind, options)
     plan = make_plan(signal, fit_options, steps, learning_rate)
     steps, signal_kind = plan.steps, fit_options.kind
     for line in signal.describe():
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
-    with console.status("Initialising..."):
+    with working(console, "initialising"):
         started = start(signal, plan.options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
     training = Training(started, plan.learning_rate, cosine_decay(steps))
@@ -99,7 +100,7 @@ def fit(
             " help",
             stacklevel=2,
         )
-    with console.status("Measuring the fit..."):
+    with working(console, "measuring the fit"):
         metrics = finite(signal_kind.metrics(started.field, signal, plan.options.network)) if measure else {}
     return FittedField(started.field, provenance(started.initialization | {"seconds": seconds}, training.done, metrics))
 

@@ -14,6 +14,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserCo
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 
+from ...progress import working
 from ...registry import Kind, all_kinds, kind_named
 from ...signals.errors import SignalError
 from ...signals.messages import error_line, escape
@@ -79,12 +80,15 @@ def _load_once(kind: Kind, config: SignalDataParserConfig) -> "Signal":
 
     A run asks for its target twice: to check it before anything is written, and to train.
     """
+    from nerfstudio.utils.rich_utils import CONSOLE
+
     global _last_loaded
     state = config.data.stat() if config.data.is_file() else None
     key = (kind.name, config.data, state and (state.st_mtime_ns, state.st_size), repr(config.options))
     if _last_loaded is None or _last_loaded[0] != key:
         _last_loaded = None  # releases the old signal first, so that two large ones are never in memory
-        _last_loaded = key, kind.load(str(config.data), config.options)
+        with working(CONSOLE, f"loading {config.data}"):
+            _last_loaded = key, kind.load(str(config.data), config.options)
     return _last_loaded[1]
 
 

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
 from ...fields.checkpoint import check_progress
+from ...progress import working
 from ...registry import Kind, Monitor, kind_named
 from ...signals.messages import error_line
 from ...signals.signal import Signal
@@ -126,7 +128,8 @@ class SignalModel(Model):
         try:
             self.field = build_field(signal, self.config.options, seed)
             if self.kwargs["metadata"]["initialize"]:
-                initialization = initialize_(self.field, signal, self.config.options, seed)
+                with working(CONSOLE, "initialising"):
+                    initialization = initialize_(self.field, signal, self.config.options, seed)
                 self.progress |= describe_initialization(initialization, self.config.options)
         except ValueError as error:
             raise SystemExit(error_line(error)) from None

@@ -1,6 +1,7 @@
 """The pipeline of nerfstudio for signals, with metrics and pictures that need no camera images."""
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from torch import Tensor
 from ...fields import Field
 from ...fields.checkpoint import FIELD
 from ...networks import Bank
+from ...progress import working
 from ...signals.messages import escape, shorten
 from ...training.initialize import build_sampler
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
 from ..viewer.first_view import FirstView
+from .evaluation import write_whole
 from .report import Reporter, metrics_table, write_pictures
 
 
@@ -96,6 +99,7 @@ class SignalPipeline(VanillaPipeline):
 
         Nothing is averaged over images, so `get_std` has no effect.
         """
+        write_whole()
         training = self.training
         self.eval()
         metrics = self.metrics()
@@ -108,8 +112,10 @@ class SignalPipeline(VanillaPipeline):
     def metrics(self) -> dict[str, float]:
         """Return the model's metrics, the seconds of training, and the number of points trained per second."""
         model = self.signal_model
-        with CONSOLE.status("Measuring the fit..."):
+        with working(CONSOLE, "measuring the fit"), warnings.catch_warnings(record=True) as caught:
             metrics = model.evaluate(self.datamanager.signal)
+        for warning in caught:
+            CONSOLE.print(escape(f"warning: {warning.message}"), markup=False, soft_wrap=True)
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
         metrics |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
         # A fit that has diverged has metrics that are not finite, and JSON cannot write those.

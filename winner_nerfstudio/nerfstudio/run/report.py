@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ...files import replacing
-from ...progress import progress_bar
+from ...progress import progress_bar, working
 from ...signals.messages import escape
 from .sheet import write_sheet
 
@@ -136,7 +136,7 @@ class Reporter:
         cameras = copy.deepcopy(cameras[:: len(cameras) // sides][:sides])
         cameras.rescale_output_resolution(SHEET_PIXELS / int(cameras.height[0]))
         signal = self.pipeline.datamanager.signal
-        with CONSOLE.status("Taking pictures..."):
+        with working(CONSOLE, "taking pictures"):
             return [self.model.pictures(signal, cameras[side : side + 1]) for side in range(sides)]
 
     def _get_task(self) -> TaskID:

@@ -115,7 +115,7 @@ class PointCloud(SignedDistance):
         sources, normals, areas = self._dipoles
         # Twice as fast as with beta = 2, and as sure wherever `signed_distance` asks.
         return np.concatenate(
-            [igl.fast_winding_number(sources, normals, areas, block, 2, 1.0) for block in in_blocks(points)]
+            [igl.fast_winding_number(sources, normals, areas, block, 2, 1.0) for block in in_blocks(points, 1 << 16)]
         )
 
     def inside(self, points: Float[ndarray, "n 3"]) -> Bool[ndarray, " n"]:

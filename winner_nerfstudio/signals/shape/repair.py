@@ -154,11 +154,14 @@ def remove_inner(
         mesh: unit cube; not changed.
         normals: unit normals of its faces.
         winding_number: of points [n, 3] with respect to the mesh, [n].
-        most: points at which it is asked for, about, before faces are no longer cut, which is then told.
+        most: points at which it is asked for, about, before faces are no longer cut, which is then told; if three
+            times as many were not enough for a first look at all faces, the mesh is returned as it is.
 
     Returns:
         The mesh, and whether all faces were cut as finely as they should be.
     """
+    if 2 * len(_WITHIN) * len(mesh.faces) > 3 * most:
+        return mesh, False
     corners, kept, asked, fine = mesh.triangles, [], 0, True
     while len(corners):
         points = np.einsum("pc,fcx->fpx", _WITHIN, corners)

@@ -116,6 +116,8 @@ class Shape(SignedDistance):
             not fine
         )
         part = 1 - mesh.area / self.mesh.area
+        if part < 1e-9:  # gaps narrower than a winding number can look into
+            return replace(self, repairs=(*self.repairs, *coarse))
         # A wall that ends on other faces turns by half what is close to it; without it the rest is watertight.
         even = count_edge_uses(self.mesh)[1] % 2 == 0
         return replace(

@@ -13,7 +13,7 @@ from ...errors import SignalError
 
 ROUNDING = 1e-9
 """Part of a polygon's area by which rounding may turn one of its triangles over."""
-MOST_CORNERS = 10_000
+MOST_CORNERS = 20_000
 """Corners of a concave polygon: the time that ear clipping takes grows with their square."""
 LARGEST_FAN = 16
 """Corners up to which a convex polygon becomes a fan; the slivers of a larger one would take search trees much time."""
