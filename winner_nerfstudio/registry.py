@@ -98,7 +98,8 @@ class Monitor:
 class Kind(ABC):
     """A kind of signal, which defines how such signals are loaded, fitted, measured, shown and written.
 
-    A kind has no state. At the top of its module it imports only what imports fast, such as torch and numpy.
+    A kind has no state. At the top of its module it imports only what imports fast, such as numpy; the built-in kinds
+    import torch only where they need it, so that a command can refuse a file before that.
     """
 
     name: ClassVar[str]
@@ -121,10 +122,6 @@ class Kind(ABC):
     """The names of those options that say how points are drawn and do not change the signal."""
     record: ClassVar[type[Record]]
     """The record of a target that a checkpoint or a field file keeps."""
-    network: ClassVar[type[NetworkOptions]]
-    """The options of the network, its initialisation and the loss."""
-    batches: ClassVar[type[BatchOptions]]
-    """The options of the batches."""
     recipe: ClassVar[Recipe] = Recipe()
     """The default number of steps and learning rate."""
     metric_names: ClassVar[Metrics] = Metrics()
@@ -132,6 +129,16 @@ class Kind(ABC):
     views: ClassVar[str]
     """The nerfstudio model that shows such a signal, as "MODULE:CLASS", see
     `winner_nerfstudio.nerfstudio.models.base.SignalModel`."""
+
+    @property
+    @abstractmethod
+    def network(self) -> type[NetworkOptions]:
+        """The options of the network, its initialisation and the loss; an attribute of the class will do."""
+
+    @property
+    @abstractmethod
+    def batches(self) -> type[BatchOptions]:
+        """The options of the batches; an attribute of the class will do."""
 
     @property
     def data_parser(self) -> str:

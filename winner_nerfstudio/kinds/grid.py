@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..fields.resample import MOST_POINTS
 from ..registry import Kind, Monitor
 from ..signals.records import GridRecord, Record
-from ..training.bank import PartLoss
-from ..training.loss import SquareLoss
-from ..training.options import NetworkOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
     from ..fields import Field
     from ..signals.grid import Grid
     from ..training.loss import Loss
+    from ..training.options import NetworkOptions, ResidentOptions
 
 GRID_METRICS = (
     "psnr",
@@ -44,11 +41,26 @@ class GridKind(Kind):
     """A kind of regularly sampled signal: fitted by mean square error, sample by sample."""
 
     record: ClassVar[type[Record]] = GridRecord
-    network = NetworkOptions
-    batches = ResidentOptions
+
+    @property
+    def network(self) -> type[NetworkOptions]:
+        """The options of the network and its initialisation; the loss has none."""
+        from ..training.options import NetworkOptions
+
+        return NetworkOptions
+
+    @property
+    def batches(self) -> type[ResidentOptions]:
+        """The options of batches of samples that are all in memory."""
+        from ..training.options import ResidentOptions
+
+        return ResidentOptions
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the mean square error."""
+        from ..training.bank import PartLoss
+        from ..training.loss import SquareLoss
+
         return PartLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
@@ -92,6 +104,8 @@ def grid_size(shape: tuple[int, ...], size: int | Sequence[int] | None) -> tuple
     Raises:
         ValueError: not whole numbers, not as many as there are axes, none or too many samples.
     """
+    from ..fields.resample import MOST_POINTS
+
     try:
         if size is None:
             sizes = shape

@@ -13,8 +13,6 @@ from ..export.command import Export, Progress
 from ..registry import Kind, Metrics, Monitor, Recipe
 from ..signals.options import ShapeOptions
 from ..signals.records import ShapeRecord
-from ..training.loss import DistanceLoss
-from ..training.options import DistanceOptions, DrawnOptions
 
 if TYPE_CHECKING:
     import trimesh
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from ..signals.shape import Shape
     from ..surfaces.extraction import Solid
     from ..training.loss import Loss
+    from ..training.options import DistanceOptions, DrawnOptions
 
 
 class ShapeKind(Kind):
@@ -59,8 +58,6 @@ class ShapeKind(Kind):
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
     record = ShapeRecord
-    network = DistanceOptions
-    batches = DrawnOptions
     recipe = Recipe(2500)
     metric_names = Metrics(
         (
@@ -99,6 +96,20 @@ class ShapeKind(Kind):
         return "shape-data"
 
     @property
+    def network(self) -> type[DistanceOptions]:
+        """The options of the network, its initialisation and the loss of a signed distance."""
+        from ..training.options import DistanceOptions
+
+        return DistanceOptions
+
+    @property
+    def batches(self) -> type[DrawnOptions]:
+        """The options of batches of points that are drawn all the time."""
+        from ..training.options import DrawnOptions
+
+        return DrawnOptions
+
+    @property
     def samples(self) -> Mapping[str, Callable[[], Any]]:
         """The built-in shapes."""
         from ..signals.samples import SHAPES
@@ -124,6 +135,7 @@ class ShapeKind(Kind):
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
         from ..signals.cloud import PointCloud
+        from ..training.loss import DistanceLoss
 
         return DistanceLoss(options, isinstance(signal, PointCloud))
 
