@@ -95,6 +95,25 @@ class Monitor:
     metrics: Callable[[Field], dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What a fit must exceed to have learnt something of its target, and when it is told that it still improves.
+
+    Attributes:
+        metric: name of the metric that is compared.
+        least: value that the metric must exceed.
+        words: what a fit is that does not exceed it, such as "is no better than the target's mean".
+        good: value of the kind's curve metric from which a fit is good, however fast it still improves.
+        rise: gain of that metric in the second half of a run from which the fit still improves fast.
+    """
+
+    metric: str
+    least: float
+    words: str
+    good: float
+    rise: float
+
+
 class Kind(ABC):
     """A kind of signal, which defines how such signals are loaded, fitted, measured, shown and written.
 
@@ -187,6 +206,10 @@ class Kind(ABC):
             most: greatest number of samples, approximately, at which a metric is computed.
         """
         return Monitor(0, lambda field: {})
+
+    def baseline(self, signal: Any) -> Baseline | None:
+        """Return what a fit of a signal must exceed, or None (the default) if that cannot be said."""
+        return None
 
     def sample_count(self, signal: Any) -> int | None:
         """Return the number of samples that are fitted, or None (the default) if new points are drawn all the time."""

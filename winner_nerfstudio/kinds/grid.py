@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..registry import Kind, Monitor
+from ..registry import Baseline, Kind, Monitor
 from ..signals.records import GridRecord, Record
 
 if TYPE_CHECKING:
@@ -81,6 +82,14 @@ class GridKind(Kind):
         samples = quick_samples(signal, most)
         points = len(samples.fitted) + len(samples.held_out)
         return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
+
+    def baseline(self, signal: Grid[Any]) -> Baseline | None:
+        """Return the ``psnr`` of the fitted samples' mean, and one decibel more; None for a constant signal."""
+        from ..metrics.grid import mean_psnr
+
+        mean = mean_psnr(signal)
+        words = f"is no better than the target's mean, whose psnr is {mean:.2f} dB"
+        return Baseline("psnr", mean + 1, words, good=30, rise=2) if math.isfinite(mean) else None
 
     def sample_count(self, signal: Grid[Any]) -> int:
         """Return the number of samples that are fitted."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..export.command import Export, Progress
-from ..registry import Kind, Metrics, Monitor, Recipe
+from ..registry import Baseline, Kind, Metrics, Monitor, Recipe
 from ..signals.options import ShapeOptions
 from ..signals.records import ShapeRecord
 
@@ -162,6 +162,15 @@ class ShapeKind(Kind):
 
         quick = quick_points(ground_truth(signal))
         return Monitor(len(quick.points), lambda field: quick_metrics(field.evaluate, quick))
+
+    def baseline(self, signal: Shape | PointCloud) -> Baseline:
+        """Return that a solid's ``iou`` must exceed a half, and that any other fit must have a surface."""
+        from ..signals.shape import Shape
+
+        truth = ground_truth(signal)
+        if isinstance(truth, Shape) and truth.signed:
+            return Baseline("iou", 0.5, "overlaps with the target by less than a half (IoU)", good=0.95, rise=0.03)
+        return Baseline("normal_consistency", 0.0, "has no surface", good=0.95, rise=0.03)
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
         """Return the field itself, and `level` in unit-cube lengths: 0, or half a shell's thickness, if None."""
