@@ -311,6 +311,22 @@ def require_result(kind: str, result: str) -> None:
         raise ValueError(_describe_missing_result(kind, result))
 
 
+def export_for(kind: Kind, output: Path) -> type[Export]:
+    """Return the export that writes a field of a kind to a file, as the file's suffix says.
+
+    Raises:
+        ValueError: nothing of this kind is written to such files; the message lists the suffixes.
+    """
+    from .export.field import FieldExport
+
+    exports = [FieldExport, *kind.exports.values()]
+    for export in exports:
+        if export.accepts(output):
+            return export
+    suffixes = " ".join(dict.fromkeys(suffix for export in [*exports[1:], FieldExport] for suffix in export.suffixes))
+    raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
+
+
 def kind_of(data: Any) -> Kind:
     """Find the kind of a file from its name, or the kind of an array, or of a file that holds one, from its shape.
 

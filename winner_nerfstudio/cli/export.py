@@ -3,50 +3,13 @@
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import tyro
 
-from ..export.command import Export, Progress
+from ..export.field import FieldExport
 from ..registry import all_kinds
 from ..signals.messages import error_line, escape
-
-if TYPE_CHECKING:
-    from ..fields.fitted import FittedField
-
-
-@dataclass
-class FieldExport(Export):
-    """Write the fitted field itself, with its units and its origin, as a function that other programs can call.
-
-    The file is safetensors for winner_nerfstudio.load_field, without pickle, or an ONNX graph from world coordinates to
-    values.
-    """
-
-    result = "field"
-    format: Literal["safetensors", "onnx"] | None = None
-    """Format; if left out, the output's suffix decides."""
-
-    def check(self, fitted: "FittedField") -> None:
-        """Check the suffix of the output; nothing else can be wrong, because every kind has a field."""
-        suffix = self.output.suffix.lower()
-        if suffix not in (".safetensors", ".onnx") or suffix != f".{self.format or suffix[1:]}":
-            raise ValueError(
-                f"{self.output}: a field is written as .safetensors, or with --format onnx as .onnx; name it so"
-            )
-
-    def write(self, fitted: "FittedField", progress: Progress) -> str:
-        """Write the field, and return a line with its kind and its size."""
-        note = ""
-        if self.output.suffix.lower() == ".onnx":
-            from ..export.onnx import export_onnx
-
-            note = export_onnx(fitted, self.output)
-        else:
-            fitted.save(self.output)
-        parameters = sum(parameter.numel() for parameter in fitted.parameters())
-        return f"{fitted.kind}, {parameters:,} parameters, {self.output.stat().st_size:,} bytes{note}"
 
 
 def commands() -> dict[str, Callable[..., Any]]:

@@ -104,8 +104,16 @@ class ImageExport(Export):
     """
 
     result = "image"
+    suffixes = (*WRITTEN, ".npy", ".npz")
     scale: float = 1.0
     """Pixels of the output per pixel of the input, along each side."""
+
+    def check(self, fitted: FittedField) -> None:
+        """Check the kind, and that the output's format holds pictures of the input's mode and depth."""
+        from ..export.grid import check_image_format
+
+        super().check(fitted)
+        check_image_format(fitted.field, self.output)
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the picture; return its size and mode."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..export.command import Export, Progress
+from ..export.suffixes import MESHES
 from ..registry import Baseline, Kind, Metrics, Monitor, Recipe
 from ..signals.options import ShapeOptions
 from ..signals.records import ShapeRecord
@@ -223,6 +224,7 @@ class MeshExport(Export):
     """
 
     result = "mesh"
+    suffixes = MESHES
     resolution: int = 256
     """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
     level: float | None = None
