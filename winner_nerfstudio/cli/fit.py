@@ -32,8 +32,8 @@ ALL_HELP = "--help-all"
 class Fit:
     """Fit a file and write the result: winner-fit photo.png --output fit.png fit.safetensors
 
-    The file comes first. Any other option of fit() may follow, such as --hidden-dim, --exactness or --parts, --max-side of
-    a picture, --duration of a sound: winner-fit FILE --help-all lists those of a file's kind.
+    The file comes first. Any other option of fit() may follow, such as --hidden-dim, --exactness, --parts, --max-side
+    of a picture, --duration of a sound: winner-fit FILE --help-all lists those of a file's kind.
 
     Exit status: 0 all went well, 1 an error, 2 unknown options, 3 the fit failed or still improved fast when its steps
     ended, 130 interrupted.
