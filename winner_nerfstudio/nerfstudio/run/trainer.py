@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -17,10 +18,11 @@ from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpo
 from ...files import replacing
 from ...registry import kind_named
 from ...signals.messages import error_line, escape, shorten
+from ...training.verdict import POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
-from ..quiet import quiet_libraries
+from ..quiet import quiet_libraries, quiet_nerfstudio
 
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
@@ -45,6 +47,11 @@ class WinnerTrainerConfig(TrainerConfig):
 
     _target: type = field(default_factory=lambda: WinnerTrainer)
     machine: MachineConfig = field(default_factory=default_machine)
+
+    def __post_init__(self) -> None:
+        """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it."""
+        if self.data is not None:
+            self.pipeline.datamanager.data, self.data = self.data, None
 
     def set_timestamp(self) -> None:
         """Check and complete the config, then set the timestamp.
@@ -171,6 +178,18 @@ class WinnerTrainer(Trainer):
 
     config: WinnerTrainerConfig
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with quiet_nerfstudio():
+            super().__init__(*args, **kwargs)
+
+    def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        """Set up pipeline, optimizers and writers; only a viewer says something about itself."""
+        if self.config.is_viewer_enabled() or self.config.is_viewer_legacy_enabled():
+            super().setup(test_mode)
+            return
+        with quiet_nerfstudio():
+            super().setup(test_mode)
+
     @property
     def last_step(self) -> int:
         """Return the number of steps of the whole run, including those before it was resumed."""
@@ -202,7 +221,11 @@ class WinnerTrainer(Trainer):
                         raise ValueError(f"its optimizer's {name} does not fit the weights")
 
     def train(self) -> None:
-        """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint."""
+        """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.
+
+        Raises:
+            SystemExit: a file cannot be written; or, with the status `POOR_FIT`, the fit failed or needs more steps.
+        """
         remaining = self.config.max_num_iterations - self._start_step
         if self._start_step:
             CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
@@ -215,6 +238,8 @@ class WinnerTrainer(Trainer):
             raise SystemExit(f"{error_line(error)}; what was saved before is kept") from None
         finally:
             self.config.max_num_iterations = self._total
+        if getattr(self.pipeline, "verdict", None) is not None:
+            raise SystemExit(POOR_FIT)
 
     def save_checkpoint(self, step: int) -> None:
         """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint.
