@@ -17,8 +17,7 @@ def quiet_libraries() -> None:
 
 def quiet_imports() -> None:
     """Ignore a warning that nerfstudio's imports raise for every method, from the import of this package on."""
-    for module in (r"nerfstudio\.field_components\.activations", r"torch\.jit\._script"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"nerfstudio\.field_components\.activations")
 
 
 @contextmanager

@@ -5,9 +5,10 @@ import tempfile
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
+import tyro
 import yaml
 from nerfstudio.configs.base_config import MachineConfig
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
@@ -24,6 +25,7 @@ from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries, quiet_nerfstudio
 
+C = TypeVar("C", bound=TrainerConfig)
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
 
@@ -41,6 +43,24 @@ def default_machine() -> MachineConfig:
     return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
+FIRST = ("data", "max_num_iterations", "output_dir", "experiment_name", "vis", "load_dir", "load_step")
+"""The options of a run that matter most, which ``--help`` lists first."""
+LAST = ("machine", "logging", "viewer")
+"""The groups of options that are nerfstudio's own, which ``--help`` lists last."""
+
+
+def order_help(config: type[C]) -> type[C]:
+    """Change the order in which ``--help`` lists the options of a config: this package's own come before nerfstudio's.
+
+    The command line is made from the fields of the dataclass in their order; nothing else depends on it.
+    """
+    fields = config.__dataclass_fields__
+    names = [*FIRST, *(name for name in fields if name not in (*FIRST, *LAST)), *LAST]
+    config.__dataclass_fields__ = {name: fields[name] for name in names}
+    return config
+
+
+@order_help
 @dataclass
 class WinnerTrainerConfig(TrainerConfig):
     """The config of a run of any of this package's methods; subclasses add what depends on the data."""
@@ -141,9 +161,18 @@ class WinnerTrainerConfig(TrainerConfig):
         """Do nothing, because the config is in config.yml and the run prints what matters of it."""
 
 
+@order_help
 @dataclass
 class SignalTrainerConfig(WinnerTrainerConfig):
     """The config of a run that fits one signal."""
+
+    data: Path | None = None
+    """File to fit, or sample:NAME for a built-in sample. The options of loading it come last, behind shape-data and its like."""
+    max_num_iterations: int = 1000
+    """Number of training steps of the whole run, including those before it was resumed."""
+    load_dir: Path | None = None
+    """Folder nerfstudio_models of a stopped run, which is resumed."""
+    prompt: tyro.conf.Suppress[str | None] = None
 
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
