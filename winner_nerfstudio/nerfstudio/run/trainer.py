@@ -167,7 +167,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
     """The config of a run that fits one signal."""
 
     data: Path | None = None
-    """File to fit, or sample:NAME for a built-in sample. The options of loading it come last, behind shape-data and its like."""
+    """File to fit, or sample:NAME; the options of loading it come last, behind the data parser's name."""
     max_num_iterations: int = 1000
     """Number of training steps of the whole run, including those before it was resumed."""
     load_dir: Path | None = None
