@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -38,12 +40,13 @@ def winner_fit(monkeypatch, tmp_path):
     """The command in this process: a function from its arguments to the exit status and what it has printed."""
 
     def call(*arguments):
-        output = io.StringIO()
+        output, handler = io.StringIO(), signal.getsignal(signal.SIGTERM)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "argv", ["winner-fit", *map(str, arguments)])
         with redirect_stdout(output), redirect_stderr(output), pytest.raises(SystemExit) as stopped:
             command.main()
+        signal.signal(signal.SIGTERM, handler)
         status = stopped.value.code
         if isinstance(status, str):
             output.write(status)

@@ -121,7 +121,9 @@ class Reporter:
         folder = self.trainer.base_dir
         metrics = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         write_metrics(metrics, folder)
-        sheet = write_sheet(self._render_views(), self.model.progress["history"], folder / "sheet.png")
+        views = self._render_views()
+        with CONSOLE.status("Drawing the sheet..."):
+            sheet = write_sheet(views, self.model.progress["history"], folder / "sheet.png")
         CONSOLE.print(escape(f"pictures: {sheet}"), markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # With "-fit", because an export to the target's own name would overwrite the target.
