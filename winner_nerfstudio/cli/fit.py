@@ -189,7 +189,7 @@ class FitRun:
         from ..results import measure_sizes, results_table
         from ..training.fit import finite
 
-        progress = started.initialization | {"seconds": outcome.seconds}
+        progress = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
         fitted = FittedField(started.field, provenance(progress, outcome.steps, finite(metrics)))
         sizes = measure_sizes(started.field.network, target.name)
         shown = finite(metrics) | {"train_seconds": outcome.seconds}

@@ -165,7 +165,7 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
 
     Args:
         progress: ``init``, the initialisation in words; ``noise``, its noise scales by name, or None; ``seconds``, the
-            time of training.
+            time of training; ``history``, the monitored metrics during the run.
         steps: count of training steps.
         metrics: the metrics of the fit.
     """
@@ -176,7 +176,14 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
         "steps": steps,
         "seconds": progress.get("seconds"),
         "figures": metrics,
+        "history": [entry for entry in progress.get("history", []) if _is_finite(entry)],
     }
+
+
+def _is_finite(entry: list[Any]) -> bool:
+    """Return whether an entry of a run's history holds finite numbers only, which JSON can write."""
+    _, loss, metrics = entry
+    return all(math.isfinite(value) for value in (loss, *metrics.values()))
 
 
 def _read_metrics(config: Path) -> dict[str, float]:

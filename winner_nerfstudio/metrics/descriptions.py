@@ -54,6 +54,8 @@ DESCRIPTIONS = {
     "f_score_0.5%": Description("part of the surfaces within 0.5 % of the diagonal of each other", "%", 100),
     "f_score_1%": Description("part of the surfaces within 1 % of the diagonal of each other", "%", 100),
     "edge_normal_degrees": Description("angle between the normals at sharp edges; lower is better", "degrees"),
+    "steps": Description("number of training steps"),
+    "bytes": Description("size of the weights", "bytes"),
     "train_seconds": Description("time of training", "s"),
     "points_per_second": Description("speed of training"),
 }

@@ -86,7 +86,7 @@ def fit(
         verdict = judge(signal_kind, signal, metrics, outcome.history)
         if verdict is not None and not outcome.diverged:
             warnings.warn(verdict.text, stacklevel=2)
-    progress_record = started.initialization | {"seconds": outcome.seconds}
+    progress_record = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
     return FittedField(started.field, provenance(progress_record, outcome.steps, finite(metrics)))
 
 
