@@ -14,6 +14,7 @@ from ..files import replacing
 from ..metrics.descriptions import describe_metric
 from ..registry import has_result, kind_named
 from ..signals.messages import error_line, escape
+from .start import start_command
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField
@@ -220,6 +221,7 @@ class Compare:
 
 def main() -> None:
     """Run ``winner-compare``; end with status 1 and a message of one line if the request cannot be met."""
+    start_command()
     command = tyro.cli(Compare, prog=PROGRAM, description=__doc__)
     try:
         command.run()

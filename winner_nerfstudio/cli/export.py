@@ -1,15 +1,15 @@
 """Export a fitted result as a file in a common format."""
 
-import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import tyro
 
 from ..export.field import FieldExport
 from ..registry import all_kinds
 from ..signals.messages import error_line, escape
+from .start import start_command
 
 
 def commands() -> dict[str, Callable[..., Any]]:
@@ -20,14 +20,9 @@ def commands() -> dict[str, Callable[..., Any]]:
     return exports | {"field": FieldExport}
 
 
-def interrupt(signal_number: int, frame: object) -> NoReturn:
-    """Treat a request to end the program like Ctrl-C, so that unfinished files are removed."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run ``winner-export``; end with status 1 and a message of one line if the user's request cannot be met."""
-    signal.signal(signal.SIGTERM, interrupt)
+    start_command()
     command = tyro.extras.subcommand_cli_from_dict(commands(), prog="winner-export", description=__doc__)
     try:
         print(escape(command.run()))

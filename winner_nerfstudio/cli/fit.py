@@ -1,7 +1,6 @@
 """Fit a file and write the result: a field, a mesh, a picture, a sound or an array, as the output's suffix says."""
 
 import os
-import signal
 import sys
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape
-from .export import interrupt
+from .start import start_command
 
 if TYPE_CHECKING:
     from ..export.command import Export
@@ -226,7 +225,7 @@ class FitRun:
 
 def main() -> None:
     """Run ``winner-fit``; see `Fit` for the exit status."""
-    signal.signal(signal.SIGTERM, interrupt)
+    start_command()
     try:
         sys.exit(_run(sys.argv[1:]))
     except (ValueError, OSError, ImportError) as error:

@@ -4,7 +4,6 @@ import atexit
 import copy
 import json
 import math
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from ...fields.checkpoint import load_run
 from ...files import replacing
 from ...progress import progress_bar
-from ...signals.messages import escape
+from ...signals.messages import escape, quote
 from ...training.watch import describe_status, steps_per_measurement, update_best
 from .sheet import write_sheet
 
@@ -129,9 +128,9 @@ class Reporter:
         # With "-fit", because an export to the target's own name would overwrite the target.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
-        say_next(folder, f"winner-export {export}", f"--output {shlex.quote(output)}")
-        source = shlex.quote(name)
-        line = f"  without nerfstudio, in one command: winner-fit {source} --output {shlex.quote(output)}"
+        say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
+        source = quote(name)
+        line = f"  without nerfstudio, in one command: winner-fit {source} --output {quote(output)}"
         CONSOLE.print(escape(line), markup=False, soft_wrap=True)
 
     def _render_views(self) -> list[dict[str, Tensor]]:
@@ -183,7 +182,7 @@ def say_next(folder: Path, export: str, flags: str) -> None:
         export: command that exports the result.
         flags: further flags of that command.
     """
-    config = shlex.quote(str(folder / "config.yml"))
+    config = quote(folder / "config.yml")
     CONSOLE.print("Next:")
     for purpose, command in [
         ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
