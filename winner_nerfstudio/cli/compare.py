@@ -43,13 +43,11 @@ class Entry:
 
     def values(self) -> dict[str, float]:
         """Return the metrics, the steps, the seconds and the size, by name."""
-        from ..fields.checkpoint import is_number
+        from ..fields.checkpoint import select_numbers
 
         provenance = self.fitted.provenance
-        figures = provenance.get("figures")
-        numbers = dict(figures) if isinstance(figures, dict) else {}
-        numbers |= {"steps": provenance.get("steps"), "train_seconds": provenance.get("seconds"), "bytes": self.size}
-        return {name: float(value) for name, value in numbers.items() if is_number(value)}
+        more = {"steps": provenance.get("steps"), "train_seconds": provenance.get("seconds"), "bytes": self.size}
+        return select_numbers(provenance.get("figures")) | select_numbers(more)
 
 
 @dataclass(frozen=True)

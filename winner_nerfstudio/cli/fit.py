@@ -197,6 +197,7 @@ class FitRun:
 
     def _find_previous(self, fitted: "FittedField") -> dict[str, float]:
         """Return the metrics of the field file that is about to be replaced, if it is of the same target."""
+        from ..fields.checkpoint import select_numbers
         from ..fields.file import load_field
 
         for output in self.command.output:
@@ -206,7 +207,7 @@ class FitRun:
                 except (ValueError, OSError):
                     continue
                 if previous.kind == fitted.kind and previous.field.record == fitted.field.record:
-                    return dict(previous.provenance.get("figures") or {})
+                    return select_numbers(previous.provenance.get("figures"))
         return {}
 
     def _write(self, export: "Export", fitted: "FittedField", verdict: "Verdict | None") -> bool:

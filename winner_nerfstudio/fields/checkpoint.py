@@ -127,6 +127,12 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def select_numbers(values: object) -> dict[str, float]:
+    """Return the numbers by name in what a file holds as its metrics; anything else is left out."""
+    entries = values.items() if isinstance(values, dict) else ()
+    return {str(name): float(value) for name, value in entries if is_number(value)}
+
+
 def _names(values: dict[str, Any]) -> bool:
     return all(isinstance(name, str) for name in values)
 
@@ -176,7 +182,7 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
         "steps": steps,
         "seconds": progress.get("seconds"),
         "figures": metrics,
-        "history": [entry for entry in progress.get("history", []) if _is_finite(entry)],
+        "history": [entry for entry in (progress.get("history") or []) if _is_finite(entry)],
     }
 
 

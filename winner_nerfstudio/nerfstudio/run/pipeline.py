@@ -105,7 +105,8 @@ class SignalPipeline(VanillaPipeline):
         training = self.training
         self.eval()
         metrics = self.metrics()
-        model, previous = self.signal_model, {}
+        model = self.signal_model
+        previous: dict[str, float] = {}
         if output_path is not None:
             previous = find_previous(output_path, model.field.record.to_json())
         sizes = measure_sizes(model.field.network, self.datamanager.signal.name)
