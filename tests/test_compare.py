@@ -32,7 +32,8 @@ def test_fits_are_compared_in_a_table_curves_and_a_strip(folder, capsys):
         rows = list(csv.DictReader(file))
     assert [float(row["steps"]) for row in rows] == [20, 60]
     for row, path in zip(rows, runs, strict=True):
-        entry = load_entry(path)
+        entry = load_entry(path, path.name)
+        assert row["run"] == path.name
         assert float(row["psnr"]) == entry.fitted.provenance["figures"]["psnr"]
         assert float(row["bytes"]) == 4 * sum(weight.numel() for weight in entry.fitted.parameters())
         assert [step for step, _, _ in entry.history][-1] == float(row["steps"])
@@ -45,7 +46,7 @@ def test_fits_are_compared_in_a_table_curves_and_a_strip(folder, capsys):
 
 @pytest.mark.filterwarnings("ignore:the fit")
 def test_what_a_fit_lacks_is_empty(folder):
-    long, sound = load_entry(folder / "long.safetensors"), load_entry(folder / "sound.safetensors")
+    long, sound = (load_entry(folder / f"{name}.safetensors", name) for name in ("long", "sound"))
     rows = {row.name: row.cells for row in make_rows([long, sound])}
     assert rows["ssim"][2] == ""
     assert rows["steps"][1:] == ["60", "20"]

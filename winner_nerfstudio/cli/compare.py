@@ -30,7 +30,7 @@ class Entry:
     """A fit that is compared.
 
     Attributes:
-        name: the path that the user gave.
+        name: what it is called in the comparison.
         fitted: the field with its provenance.
         history: the monitored metrics during the run: step, loss and metrics by name; empty if they were not kept.
         size: bytes of the weights.
@@ -70,8 +70,21 @@ class Row:
         return [self.name.replace("_", " "), *shown]
 
 
-def load_entry(path: Path) -> Entry:
+def _shorten_names(paths: tuple[Path, ...]) -> list[str]:
+    """Return names for paths, without the folders that all of them are in."""
+    parents = {path.absolute().parent for path in paths}
+    for folder in paths[0].absolute().parents:
+        if all(folder in (parent, *parent.parents) for parent in parents):
+            return [path.absolute().relative_to(folder).as_posix() for path in paths]
+    return list(map(str, paths))  # on different drives
+
+
+def load_entry(path: Path, name: str) -> Entry:
     """Load a fit from a run's folder, its config.yml or a field file; the data is not needed.
+
+    Args:
+        path: the folder or the file.
+        name: what the fit is called in the comparison.
 
     Raises:
         ValueError: there is no fit; the message is one line.
@@ -91,7 +104,7 @@ def load_entry(path: Path) -> Entry:
         history = check_progress({"history": fitted.provenance.get("history")}).get("history") or []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Entry(str(path), fitted, history, measure_sizes(fitted.field.network, "")["weights"])
+    return Entry(name, fitted, history, measure_sizes(fitted.field.network, "")["weights"])
 
 
 def make_rows(entries: list[Entry]) -> list[Row]:
@@ -141,15 +154,20 @@ class Compare:
         from rich.table import Table
         from rich.text import Text
 
+        if not self.runs:
+            raise ValueError("no runs given; name folders with a config.yml, or .safetensors files")
         self._check_outputs()
-        entries = [load_entry(path) for path in self.runs]
+        names = _shorten_names(self.runs)
+        entries = [load_entry(path, name) for path, name in zip(self.runs, names, strict=True)]
         kinds = {entry.fitted.kind for entry in entries}
         if len(kinds) > 1:
             raise ValueError(
                 f"the runs are of different kinds, {' and '.join(sorted(kinds))}; compare those of one kind"
             )
         rows = make_rows(entries)
-        table = Table("", *(Text(escape(entry.name), overflow="fold") for entry in entries))
+        table = Table("")
+        for entry in entries:
+            table.add_column(Text(escape(entry.name), overflow="fold"), justify="right")
         for row in rows:
             table.add_row(*map(escape, row.cells))
         console = Console()
