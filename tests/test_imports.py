@@ -10,7 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "winner_nerfstudio"
 HEAVY = ("nerfstudio", "open3d", "igl", "trimesh", "mcubes", "tyro", "viser", "scipy", "torchvision")
 HEAVY += ("PIL", "soundfile", "cv2", "matplotlib", "torchmetrics")
-CORE = {"winner", "networks", "signals", "fields", "surfaces", "registry", "files", "version", "colors", "progress"}
+CORE = {
+    "winner",
+    "networks",
+    "signals",
+    "fields",
+    "surfaces",
+    "registry",
+    "files",
+    "version",
+    "colors",
+    "progress",
+    "results",
+}
 BELOW = {
     "winner": {"winner"},
     "networks": {"networks", "winner"},
@@ -24,7 +36,7 @@ BELOW = {
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},
     "experiments": {"experiments", "metrics", "training", *CORE},
     "nerfstudio": {"export", "metrics", "nerfstudio", "training", *CORE},
-    "cli": {"analysis", "cli", "export", "nerfstudio", "training", *CORE},
+    "cli": {"analysis", "cli", "export", "metrics", "nerfstudio", "training", *CORE},
 }
 """What each folder of the package may import; nobody but the registry, at run time, imports `kinds`."""
 

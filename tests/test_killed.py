@@ -23,7 +23,7 @@ from winner_nerfstudio.fields.checkpoint import CHECKPOINT_FOLDER, CheckpointErr
 from winner_nerfstudio.files import replacing
 from winner_nerfstudio.signals.samples import IMAGES
 
-from .conftest import BIN, call, config_of, fit, make_config, metrics_of, weights_of
+from .conftest import BIN, POOR_FIT, call, config_of, fit, make_config, metrics_of, weights_of
 
 STEPS = 200
 TRAIN = [
@@ -307,9 +307,12 @@ def test_a_learning_rate_of_ten_ends_as_any_other(tmp_path):
     config.output_dir, config.max_num_iterations, config.pipeline.model.options.hidden_dim = tmp_path, 20, 16
     from nerfstudio.scripts.train import main
 
-    main(config)
+    with pytest.raises(SystemExit) as stopped:
+        main(config)
+    assert stopped.value.code == POOR_FIT
     assert metrics_of(config.get_base_dir() / "config.yml")["psnr"] < 20
-    field = fit_directly("sample:mandala", steps=20, learning_rate=10.0, hidden_dim=16, progress=False)
+    with pytest.warns(UserWarning, match="the fit failed"):
+        field = fit_directly("sample:mandala", steps=20, learning_rate=10.0, hidden_dim=16, progress=False)
     assert field.provenance["figures"]["psnr"] < 20
     field.save(tmp_path / "a.safetensors")
     assert load_field(tmp_path / "a.safetensors").kind == "image"

@@ -10,8 +10,8 @@ from torch.func import functional_call, grad, jacrev, jvp, vmap
 
 from winner_nerfstudio import Siren, winner_init_
 from winner_nerfstudio.networks import Bank
-from winner_nerfstudio.networks.siren import Sine
 from winner_nerfstudio.networks.sine_layers import Workspace, evaluate_plainly, evaluate_sines
+from winner_nerfstudio.networks.siren import Sine
 
 TOLERANCE = {torch.float32: {"rtol": 2e-4, "atol": 2e-5}, torch.float64: {"rtol": 1e-9, "atol": 1e-11}}
 

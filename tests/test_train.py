@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -57,8 +58,13 @@ def test_a_run_says_what_it_did_and_what_comes_next(trained):
     assert "step 400/400, loss " in output
     for command in ("ns-viewer --load-config", "ns-eval --load-config", "winner-export mesh --load-config"):
         assert command in output
+    assert "winner-fit ball.ply --output ball-fit.ply" in output
+    assert re.search(r"step 400/400, loss [\d.e-]+, iou 0\.\d+ at step 400", output)
+    assert "% of the diagonal" in output
     # What stands before this line comes from imports that precede ours.
-    _, _, ours = output.partition("Using --data alias")
+    before, _, ours = output.partition("ball.ply: ")
+    for line in ("Using --data alias", "Mixed precision", "Saving checkpoints", "disabled local writer"):
+        assert line not in before
     for noise in ("Warning", "Traceback", "nan"):
         assert noise not in ours
 

@@ -1,17 +1,21 @@
-"""WINNER: sine networks initialised with knowledge of their target, as a library and as a nerfstudio plugin."""
+"""WINNER: sine networks initialised with knowledge of their target, as a library and as a nerfstudio plugin.
+
+What the package exports is imported when it is first asked for, so that commands can refuse a wrong request before they
+import torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .fields.file import load_field
-from .fields.fitted import FittedField
-from .networks import Siren
 from .version import __version__
-from .winner import Initialization, NoiseSchedule, siren_init_, spectral_centroid, winner_init_
 
 if TYPE_CHECKING:
+    from .fields.file import load_field
+    from .fields.fitted import FittedField
+    from .networks import Siren
     from .training.fit import fit
     from .training.groups import fit_groups
+    from .winner import Initialization, NoiseSchedule, siren_init_, spectral_centroid, winner_init_
 
 __all__ = [
     "FittedField",
@@ -27,13 +31,25 @@ __all__ = [
     "winner_init_",
 ]
 
+_MODULES = {
+    "FittedField": "fields.fitted",
+    "Initialization": "winner",
+    "NoiseSchedule": "winner",
+    "Siren": "networks",
+    "fit": "training.fit",
+    "fit_groups": "training.groups",
+    "load_field": "fields.file",
+    "siren_init_": "winner",
+    "spectral_centroid": "winner",
+    "winner_init_": "winner",
+}
+
 
 def __dir__() -> list[str]:
     return __all__
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("fit", "fit_groups"):  # they bring libraries that nothing else here needs
-        module = import_module(".training.groups" if name == "fit_groups" else ".training.fit", __name__)
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -58,11 +58,13 @@ class PartSize:
         edge: number of samples of a part along each axis, about.
         width: width of the layers.
         steps: number of training steps.
+        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
     """
 
     edge: int
     width: int
     steps: int
+    learning_rate: float = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,12 @@ class PartRecipe:
         sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
         batch_size: greatest number of samples per training step and part.
-        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
         between: share of the steps that fit the target half-way between its samples.
     """
 
     sizes: Mapping[str, PartSize]
     most: int = 1 << 16
     batch_size: int = 512
-    learning_rate: float = 2e-3
     between: float = 0.25
 
 
@@ -131,10 +131,30 @@ class Monitor:
     metrics: Callable[[Field], dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What a fit must exceed to have learnt something of its target, and when it is told that it still improves.
+
+    Attributes:
+        metric: name of the metric that is compared.
+        least: value that the metric must exceed.
+        words: what a fit is that does not exceed it, such as "is no better than the target's mean".
+        good: value of the kind's curve metric from which a fit is good, however fast it still improves.
+        rise: gain of that metric in the second half of a run from which the fit still improves fast.
+    """
+
+    metric: str
+    least: float
+    words: str
+    good: float
+    rise: float
+
+
 class Kind(ABC):
     """A kind of signal, which defines how such signals are loaded, fitted, measured, shown and written.
 
-    A kind has no state. At the top of its module it imports only what imports fast, such as torch and numpy.
+    A kind has no state. At the top of its module it imports only what imports fast, such as numpy; the built-in kinds
+    import torch only where they need it, so that a command can refuse a file before that.
     """
 
     name: ClassVar[str]
@@ -157,10 +177,6 @@ class Kind(ABC):
     """The names of those options that say how points are drawn and do not change the signal."""
     record: ClassVar[type[Record]]
     """The record of a target that a checkpoint or a field file keeps."""
-    network: ClassVar[type[NetworkOptions]]
-    """The options of the network, its initialisation and the loss."""
-    batches: ClassVar[type[BatchOptions]]
-    """The options of the batches."""
     recipe: ClassVar[Recipe] = Recipe()
     """The default number of steps and learning rate."""
     metric_names: ClassVar[Metrics] = Metrics()
@@ -168,6 +184,16 @@ class Kind(ABC):
     views: ClassVar[str]
     """The nerfstudio model that shows such a signal, as "MODULE:CLASS", see
     `winner_nerfstudio.nerfstudio.models.base.SignalModel`."""
+
+    @property
+    @abstractmethod
+    def network(self) -> type[NetworkOptions]:
+        """The options of the network, its initialisation and the loss; an attribute of the class will do."""
+
+    @property
+    @abstractmethod
+    def batches(self) -> type[BatchOptions]:
+        """The options of the batches; an attribute of the class will do."""
 
     @property
     def data_parser(self) -> str:
@@ -216,6 +242,10 @@ class Kind(ABC):
             most: greatest number of samples, approximately, at which a metric is computed.
         """
         return Monitor(0, lambda field: {})
+
+    def baseline(self, signal: Any) -> Baseline | None:
+        """Return what a fit of a signal must exceed, or None (the default) if that cannot be said."""
+        return None
 
     def sample_count(self, signal: Any) -> int | None:
         """Return the number of samples that are fitted, or None (the default) if new points are drawn all the time."""
@@ -315,6 +345,22 @@ def require_result(kind: str, result: str) -> None:
     """
     if not has_result(kind, result):
         raise ValueError(_describe_missing_result(kind, result))
+
+
+def export_for(kind: Kind, output: Path) -> type[Export]:
+    """Return the export that writes a field of a kind to a file, as the file's suffix says.
+
+    Raises:
+        ValueError: nothing of this kind is written to such files; the message lists the suffixes.
+    """
+    from .export.field import FieldExport
+
+    exports: list[type[Export]] = [FieldExport, *kind.exports.values()]
+    for export in exports:
+        if export.accepts(output):
+            return export
+    suffixes = " ".join(dict.fromkeys(suffix for export in [*exports[1:], FieldExport] for suffix in export.suffixes))
+    raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
 
 
 def kind_of(data: Any) -> Kind:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import warnings
 from contextlib import ExitStack
@@ -19,8 +18,8 @@ from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
-from .export import interrupt
 from .kinds import parse
+from .start import start_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -160,7 +159,7 @@ def _format_frequency(frequency: float) -> str:
 
 def main() -> None:
     """Run ``winner-analyze``; end with status 1 and a message of one line if the user's request cannot be met."""
-    signal.signal(signal.SIGTERM, interrupt)
+    start_command()
     command: Analyze | None = None
     try:
         command, options = parse(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)

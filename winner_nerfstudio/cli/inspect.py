@@ -14,6 +14,7 @@ from ..progress import working
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
 from .kinds import parse
+from .start import start_command
 
 if TYPE_CHECKING:
     from ..training.initialize import Start
@@ -87,6 +88,7 @@ def seconds_per_step(started: "Start") -> float:
 
 def main() -> None:
     """Run ``winner-inspect``; end with status 1 and a message of one line if the file cannot be fitted."""
+    start_command()
     try:
         command, options = parse(Inspect, "winner-inspect", __doc__ or "", lambda command: command.file)
         print(*map(escape, command.run(options)), sep="\n")

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tyro
 
-from ..registry import kind_named, kind_of
+from ..registry import Kind, kind_named, kind_of
 from ..training.prepare import FitOptions
 
 
@@ -49,3 +50,30 @@ def parse(command: type[C], program: str, description: str, file: Callable[[C], 
     )
     data.check()
     return parsed, FitOptions(kind, data, kind.network(), kind.batches())
+
+
+def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOptions:
+    """Parse all options of a fit of a kind: those of the data, the network, its noise, the loss and the batches.
+
+    Args:
+        kind: kind of the signal.
+        program: name of the program.
+        arguments: the arguments of the command line that are such options.
+
+    Raises:
+        ValueError: the value of an option cannot be used.
+        SystemExit: the options are wrong, or the user has asked for --help.
+    """
+    groups: dict[str, type] = {"data": kind.options, "network": kind.network, "batches": kind.batches}
+    members = [(name, group, field(default_factory=group)) for name, group in groups.items()]
+    parsed: Any = tyro.cli(
+        make_dataclass("Options", members),
+        prog=program,
+        description=f"All options of a fit of {kind.title}.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    parsed.data.check()
+    parsed.network.check(kind.axes)
+    parsed.batches.check()
+    return FitOptions(kind, parsed.data, parsed.network, parsed.batches)

@@ -22,6 +22,8 @@ class Export:
 
     result: ClassVar[str]
     """The name of the subcommand."""
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """The suffixes of the files that it writes, or of the most common ones; if there are none, any suffix will do."""
 
     load_config: Path
     """The run's config.yml, of which only the checkpoint beside it is read; or the folder of a fit in groups."""
@@ -39,6 +41,11 @@ class Export:
         self.check(fitted)
         with self._show_progress() as progress:
             return f"{self.output}: {self.write(fitted, progress)}"
+
+    @classmethod
+    def accepts(cls, output: Path) -> bool:
+        """Return whether files of this name's suffix are written."""
+        return not cls.suffixes or output.suffix.lower() in cls.suffixes
 
     def load(self) -> "FittedField":
         """Load the run's field, on the GPU if there is one.

@@ -37,13 +37,10 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
         SignalError: the format doesn't hold such a picture.
         OSError: the file cannot be written.
     """
-    from ..signals.image import cannot_save, save_image
+    from ..signals.image import save_image
 
     require_result(field.kind, "image")
-    record = field.record
-    assert isinstance(record, ImageRecord)
-    if problem := cannot_save(output, record):
-        raise SignalError(f"{output}: {problem}")
+    record = check_image_format(field, output)
     if isinstance(field, FolderField) and output.suffix.lower() in STREAMED_PICTURES and record.mode != "1":
         return stream_image(field, output, scale, progress)
     values = _evaluate_scaled(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
@@ -52,6 +49,21 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
         save_image(path, values, record)
     height, width, _ = values.shape
     return f"{width} x {height} pixels, {record.label}"
+
+
+def check_image_format(field: Field, output: Path) -> ImageRecord:
+    """Check that a file's format holds a fitted picture, and return the picture's record.
+
+    Raises:
+        SignalError: it does not; the message is one line.
+    """
+    from ..signals.image import cannot_save
+
+    record = field.record
+    assert isinstance(record, ImageRecord)
+    if problem := cannot_save(output, record):
+        raise SignalError(f"{output}: {problem}")
+    return record
 
 
 def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Progress = lambda part: None) -> str:
@@ -114,23 +126,39 @@ def export_audio(
         SignalError: the format doesn't hold such a sound.
         OSError: the file cannot be written.
     """
-    from ..signals.audio import cannot_save, save_audio
+    from ..signals.audio import save_audio
 
     require_result(field.kind, "audio")
     record = field.record
     assert isinstance(record, AudioRecord)
     rate, channels = record.sample_rate if sample_rate is None else sample_rate, int(field.spec["out_dim"])
-    if problem := cannot_save(output, rate, channels, record):
-        raise SignalError(f"{output}: {problem}")
     if isinstance(field, FolderField):
+        check_audio_format(field, output, rate)
         count, written = stream_audio(field, output, rate, progress)
     else:
-        values = resample(field, [sound_positions(record, rate, "--sample-rate")], progress)
+        positions = sound_positions(record, rate, "--sample-rate")
+        check_audio_format(field, output, rate)
+        values = resample(field, [positions], progress)
         count = len(values)
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as path:
             written = save_audio(path, values, rate, record)
     return f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), channels: {channels}, {written}"
+
+
+def check_audio_format(field: Field, output: Path, sample_rate: float | None) -> None:
+    """Check that a file's format holds a fitted sound at a sampling rate, or at that of the input if it is None.
+
+    Raises:
+        SignalError: it does not; the message is one line.
+    """
+    from ..signals.audio import cannot_save
+
+    record = field.record
+    assert isinstance(record, AudioRecord)
+    rate = record.sample_rate if sample_rate is None else sample_rate
+    if problem := cannot_save(output, rate, int(field.spec["out_dim"]), record):
+        raise SignalError(f"{output}: {problem}")
 
 
 def _evaluate_scaled(field: Field, scale: float, samples: str, progress: Progress) -> Float[ndarray, "*axes c"]:

@@ -22,9 +22,8 @@ from ..signals.shape import Shape
 from ..surfaces.extraction import Solid
 from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
+from .suffixes import MESHES
 
-SUFFIXES = (".ply", ".obj", ".stl", ".glb")
-"""Mesh formats that can be written."""
 ERROR_RANGE = 0.004
 """Errors that take the strongest colour unless a range is given, as a part of the bounding box's diagonal."""
 CURVATURE_PART = 0.95
@@ -103,7 +102,7 @@ def export_mesh(
 
     Args:
         field: of kind "sdf" or "volume".
-        output: the file, with a suffix of `SUFFIXES`; missing folders are made.
+        output: the file, with a suffix of `MESHES`; missing folders are made.
         resolution: samples per axis of [-1, 1]^3.
         level: of a signed distance, in the units of the output; 0 if left out, or half a shell's thickness where it has
             no sign. Of a volume, in its own values; that of the run if left out.
@@ -148,8 +147,8 @@ def _check(field: Field, output: Path, finish: Finish) -> None:
         ExportError: see `export_mesh`.
     """
     suffix = output.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(SUFFIXES)}")
+    if suffix not in MESHES:
+        raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(MESHES)}")
     require_result(field.kind, "mesh")
     finish.check()
     if suffix == ".stl" and finish.colors != "none":

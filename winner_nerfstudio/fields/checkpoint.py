@@ -127,6 +127,12 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def select_numbers(values: object) -> dict[str, float]:
+    """Return the numbers by name in what a file holds as its metrics; anything else is left out."""
+    entries = values.items() if isinstance(values, dict) else ()
+    return {str(name): float(value) for name, value in entries if is_number(value)}
+
+
 def _names(values: dict[str, Any]) -> bool:
     """Return whether all keys are texts."""
     return all(isinstance(name, str) for name in values)
@@ -166,7 +172,7 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
 
     Args:
         progress: ``init``, the initialisation in words; ``noise``, its noise scales by name, or None; ``seconds``, the
-            time of training.
+            time of training; ``history``, the monitored metrics during the run.
         steps: count of training steps.
         metrics: the metrics of the fit.
     """
@@ -177,7 +183,14 @@ def provenance(progress: dict[str, Any], steps: int, metrics: dict[str, float]) 
         "steps": steps,
         "seconds": progress.get("seconds"),
         "figures": metrics,
+        "history": [entry for entry in (progress.get("history") or []) if _is_finite(entry)],
     }
+
+
+def _is_finite(entry: list[Any]) -> bool:
+    """Return whether an entry of a run's history holds finite numbers only, which JSON can write."""
+    _, loss, metrics = entry
+    return all(math.isfinite(value) for value in (loss, *metrics.values()))
 
 
 def _read_metrics(config: Path) -> dict[str, float]:

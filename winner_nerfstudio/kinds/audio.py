@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
@@ -52,7 +53,11 @@ class AudioKind(GridKind):
         3000,
         2e-4,
         parts=PartRecipe(
-            {"small": PartSize(1024, 16, 1200), "medium": PartSize(1024, 32, 600), "large": PartSize(1024, 48, 600)}
+            {
+                "small": PartSize(1024, 16, 1200),
+                "medium": PartSize(1024, 32, 600),
+                "large": PartSize(1024, 48, 600, 1e-3),
+            }
         ),
     )
     metric_names = Metrics(
@@ -132,8 +137,23 @@ class AudioExport(Export):
     """
 
     result = "audio"
+    suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".npy")
     sample_rate: float | None = None
     """Samples per second; the input's if left out."""
+
+    @classmethod
+    def accepts(cls, output: Path) -> bool:
+        """Return whether libsndfile writes files of this name's suffix."""
+        from ..signals.audio import is_sound_format
+
+        return super().accepts(output) or is_sound_format(output)
+
+    def check(self, fitted: FittedField) -> None:
+        """Check the kind, and that the output's format holds sounds of the input's channels and rate."""
+        from ..export.grid import check_audio_format
+
+        super().check(fitted)
+        check_audio_format(fitted.field, self.output, self.sample_rate)
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the sound; return its length, rate and encoding."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..fields.resample import MOST_POINTS, evaluate_samples
-from ..registry import Kind, Monitor
+from ..registry import Baseline, Kind, Monitor
 from ..signals.records import GridRecord, Record
-from ..training.bank import PartLoss
-from ..training.loss import SquareLoss
-from ..training.options import NetworkOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from ..fields import Field
     from ..signals.grid import Grid
     from ..training.loss import Loss
+    from ..training.options import NetworkOptions, ResidentOptions
 
 GRID_METRICS = (
     "psnr",
@@ -45,15 +43,31 @@ class GridKind(Kind):
     """A kind of regularly sampled signal: fitted by mean square error, sample by sample."""
 
     record: ClassVar[type[Record]] = GridRecord
-    network = NetworkOptions
-    batches = ResidentOptions
+
+    @property
+    def network(self) -> type[NetworkOptions]:
+        """The options of the network and its initialisation; the loss has none."""
+        from ..training.options import NetworkOptions
+
+        return NetworkOptions
+
+    @property
+    def batches(self) -> type[ResidentOptions]:
+        """The options of batches of samples that are all in memory."""
+        from ..training.options import ResidentOptions
+
+        return ResidentOptions
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the mean square error."""
+        from ..training.bank import PartLoss
+        from ..training.loss import SquareLoss
+
         return PartLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
         """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples."""
+        from ..fields.resample import evaluate_samples
         from ..metrics.grid import grid_metrics
 
         fitted = evaluate_samples(field, signal.lattice)
@@ -70,6 +84,14 @@ class GridKind(Kind):
         samples = quick_samples(signal, most)
         points = len(samples.fitted) + len(samples.held_out)
         return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
+
+    def baseline(self, signal: Grid[Any]) -> Baseline | None:
+        """Return the ``psnr`` of the fitted samples' mean, and one decibel more; None for a constant signal."""
+        from ..metrics.grid import mean_psnr
+
+        mean = mean_psnr(signal)
+        words = f"is no better than the target's mean, whose psnr is {mean:.2f} dB"
+        return Baseline("psnr", mean + 1, words, good=30, rise=2) if math.isfinite(mean) else None
 
     def sample_count(self, signal: Grid[Any]) -> int:
         """Return the number of samples that are fitted."""
@@ -93,6 +115,8 @@ def grid_size(shape: tuple[int, ...], size: int | Sequence[int] | None) -> tuple
     Raises:
         ValueError: not whole numbers, not as many as there are axes, none or too many samples.
     """
+    from ..fields.resample import MOST_POINTS
+
     try:
         if size is None:
             sizes = shape

@@ -35,7 +35,7 @@ class ImageKind(GridKind):
     recipe = Recipe(
         3000,
         parts=PartRecipe(
-            {"small": PartSize(64, 32, 3000), "medium": PartSize(32, 32, 600), "large": PartSize(32, 48, 600)}
+            {"small": PartSize(64, 32, 3000), "medium": PartSize(32, 32, 600), "large": PartSize(32, 48, 600, 1e-3)}
         ),
     )
     metric_names = Metrics(
@@ -109,8 +109,16 @@ class ImageExport(Export):
     """
 
     result = "image"
+    suffixes = (*WRITTEN, ".npy", ".npz")
     scale: float = 1.0
     """Pixels of the output per pixel of the input, along each side."""
+
+    def check(self, fitted: FittedField) -> None:
+        """Check the kind, and that the output's format holds pictures of the input's mode and depth."""
+        from ..export.grid import check_image_format
+
+        super().check(fitted)
+        check_image_format(fitted.field, self.output)
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the picture; return its size and mode."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..export.command import Export, Progress
-from ..registry import Kind, Metrics, Monitor, Recipe
+from ..export.suffixes import MESHES
+from ..registry import Baseline, Kind, Metrics, Monitor, Recipe
 from ..signals.options import ShapeOptions
 from ..signals.records import ShapeRecord
-from ..training.loss import DistanceLoss
-from ..training.options import DistanceOptions, DrawnOptions
 
 if TYPE_CHECKING:
     import trimesh
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from ..signals.shape import Shape
     from ..surfaces.extraction import Solid
     from ..training.loss import Loss
+    from ..training.options import DistanceOptions, DrawnOptions
 
 
 class ShapeKind(Kind):
@@ -60,8 +60,6 @@ class ShapeKind(Kind):
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
     record = ShapeRecord
-    network = DistanceOptions
-    batches = DrawnOptions
     recipe = Recipe(2500)
     metric_names = Metrics(
         (
@@ -100,6 +98,20 @@ class ShapeKind(Kind):
         return "shape-data"
 
     @property
+    def network(self) -> type[DistanceOptions]:
+        """The options of the network, its initialisation and the loss of a signed distance."""
+        from ..training.options import DistanceOptions
+
+        return DistanceOptions
+
+    @property
+    def batches(self) -> type[DrawnOptions]:
+        """The options of batches of points that are drawn all the time."""
+        from ..training.options import DrawnOptions
+
+        return DrawnOptions
+
+    @property
     def samples(self) -> Mapping[str, Callable[[], Any]]:
         """The built-in shapes."""
         from ..signals.samples import SHAPES
@@ -123,6 +135,7 @@ class ShapeKind(Kind):
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
         from ..signals.cloud import PointCloud
+        from ..training.loss import DistanceLoss
 
         return DistanceLoss(options, isinstance(signal, PointCloud))
 
@@ -155,6 +168,15 @@ class ShapeKind(Kind):
 
         quick = quick_points(ground_truth(signal))
         return Monitor(len(quick.points), lambda field: quick_metrics(field.evaluate, quick))
+
+    def baseline(self, signal: Shape | PointCloud) -> Baseline:
+        """Return that a solid's ``iou`` must exceed a half, and that any other fit must have a surface."""
+        from ..signals.shape import Shape
+
+        truth = ground_truth(signal)
+        if isinstance(truth, Shape) and truth.signed:
+            return Baseline("iou", 0.5, "overlaps with the target by less than a half (IoU)", good=0.95, rise=0.03)
+        return Baseline("normal_consistency", 0.0, "has no surface", good=0.95, rise=0.03)
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
         """Return the field itself, and `level` in unit-cube lengths: 0, or half a shell's thickness, if None."""
@@ -207,6 +229,7 @@ class MeshExport(Export):
     """
 
     result = "mesh"
+    suffixes = MESHES
     resolution: int = 256
     """Samples per axis of the cube around the shape; what is thinner than a cell may be lost."""
     level: float | None = None

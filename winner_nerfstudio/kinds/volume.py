@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
@@ -37,7 +38,11 @@ class VolumeKind(GridKind):
     record = VolumeRecord
     recipe = Recipe(
         parts=PartRecipe(
-            {"small": PartSize(32, 48, 800), "medium": PartSize(16, 32, 400), "large": PartSize(16, 48, 400)}
+            {
+                "small": PartSize(32, 48, 800, 1e-3),
+                "medium": PartSize(16, 32, 400),
+                "large": PartSize(16, 48, 400, 1e-3),
+            }
         )
     )
     metric_names = Metrics(
@@ -126,8 +131,16 @@ class VolumeExport(Export):
     """
 
     result = "volume"
+    suffixes = (".npy", ".npz")
     scale: float = 1.0
     """Samples of the output per sample of the input, along each axis."""
+
+    @classmethod
+    def accepts(cls, output: Path) -> bool:
+        """Return whether volumes are written to files of this name's suffix."""
+        from ..signals.volume import cannot_save
+
+        return super().accepts(output) or cannot_save(output) is None
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the array; return its size and where its samples lie."""

@@ -63,6 +63,14 @@ def psnr(error: float, peak: float = RANGE) -> float:
     return 20 * log10(peak / error) if error > 0 and peak > 0 else float("inf")
 
 
+def mean_psnr(signal: Grid) -> float:
+    """Compute the ``psnr`` in dB of the mean of each channel over the fitted samples; infinity if they are constant."""
+    truth = signal.truth.reshape(-1, signal.channels)
+    fitted = truth if signal.fitted is None else truth[signal.fitted]
+    mean = fitted.mean(0, dtype=np.float64).astype(fitted.dtype)
+    return psnr(root_mean_square(fitted, np.broadcast_to(mean, fitted.shape)))
+
+
 def intersection_over_union(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> float:
     """Compute the intersection over union of two sets, given by their masks; 0 if both are empty."""
     return float((a & b).sum() / max((a | b).sum(), 1))

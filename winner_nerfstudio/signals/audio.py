@@ -411,7 +411,7 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
     """Return one line that says why a sound with this record cannot be written to this path, or None if it can."""
     if path.suffix.lower() in ARRAYS:
         return None
-    if _find_format(path) not in soundfile.available_formats() or _find_format(path) == "RAW":
+    if not is_sound_format(path):
         return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .opus .mp3 .aiff .npy"
     if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
@@ -421,6 +421,11 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
     rates = [str(rate) for rate in USUAL_RATES if _can_write(form, subtype, rate, channels)]
     remedy = f"--sample-rate {', '.join(rates)}" if rates else "fewer channels"
     return f"{form} cannot hold {subtype} of {channels} channels at {sample_rate:g} Hz; use .wav or {remedy}"
+
+
+def is_sound_format(path: Path) -> bool:
+    """Return whether a path's suffix is that of a sound format."""
+    return _find_format(path) in soundfile.available_formats() and _find_format(path) != "RAW"
 
 
 def _can_write(form: str, subtype: str, rate: int, channels: int) -> bool:

@@ -99,7 +99,7 @@ def main(task: str, arguments: str) -> None:
     """Run a task in this process."""
     from importlib import import_module
 
-    with suppress(ImportError):  # there is no such module on Windows
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such module, and macOS no such limit
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)

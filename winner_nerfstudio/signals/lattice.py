@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from .normalization import Normalization
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class Lattice:
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return the coordinates of samples from their row-major indices: float64, on the device of `index`."""
+        import torch
+
         return self.at(torch.stack(torch.unravel_index(index, self.shape), dim=-1))
 
     def at(self, positions: Float[Tensor, "n d"] | Int[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -82,6 +82,8 @@ class Lattice:
         A long sound has more samples than float32 can count; a `Bank` can tell them apart, and other networks round
         their coordinates themselves.
         """
+        import torch
+
         middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
         return (positions.double() - middle) * middle.new_tensor(self.spacings)
 
@@ -92,6 +94,8 @@ class Lattice:
 
     def nearest(self, coords: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         """Return the index of the sample nearest to each point."""
+        import torch
+
         index = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
         for axis, (size, spacing) in enumerate(zip(self.shape, self.spacings, strict=True)):
             axis_index = (coords[:, axis] / spacing + (size - 1) / 2).round().long().clamp(0, size - 1)

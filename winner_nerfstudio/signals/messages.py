@@ -1,6 +1,9 @@
 """Messages to the user: one line each, in which no character moves the cursor or changes what stands there."""
 
 import re
+import shlex
+import subprocess
+import sys
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line ends, marks that reverse the direction of text, and bytes that are no characters."""
@@ -24,6 +27,12 @@ def error_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return escape(f"error: {error.filename}: {error.strerror}")
     return escape(f"error: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def quote(argument: object) -> str:
+    """Return an argument as it stands in a command line of this system's shell."""
+    text = str(argument)
+    return subprocess.list2cmdline([text]) if sys.platform == "win32" else shlex.quote(text)
 
 
 class MessageError(ValueError):

@@ -168,8 +168,7 @@ def choose_markers(values: ndarray, nodata: NoData, declared: float | None) -> t
         return (), ""
     with np.errstate(over="ignore", invalid="ignore"):
         usual = find_usual(sort_some(values.reshape(-1)))
-    is_huge = usual is not None and abs(usual) >= HUGE
-    return ((usual,) if is_huge else ()), "beyond what is measured (--nodata keep fits them)"
+    return (() if usual is None or abs(usual) < HUGE else (usual,)), "beyond what is measured (--nodata keep fits them)"
 
 
 def find_markers(values: ndarray, markers: Sequence[float], with_nan: bool) -> Bool[ndarray, "*axes"]:

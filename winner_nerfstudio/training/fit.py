@@ -1,7 +1,6 @@
 """The function `fit`, which does in notebooks and scripts what ``ns-train`` does, without nerfstudio."""
 
 import math
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,13 @@ from rich.console import Console
 
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..progress import progress_bar, working
+from ..progress import working
 from ..signals.messages import escape
-from .decay import cosine_decay
 from .initialize import start
-from .loop import Training
 from .plan import make_plan
 from .prepare import check_run, prepare
-
-SECONDS_PER_UPDATE = 0.5
-"""Least time in seconds between two reads of the loss from the device."""
-_STEP, _LOSS = "step {task.completed:.0f}/{task.total:.0f}", "loss {task.fields[loss]:.4g}"
+from .run import train
+from .verdict import judge
 
 
 def fit(
@@ -52,7 +47,8 @@ def fit(
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
-        measure: whether to compute the metrics at the end, which are kept in ``field.provenance["figures"]``.
+        measure: whether to compute metrics during the training and at the end, to keep the latter in
+            ``field.provenance["figures"]``, and to warn of a fit that has failed or needs more steps, see `judge`.
         options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
             ``sign`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
             ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
@@ -75,34 +71,25 @@ def fit(
     with working(console, "initialising"):
         started = start(signal, plan.options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    training = Training(started, plan.learning_rate, cosine_decay(steps))
-    began = shown = time.perf_counter()
-    with progress_bar(console, _STEP, _LOSS, disable=not progress) as bar:
-        task = bar.add_task("", total=steps, loss=math.nan)
-        try:
-            while training.done < steps:
-                training.step()
-                if time.perf_counter() - shown > SECONDS_PER_UPDATE or training.done == steps:
-                    shown, latest = time.perf_counter(), float(training.loss)
-                    bar.update(task, completed=training.done, loss=latest)
-                    if not math.isfinite(latest):
-                        break
-        except KeyboardInterrupt:
-            if training.done == 0:
-                raise
-            warnings.warn(f"interrupted: the field is that of {training.done} of {steps} steps", stacklevel=2)
-        final = float(training.loss)  # waits for the device, so it belongs to the measured time
-    seconds = time.perf_counter() - began
-    training.finish()
-    if not math.isfinite(final):
+    monitor = signal_kind.monitor(signal) if measure else None
+    outcome = train(started, steps, plan.learning_rate, console, monitor)
+    if outcome.interrupted:
+        warnings.warn(f"interrupted: the field is that of {outcome.steps} of {steps} steps", stacklevel=2)
+    if outcome.diverged:
         warnings.warn(
-            f"the fit has diverged, {training.done} of {steps} steps were done; a lower learning rate or less noise may"
+            f"the fit has diverged, {outcome.steps} of {steps} steps were done; a lower learning rate or less noise may"
             " help",
             stacklevel=2,
         )
-    with working(console, "measuring the fit"):
-        metrics = finite(signal_kind.metrics(started.field, signal, plan.options.network)) if measure else {}
-    return FittedField(started.field, provenance(started.initialization | {"seconds": seconds}, training.done, metrics))
+    metrics: dict[str, float] = {}
+    if measure:
+        with working(console, "measuring the fit"):
+            metrics = signal_kind.metrics(started.field, signal, plan.options.network)
+        verdict = judge(signal_kind, signal, metrics, outcome.history)
+        if verdict is not None and not outcome.diverged:
+            warnings.warn(verdict.text, stacklevel=2)
+    progress_record = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
+    return FittedField(started.field, provenance(progress_record, outcome.steps, finite(metrics)))
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:

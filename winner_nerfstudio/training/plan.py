@@ -64,7 +64,7 @@ def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learni
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
-    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps)
+    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.learning_rate)
     network = replace(network, hidden_dim=size.width if network.hidden_dim is None else network.hidden_dim)
     if isinstance(batches, ResidentOptions):
         points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
@@ -76,7 +76,7 @@ def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learni
     return Plan(
         replace(options, network=network, batches=batches),
         size.steps if steps is None else steps,
-        (parts or recipe).learning_rate if learning_rate is None else learning_rate,
+        size.learning_rate if learning_rate is None else learning_rate,
     )
 
 

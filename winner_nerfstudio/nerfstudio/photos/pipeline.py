@@ -10,9 +10,10 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from ...results import results_table
 from ...signals.messages import shorten
 from ..quiet import quiet_libraries
-from ..run.report import metrics_table, say_next, write_metrics
+from ..run.report import say_next, write_metrics
 from .sdf_field import WinnerSDFField
 from .surface_metrics import measure_surface
 
@@ -81,7 +82,7 @@ class PhotoPipeline(VanillaPipeline):
 
         def report(step: int) -> None:
             metrics = self.get_average_eval_image_metrics(step)
-            CONSOLE.print(metrics_table(metrics))
+            CONSOLE.print(results_table(metrics))
             write_metrics(metrics, folder)
             say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
 

@@ -7,11 +7,12 @@ from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConf
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from ..run.trainer import WinnerTrainerConfig
+from ..run.trainer import WinnerTrainerConfig, order_help
 from .initialization import PhotoInitializationOptions
 from .pipeline import PhotoPipelineConfig
 
 
+@order_help
 @dataclass
 class PhotoTrainerConfig(WinnerTrainerConfig):
     """A run that fits a scene to photographs."""

@@ -17,14 +17,16 @@ from ...fields import Field
 from ...fields.checkpoint import FIELD
 from ...networks import Bank
 from ...progress import working
+from ...results import measure_sizes, results_table
 from ...signals.messages import escape, shorten
 from ...training.initialize import build_sampler
+from ...training.verdict import Verdict, judge
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
 from ..viewer.first_view import FirstView
 from .evaluation import write_whole
-from .report import Reporter, metrics_table, write_pictures
+from .report import Reporter, find_previous, write_pictures
 
 
 @dataclass
@@ -38,6 +40,8 @@ class SignalPipeline(VanillaPipeline):
     """A pipeline that trains, evaluates and shows any `SignalModel`, whatever its kind of signal."""
 
     datamanager: SignalDataManager
+    verdict: Verdict | None = None
+    """What is wrong with the fit, once it was measured."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
@@ -103,19 +107,25 @@ class SignalPipeline(VanillaPipeline):
         training = self.training
         self.eval()
         metrics = self.metrics()
-        CONSOLE.print(metrics_table(metrics))
+        model = self.signal_model
+        previous: dict[str, float] = {}
+        if output_path is not None:
+            previous = find_previous(output_path, model.field.record.to_json())
+        sizes = measure_sizes(model.field.network, self.datamanager.signal.name)
+        CONSOLE.print(results_table(metrics, sizes, previous, self.verdict))
         if output_path is not None:
             write_pictures(self._render_pictures(), output_path)
         self.train(training)
         return metrics
 
     def metrics(self) -> dict[str, float]:
-        """Return the model's metrics, the seconds of training, and the number of points trained per second."""
+        """Return the model's metrics, the seconds of training, and the points trained per second; set `verdict`."""
         model = self.signal_model
         with working(CONSOLE, "measuring the fit"), warnings.catch_warnings(record=True) as caught:
             metrics = model.evaluate(self.datamanager.signal)
         for warning in caught:
             CONSOLE.print(escape(f"warning: {warning.message}"), markup=False, soft_wrap=True)
+        self.verdict = judge(model.kind, self.datamanager.signal, metrics, model.progress["history"])
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
         metrics |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
         # A fit that has diverged has metrics that are not finite, and JSON cannot write those.

@@ -4,8 +4,8 @@ import atexit
 import copy
 import json
 import math
-import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from rich.progress import TaskID
-from rich.table import Table
 from torch import Tensor
 
+from ...fields.checkpoint import load_run
 from ...files import replacing
 from ...progress import progress_bar, working
-from ...signals.messages import escape
+from ...signals.messages import escape, quote
+from ...training.watch import describe_status, steps_per_measurement, update_best
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 SECONDS_PER_UPDATE = 0.5
 """Least time in seconds between two reads of the loss from the device."""
-LEAST_STEPS_PER_MEASUREMENT = 10
-"""Least number of steps between two computations of the metrics during the training."""
 LINES_PER_RUN = 10
 """Number of progress lines of a run whose output is not a terminal."""
+MOST_PREVIOUS = 5
+"""Number of earlier runs among which one of the same target is looked for."""
 SHEET_PIXELS = 256
 """Height in pixels of each view on the sheet of pictures."""
 
@@ -55,13 +56,6 @@ class Reporter:
             "{task.fields[rate]:,.0f} points/s",
         )
         self.task: TaskID | None = None
-        # With this number of steps, the metrics take about a thirtieth of the time, because a training step takes about
-        # three times as long per point as an evaluation.
-        self.steps_per_measurement = max(
-            LEAST_STEPS_PER_MEASUREMENT,
-            LEAST_STEPS_PER_MEASUREMENT * self.model.monitor.points // pipeline.datamanager.get_train_rays_per_batch(),
-        )
-        self.metrics: dict[str, float] = {}
         self.losses: Tensor | float = 0.0
         self.measured_step = 0
         self.step_started = self.last_update = 0.0
@@ -83,6 +77,10 @@ class Reporter:
                 CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
             self.total, self.measured_step = self.trainer.last_step, step
+            every = steps_per_measurement(
+                self.model.monitor.points, self.pipeline.datamanager.get_train_rays_per_batch()
+            )
+            self.steps_per_measurement = min(every, max(1, self.total // 2))
             self.task = self.progress.add_task("", total=self.total, completed=step, status="", rate=0.0)
             if CONSOLE.is_terminal:
                 self.progress.start()
@@ -122,13 +120,18 @@ class Reporter:
         folder = self.trainer.base_dir
         metrics = self.pipeline.get_average_eval_image_metrics(output_path=folder)
         write_metrics(metrics, folder)
-        sheet = write_sheet(self._render_views(), self.model.progress["history"], folder / "sheet.png")
+        views = self._render_views()
+        with CONSOLE.status("Drawing the sheet..."):
+            sheet = write_sheet(views, self.model.progress["history"], folder / "sheet.png")
         CONSOLE.print(escape(f"pictures: {sheet}"), markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # With "-fit", because an export to the target's own name would overwrite the target.
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
-        say_next(folder, f"winner-export {export}", f"--output {shlex.quote(output)}")
+        say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
+        source = quote(name)
+        line = f"  without nerfstudio, in one command: winner-fit {source} --output {quote(output)}"
+        CONSOLE.print(escape(line), markup=False, soft_wrap=True)
 
     def _render_views(self) -> list[dict[str, Tensor]]:
         """Return the model's pictures from each side of `SignalModel.sides`."""
@@ -155,17 +158,14 @@ class Reporter:
 
     def _record_metrics(self, done: int) -> None:
         """Compute the monitored metrics, add them to the history, and keep the best value of each with its step."""
-        self.metrics, best = self.model.monitor.metrics(self.model.field), self.model.progress["best"]
-        self.model.progress["history"].append([done, float(self.losses) / (done - self.measured_step), self.metrics])
+        metrics = self.model.monitor.metrics(self.model.field)
+        self.model.progress["history"].append([done, float(self.losses) / (done - self.measured_step), metrics])
         self.losses, self.measured_step = 0.0, done
-        for name, value in self.metrics.items():
-            if math.isfinite(value) and (name not in best or value > best[name][0]):
-                best[name] = [value, done]
+        update_best(self.model.progress["best"], metrics, done)
 
     def _describe_status(self) -> str:
-        """Return in words the current loss and the metrics that were computed last."""
-        metrics = "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in self.metrics.items())
-        return f"loss {float(self.model.last_loss):.4g}{metrics}"
+        """Return in words the current loss and the metrics that were computed last, with their step."""
+        return describe_status(float(self.model.last_loss), self.model.progress["history"])
 
 
 def write_metrics(metrics: dict[str, float], folder: Path) -> None:
@@ -182,7 +182,7 @@ def say_next(folder: Path, export: str, flags: str) -> None:
         export: command that exports the result.
         flags: further flags of that command.
     """
-    config = shlex.quote(str(folder / "config.yml"))
+    config = quote(folder / "config.yml")
     CONSOLE.print("Next:")
     for purpose, command in [
         ("look", f"ns-viewer --load-config {config} --viewer.websocket-host 127.0.0.1"),
@@ -192,12 +192,21 @@ def say_next(folder: Path, export: str, flags: str) -> None:
         CONSOLE.print(escape(f"  {purpose + ':':<11}{command}"), markup=False, soft_wrap=True)
 
 
-def metrics_table(metrics: dict[str, float]) -> Table:
-    """Return a table of a run's metrics with the columns name and value."""
-    table = Table("metric", "value", title="Result")
-    for name, value in metrics.items():
-        table.add_row(name.replace("_", " "), f"{value:,.0f}" if value >= 1000 else f"{value:.5g}")
-    return table
+def find_previous(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of the last run before the one in a folder that was fitted to the same target, if any.
+
+    Args:
+        folder: folder of the run; those of earlier runs stand beside it.
+        record: the record of the target as a checkpoint keeps it.
+    """
+    earlier = [path for path in folder.parent.glob("*/metrics.json") if path.parent.name < folder.name]
+    for path in sorted(earlier, key=lambda path: path.parent.name, reverse=True)[:MOST_PREVIOUS]:
+        try:
+            if load_run(path.parent / "config.yml").record.to_json() == record:
+                return {str(name): float(value) for name, value in json.loads(path.read_text("utf8")).items()}
+        except (ValueError, OSError, AttributeError, TypeError):
+            continue
+    return {}
 
 
 def write_pictures(pictures: dict[str, Tensor], folder: Path) -> None:

@@ -5,8 +5,10 @@ import tempfile
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import torch
+import tyro
 import yaml
 from nerfstudio.configs.base_config import MachineConfig
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
@@ -19,11 +21,13 @@ from ...registry import kind_named
 from ...signals.messages import error_line, escape, shorten
 from ...training.plan import make_plan
 from ...training.prepare import FitOptions
+from ...training.verdict import POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
-from ..quiet import quiet_libraries
+from ..quiet import quiet_libraries, quiet_nerfstudio
 
+C = TypeVar("C", bound=TrainerConfig)
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
 
@@ -41,12 +45,35 @@ def default_machine() -> MachineConfig:
     return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
+FIRST = ("data", "max_num_iterations", "output_dir", "experiment_name", "vis", "load_dir", "load_step")
+"""The options of a run that matter most, which ``--help`` lists first."""
+LAST = ("machine", "logging", "viewer")
+"""The groups of options that are nerfstudio's own, which ``--help`` lists last."""
+
+
+def order_help(config: type[C]) -> type[C]:
+    """Change the order in which ``--help`` lists the options of a config: this package's own come before nerfstudio's.
+
+    The command line is made from the fields of the dataclass in their order; nothing else depends on it.
+    """
+    fields = config.__dataclass_fields__
+    names = [*FIRST, *(name for name in fields if name not in (*FIRST, *LAST)), *LAST]
+    config.__dataclass_fields__ = {name: fields[name] for name in names}
+    return config
+
+
+@order_help
 @dataclass
 class WinnerTrainerConfig(TrainerConfig):
     """The config of a run of any of this package's methods; subclasses add what depends on the data."""
 
     _target: type = field(default_factory=lambda: WinnerTrainer)
     machine: MachineConfig = field(default_factory=default_machine)
+
+    def __post_init__(self) -> None:
+        """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it."""
+        if self.data is not None:
+            self.pipeline.datamanager.data, self.data = self.data, None
 
     def set_timestamp(self) -> None:
         """Check and complete the config, then set the timestamp.
@@ -136,14 +163,21 @@ class WinnerTrainerConfig(TrainerConfig):
         """Do nothing, because the config is in config.yml and the run prints what matters of it."""
 
 
+@order_help
 @dataclass
 class SignalTrainerConfig(WinnerTrainerConfig):
     """The config of a run that fits one signal."""
 
+    data: Path | None = None
+    """File to fit, or sample:NAME; the options of loading it come last, behind the data parser's name."""
     max_num_iterations: int | None = None  # type: ignore[assignment]
-    """Number of training steps; if left out, it depends on the kind and the size of the signal."""
+    """Number of training steps of the whole run, including those before it was resumed; if left out, it depends on the
+    kind and the size of the signal."""
     steps_per_save: int | None = None  # type: ignore[assignment]
     """Number of steps between checkpoints; if left out, a fifth of all steps."""
+    load_dir: Path | None = None
+    """Folder nerfstudio_models of a stopped run, which is resumed."""
+    prompt: tyro.conf.Suppress[str | None] = None
 
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
@@ -186,6 +220,18 @@ class WinnerTrainer(Trainer):
 
     config: WinnerTrainerConfig
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with quiet_nerfstudio():
+            super().__init__(*args, **kwargs)
+
+    def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        """Set up pipeline, optimizers and writers; only a viewer says something about itself."""
+        if self.config.is_viewer_enabled() or self.config.is_viewer_legacy_enabled():
+            super().setup(test_mode)
+            return
+        with quiet_nerfstudio():
+            super().setup(test_mode)
+
     @property
     def last_step(self) -> int:
         """Return the number of steps of the whole run, including those before it was resumed."""
@@ -217,7 +263,11 @@ class WinnerTrainer(Trainer):
                         raise ValueError(f"its optimizer's {name} does not fit the weights")
 
     def train(self) -> None:
-        """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint."""
+        """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.
+
+        Raises:
+            SystemExit: a file cannot be written; or, with the status `POOR_FIT`, the fit failed or needs more steps.
+        """
         remaining = self.config.max_num_iterations - self._start_step
         if self._start_step:
             CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
@@ -230,6 +280,8 @@ class WinnerTrainer(Trainer):
             raise SystemExit(f"{error_line(error)}; what was saved before is kept") from None
         finally:
             self.config.max_num_iterations = self._total
+        if getattr(self.pipeline, "verdict", None) is not None:
+            raise SystemExit(POOR_FIT)
 
     def save_checkpoint(self, step: int) -> None:
         """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint.

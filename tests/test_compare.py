@@ -1,0 +1,71 @@
+"""What ``winner-compare`` shows of fits side by side."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from winner_nerfstudio import fit
+from winner_nerfstudio.cli.compare import Compare, load_entry, make_rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two field files of a picture, and one of a sound."""
+    path = tmp_path_factory.mktemp("fits")
+    x = np.linspace(0, 1, 24)
+    Image.fromarray((127 * (1 + np.sin(25 * x)[:, None] * np.cos(31 * x))).astype(np.uint8)).save(path / "a.png")
+    for name, steps in (("short", 20), ("long", 60)):
+        fit(path / "a.png", steps=steps, hidden_dim=16, num_layers=2, progress=False).save(path / f"{name}.safetensors")
+    sound = np.sin(np.linspace(0, 60, 200))
+    fit(sound, steps=20, hidden_dim=8, num_layers=2, progress=False).save(path / "sound.safetensors")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:the fit")
+def test_fits_are_compared_in_a_table_curves_and_a_strip(folder, capsys):
+    runs = (folder / "short.safetensors", folder / "long.safetensors")
+    outputs = tuple(folder / f"compare{suffix}" for suffix in (".png", ".csv", ".md"))
+    Compare(runs, outputs, folder / "a.png").run()
+    with (folder / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["steps"]) for row in rows] == [20, 60]
+    for row, path in zip(rows, runs, strict=True):
+        entry = load_entry(path, path.name)
+        assert row["run"] == path.name
+        assert float(row["psnr"]) == entry.fitted.provenance["figures"]["psnr"]
+        assert float(row["bytes"]) == 4 * sum(weight.numel() for weight in entry.fitted.parameters())
+        assert [step for step, _, _ in entry.history][-1] == float(row["steps"])
+    table = (folder / "compare.md").read_text().splitlines()
+    assert table[0].startswith("| metric | ")
+    assert len({line.count("|") for line in table}) == 1
+    assert Image.open(folder / "compare.png").size[1] > Image.open(folder / "compare.png").size[0] / 2
+    assert "psnr between" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:the fit")
+def test_what_a_fit_lacks_is_empty(folder):
+    long, sound = (load_entry(folder / f"{name}.safetensors", name) for name in ("long", "sound"))
+    rows = {row.name: row.cells for row in make_rows([long, sound])}
+    assert rows["ssim"][2] == ""
+    assert rows["steps"][1:] == ["60", "20"]
+
+
+@pytest.mark.filterwarnings("ignore:the fit")
+@pytest.mark.parametrize(
+    "runs, options, words",
+    [
+        (["long.safetensors", "sound.safetensors"], {}, "the runs are of different kinds, audio and image"),
+        (["nowhere"], {}, "nowhere: no run; give a run's folder"),
+        (["nowhere.safetensors"], {}, "nowhere.safetensors: no such file"),
+        (["long.safetensors"], {"output": "a.xlsx"}, "a.xlsx: a comparison is written as .png, .csv, .md"),
+        (["long.safetensors"], {"target": "no.png"}, "no.png: no such file; --target takes"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(folder, runs, options, words):
+    outputs = (folder / options["output"],) if "output" in options else ()
+    target = folder / options["target"] if "target" in options else None
+    with pytest.raises(ValueError, match="(?s).*" + words.replace(".", r"\.")) as caught:
+        Compare(tuple(folder / run for run in runs), outputs, target).run()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,262 @@
+"""What ``winner-fit`` says and writes, and that a poor fit says so."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+import pytest
+import soundfile
+import trimesh
+from PIL import Image
+
+from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.cli import fit as command
+from winner_nerfstudio.metrics.grid import mean_psnr
+from winner_nerfstudio.registry import export_for, kind_named
+from winner_nerfstudio.results import results_table
+from winner_nerfstudio.training.loop import Training
+from winner_nerfstudio.training.verdict import POOR_FIT, judge
+from winner_nerfstudio.training.watch import describe_status
+
+from .meshes import sphere
+
+SMALL = ["--hidden-dim", "24", "--num-layers", "2", "--steps"]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    x = np.linspace(0, 1, 24)
+    Image.fromarray((127 * (1 + np.sin(25 * x)[:, None] * np.cos(31 * x))).astype(np.uint8)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.fixture
+def winner_fit(monkeypatch, tmp_path):
+    """The command in this process: a function from its arguments to the exit status and what it has printed."""
+
+    def call(*arguments):
+        output, handler = io.StringIO(), signal.getsignal(signal.SIGTERM)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["winner-fit", *map(str, arguments)])
+        with redirect_stdout(output), redirect_stderr(output), pytest.raises(SystemExit) as stopped:
+            command.main()
+        signal.signal(signal.SIGTERM, handler)
+        status = stopped.value.code
+        if isinstance(status, str):
+            output.write(status)
+            status = 1
+        return status, output.getvalue()
+
+    return call
+
+
+def test_one_command_writes_all_its_outputs_as_the_library_would(picture, winner_fit, tmp_path):
+    status, shown = winner_fit(picture, "--output", "b.png", "b.safetensors", "b.npy", *SMALL, 100, "--seed", 7)
+    assert status == 0, shown
+    assert "a.png: fitting a picture; to be written: b.png (image), b.safetensors (field), b.npy (image)" in shown
+    assert "fitting with siren, 2 layers of 24, 697 parameters, in batches of 576 points on" in shown
+    assert "psnr peak to peak" in shown
+    field = load_field(tmp_path / "b.safetensors")
+    expected = fit(picture, hidden_dim=24, num_layers=2, steps=100, seed=7, progress=False)
+    np.testing.assert_array_equal(field.image(), expected.image())
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), expected.image())
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), expected.image())
+    assert field.provenance["figures"] == expected.provenance["figures"]
+
+
+def test_a_second_fit_of_the_same_file_shows_the_first_ones_values(picture, winner_fit, tmp_path):
+    winner_fit(picture, "--output", "b.safetensors", *SMALL, 60)
+    first = load_field(tmp_path / "b.safetensors").provenance["figures"]["psnr"]
+    _, shown = winner_fit(picture, "--output", "b.safetensors", *SMALL, 100)
+    (line,) = [line for line in shown.splitlines() if re.match("│ psnr +│", line)]
+    assert f"{first:.5g} dB" in line.split("│")[3]
+
+
+def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path):
+    (tmp_path / "b.png").write_bytes(b"good")
+    status, shown = winner_fit(picture, "--output", "b.png", "b.npy", *SMALL, 20, "--learning-rate", 10)
+    assert status == POOR_FIT
+    assert "the fit failed: it is no better than the target's mean, whose psnr is" in shown
+    assert "try a lower learning rate" in shown
+    assert "b.png: kept as it was" in shown
+    assert (tmp_path / "b.png").read_bytes() == b"good"
+    assert (tmp_path / "b.npy").exists()
+
+
+def test_a_sound(winner_fit, tmp_path):
+    _, shown = winner_fit("sample:bells", "--output", "b.flac", *SMALL, 5, "--max-samples", 500)
+    assert "b.flac: 500 samples at 16000 Hz" in shown
+    assert soundfile.info(tmp_path / "b.flac").frames == 500
+
+
+@pytest.mark.quality
+def test_a_mesh(winner_fit, tmp_path):
+    sphere(2.0, center=(5, 0, 0)).export(tmp_path / "ball.ply")
+    smooth = ["--init", "siren", "--omega-0", "10", "--first-omega-0", "10", "--eval-resolution", "24"]
+    status, shown = winner_fit("ball.ply", "--output", "b.obj", *SMALL, 150, *smooth)
+    assert status in (0, POOR_FIT), shown
+    np.testing.assert_allclose(trimesh.load(tmp_path / "b.obj", force="mesh").bounds.mean(0), [5, 0, 0], atol=0.3)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["no.png", "--output", "b.png"], "no.png: no such file; the file comes first"),
+        (["empty.png", "--output", "b.png"], "empty.png: is empty"),
+        (["a.png", "--output", "b"], "b: has no suffix"),
+        (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
+        (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),
+        (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
+        (["a.png", "--output", "b.wav"], "b.wav: a fit of a picture is not written as .wav; use .png"),
+        (["a.png", "--output", "b.png", "--steps", "0"], "steps=0 must be a whole number"),
+        (["a.png", "--output", "b.png", "--s0", "3"], "s0 and noise.s1 go together"),
+        (["a.png", "--output", "b.png", "--max-side", "0"], "max_side=0"),
+        (["deep.png", "--output", "b.jpg"], "b.jpg: .jpg cannot hold a picture of mode"),
+        (["--help-all"], "--help-all needs a file, or a kind"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, tmp_path):
+    (tmp_path / "empty.png").touch()
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "deep.png")
+    status, shown = winner_fit(*arguments)
+    assert status == 1
+    assert words in shown.splitlines()[-1]
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_help_fits_on_a_screen_and_help_all_has_every_option(picture, winner_fit):
+    status, shown = winner_fit("--help")
+    assert status == 0
+    assert len(shown.splitlines()) <= 40
+    for option in ("--output", "--steps", "--learning-rate", "--seed", "--device", "--open", "--help-all"):
+        assert option in shown
+    status, shown = winner_fit(picture, "--help-all")
+    assert status == 0
+    for option in ("--max-side", "--train-fraction", "--hidden-dim", "--parts", "--exactness", "--s0", "--batch-size"):
+        assert option in shown
+
+
+@pytest.mark.commands
+def test_a_bad_request_is_refused_before_torch_is_imported(picture):
+    code = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "scipy", "trimesh", "cv2"):
+            raise AssertionError(name + " is imported")
+sys.meta_path.insert(0, Block())
+from winner_nerfstudio.cli.fit import main
+sys.argv = ["winner-fit", *sys.argv[1:]]
+main()
+"""
+    for arguments in (["no.png", "--output", "b.png"], [picture, "--output", "b.xyz"], [picture, "--output", "b"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: "), done.stderr
+
+
+def test_an_interrupted_fit_writes_what_is_there(picture, winner_fit, monkeypatch, tmp_path):
+    step = Training.step
+
+    def interrupted(training):
+        if training.done == 30:
+            raise KeyboardInterrupt
+        step(training)
+
+    monkeypatch.setattr(Training, "step", interrupted)
+    status, shown = winner_fit(picture, "--output", "b.safetensors", *SMALL, 300)
+    assert status == 130
+    assert "interrupted: what follows is the field of 30 of 300 steps" in shown
+    assert load_field(tmp_path / "b.safetensors").provenance["steps"] == 30
+
+
+def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, recwarn):
+    with pytest.warns(UserWarning, match="the fit failed: it is no better than the target's mean"):
+        fit(picture, steps=20, learning_rate=10.0, hidden_dim=24, progress=False)
+    recwarn.clear()
+    fit(picture, steps=300, hidden_dim=64, num_layers=3, progress=False)
+    assert not [warning for warning in recwarn if "the fit" in str(warning.message)]
+
+
+class Target:
+    def __init__(self, values):
+        self.truth = values
+        self.channels, self.fitted = values.shape[-1], None
+
+
+def test_one_function_judges_fits_of_every_kind():
+    image, noise = kind_named("image"), Target(np.random.default_rng(0).uniform(-1, 1, (20, 20, 1)).astype(np.float32))
+    rising = [[50, 0.1, {"psnr": 20.0}], [100, 0.1, {"psnr": 23.0}]]
+    flat = [[50, 0.1, {"psnr": 22.0}], [100, 0.1, {"psnr": 23.0}]]
+    assert judge(image, noise, {"psnr": mean_psnr(noise) + 0.9}, flat).failed
+    assert judge(image, noise, {"psnr": float("nan")}, flat).failed
+    assert judge(image, noise, {"psnr": mean_psnr(noise) + 1.1}, flat) is None
+    assert mean_psnr(noise) == pytest.approx(20 * np.log10(2 / noise.truth.std()), abs=1e-3)
+    assert judge(image, noise, {"psnr": float("inf")}, flat) is None
+    unfinished = judge(image, noise, {"psnr": 23.0}, rising)
+    assert not unfinished.failed
+    assert "psnr 23, 3 more than after half of them; try more steps" in unfinished.text
+    good = [[50, 0.1, {"psnr": 35.0}], [100, 0.1, {"psnr": 45.0}]]
+    assert judge(image, noise, {"psnr": 45.0}, good) is None
+    assert judge(image, noise, {"psnr": 23.0}, rising[1:]) is None  # nothing to compare with
+    constant = Target(np.zeros((9, 9, 1), np.float32))
+    assert judge(image, constant, {"psnr": 5.0}, []) is None
+    shape = kind_named("sdf")
+    from winner_nerfstudio.signals.shape import load_shape
+
+    ball = load_shape(sphere(1.0))
+    assert judge(shape, ball, {"iou": 0.4}, []).failed
+    assert "has no surface" in judge(shape, load_shape(sphere(1.0), sign="unsigned"), {}, []).text
+    assert judge(shape, ball, {"iou": 0.99}, []) is None
+
+
+def test_a_metric_is_shown_with_the_step_at_which_it_was_taken():
+    history = [[200, 0.5, {"psnr": 21.5, "psnr_held_out": 20.25}]]
+    assert describe_status(0.125, history) == "loss 0.125, psnr 21.5, psnr held out 20.25 at step 200"
+    assert describe_status(0.125, []) == "loss 0.125"
+
+
+def test_the_table_has_units_sizes_and_what_was_before():
+    from rich.console import Console
+
+    console = Console(width=160, file=io.StringIO())
+    console.print(results_table({"psnr": 31.25, "chamfer_l1": 0.0012}, {"weights": 4096}, {"psnr": 30.0}))
+    shown = console.file.getvalue()
+    assert "31.25 dB" in shown
+    assert "30 dB" in shown
+    assert "0.12 % of the diagonal" in shown
+    assert "4,096 bytes" in shown
+
+
+def test_every_metric_of_every_kind_has_a_meaning():
+    from winner_nerfstudio.metrics.descriptions import describe_metric
+
+    for kind in ("sdf", "image", "audio", "volume"):
+        for name in kind_named(kind).metric_names.names:
+            if not name.startswith("best_psnr_paper"):
+                assert describe_metric(name).meaning, name
+
+
+def test_the_registry_finds_the_export_of_a_suffix(tmp_path):
+    names = {"a.wav": "audio", "a.FLAC": "audio", "a.onnx": "field", "a.npy": "audio", "a.w64": "audio"}
+    for name, result in names.items():
+        assert export_for(kind_named("audio"), tmp_path / name).result == result
+    assert export_for(kind_named("volume"), tmp_path / "a.glb").result == "mesh"
+    assert export_for(kind_named("volume"), tmp_path / "a.npz").result == "volume"
+    with pytest.raises(ValueError, match=r"a fit of a shape is not written as \.wav; use \.ply \.obj"):
+        export_for(kind_named("sdf"), tmp_path / "a.wav")
+
+
+def test_the_field_file_of_a_fit_says_what_it_reached(picture, winner_fit, tmp_path):
+    winner_fit(picture, "--output", "b.safetensors", *SMALL, 20)
+    provenance = load_field(tmp_path / "b.safetensors").provenance
+    assert provenance["steps"] == 20
+    json.dumps(provenance)

@@ -1,0 +1,249 @@
+"""Compare fits: their metrics, steps, time and size side by side, how they were learnt, and pictures of them."""
+
+import csv
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from ..files import replacing
+from ..metrics.descriptions import describe_metric
+from ..registry import has_result, kind_named
+from ..signals.messages import error_line, escape
+from .start import start_command
+
+if TYPE_CHECKING:
+    from ..fields.fitted import FittedField
+
+PROGRAM = "winner-compare"
+SUFFIXES = (".png", ".csv", ".md")
+MOST_PIXELS = 1024
+"""Greatest number of pixels of the longer side of a picture in the strip."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A fit that is compared.
+
+    Attributes:
+        name: what it is called in the comparison.
+        fitted: the field with its provenance.
+        history: the monitored metrics during the run: step, loss and metrics by name; empty if they were not kept.
+        size: bytes of the weights.
+    """
+
+    name: str
+    fitted: "FittedField"
+    history: list[Any]
+    size: int
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics, the steps, the seconds and the size, by name."""
+        from ..fields.checkpoint import select_numbers
+
+        provenance = self.fitted.provenance
+        more = {"steps": provenance.get("steps"), "train_seconds": provenance.get("seconds"), "bytes": self.size}
+        return select_numbers(provenance.get("figures")) | select_numbers(more)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a number of every fit, NaN where there is none.
+
+    Attributes:
+        name: name of the number, such as "psnr".
+        values: the number of each fit.
+    """
+
+    name: str
+    values: list[float]
+
+    @property
+    def cells(self) -> list[str]:
+        """The name and the values as they are shown, with their unit."""
+        described = describe_metric(self.name)
+        shown = ["" if math.isnan(value) else described.format(value) for value in self.values]
+        return [self.name.replace("_", " "), *shown]
+
+
+def _shorten_names(paths: tuple[Path, ...]) -> list[str]:
+    """Return names for paths, without the folders that all of them are in."""
+    parents = {path.absolute().parent for path in paths}
+    for folder in paths[0].absolute().parents:
+        if all(folder in (parent, *parent.parents) for parent in parents):
+            return [path.absolute().relative_to(folder).as_posix() for path in paths]
+    return list(map(str, paths))  # on different drives
+
+
+def load_entry(path: Path, name: str) -> Entry:
+    """Load a fit from a run's folder, its config.yml or a field file; the data is not needed.
+
+    Args:
+        path: the folder or the file.
+        name: what the fit is called in the comparison.
+
+    Raises:
+        ValueError: there is no fit; the message is one line.
+    """
+    from ..fields.checkpoint import check_progress, load_fitted
+    from ..fields.file import load_field
+    from ..results import measure_sizes
+
+    if path.suffix.lower() == ".safetensors":
+        fitted = load_field(path)
+    else:
+        config = path / "config.yml" if path.is_dir() else path
+        if not config.is_file():
+            raise ValueError(f"{path}: no run; give a run's folder with its config.yml, or a .safetensors file")
+        fitted = load_fitted(config)
+    try:
+        history = check_progress({"history": fitted.provenance.get("history")}).get("history") or []
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Entry(name, fitted, history, measure_sizes(fitted.field.network, "")["weights"])
+
+
+def make_rows(entries: list[Entry]) -> list[Row]:
+    """Return the rows of the table: all metrics, the steps, the seconds and the bytes of the weights."""
+    values = [entry.values() for entry in entries]
+    last = ("steps", "train_seconds", "bytes")
+    names = [name for name in dict.fromkeys(name for each in values for name in each) if name not in last]
+    return [Row(name, [each.get(name, math.nan) for each in values]) for name in (*names, *last)]
+
+
+def _write_csv(entries: list[Entry], rows: list[Row], path: Path) -> None:
+    """Write a line for each fit, with the metrics in full precision."""
+    with path.open("w", encoding="utf8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["run", *(row.name for row in rows)])
+        for index, entry in enumerate(entries):
+            values = [row.values[index] for row in rows]
+            writer.writerow([escape(entry.name), *("" if math.isnan(value) else repr(value) for value in values)])
+
+
+def _write_markdown(entries: list[Entry], rows: list[Row], path: Path) -> None:
+    """Write the table as Markdown, with a column for each fit."""
+    names = [escape(entry.name).replace("|", "\\|") for entry in entries]
+    lines = [["metric", *names], ["---", *["---:"] * len(names)], *(row.cells for row in rows)]
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines), "utf8")
+
+
+@dataclass
+class Compare:
+    """Compare fits of one kind side by side: winner-compare RUN RUN --output compare.png compare.csv"""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of runs, with their config.yml, or field files (.safetensors)."""
+    output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE [FILE ...]]")] = ()
+    """Files to write: .png the learning curves and, of pictures, a strip of the fits; .csv or .md the table."""
+    target: Path | None = None
+    """Of pictures: the file that was fitted, to stand first in the strip."""
+
+    def run(self) -> None:
+        """Print the table and write the outputs.
+
+        Raises:
+            ValueError: a run or an output cannot be used; the message is one line.
+            OSError: an output cannot be written.
+        """
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        if not self.runs:
+            raise ValueError("no runs given; name folders with a config.yml, or .safetensors files")
+        self._check_outputs()
+        names = _shorten_names(self.runs)
+        entries = [load_entry(path, name) for path, name in zip(self.runs, names, strict=True)]
+        kinds = {entry.fitted.kind for entry in entries}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"the runs are of different kinds, {' and '.join(sorted(kinds))}; compare those of one kind"
+            )
+        rows = make_rows(entries)
+        table = Table("")
+        for entry in entries:
+            table.add_column(Text(escape(entry.name), overflow="fold"), justify="right")
+        for row in rows:
+            table.add_row(*map(escape, row.cells))
+        console = Console()
+        console.print(table)
+        writers = {".png": self._draw, ".csv": _write_csv, ".md": _write_markdown}
+        for output in self.output:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(output) as path:
+                writers[output.suffix.lower()](entries, rows, path)
+            console.print(escape(output), markup=False, highlight=False, soft_wrap=True)
+
+    def _check_outputs(self) -> None:
+        """Check the outputs' suffixes, and that a target is of use."""
+        for output in self.output:
+            if output.suffix.lower() not in SUFFIXES:
+                raise ValueError(f"{output}: a comparison is written as {', '.join(SUFFIXES)}; name it so")
+        if self.target is not None and not self.target.exists() and not str(self.target).startswith("sample:"):
+            raise ValueError(f"{self.target}: no such file; --target takes the file that was fitted")
+
+    def _draw(self, entries: "list[Entry]", rows: "list[Row]", path: Path) -> None:
+        """Draw the learning curves, and below them the strip of pictures if the kind has such."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        strip = self._collect_pictures(entries)
+        figure = Figure(figsize=(max(8.0, 3.2 * len(strip)), 4.0 + 3.4 * bool(strip)), layout="constrained")
+        FigureCanvasAgg(figure)
+        parts: Any = figure.subfigures(1 + bool(strip), 1, squeeze=False)[:, 0]
+        names = kind_named(entries[0].fitted.kind).metric_names
+        plot = parts[0].subplots()
+        for entry in entries:
+            points = [(step, metrics[names.curve]) for step, _, metrics in entry.history if names.curve in metrics]
+            plot.plot(*zip(*points, strict=True) if points else ([], []), label=entry.name, marker=".", markersize=3)
+        plot.set(xlabel="step", ylabel=names.curve_label)
+        plot.grid(alpha=0.3)
+        plot.legend(fontsize="small")
+        if strip:
+            kind = kind_named(entries[0].fitted.kind)
+            for plot, (name, values) in zip(parts[1].subplots(1, len(strip), squeeze=False)[0], strip, strict=True):
+                kind.draw(plot, SimpleNamespace(dim=values.ndim - 1), values)
+                plot.set_title(name, fontsize="small")
+        figure.savefig(path, dpi=120)
+
+    def _collect_pictures(self, entries: "list[Entry]") -> list[tuple[str, Any]]:
+        """Return the target, if it is given, and the fits, [h, w, c] in the network's units, each with its name."""
+        import torch
+
+        from ..metrics.grid import evaluate_grid
+
+        kind = kind_named(entries[0].fitted.kind)
+        if not has_result(kind.name, "image"):
+            return []
+        pictures = []
+        if self.target is not None:
+            values = kind.load(str(self.target), kind.options()).values  # type: ignore[attr-defined]
+            step = -(-max(values.shape[:2]) // MOST_PIXELS)
+            pictures.append(("target", values[::step, ::step]))
+        for entry in entries:
+            field = entry.fitted.field
+            lattice = field.record.lattice  # type: ignore[attr-defined]
+            step = -(-max(lattice.shape) // MOST_PIXELS)
+            index = torch.arange(lattice.count).reshape(lattice.shape)[::step, ::step]
+            values = evaluate_grid(field.evaluate, lattice, index.reshape(-1).numpy())
+            pictures.append((entry.name, values.reshape(*index.shape, -1)))
+        return pictures
+
+
+def main() -> None:
+    """Run ``winner-compare``; end with status 1 and a message of one line if the request cannot be met."""
+    start_command()
+    command = tyro.cli(Compare, prog=PROGRAM, description=__doc__)
+    try:
+        command.run()
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(error_line(error))
+
+
+if __name__ == "__main__":
+    main()

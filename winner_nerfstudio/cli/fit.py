@@ -1,0 +1,281 @@
+"""Fit a file and write the result: a field, a mesh, a picture, a sound or an array, as the output's suffix says."""
+
+import os
+import sys
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from ..progress import working
+from ..registry import Kind, export_for, kind_named, kind_of
+from ..signals.messages import error_line, escape
+from .start import start_command
+
+if TYPE_CHECKING:
+    from ..export.command import Export
+    from ..fields.fitted import FittedField
+    from ..training.initialize import Start
+    from ..training.plan import Plan
+    from ..training.prepare import FitOptions
+    from ..training.run import Outcome
+    from ..training.verdict import Verdict
+
+PROGRAM = "winner-fit"
+ALL_HELP = "--help-all"
+
+
+@dataclass
+class Fit:
+    """Fit a file and write the result: winner-fit photo.png --output fit.png fit.safetensors
+
+    The file comes first. Any other option of fit() may follow, such as --hidden-dim, --exactness, --parts, --max-side
+    of a picture, --duration of a sound: winner-fit FILE --help-all lists those of a file's kind.
+
+    Exit status: 0 all went well, 1 an error, 2 unknown options, 3 the fit failed or still improved fast when its steps
+    ended, 130 interrupted.
+    """
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """A mesh, points, a picture, a sound, an array, or sample:NAME."""
+    output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
+    """Files to write. The suffix says what: .safetensors .onnx the field, a function; .ply .obj .stl .glb a mesh;
+    .png .tif .wav .npy ... the fit as such a file. A failed fit replaces no file."""
+    kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
+    """sdf, image, audio, volume or another kind, if the file does not say."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="COUNT")] = None
+    """Number of training steps, if not the kind's own."""
+    learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """Learning rate at the first step, if not the kind's own."""
+    seed: int = 42
+    """Seed of the network and the batches."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    """cpu or cuda; cuda if there is one."""
+    open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
+
+    def check_files(self) -> None:
+        """Check the file and the outputs as far as it can be done without reading the file.
+
+        Raises:
+            ValueError: the file is missing or empty, or an output cannot be written; the message is one line.
+        """
+        is_sample = str(self.file).startswith("sample:")
+        if not is_sample and not self.file.exists():
+            raise ValueError(f"{self.file}: no such file; the file comes first, then the options")
+        if self.file.is_file() and self.file.stat().st_size == 0:
+            raise ValueError(f"{self.file}: is empty")
+        if not self.output:
+            raise ValueError("--output needs a file to write, such as fit.safetensors")
+        for output in self.output:
+            if problem := _find_problem(output):
+                raise ValueError(f"{output}: {problem}")
+            if not is_sample and output.exists() and output.samefile(self.file):
+                raise ValueError(f"{output}: is the file that is fitted; choose another name")
+        if len({output.resolve() for output in self.output}) < len(self.output):
+            raise ValueError("--output names a file twice")
+
+    def find_exports(self, kind: Kind) -> "list[Export]":
+        """Return the exports that write the outputs.
+
+        Raises:
+            ValueError: a suffix is that of no result of this kind; the message is one line.
+        """
+        return [export_for(kind, output)(Path(), output) for output in self.output]
+
+
+def _find_problem(output: Path) -> str | None:
+    """Return in words why an output cannot be written, or None if it can as far as one can see."""
+    if not output.suffix:
+        return "has no suffix, which says what is written; use .safetensors for the field, or the input's"
+    if output.is_dir():
+        return "is a folder; name a file"
+    existing = next(path for path in (output.absolute().parent, *output.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return f"{existing} is a file and no folder"
+    if not os.access(existing, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
+        return "cannot be written to; choose another name or folder"
+    return None
+
+
+class FitRun:
+    """One run of ``winner-fit``, from the checked request to the written files.
+
+    Args:
+        command: the request.
+        kind: kind of the file.
+        exports: what is written.
+    """
+
+    def __init__(self, command: Fit, kind: Kind, exports: "list[Export]") -> None:
+        self.command, self.kind, self.exports = command, kind, exports
+        self.console = Console()
+
+    def say(self, line: object) -> None:
+        """Print a line as it is."""
+        self.console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def run(self, options: "FitOptions") -> int:
+        """Fit the file, write the outputs and return the exit status.
+
+        Raises:
+            ValueError: the data or an option cannot be used, or the fit has diverged; the message is one line.
+            KeyboardInterrupt: the user has stopped the run before there was anything to write.
+        """
+        from ..training.prepare import check_run
+        from ..training.run import train
+        from ..training.verdict import POOR_FIT, judge
+
+        command = self.command
+        steps, rate = 1 if command.steps is None else command.steps, command.learning_rate
+        device = check_run(steps, 1.0 if rate is None else rate, command.seed, command.device)
+        target, plan, started = self._start(options, device)
+        with self.console.status("Preparing the metrics..."):
+            monitor = self.kind.monitor(target)
+        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor)
+        if outcome.diverged:
+            raise ValueError(
+                f"{command.file}: the fit has diverged after {outcome.steps} of {plan.steps} steps, and nothing was"
+                f" written; try a --learning-rate below {plan.learning_rate:g}"
+            )
+        if outcome.interrupted:
+            self.say(f"interrupted: what follows is the field of {outcome.steps} of {plan.steps} steps")
+        with working(self.console, "measuring the fit"):
+            metrics = self.kind.metrics(started.field, target, plan.options.network)
+        verdict = None if outcome.interrupted else judge(self.kind, target, metrics, outcome.history)
+        fitted = self._report(started, target, outcome, metrics, verdict)
+        written = [self._write(export, fitted, verdict) for export in self.exports]
+        if command.open:
+            from .show import show
+
+            show(fitted, target, self.say)
+        if outcome.interrupted:
+            return 130
+        return 1 if not all(written) else POOR_FIT if verdict is not None else 0
+
+    def _start(self, options: "FitOptions", device: Any) -> "tuple[Any, Plan, Start]":
+        """Load the target, say what it is, and initialise the field; the outputs are checked against both."""
+        from ..fields.fitted import FittedField
+        from ..training.initialize import start
+        from ..training.plan import describe_network, make_plan
+
+        command = self.command
+        with working(self.console, f"loading {command.file}"):
+            target = self.kind.load(str(command.file), options.data)
+        plan = make_plan(target, options, command.steps, command.learning_rate)
+        for line in target.describe():
+            self.say(line)
+        with working(self.console, "initialising"):
+            started = start(target, plan.options, device, command.seed)
+            fitted = FittedField(deepcopy(started.field))  # a copy, because a fitted field has no gradients
+            for export in self.exports:
+                export.check(fitted)
+        network, described = plan.options.network, describe_network(started.field.network, str(command.file))
+        self.say(f"initialisation: {started.initialization['init']}")
+        self.say(
+            f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}; {plan.steps:,}"
+            f" steps of {started.sampler.batch_size:,} points on {device}"
+        )
+        return target, plan, started
+
+    def _report(
+        self, started: "Start", target: Any, outcome: "Outcome", metrics: dict[str, float], verdict: "Verdict | None"
+    ) -> "FittedField":
+        """Print the table of the results, and return the field with its provenance."""
+        from ..fields.checkpoint import provenance
+        from ..fields.fitted import FittedField
+        from ..results import measure_sizes, results_table
+        from ..training.fit import finite
+
+        progress = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
+        fitted = FittedField(started.field, provenance(progress, outcome.steps, finite(metrics)))
+        sizes = measure_sizes(started.field.network, target.name)
+        shown = finite(metrics) | {"train_seconds": outcome.seconds}
+        self.console.print(results_table(shown, sizes, self._find_previous(fitted), verdict))
+        return fitted
+
+    def _find_previous(self, fitted: "FittedField") -> dict[str, float]:
+        """Return the metrics of the field file that is about to be replaced, if it is of the same target."""
+        from ..fields.checkpoint import select_numbers
+        from ..fields.file import load_field
+
+        for output in self.command.output:
+            if output.suffix.lower() == ".safetensors" and output.is_file():
+                try:
+                    previous = load_field(output)
+                except (ValueError, OSError):
+                    continue
+                if previous.kind == fitted.kind and previous.field.record == fitted.field.record:
+                    return select_numbers(previous.provenance.get("figures"))
+        return {}
+
+    def _write(self, export: "Export", fitted: "FittedField", verdict: "Verdict | None") -> bool:
+        """Write an output and say so; return whether it was written."""
+        if verdict is not None and verdict.failed and export.output.exists():
+            self.say(f"{export.output}: kept as it was, because the fit failed")
+            return True
+        try:
+            with self.console.status(f"Writing {escape(export.output.name)}..."):
+                self.say(f"{export.output}: {export.write(fitted, lambda part: None)}")
+        except (ValueError, OSError, ImportError) as error:
+            print(error_line(error), file=sys.stderr)
+            return False
+        return True
+
+
+def main() -> None:
+    """Run ``winner-fit``; see `Fit` for the exit status."""
+    start_command()
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(error_line(error))
+    except (MemoryError, RuntimeError) as error:
+        from ..signals.errors import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        sys.exit("error: not enough memory; use a smaller --hidden-dim or --batch-size, or less of the data")
+    except KeyboardInterrupt:
+        print("interrupted: nothing more was written", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> int:
+    """Check and carry out a request, cheapest checks first; torch is imported only when those have passed."""
+    description = cleandoc(Fit.__doc__ or "")
+    if ALL_HELP in arguments:
+        from .kinds import parse_fit_options
+
+        parse_fit_options(_find_kind_for_help(arguments), PROGRAM, ["--help"])
+    command, rest = tyro.cli(Fit, prog=PROGRAM, description=description, args=arguments, return_unknown_args=True)
+    command.check_files()
+    kind = kind_of(command.file) if command.kind is None else kind_named(command.kind)
+    exports = command.find_exports(kind)
+    results = ", ".join(f"{export.output} ({export.result})" for export in exports)
+    print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
+    from .kinds import parse_fit_options
+
+    return FitRun(command, kind, exports).run(parse_fit_options(kind, f"{PROGRAM} {command.file}", rest))
+
+
+def _find_kind_for_help(arguments: list[str]) -> Kind:
+    """Return the kind whose options are to be listed: that of ``--kind``, or of the first file.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if "--kind" in arguments[:-1]:
+        return kind_named(arguments[arguments.index("--kind") + 1])
+    files = [argument for argument in arguments if not argument.startswith("-")]
+    if not files:
+        raise ValueError(f"{ALL_HELP} needs a file, or a kind as in --kind image, because the options depend on it")
+    return kind_of(Path(files[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the metrics mean: their units, and which values are good."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Description:
+    """The description of a metric for the table of a fit.
+
+    Attributes:
+        meaning: what is measured and what is good, in a few words.
+        unit: unit of the value as it is shown, such as "dB".
+        factor: factor from the metric to the value that is shown, such as 100 for percent.
+    """
+
+    meaning: str
+    unit: str = ""
+    factor: float = 1.0
+
+    def format(self, value: float) -> str:
+        """Return a value of the metric with its unit."""
+        shown = value * self.factor
+        number = f"{shown:,.0f}" if abs(shown) >= 1000 else f"{shown:.5g}"
+        return f"{number} {self.unit}".rstrip()
+
+
+DIAGONAL = "% of the diagonal"
+DESCRIPTIONS = {
+    "psnr": Description("on the samples; higher is better, 30 is good, 40 excellent", "dB"),
+    "psnr_peak_to_peak": Description("the same, relative to the target's range of values", "dB"),
+    "psnr_paper": Description("the same, as papers on sine networks count it", "dB"),
+    "psnr_between": Description("half-way between the samples; far below psnr, the fit is noisy there", "dB"),
+    "psnr_held_out": Description("at the samples that were not fitted; higher is better", "dB"),
+    "psnr_target": Description("of the noisy target itself; a fit above it has removed noise", "dB"),
+    "best_psnr": Description("the best during the run", "dB"),
+    "best_psnr_step": Description("at this step"),
+    "best_psnr_held_out": Description("the best during the run", "dB"),
+    "best_psnr_held_out_step": Description("at this step"),
+    "ssim": Description("similarity of structure; 1 is the best, 0.95 is good"),
+    "snr": Description("signal to noise; higher is better, 20 is good", "dB"),
+    "si_snr": Description("the same whatever the loudness", "dB"),
+    "log_spectral_distance": Description("between the spectra; lower is better, 1 is good", "dB"),
+    "iou": Description("overlap of the insides; 1 is the best, 0.99 is good"),
+    "iou_held_out": Description("the same over the samples that were not fitted"),
+    "best_iou": Description("the best during the run, over few points"),
+    "best_iou_step": Description("at this step"),
+    "sdf_error_near": Description("mean error of the distance near the surface; lower is better", DIAGONAL, 100),
+    "sdf_error_far": Description("mean error of the distance elsewhere; lower is better", DIAGONAL, 100),
+    "distance_to_target": Description("mean distance from the fit to the target; 0.1 is good", DIAGONAL, 100),
+    "distance_to_fit": Description("mean distance from the target to the fit; 0.1 is good", DIAGONAL, 100),
+    "chamfer_l1": Description("the mean of these two", DIAGONAL, 100),
+    "chamfer_l2": Description("the same as a root mean square", DIAGONAL, 100),
+    "normal_consistency": Description("agreement of the normals; 1 is the best, 0.98 is good"),
+    "f_score_0.5%": Description("part of the surfaces within 0.5 % of the diagonal of each other", "%", 100),
+    "f_score_1%": Description("part of the surfaces within 1 % of the diagonal of each other", "%", 100),
+    "edge_normal_degrees": Description("angle between the normals at sharp edges; lower is better", "degrees"),
+    "steps": Description("number of training steps"),
+    "bytes": Description("size of the weights", "bytes"),
+    "train_seconds": Description("time of training", "s"),
+    "points_per_second": Description("speed of training"),
+}
+"""The descriptions of the metrics by their names; a kind of another package may add those of its own metrics."""
+
+
+def describe_metric(name: str) -> Description:
+    """Return the description of a metric; one that is not known has neither a meaning nor a unit."""
+    return DESCRIPTIONS.get(name, Description(""))

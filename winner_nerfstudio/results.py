@@ -1,0 +1,57 @@
+"""The table of a fit's results: its metrics with their units and meaning, its size, and what is wrong with it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from .metrics.descriptions import describe_metric
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .training.verdict import Verdict
+
+
+def results_table(
+    metrics: dict[str, float],
+    sizes: dict[str, int] | None = None,
+    previous: dict[str, float] | None = None,
+    verdict: "Verdict | None" = None,
+) -> Table:
+    """Return the table of a fit.
+
+    Args:
+        metrics: the metrics by name.
+        sizes: sizes in bytes by name, see `measure_sizes`.
+        previous: metrics of the previous fit of the same target, if there is one.
+        verdict: what is wrong with the fit; it stands in the last row.
+    """
+    table = Table(title="Result")
+    columns = ["metric", "value", *(["previous"] if previous else []), "meaning"]
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("value", "previous") else "left")
+    for name, value in metrics.items():
+        described, before = describe_metric(name), (previous or {}).get(name)
+        cells = [described.format(value)]
+        cells += ["" if before is None else described.format(before)] if previous else []
+        table.add_row(name.replace("_", " "), *cells, described.meaning)
+    for name, size in (sizes or {}).items():
+        table.add_row(f"size of the {name}", f"{size:,} bytes", *[""] * (len(columns) - 2))
+    if verdict is not None:
+        table.add_section()
+        word = "failed" if verdict.failed else "unfinished"
+        table.add_row("verdict", word, *([""] if previous else []), verdict.text)
+    return table
+
+
+def measure_sizes(network: "nn.Module", name: str) -> dict[str, int]:
+    """Return the bytes of a network's weights, and those of the input if it is a file.
+
+    Args:
+        network: the network.
+        name: name of the signal, which is the file's path if it was read from a file.
+    """
+    sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in network.parameters())}
+    path = Path(name)
+    return sizes | ({"input": path.stat().st_size} if path.is_file() else {})
