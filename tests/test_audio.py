@@ -9,6 +9,7 @@ import soundfile
 
 from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.flac_frames import find_end, parse_stream_info
 from winner_nerfstudio.signals.options import AudioOptions
 from winner_nerfstudio.signals.records import AudioRecord
 
@@ -501,3 +502,25 @@ def test_what_an_encoder_changes_is_noticed_and_removed(tmp_path, monkeypatch, c
     with pytest.raises(SignalError, match=r"a\.opus: 4,000 samples of OPUS at 48000 Hz became .* use \.wav"):
         save_audio(tmp_path / "a.opus", np.zeros((4000, 1)), 48_000, record_of("PCM_16"))
     assert not (tmp_path / "a.opus").exists()
+
+
+@pytest.mark.parametrize("count", [100, 4096, 30_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_flac_header_that_says_fewer_samples_than_there_are_is_not_believed(tmp_path, count, channels):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (count, channels))
+    soundfile.write(tmp_path / "a.flac", wave, 8000)
+    whole = (tmp_path / "a.flac").read_bytes()
+    info = parse_stream_info(whole)
+    assert info.samples == count
+    (tmp_path / "b.flac").write_bytes(info.with_samples(count // 3) + whole[42:] + b"TAG".ljust(128, b"\0"))
+    audio = load_audio(tmp_path / "b.flac")
+    assert f"the header says {count // 3:,} samples, the frames hold {count:,}" in "\n".join(audio.describe())
+    np.testing.assert_array_equal(audio.values, load_audio(tmp_path / "a.flac").values)
+
+
+def test_frames_of_flac_are_told_by_their_check_sums(tmp_path):
+    soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 9000), 8000)
+    whole = (tmp_path / "a.flac").read_bytes()
+    assert find_end(whole, 4096) == 9000
+    assert find_end(whole[:-1] + bytes([whole[-1] ^ 1]), 4096) is None
+    assert find_end(whole[:-100], 4096) is None

@@ -247,7 +247,7 @@ def test_all_missing_and_none_missing_are_said():
     assert "warning: no sample is -1, which --nodata says" in "\n".join(
         load_signal(terrain(), "image", nodata=-1).describe()
     )
-    with pytest.raises(ValueError, match="nodata='none' must be a number, nan, auto or keep"):
+    with pytest.raises(ValueError, match="nodata='none' must be a number or several, nan, auto or keep"):
         load_signal(terrain(), "image", nodata="none")
 
 
@@ -259,6 +259,22 @@ def test_the_command_line_takes_numbers_and_words(text, value):
     assert options.nodata == value or np.isnan(options.nodata)
     assert tyro.cli(VolumeOptions, args=["--spacing", "1", "1", "2.5"]).spacings == (1, 1, 2.5)
     assert tyro.cli(VolumeOptions, args=["--spacing", "2"]).spacings == (2, 2, 2)
+
+
+def test_several_values_may_mean_no_data():
+    assert tyro.cli(ImageOptions, args=["--nodata", "-9999", "-32768", "nan"]).nodata[:2] == (-9999, -32768)
+    picture = terrain()
+    picture[0, :5], picture[1, :7], picture[2, :2] = -9999, -32768, np.nan
+    with pytest.raises(ValueError, match="leave them out with --nodata -9999 -32768, or"):
+        load_signal(picture, "image", nodata=-9999)
+    image = load_signal(picture, "image", nodata=(-9999, -32768))
+    assert int(image.missing.sum()) == 14
+    assert load_signal(picture, "image", nodata=[-9999, -32768]).describe() == image.describe()
+    with pytest.raises(ValueError, match=r"nodata=\(-9999, 'x'\) must be a number or several"):
+        load_signal(picture, "image", nodata=(-9999, "x"))
+    points = ball()
+    points[:3, :3], points[3:5, :3] = -9999, 1e6
+    assert len(load_signal(points, "sdf", nodata=(-9999, 1e6)).points) == 2995
 
 
 def ball(count=3000):

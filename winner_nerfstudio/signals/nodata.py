@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from ..winner.inputs import fill_missing
 from .errors import SignalError
-from .options import NoData
+from .options import NoData, nodata_flag, nodata_values
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -50,8 +50,8 @@ class Screened:
 def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float | None = None) -> Screened:
     """Separate the samples that are missing from those that are data.
 
-    Missing are samples that a masked array masks, and those with the value that stands for it: the user's, else the one
-    that the file declares, else a value beyond `HUGE` that lies among others of common size. With a value of the
+    Missing are samples that a masked array masks, and those with a value that stands for it: the user's, else the one
+    that the file declares, else a value beyond `HUGE` that lies among others of common size. With values of the
     user's, NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all
     must have it.
 
@@ -68,8 +68,8 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
     values, notes = np.ma.getdata(values), []
     if mask is not None and mask.any():
         notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
-    marker, why = _choose_marker(values, nodata, declared)
-    if marker is not None:
+    markers, why = _choose_markers(values, nodata, declared)
+    for marker in markers:
         found = _find_marker(values, marker, with_nan=nodata != "auto")
         if found.any():
             notes.append(
@@ -83,7 +83,7 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
         raise SignalError(f"{name}: all of its {missing.size:,} samples hold no data; there is nothing to fit")
     if missing is not None:
         values = fill_missing(values, missing)
-    _check_finite(name, values, missing)
+    _check_finite(name, values, missing, nodata)
     return Screened(values, missing, tuple(notes))
 
 
@@ -118,7 +118,7 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     if nodata != "keep" and seems_plain:
         raise SignalError(
             f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
-            f" out with --nodata {value:.9g}, or fit them with --nodata keep"
+            f" out with {nodata_flag(nodata, value)}, or fit them with --nodata keep"
         )
     count = int(((known < core[0]) | (known > core[-1])).sum())
     part = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
@@ -157,19 +157,18 @@ def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) ->
     return reduced if reduced.any() else None
 
 
-def _choose_marker(values: ndarray, nodata: NoData, declared: float | None) -> tuple[float | None, str]:
-    """Return the value that stands for missing samples, if there is one, and how that is known."""
-    if nodata == "keep":
-        return None, ""
+def _choose_markers(values: ndarray, nodata: NoData, declared: float | None) -> tuple[tuple[float, ...], str]:
+    """Return the values that stand for missing samples, and how that is known."""
     if nodata != "auto":
-        return float(nodata), "as --nodata says"
+        return nodata_values(nodata), "as --nodata says"
     if declared is not None:
-        return declared, "as the file says"
+        return (declared,), "as the file says"
     if values.dtype.kind != "f":
-        return None, ""
+        return (), ""
     with np.errstate(over="ignore", invalid="ignore"):
         usual = find_usual(sort_some(values.reshape(-1)))
-    return (usual, "beyond what is measured (--nodata keep fits them)") if abs(usual or 0) >= HUGE else (None, "")
+    is_huge = usual is not None and abs(usual) >= HUGE
+    return ((usual,) if is_huge else ()), "beyond what is measured (--nodata keep fits them)"
 
 
 def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
@@ -186,7 +185,7 @@ def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray
     return found.all(-1) if values.dtype.kind in "ub" else found.any(-1)
 
 
-def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | None) -> None:
+def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | None, nodata: NoData) -> None:
     if values.dtype.kind != "f":
         return
     broken = ~np.isfinite(values)
@@ -196,7 +195,7 @@ def _check_finite(name: str, values: ndarray, missing: Bool[ndarray, "*axes"] | 
     first = values[broken][0]
     raise SignalError(
         f"{name}: {int(broken.sum()):,} of {known:,} samples are NaN or infinite; if they are no data, leave them out"
-        f" with --nodata {first:g}"
+        f" with {nodata_flag(nodata, first)}"
     )
 
 

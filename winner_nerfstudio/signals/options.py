@@ -13,8 +13,8 @@ from .errors import SignalError
 
 Sign = Literal["auto", "watertight", "winding", "unsigned"]
 Axis = Literal["x", "y", "z"]
-NoData = float | Literal["auto", "keep"]
-"""The value of samples that hold no data; or "auto", what the file says; or "keep", every value is data."""
+NoData = float | tuple[float, ...] | Literal["auto", "keep"]
+"""The value of samples that hold no data, or several; or "auto", what the file says; or "keep", every value is data."""
 
 
 @dataclass
@@ -47,8 +47,8 @@ class ShapeOptions(SignalOptions):
     up: Axis = "y"
     """Axis that points up in pictures and in the viewer; the data stays as it is."""
     nodata: NoData = "auto"
-    """Of points: coordinate of those that hold no data, such as -9999 or nan, which are dropped. With auto, points that
-    seem to be such are refused; with keep they are fitted."""
+    """Of points: coordinate of those that hold no data, such as -9999 or nan, or several, which are dropped. With auto,
+    points that seem to be such are refused; with keep they are fitted."""
 
     def check(self) -> None:
         """Check the fractions, the standard deviations and the value that means no data."""
@@ -76,8 +76,8 @@ class GridOptions(SignalOptions):
     data_seed: int = 0
     """Seed of the noise and of that selection; the seed of the run changes neither."""
     nodata: NoData = "auto"
-    """Value of samples that hold no data, such as -9999 or nan; they are not fitted and count in no metric. With auto
-    it is what the file says, and values that seem to mean it are refused; with keep every value is data."""
+    """Value of samples that hold no data, such as -9999 or nan, or several; they are not fitted and count in no metric.
+    With auto it is what the file says, and values that seem to mean it are refused; with keep every value is data."""
 
     def check(self) -> None:
         """Check noise, fraction, seed and the value that means no data."""
@@ -183,6 +183,19 @@ class VolumeOptions(GridOptions):
         return steps * 3 if len(steps) == 1 else steps
 
 
+def nodata_values(nodata: NoData) -> tuple[float, ...]:
+    """Return the values that the user says hold no data; none for "auto" and "keep"."""
+    if isinstance(nodata, str):
+        return ()
+    return tuple(float(value) for value in (nodata if isinstance(nodata, (tuple, list)) else (nodata,)))
+
+
+def nodata_flag(nodata: NoData, value: float) -> str:
+    """Return the option with which samples of one more value hold no data, such as ``--nodata -9999 nan``."""
+    return " ".join(["--nodata", *(f"{each:.9g}" for each in (*nodata_values(nodata), value))])
+
+
 def _check_nodata(nodata: NoData) -> None:
-    if nodata not in ("auto", "keep") and not isinstance(nodata, (int, float)):
-        raise SignalError(f"nodata={nodata!r} must be a number, nan, auto or keep")
+    values = nodata if isinstance(nodata, (tuple, list)) else (nodata,)
+    if nodata not in ("auto", "keep") and not (values and all(isinstance(value, (int, float)) for value in values)):
+        raise SignalError(f"nodata={nodata!r} must be a number or several, nan, auto or keep")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import SignalError
+from .flac_frames import TAIL, find_end, parse_stream_info
 from .mp3_frames import length_frame
 
 Part = bytes | tuple[int, int]
@@ -107,8 +108,8 @@ class Spliced(io.RawIOBase):
 def inspect_sound_file(path: Path) -> SoundFile:
     """Return how a sound file is to be read, and what is to be told of its header.
 
-    The headers of .wav (also RIFX, RF64 and BW64), .w64, .aiff, .au and .caf are held against the file; that of any
-    other format is left to its reader.
+    The headers of .wav (also RIFX, RF64 and BW64), .w64, .aiff, .au, .caf, .flac and .mp3 are held against the file;
+    that of any other format is left to its reader.
 
     Raises:
         SignalError: the header contradicts itself.
@@ -131,6 +132,8 @@ def inspect_sound_file(path: Path) -> SoundFile:
             start, stated = struct.unpack(f"{order}II", head[4:12])
             # The length has its own position in this header, four bytes from its start.
             return _mend(file, size, Chunk(b"", start, stated), start - 8, f"{order}I", 0)
+        if head[:4] == b"fLaC":
+            return _inspect_flac(file, size)
         if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
             return _inspect_mp3(file, size)
         return _inspect_ogg(file, size) if head[:4] == b"OggS" else SoundFile()
@@ -218,6 +221,20 @@ def _inspect_mp3(file: BinaryIO, size: int) -> SoundFile:
     end, start, frame = found
     note = "the header does not state the length" if start == end else "the header's length is not that of the file"
     return SoundFile(((0, end), frame, (start, size)), (f"{note}; its frames were counted",))
+
+
+def _inspect_flac(file: BinaryIO, size: int) -> SoundFile:
+    """Return how a .flac file is to be read: with the length of its frames, if its header states a smaller one."""
+    file.seek(0)
+    info = parse_stream_info(file.read(42))
+    if info is None or info.samples == 0:
+        return SoundFile()
+    file.seek(max(size - TAIL, 0))
+    held = find_end(file.read(), info.block)
+    if held is None or held <= info.samples:
+        return SoundFile()
+    note = f"the header says {info.samples:,} samples, the frames hold {held:,}; all were read"
+    return SoundFile((info.with_samples(held), (42, size)), (note,))
 
 
 def _inspect_ogg(file: BinaryIO, size: int) -> SoundFile:

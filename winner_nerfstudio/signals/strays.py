@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from .errors import SignalError
 from .nodata import FEW, LEAST_SPAN, find_far, find_usual, is_near, sort_some
-from .options import NoData
+from .options import NoData, nodata_flag, nodata_values
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -23,17 +23,20 @@ MOST_MARKERS = 3
 def drop_missing_points(points: Float[ndarray, "n 3"], nodata: NoData) -> tuple[Bool[ndarray, " n"], tuple[str, ...]]:
     """Return which points hold data, and a note on those that don't.
 
-    A point holds none if one of its coordinates is the value of `nodata`, or NaN where such a value is given; if that
+    A point holds none if one of its coordinates is a value of `nodata`, or NaN where such values are given; if that
     value is 0, all three must be.
     """
-    if nodata in ("auto", "keep"):
-        return np.ones(len(points), bool), ()
-    found = points == float(nodata)
-    missing = (found.all(-1) if nodata == 0 else found.any(-1)) | np.isnan(points).any(-1)
-    what = f"points at {float(nodata):.9g}, as --nodata says"
-    if not missing.any():
-        return ~missing, (f"warning: there are no {what}",)
-    return ~missing, (f"repaired: dropped {missing.sum():,} of {len(points):,} {what}",)
+    missing, notes = np.zeros(len(points), bool), []
+    for value in nodata_values(nodata):
+        found = points == value
+        there = (found.all(-1) if value == 0 else found.any(-1)) | np.isnan(points).any(-1)
+        what = f"points at {value:.9g}, as --nodata says"
+        if there.any():
+            notes.append(f"repaired: dropped {there.sum():,} of {len(points):,} {what}")
+        else:
+            notes.append(f"warning: there are no {what}")
+        missing |= there
+    return ~missing, tuple(notes)
 
 
 def check_points(name: str, points: Float[ndarray, "n 3"], nodata: NoData) -> tuple[str, ...]:
@@ -58,7 +61,7 @@ def check_points(name: str, points: Float[ndarray, "n 3"], nodata: NoData) -> tu
             value = position[np.abs(position - np.median(points[~far], axis=0)).argmax()]
             raise SignalError(
                 f"{name}: {far.sum():,} of {len(points):,} points lie far from all others, such as {_write(position)},"
-                f" and seem to mean no data; drop them with --nodata {value:.9g}, or keep them with --nodata keep"
+                f" and seem to mean no data; drop them with {nodata_flag(nodata, value)}, or keep them with --nodata keep"
             )
     return _warn_of(points, far if far.any() else _find_few_points(points), "points")
 
