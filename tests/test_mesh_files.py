@@ -100,6 +100,8 @@ OBJ_TEXTS = {
     "byte order mark": lambda text: codecs.BOM_UTF8 + text.encode(),
     "UTF-16": lambda text: text.encode("utf-16"),
     "comments": lambda text: text.replace("\n", "  # f 1 2 3\n").encode(),
+    "comments that end with a backslash": lambda text: text.replace("\n", "\n# from C:\\parts\\\n").encode(),
+    "faces by their old name": lambda text: re.sub(r"(?m)^f ", "fo ", text).encode(),
     "continued lines": lambda text: text.replace(" 4 ", " 4 \\\n").replace(" 0 ", " 0 \\\r\n").encode(),
     "tabs and blanks": lambda text: text.replace(" ", "\t").replace("\n", " \n\n  ").encode(),
     "colours": lambda text: re.sub(r"(?m)^(v .*)$", r"\1 0.5 0.5 1", text).encode(),
@@ -133,6 +135,18 @@ def test_a_material_library_is_not_opened(tmp_path):
 def test_a_face_of_other_vertices_than_the_file_has_is_refused(tmp_path, face, words):
     (tmp_path / "face.obj").write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\nf {face}\nf 1 2 3\n")
     assert words in refusal(tmp_path / "face.obj")
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("surf 0 1 0 1 1 2 3 4", "1 free-form curves and surfaces are not read"),
+        ("v 1 2 3 0.5", "1 vertices have a fourth number, a weight, which is not used"),
+    ],
+)
+def test_what_an_obj_file_holds_beside_polygons_is_told(tmp_path, line, words):
+    (tmp_path / "parts.obj").write_text("\n".join([*parts_of_obj(counted), "v 1 2 3 1.0", line]))
+    assert words in "\n".join(solid(tmp_path / "parts.obj", 6, 36).repairs)
 
 
 def test_faces_that_are_lines_are_left_out_and_that_is_told(tmp_path):
@@ -558,6 +572,21 @@ def test_morph_targets_are_applied_by_their_weights(tmp_path):
     writer.document["meshes"][0]["primitives"][0]["targets"] = [target, target]
     writer.document["meshes"][0]["weights"] = [0, 0.5]
     solid(writer.write(tmp_path / "ball.glb"), 1.5**3 * VOLUME)
+
+
+def test_weights_of_a_node_go_before_those_of_its_mesh(tmp_path):
+    writer = Writer(weights=[1.0])
+    writer.mesh(VERTICES, FACES)
+    writer.document["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": writer.accessor(VERTICES.astype("<f4"))}]
+    writer.document["meshes"][0]["weights"] = [0.5]
+    solid(writer.write(tmp_path / "ball.glb"), 2**3 * VOLUME)
+
+
+def test_other_scenes_than_the_one_shown_are_told(tmp_path):
+    writer = Writer()
+    writer.mesh(VERTICES, FACES)
+    writer.document["scenes"].append({"nodes": [0]})
+    assert "warning: the file has 2 scenes" in "\n".join(solid(writer.write(tmp_path / "a.glb"), VOLUME).repairs)
 
 
 def change(**changes):

@@ -61,7 +61,8 @@ def check_points(name: str, points: Float[ndarray, "n 3"], nodata: NoData) -> tu
             value = position[np.abs(position - np.median(points[~far], axis=0)).argmax()]
             raise SignalError(
                 f"{name}: {far.sum():,} of {len(points):,} points lie far from all others, such as {_write(position)},"
-                f" and seem to mean no data; drop them with {nodata_flag(nodata, value)}, or keep them with --nodata keep"
+                f" and seem to mean no data; drop them with {nodata_flag(nodata, value)}, or keep them with --nodata"
+                " keep"
             )
     return _warn_of(points, far if far.any() else _find_few_points(points), "points")
 

@@ -41,8 +41,8 @@ def read_gltf(path: Path) -> Polygons:
     document.check_extensions()
     parts: list[Polygons] = []
     size = 0
-    for mesh, matrix in document.walk():
-        polygons = document.read_mesh(mesh)
+    for mesh, weights, matrix in document.walk():
+        polygons = document.read_mesh(mesh, weights)
         size += max(len(polygons.sizes), len(polygons.vertices))
         check_scene(path, len(parts), size)
         parts.append(transform(polygons, matrix))
@@ -96,7 +96,7 @@ class _Document:
     chunk: bytes | None
     notes: list[str] = field(default_factory=list)
     _buffers: dict[int, bytes] = field(default_factory=dict)
-    _meshes: dict[int, Polygons] = field(default_factory=dict)
+    _meshes: dict[Any, Polygons] = field(default_factory=dict)
 
     def check_extensions(self) -> None:
         """Check that no extension is required that is not known.
@@ -111,8 +111,10 @@ class _Document:
                     " without compression"
                 )
 
-    def walk(self) -> Iterator[tuple[int, Float[ndarray, "4 4"]]]:
-        """Return each mesh of the scene with its transformation to the scene's coordinates.
+    def walk(self) -> Iterator[tuple[int, list[float] | None, Float[ndarray, "4 4"]]]:
+        """Return each mesh of the scene with its node's weights of morph targets, and the node's transformation.
+
+        Without weights of the node the mesh's own hold. The transformation is to the scene's coordinates.
 
         Raises:
             SignalError: a node is the child of several, or of itself.
@@ -123,6 +125,8 @@ class _Document:
         roots = [index for index in range(len(nodes)) if index not in children]
         if scenes:
             roots = scenes[self.content.get("scene", 0)].get("nodes", [])
+            if len(scenes) > 1:
+                self._note(f"warning: the file has {len(scenes):,} scenes; only the first to be shown is read")
         waiting = [(root, np.eye(4)) for root in reversed(roots)]
         seen = set()
         while waiting:
@@ -133,18 +137,19 @@ class _Document:
             node = _item(nodes, index)
             matrix = parent @ _matrix_of(node)
             if "mesh" in node:
-                yield node["mesh"], matrix
+                yield node["mesh"], node.get("weights"), matrix
             if "skin" in node:
                 self._note("warning: the mesh has a skeleton; it is read as it was modelled, not as it is posed")
             if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
                 self._note("warning: EXT_mesh_gpu_instancing is not read; there is one instance of the mesh")
             waiting += [(child, matrix) for child in reversed(node.get("children", []))]
 
-    def read_mesh(self, index: int) -> Polygons:
-        """Return the triangles of a mesh in its own coordinates."""
-        if index not in self._meshes:
-            mesh = _item(self.content.get("meshes", []), index)
-            weights = mesh.get("weights", [])
+    def read_mesh(self, index: int, weights: list[float] | None) -> Polygons:
+        """Return the triangles of a mesh in its own coordinates, with these weights of its morph targets or its own."""
+        mesh = _item(self.content.get("meshes", []), index)
+        weights = mesh.get("weights", []) if weights is None else weights
+        key = index, tuple(weights)
+        if key not in self._meshes:
             parts, size = [], 0
             for primitive in mesh.get("primitives", []):
                 part = self._read_primitive(primitive, weights)
@@ -152,8 +157,8 @@ class _Document:
                     parts.append(part)
                     size += max(len(part.sizes), len(part.vertices))
                 check_scene(self.path, len(parts), size)
-            self._meshes[index] = Polygons.join(parts)
-        return self._meshes[index]
+            self._meshes[key] = Polygons.join(parts)
+        return self._meshes[key]
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
