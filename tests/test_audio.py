@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from winner_nerfstudio.signals.flac_frames import find_end, parse_stream_info
 
 from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.flac_frames import find_end, parse_stream_info
 from winner_nerfstudio.signals.options import AudioOptions
 from winner_nerfstudio.signals.records import AudioRecord
 

@@ -155,6 +155,25 @@ def doubled(levels):
     return objects
 
 
+def test_the_unit_of_a_3mf_file_is_told_and_two_units_are_refused(tmp_path):
+    write = three_mf(solid(trimesh.creation.box()), '<item objectid="1"/>')
+    write(tmp_path / "box.3mf")
+    assert "its unit is the millimeter" in load_signal(tmp_path / "box.3mf", "sdf").describe()
+    with zipfile.ZipFile(tmp_path / "box.3mf") as archive:
+        model = archive.read("3D/m.model").decode()
+    part = "<component p:path='/3D/n.model' objectid='1'/>".join(
+        ["<object id='9'><components>", "</components></object>"]
+    )
+    space = "xmlns:p='http://schemas.microsoft.com/3dmanufacturing/production/2015/06'"
+    whole = model.replace("<model ", f"<model {space} ").replace("</resources>", f"{part}</resources>")
+    with zipfile.ZipFile(tmp_path / "two.3mf", "w") as archive:
+        archive.writestr("_rels/.rels", zipfile.ZipFile(tmp_path / "box.3mf").read("_rels/.rels"))
+        archive.writestr("3D/m.model", whole.replace('objectid="1"', 'objectid="9"'))
+        archive.writestr("3D/n.model", model.replace("millimeter", "inch"))
+    with pytest.raises(ValueError, match="has models in the units millimeter and inch"):
+        load_signal(tmp_path / "two.3mf", "sdf")
+
+
 def npy_claim(path):
     """An array that says it has 8 PB."""
     with path.open("wb") as file:

@@ -277,6 +277,13 @@ def test_several_values_may_mean_no_data():
     assert len(load_signal(points, "sdf", nodata=(-9999, 1e6)).points) == 2995
 
 
+def test_whole_numbers_that_double_precision_rounds_are_told():
+    far = (1 << 60) + np.arange(1000, dtype=np.int64).reshape(25, 40)
+    assert "warning: double precision has only 4 steps" in "\n".join(load_signal(far, "image").describe())
+    near = far - (1 << 60)
+    assert not any("double precision" in line for line in load_signal(near, "image").describe())
+
+
 def ball(count=3000):
     normals = np.random.default_rng(0).normal(size=(count, 3))
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)

@@ -1,5 +1,6 @@
 """Every picture format: all bands, their full depth, the right page, and what is lost is refused or told."""
 
+import re
 import struct
 import sys
 import zlib
@@ -631,10 +632,38 @@ def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
     psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 5, 1, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(10)
     (tmp_path / "b.psd").write_bytes(psd)
     assert "5 bands of 8 bits, of which" in refused(tmp_path / "b.psd")
-    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "c.eps")
-    assert "bands or depth could be lost" in refused(tmp_path / "c.eps")
-    (tmp_path / "d.jxl").write_bytes(b"\xff\x0a" + bytes(40))
-    assert "JPEG XL is not read" in refused(tmp_path / "d.jxl")
+    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "c.im")
+    assert "bands or depth could be lost" in refused(tmp_path / "c.im")
+
+
+@pytest.mark.parametrize(
+    "suffix, head, words",
+    [
+        (".jxl", b"\xff\x0a", "JPEG XL files are not read; convert it to .png or .tif"),
+        (".dds", b"DDS |", "DDS files are not read; convert it to .png or .tif"),
+        (
+            ".fits",
+            b"SIMPLE  =                    T",
+            "FITS files are not read; save its array as .npy, or as .tif with",
+        ),
+        (".pdf", b"%PDF-1.7", "PDF or PostScript files are not read; render it to .png"),
+    ],
+)
+def test_pictures_of_other_formats_are_refused_with_what_to_convert_them_to(tmp_path, suffix, head, words):
+    for name in (f"a{suffix}", "a.png"):
+        (tmp_path / name).write_bytes(head + bytes(3000))
+        assert words in refused(tmp_path / name)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        kind_of(tmp_path / f"a{suffix}")
+
+
+def test_depth_and_alpha_are_among_the_facts(tmp_path):
+    Pillow.fromarray(samples("u1", 4)).save(tmp_path / "a.png")
+    facts = load_image(tmp_path / "a.png").facts()
+    assert facts["alpha"] == "band 4, by which colours are not premultiplied"
+    assert facts["values"] == "uint8, 8 bits each"
+    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "b.png")
+    assert load_image(tmp_path / "b.png").facts()["alpha"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -389,6 +389,10 @@ def kind_of(data: Any) -> Kind:
         from .signals.grid import read_shape
 
         return _find_claiming_kind(SimpleNamespace(shape=read_shape(file)))
+    from .signals.conversions import describe_conversion
+
+    if (conversion := describe_conversion(suffix)) is not None:
+        raise ValueError(f"{file}: {conversion}")
     raise ValueError(
         f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, as in"
         " kind='sdf', or on the command line --kind sdf"

@@ -177,8 +177,8 @@ class FitRun:
         network, described = plan.options.network, describe_network(started.field.network, str(command.file))
         self.say(f"initialisation: {started.initialization['init']}")
         self.say(
-            f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}; {plan.steps:,}"
-            f" steps of {started.sampler.batch_size:,} points on {device}"
+            f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}"
+            f"; {plan.steps:,} steps of {started.sampler.batch_size:,} points on {device}"
         )
         return target, plan, started
 

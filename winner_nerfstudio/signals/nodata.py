@@ -105,12 +105,13 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     known = values.reshape(-1) if missing is None else values[~missing].reshape(-1)
     if known.dtype.kind == "b":
         return ()
+    rounded = _warn_of_rounding(known)
     with np.errstate(over="ignore", invalid="ignore"):
         ordered = sort_some(known)
         usual = find_usual(ordered)
         far = find_far(ordered) if usual is None else np.array([usual])
     if len(far) == 0:
-        return _warn_of_few(ordered, known.size)
+        return rounded + _warn_of_few(ordered, known.size)
     core = ordered[~np.isin(ordered, far)]
     value = float(far[np.abs(far - np.median(core)).argmax()])
     count = int((known == value).sum())
@@ -124,8 +125,23 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
     count = int(((known < core[0]) | (known > core[-1])).sum())
     part = (float(core[-1]) - float(core[0])) / (float(ordered[-1]) - float(ordered[0]))
     return (
+        *rounded,
         f"warning: {count:,} of {known.size:,} values, such as {value:.6g}, are {rest}, which share {part:.2g} of the"
         " range; if they mean no data, leave them out with --nodata",
+    )
+
+
+def _warn_of_rounding(known: ndarray) -> tuple[str, ...]:
+    """Return a warning if whole numbers are so far from 0 that double precision leaves few steps across their range."""
+    if known.dtype.kind not in "iu" or known.dtype.itemsize < 8:
+        return ()
+    low, high = int(known.min()), int(known.max())
+    steps = (high - low) / np.spacing(float(max(abs(low), abs(high), 1)))
+    if low == high or steps >= 1e4 or steps >= high - low:
+        return ()
+    return (
+        f"warning: double precision has only {steps:,.0f} steps between the least value, {low}, and the greatest,"
+        f" {high}; subtract {low} from all of them first",
     )
 
 

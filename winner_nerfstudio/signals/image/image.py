@@ -12,7 +12,7 @@ from ..grid import Grid, check_values, name_of, read_array, to_dtype
 from ..lattice import Lattice
 from ..nodata import check_range, declared_nodata, separate_missing, shrink_mask
 from ..options import ImageOptions
-from ..records import STRAIGHT_ALPHA, ImageRecord
+from ..records import PREMULTIPLIED, STRAIGHT_ALPHA, ImageRecord
 from ..samples import IMAGES, sample
 from ..units import Units
 from .reading import Picture, describe_excess, read_picture
@@ -32,6 +32,18 @@ class Image(Grid[ImageRecord]):
     """
 
     kind: ClassVar[str] = "image"
+
+    def facts(self) -> dict[str, str]:
+        """Return size, range, depth and the meaning of alpha by name, for `winner-inspect`."""
+        mode, last = self.draft.mode, f"band {self.channels}"
+        straight = mode in STRAIGHT_ALPHA and self.channels in (2, 4)
+        alpha = f"{last}, by which colours are premultiplied" if mode in PREMULTIPLIED else "none"
+        values = np.dtype(self.draft.pixel_dtype)
+        return {
+            **super().facts(),
+            "alpha": f"{last}, by which colours are not premultiplied" if straight else alpha,
+            "values": f"{values.newbyteorder('=')}, {8 * values.itemsize} bits each",
+        }
 
 
 def load_image(source: str | Path | ndarray, options: ImageOptions | None = None) -> Image:

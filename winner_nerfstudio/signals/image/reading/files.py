@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...conversions import describe_conversion
 from ...errors import SignalError, is_out_of_memory
 from ...picture_suffixes import RAW
 from .exr import read_exr
@@ -24,6 +25,14 @@ Reader = Callable[[Path, int], Picture]
 TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RAWS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb")
 HEIFS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+
+REFUSED = {
+    ".fits": (b"SIMPLE  =",),
+    ".dds": (b"DDS ",),
+    ".jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    ".pdf": (b"%PDF", b"%!PS"),
+}
+"""What files begin with that are known and not read, by the suffix that they should have."""
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
@@ -65,8 +74,9 @@ def choose_reader(path: Path, head: bytes) -> Reader:
             return read_avif
         if brands & set(HEIFS):
             return read_heif
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        raise SignalError(f"{path}: JPEG XL is not read; convert it to PNG or TIFF")
+    suffix = next((suffix for suffix, magics in REFUSED.items() if head.startswith(magics)), "")
+    if (conversion := describe_conversion(suffix)) is not None:
+        raise SignalError(f"{path}: {conversion}")
     readers: dict[tuple[bytes, ...], Reader] = {
         TIFFS: read_tiff,
         (b"\x89PNG",): read_png,

@@ -89,6 +89,17 @@ class _Package:
     solids: dict[Key, Solid] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    _unit: str | None = None
+
+    def note_unit(self, unit: str) -> None:
+        """Note the unit of a model's coordinates, which all models of a file must have in common."""
+        if self._unit not in (None, unit):
+            raise SignalError(
+                f"{self.path}: has models in the units {self._unit} and {unit}; write all of them in one unit"
+            )
+        if self._unit is None:
+            self.notes.append(f"its unit is the {unit}")
+        self._unit = unit
 
     def find_root(self) -> str:
         """Return the name of the model that says what is built."""
@@ -170,6 +181,7 @@ class _ModelReader:
             self.package.notes.append(BEAMS)
         elif tag == "model":
             self._check_extensions(attributes.get("requiredextensions", "").split())
+            self.package.note_unit(attributes.get("unit", "millimeter"))
 
     def end(self, tag: str) -> None:
         """Keep an object that is complete."""
