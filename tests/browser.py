@@ -38,7 +38,7 @@ FINE = re.compile(r"Resolution: (512x\d+|\d+x512)px")
 
 PANEL = 320
 """Width of the control panel, pixels."""
-PATIENCE = 300
+PATIENCE = 900
 """Seconds after which what has not appeared never will: the machine may be slow, or busy with other tests."""
 FEWER_FRAMES = """
 const waiting = new Map(), realNow = performance.now.bind(performance);
