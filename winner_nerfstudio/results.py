@@ -46,7 +46,7 @@ def results_table(
 
 
 def measure_sizes(network: "nn.Module", name: str) -> dict[str, int]:
-    """Return the bytes of a network's weights, and those of the input if it is a file.
+    """Return the bytes of a network's weights, and those of the file that was fitted, if there is one.
 
     Args:
         network: the network.
@@ -54,4 +54,4 @@ def measure_sizes(network: "nn.Module", name: str) -> dict[str, int]:
     """
     sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in network.parameters())}
     path = Path(name)
-    return sizes | ({"input": path.stat().st_size} if path.is_file() else {})
+    return sizes | ({"input file": path.stat().st_size} if path.is_file() else {})
