@@ -355,10 +355,11 @@ def export_for(kind: Kind, output: Path) -> type[Export]:
     """
     from .export.field import FieldExport
 
-    exports: list[type[Export]] = [FieldExport, *kind.exports.values()]
+    exports: list[Any] = [FieldExport, *kind.exports.values()]
     for export in exports:
         if export.accepts(output):
-            return export
+            found: type[Export] = export
+            return found
     suffixes = " ".join(dict.fromkeys(suffix for export in [*exports[1:], FieldExport] for suffix in export.suffixes))
     raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
 

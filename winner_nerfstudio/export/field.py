@@ -25,12 +25,14 @@ class FieldExport(Export):
 
     def check(self, fitted: "FittedField") -> None:
         """Check the suffix of the output, and that the field is no folder; every kind has a field."""
+        from ..fields.folder import FolderField
+
         suffix = self.output.suffix.lower()
         if suffix not in FIELDS or suffix != f".{self.format or suffix[1:]}":
             raise ValueError(
                 f"{self.output}: a field is written as .safetensors, or with --format onnx as .onnx; name it so"
             )
-        if self.load_config.is_dir():
+        if isinstance(fitted.field, FolderField):
             raise ValueError(f"{self.load_config}: is a field in a folder already; copy the folder")
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:

@@ -30,6 +30,7 @@ DESCRIPTIONS = {
     "psnr_peak_to_peak": Description("the same, relative to the target's range of values", "dB"),
     "psnr_paper": Description("the same, as papers on sine networks count it", "dB"),
     "psnr_between": Description("half-way between the samples; far below psnr, the fit is noisy there", "dB"),
+    "psnr_anywhere": Description("at random positions between the samples", "dB"),
     "psnr_held_out": Description("at the samples that were not fitted; higher is better", "dB"),
     "psnr_target": Description("of the noisy target itself; a fit above it has removed noise", "dB"),
     "best_psnr": Description("the best during the run", "dB"),
