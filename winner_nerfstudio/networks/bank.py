@@ -335,7 +335,8 @@ class Bank(nn.Module):
         for begin in range(0, len(boxes), at_once):
             some = boxes[begin : begin + at_once]
             index = torch.tensor([np.ravel_multi_index(box, tiling.held) for box in some], device=device)
-            values = self.evaluate_members(local.expand(len(some), -1, -1), index)
+            pieces = [self.evaluate_members(x.expand(len(some), -1, -1), index) for x in local.split(POINTS_AT_ONCE)]
+            values = torch.cat(pieces, 1)
             for box, own in zip(some, values, strict=True):
                 into, out_of, window = [], [], torch.ones((), dtype=torch.float64)
                 for axis, part in enumerate(region):

@@ -40,7 +40,7 @@ PART_SIDES = {1: 2048, 2: 64, 3: 24}
 """Samples of a part along each axis, by the number of axes, unless the user says how many parts there are."""
 HIDDEN_DIM, BATCH_SIZE = 32, 512
 """The width of a part's network and its samples per step, unless the user says so."""
-MEASURED_AT_ONCE = 1 << 21
+MEASURED_AT_ONCE = 1 << 20
 """The samples that are compared at a time."""
 
 
