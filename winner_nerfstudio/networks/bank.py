@@ -118,15 +118,19 @@ class Tiling:
         length = self.shape[axis] - self.box[axis]
         return (box.double() * length / max(self.parts[axis] - 1, 1)).round().long()
 
-    def windows(self, axis: int) -> Float[Tensor, "p b"]:
-        """Return the windows of the held boxes along an axis at each of their samples, float64."""
-        index = torch.arange(self.first[axis], self.first[axis] + self.held[axis])
-        before, own, after = (self.find_starts(axis, index + step)[:, None] for step in (-1, 0, 1))
-        box = self.box[axis]
-        position = torch.arange(box, dtype=torch.float64) + own
-        rising = _rise((position - own) / (before + box - 1 - own))
-        falling = 1 - _rise((position - after) / (own + box - 1 - after))
-        is_first, is_last = (index == 0)[:, None], (index == self.parts[axis] - 1)[:, None]
+    def windows(self, axis: int, box: Int[Tensor, " p"]) -> Float[Tensor, "p b"]:
+        """Return the windows of boxes along an axis at each of their samples, float64.
+
+        Args:
+            axis: the axis.
+            box: the indices of the boxes among all boxes of that axis.
+        """
+        before, own, after = (self.find_starts(axis, box + step)[:, None] for step in (-1, 0, 1))
+        length = self.box[axis]
+        position = torch.arange(length, dtype=torch.float64) + own
+        rising = _rise((position - own) / (before + length - 1 - own))
+        falling = 1 - _rise((position - after) / (own + length - 1 - after))
+        is_first, is_last = (box == 0)[:, None], (box == self.parts[axis] - 1)[:, None]
         return torch.where(is_first, 1.0, rising) * torch.where(is_last, 1.0, falling)
 
     def local_coords(self) -> Float[Tensor, "n d"]:
@@ -163,6 +167,24 @@ class BoxChoice(NamedTuple):
     parts: int
     box: Tensor
     local: Tensor
+    window: Tensor
+
+
+class SharedRange(NamedTuple):
+    """What a box shares with a range of samples along one axis.
+
+    Attributes:
+        box: the index of the box among those that are held.
+        low: the first of the box's samples that are shared.
+        high: the one behind the last of them.
+        into: where the first of them lies in the range.
+        window: the box's window at the shared samples, float64.
+    """
+
+    box: int
+    low: int
+    high: int
+    into: int
     window: Tensor
 
 
@@ -313,41 +335,50 @@ class Bank(nn.Module):
     def evaluate_samples(self, region: Sequence[slice]) -> Float[Tensor, "*axes c"]:
         """Compute the values at samples of the whole signal, as `forward` does at their coordinates.
 
-        Each member is evaluated once at all samples of its box, without a search for the box of each sample.
+        Each member is evaluated once at the samples of its box that lie in the region, without a search for the boxes
+        of each sample.
 
         Args:
             region: the samples along each axis.
         """
         tiling, device = self.tiling, self.weights[0].device
-        result = torch.zeros(*(axis.stop - axis.start for axis in region), self.out_dim, device=device)
-        local, windows = tiling.local_coords().to(device), [tiling.windows(axis) for axis in range(len(region))]
-        starts = [tiling.starts(axis).tolist() for axis in range(len(region))]
-        near = [
-            [
-                box
-                for box, start in enumerate(starts[axis])
-                if start < part.stop and start + tiling.box[axis] > part.start
-            ]
-            for axis, part in enumerate(region)
-        ]
-        boxes = list(product(*near))
-        at_once = max(1, POINTS_AT_ONCE // len(local))
-        for begin in range(0, len(boxes), at_once):
-            some = boxes[begin : begin + at_once]
-            index = torch.tensor([np.ravel_multi_index(box, tiling.held) for box in some], device=device)
-            pieces = [self.evaluate_members(x.expand(len(some), -1, -1), index) for x in local.split(POINTS_AT_ONCE)]
-            values = torch.cat(pieces, 1)
-            for box, own in zip(some, values, strict=True):
-                into, out_of, window = [], [], torch.ones((), dtype=torch.float64)
-                for axis, part in enumerate(region):
-                    start = starts[axis][box[axis]]
-                    low, high = max(part.start, start), min(part.stop, start + tiling.box[axis])
-                    into.append(slice(low - part.start, high - part.start))
-                    out_of.append(slice(low - start, high - start))
-                    window = window[..., None] * windows[axis][box[axis], out_of[-1]]
-                own = own.reshape(*tiling.box, -1)[tuple(out_of)]
-                result[tuple(into)] += window[..., None].to(own) * own
+        result = torch.zeros(*(part.stop - part.start for part in region), self.out_dim, device=device)
+        local = tiling.local_coords().reshape(*tiling.box, -1).to(device)
+        # Members whose boxes lie in the region in the same way are evaluated together.
+        alike: dict[tuple[tuple[int, int], ...], list[tuple[SharedRange, ...]]] = {}
+        for shared in product(*(self._share(axis, part) for axis, part in enumerate(region))):
+            alike.setdefault(tuple((each.low, each.high) for each in shared), []).append(shared)
+        for bounds, members in alike.items():
+            coords = local[tuple(slice(*bound) for bound in bounds)].reshape(-1, local.shape[-1])
+            at_once = max(1, POINTS_AT_ONCE // len(coords))
+            for some in (members[begin : begin + at_once] for begin in range(0, len(members), at_once)):
+                index = torch.tensor([np.ravel_multi_index([s.box for s in m], tiling.held) for m in some])
+                pieces = [
+                    self.evaluate_members(piece.expand(len(some), -1, -1), index.to(device))
+                    for piece in coords.split(POINTS_AT_ONCE)
+                ]
+                for member, values in zip(some, torch.cat(pieces, 1), strict=True):
+                    window = torch.ones((), dtype=torch.float64)
+                    for each in member:
+                        window = window[..., None] * each.window
+                    into = tuple(slice(each.into, each.into + each.high - each.low) for each in member)
+                    result[into] += window[..., None].to(values) * values.reshape(*window.shape, -1)
         return result
+
+    def _share(self, axis: int, part: slice) -> list[SharedRange]:
+        """Return what the held boxes share with a range of samples along an axis, those that share nothing left out."""
+        tiling, length = self.tiling, self.tiling.box[axis]
+        near = [
+            (box, start)
+            for box, start in enumerate(tiling.starts(axis).tolist())
+            if start < part.stop and start + length > part.start
+        ]
+        windows = tiling.windows(axis, torch.tensor([box + tiling.first[axis] for box, _ in near], dtype=torch.int64))
+        shared = []
+        for (box, start), window in zip(near, windows, strict=True):
+            low, high = max(part.start - start, 0), min(part.stop - start, length)
+            shared.append(SharedRange(box, low, high, start + low - part.start, window[low:high]))
+        return shared
 
     def _combine(self, choices: Sequence[BoxChoice]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the members [n], the own coordinates [n, d] and the windows [n] of points from those of each axis."""
