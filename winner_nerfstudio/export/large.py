@@ -17,7 +17,7 @@ from numpy import ndarray
 from ..fields.folder import FolderField
 from ..fields.resample import Progress, grid_record, resample
 from ..files import replacing
-from ..signals.audio import write_sound
+from ..signals.audio import INTEGER_BITS, choose_subtype, write_sound
 from ..signals.extras import import_extra
 from ..signals.grid import to_dtype
 from ..signals.records import MOST_SAMPLES, AudioRecord, GridRecord, ImageRecord, VolumeRecord
@@ -268,8 +268,11 @@ def stream_audio(field: FolderField, output: Path, rate: float, progress: Progre
     count = round(record.shape[0] * rate / record.sample_rate) if 0 < rate < math.inf else 0
     if not 1 <= count <= MOST_SAMPLES:
         raise ExportError(f"--sample-rate {rate:g} must leave at least one sample and at most {MOST_SAMPLES:,}")
-    if output.suffix.lower() == ".wav" and count * channels * 4 > WAV_BYTES:
-        raise ExportError(f"{output}: {count:,} samples may be more than a .wav file holds; use .w64, .rf64 or .flac")
+    if output.suffix.lower() == ".wav":
+        subtype = choose_subtype(output, record)
+        size = count * channels * INTEGER_BITS.get(subtype, 64 if subtype == "DOUBLE" else 32) // 8
+        if size > WAV_BYTES:
+            raise ExportError(f"{output}: {size:,} bytes are more than a .wav file holds; use .w64, .rf64 or .flac")
     output.parent.mkdir(parents=True, exist_ok=True)
     regions = evaluate_regions(field, [Spaced(count, 0.0, record.sample_rate / rate)], progress)
     with replacing(output) as path:

@@ -355,7 +355,7 @@ def write_sound(
         SignalError: the format cannot hold it.
     """
     dtype, rate = record.dtype, round(sample_rate)
-    form, subtype = _find_format(path), _choose_subtype(path, record)
+    form, subtype = _find_format(path), choose_subtype(path, record)
     scale, shift = 1.0, 0.0
     if dtype is not None and np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
@@ -415,7 +415,7 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
         return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .opus .mp3 .aiff .npy"
     if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
-    form, subtype = _find_format(path), _choose_subtype(path, record)
+    form, subtype = _find_format(path), choose_subtype(path, record)
     if _can_write(form, subtype, round(sample_rate), channels):
         return None
     rates = [str(rate) for rate in USUAL_RATES if _can_write(form, subtype, rate, channels)]
@@ -443,7 +443,7 @@ def _find_format(path: Path) -> str:
     return PROMISED.get(suffix, (suffix.lstrip(".").upper(), None))[0]
 
 
-def _choose_subtype(path: Path, record: AudioRecord) -> str:
+def choose_subtype(path: Path, record: AudioRecord) -> str:
     """Return the subtype that the suffix promises, or the record's if the format has it, or the format's default."""
     promised = PROMISED.get(path.suffix.lower(), ("", None))[1]
     if promised is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..winner.inputs import fill_missing
-from .audio import Audio, check_series, excerpt, open_sound_file
+from .audio import MOST_PER_BYTE, Audio, check_series, excerpt, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_shape
@@ -33,6 +33,9 @@ from .volume_files import open_volume
 
 WHOLE_ONLY = ("noise_std", "reference", "train_fraction", "max_side", "smooth")
 """The options that need the whole signal in memory."""
+
+LOSSY = ("MP3", "OGG")
+"""libsndfile's formats whose samples depend on where decoding began."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
     if kind not in _OPENERS:
         raise ValueError(f"kind={kind!r} is not read by blocks; only {', '.join(_OPENERS)} are")
     options.check()
+    if not isinstance(data, (str, Path, ndarray)) or isinstance(data, np.ma.MaskedArray):
+        raise SignalError(f"a {type(data).__name__} is not read by blocks; give a file, or a plain array with --nodata")
     source = data if isinstance(data, ndarray) else Path(data)
     if isinstance(source, Path) and not (source.is_file() or (source.suffix == ".zarr" and source.is_dir())):
         raise SignalError(f"{source}: no such file; built-in samples are fitted in memory")
@@ -261,8 +266,8 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{path}: cannot be read as a sound ({reason}); use .wav .w64 .rf64 .flac or .npy") from error
-    if not can_seek or total > path.stat().st_size * (1 << 13):
-        raise SignalError(f"{path}: does not state its length, or is not read from the middle; convert it to .flac")
+    if not can_seek or entries["format"] in LOSSY or total > path.stat().st_size * MOST_PER_BYTE:
+        raise SignalError(f"{path}: states no length, or is not read exactly from the middle; convert it to .flac")
     if options.sample_rate not in (None, rate):
         raise SignalError(f"{path}: the file says {rate} Hz itself; leave out sample_rate={options.sample_rate:g}")
     first, count = excerpt(options, str(path), total, rate)

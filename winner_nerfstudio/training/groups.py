@@ -38,7 +38,7 @@ MEMORY = 4e9
 """Bytes that a group may take while it is trained, by default."""
 PROGRAM_MEMORY = 6e8
 """Bytes of the program and its libraries."""
-MEASURED_AT_ONCE = 1 << 21
+MEASURED_AT_ONCE = 1 << 20
 """The samples that are compared at a time."""
 
 
