@@ -60,7 +60,7 @@ def test_one_command_writes_all_its_outputs_as_the_library_would(picture, winner
     status, shown = winner_fit(picture, "--output", "b.png", "b.safetensors", "b.npy", *SMALL, 100, "--seed", 7)
     assert status == 0, shown
     assert "a.png: fitting a picture; to be written: b.png (image), b.safetensors (field), b.npy (image)" in shown
-    assert "fitting with siren, 2 layers of 24, 697 parameters, in batches of 576 points on" in shown
+    assert "fitting with siren, 2 layers of 24, 697 weights, 2.79 kB (the file has" in shown
     assert "psnr peak to peak" in shown
     field = load_field(tmp_path / "b.safetensors")
     expected = fit(picture, hidden_dim=24, num_layers=2, steps=100, seed=7, progress=False)

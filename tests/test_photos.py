@@ -53,7 +53,7 @@ def test_the_frequency_is_the_mean_of_the_photographs():
 
 
 def test_noise_fills_up_what_siren_lacks():
-    s0, s1, _ = SceneFrequency(0.3, 400.0).scales(unit=0.25)
+    s0, s1, *_ = SceneFrequency(0.3, 400.0).scales(unit=0.25)
     # Along each axis the first layer's frequencies, 30 U(-1/3, 1/3) and the noise, spread as far as is wanted.
     assert math.hypot(s0, 10 / math.sqrt(3)) == pytest.approx(PHOTO_SPREAD * 100)
     assert s1 == PHOTO_S1

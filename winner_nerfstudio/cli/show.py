@@ -36,7 +36,9 @@ def show(fitted: "FittedField", target: Any, say: Callable[[object], None]) -> N
         say(f"--open: a fit of {kind_named(fitted.kind).title} cannot be shown here")
     else:
         require_extra("viser", "nerfstudio", "--open: shapes are shown")
-        _show_mesh(fitted, say)
+        from ..nerfstudio.viewer.mesh_page import show_mesh
+
+        show_mesh(fitted.mesh(resolution=160), say)
 
 
 def draw(fitted: "FittedField", target: Any, path: Path) -> None:
@@ -44,12 +46,12 @@ def draw(fitted: "FittedField", target: Any, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ..metrics.grid import evaluate_grid
+    from ..fields.resample import evaluate_samples
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2)
-    values = {"target": target.values, "fit": evaluate_grid(fitted.field.evaluate, target.lattice)}
+    values = {"target": target.values, "fit": evaluate_samples(fitted.field, target.lattice)}
     for plot, (name, shown) in zip(axes, values.items(), strict=True):
         kind_named(fitted.kind).draw(plot, target, np.asarray(shown))
         plot.set_title(name)
@@ -67,20 +69,3 @@ def open_file(path: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
-
-
-def _show_mesh(fitted: "FittedField", say: Callable[[object], None]) -> None:
-    """Show the fitted mesh in a page on this machine until the user stops it."""
-    import time
-
-    import viser
-
-    mesh = fitted.mesh(resolution=160)
-    server = viser.ViserServer(host="127.0.0.1", verbose=False)
-    server.scene.add_mesh_simple("fit", np.asarray(mesh.vertices), np.asarray(mesh.faces))
-    say(f"http://127.0.0.1:{server.get_port()}: the fitted mesh; Ctrl-C ends it")
-    try:
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        server.stop()

@@ -376,6 +376,9 @@ def write_sound(
         _check_written(path, form, subtype, rate, count)
     except (soundfile.SoundFileError, OverflowError) as error:
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
+    except SignalError:
+        path.unlink(missing_ok=True)
+        raise
     return subtype
 
 
