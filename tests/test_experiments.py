@@ -331,7 +331,7 @@ def test_variants_may_draw_their_points_differently_but_not_fit_another_signal(f
     options = {"hidden_dim": 16, "num_layers": 2}
     path = written(folder, **changes, options=options, metrics=..., front=..., small=...)
     close, far = planned(read_experiment(path), folder, seeds=1)
-    assert (close.target.mix.near_sigmas, far.target.mix.near_sigmas) == ((0.01,), (0.1,))
+    assert (close.target.mix.near_sigmas, far.target.mix.near_sigmas) == ([0.01], [0.1])
     variants["far"]["options"] = {"sign": "winding"}
     with pytest.raises(ConfigError, match=r"variants\.far: sign is an option of the data; all variants have the same"):
         read_experiment(written(folder, **changes, options=options, metrics=..., front=..., small=...))
