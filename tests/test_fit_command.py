@@ -109,7 +109,6 @@ def test_a_mesh(winner_fit, tmp_path):
     [
         (["no.png", "--output", "b.png"], "no.png: no such file; the file comes first"),
         (["empty.png", "--output", "b.png"], "empty.png: is empty"),
-        (["a.png", "--output", "b"], "b: has no suffix"),
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),
         (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
@@ -260,3 +259,21 @@ def test_the_field_file_of_a_fit_says_what_it_reached(picture, winner_fit, tmp_p
     provenance = load_field(tmp_path / "b.safetensors").provenance
     assert provenance["steps"] == 20
     json.dumps(provenance)
+
+
+def test_a_name_without_suffix_is_a_folder_that_a_large_signal_is_fitted_into(winner_fit, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (96, 70)).astype(np.uint8))
+    arguments = ["a.npy", "--output", "folder", "--kind", "image", "--parts", "3", *SMALL, "3"]
+    status, shown = winner_fit(*arguments)
+    assert status == 0, shown
+    assert "6 parts of" in shown
+    assert "winner-export image --load-config folder --output FILE" in shown
+    assert load_field(tmp_path / "folder").image().shape == (96, 70)
+    status, shown = winner_fit(*arguments, "--seed", "1")
+    assert "holds another fit" in f"{status}{shown}"
+
+
+def test_a_folder_beside_other_results_is_refused(winner_fit, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((9, 9), np.uint8))
+    status, shown = winner_fit("a.npy", "--output", "folder", "a.png")
+    assert "names a folder, without a suffix, beside other results" in f"{status}{shown}"

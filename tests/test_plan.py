@@ -65,7 +65,10 @@ def test_the_size_sets_parts_and_width(size, parts, width):
 
 def test_what_would_not_fit_into_memory_is_not_divided(monkeypatch):
     monkeypatch.setattr("winner_nerfstudio.training.plan.MOST_MEMORY", 1 << 20)
-    assert plan_for(noise(300, 300)).options.network.parts == (1,)
+    plan = plan_for(noise(300, 300))
+    assert plan.options.network.parts == (1,)
+    assert "winner-fit FILE --output FOLDER" in plan.note
+    assert not plan_for(noise(40, 40)).note
 
 
 @pytest.mark.parametrize(

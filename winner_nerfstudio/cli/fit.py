@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
-from ..signals.messages import error_line, escape
+from ..signals.messages import error_line, escape, quote
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Fit:
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
     """Files to write. The suffix says what: .safetensors .onnx the field, a function; .ply .obj .stl .glb a mesh;
-    .png .tif .wav .npy ... the fit as such a file. A failed fit replaces no file."""
+    .png .tif .wav .npy ... the fit as such a file. A failed fit replaces no file. A name without suffix is a folder,
+    into which a signal larger than memory is fitted part by part; the same command resumes it."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """sdf, image, audio, volume or another kind, if the file does not say."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="COUNT")] = None
@@ -76,8 +77,15 @@ class Fit:
                 raise ValueError(f"{output}: {problem}")
             if not is_sample and output.exists() and output.samefile(self.file):
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
+        if self.is_in_groups and len(self.output) > 1:
+            raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
         if len({output.resolve() for output in self.output}) < len(self.output):
             raise ValueError("--output names a file twice")
+
+    @property
+    def is_in_groups(self) -> bool:
+        """Return whether the file is fitted in groups, into a folder, which has no suffix."""
+        return any(not output.suffix for output in self.output)
 
     def find_exports(self, kind: Kind) -> "list[Export]":
         """Return the exports that write the outputs.
@@ -90,9 +98,7 @@ class Fit:
 
 def _find_problem(output: Path) -> str | None:
     """Return in words why an output cannot be written, or None if it can as far as one can see."""
-    if not output.suffix:
-        return "has no suffix, which says what is written; use .safetensors for the field, or the input's"
-    if output.is_dir():
+    if output.is_dir() and output.suffix:
         return "is a folder; name a file"
     existing = next(path for path in (output.absolute().parent, *output.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -167,7 +173,7 @@ class FitRun:
         with working(self.console, f"loading {command.file}"):
             target = self.kind.load(str(command.file), options.data)
         plan = make_plan(target, options, command.steps, command.learning_rate)
-        for line in target.describe():
+        for line in (*target.describe(), *filter(None, [plan.note])):
             self.say(line)
         with working(self.console, "initialising"):
             started = start(target, plan.options, device, command.seed)
@@ -255,6 +261,8 @@ def _run(arguments: list[str]) -> int:
     command, rest = tyro.cli(Fit, prog=PROGRAM, description=description, args=arguments, return_unknown_args=True)
     command.check_files()
     kind = kind_of(command.file) if command.kind is None else kind_named(command.kind)
+    if command.is_in_groups:
+        return _run_groups(command, kind, rest)
     exports = command.find_exports(kind)
     results = ", ".join(f"{export.output} ({export.result})" for export in exports)
     print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
@@ -279,3 +287,20 @@ def _find_kind_for_help(arguments: list[str]) -> Kind:
 
 if __name__ == "__main__":
     main()
+
+
+def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
+    """Fit a file in groups, into a folder, and say how it is exported."""
+    from .kinds import parse_fit_options
+
+    (folder,), console = command.output, Console()
+    print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
+    options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
+    from ..training.groups import RunOptions, run_groups
+
+    run = RunOptions(command.steps, command.learning_rate, command.seed, command.device)
+    run_groups(command.file, folder, options, run, console)
+    result = next(iter(kind.exports), "field")
+    line = f"to export it: winner-export {result} --load-config {quote(folder)} --output FILE"
+    console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
+    return 0

@@ -60,6 +60,7 @@ class Inspect:
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
+            *filter(None, [plan.note]),
             f"initialisation: {started.initialization['init']}",
             f"network: {network.num_layers} layers of {network.width}, "
             + describe_network(started.field.network, str(self.file)),

@@ -66,7 +66,7 @@ def fit(
         signal, fit_options = prepare(data, kind, options)
     plan = make_plan(signal, fit_options, steps, learning_rate)
     steps, signal_kind = plan.steps, fit_options.kind
-    for line in signal.describe():
+    for line in (*signal.describe(), *filter(None, [plan.note])):
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with working(console, "initialising"):
         started = start(signal, plan.options, device, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..fields.folder import INDEX, FolderField, FolderIndex, group_path, load_fo
 from ..metrics.audio import SILENCE, to_decibels
 from ..metrics.grid import psnr
 from ..networks import Bank, Groups, Tiling, complete_arguments
-from ..progress import progress_bar
+from ..progress import progress_bar, working
 from ..registry import kind_named, kind_of
 from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
@@ -93,26 +93,59 @@ def fit_groups(
             message is one line.
         OSError: the folder cannot be written.
     """
-    console, folder = Console(quiet=not progress), Path(output)
-    device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
-    fit_options = sort_options(signal_kind, options)
-    if not isinstance(fit_options.data, GridOptions):
-        raise ValueError(f"kind={signal_kind.name!r} is not fitted in groups; only regular samples are")
-    with console.status("Reading..."):
-        signal = open_large(data, signal_kind.name, fit_options.data)
+    given = sort_options(signal_kind, options)
+    run = RunOptions(steps, learning_rate, seed, device, group_samples, memory, measure)
+    return run_groups(data, Path(output), given, run, Console(quiet=not progress))
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The arguments of `fit_groups` that are not options of the signal, the network or the batches."""
+
+    steps: int | None = None
+    learning_rate: float | None = None
+    seed: int = 42
+    device: str | torch.device | None = None
+    group_samples: int | None = None
+    memory: float = MEMORY
+    measure: bool = True
+
+
+def run_groups(
+    data: str | Path | ndarray, folder: Path, given: FitOptions, options: RunOptions, console: Console
+) -> FittedField:
+    """Do what `fit_groups` does, from options that are sorted.
+
+    Args:
+        data: as in `fit_groups`.
+        folder: as `output` in `fit_groups`.
+        given: the options of the signal, the network and the batches.
+        options: all others.
+        console: where the progress is shown.
+
+    Raises:
+        ValueError: as `fit_groups`.
+        OSError: as `fit_groups`.
+    """
+    steps, rate, seed = options.steps, options.learning_rate, options.seed
+    device = check_run(1 if steps is None else steps, 1.0 if rate is None else rate, seed, options.device)
+    if not isinstance(given.data, GridOptions):
+        raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
+    with working(console, "reading the file"):
+        signal = open_large(data, given.kind.name, given.data)
     for line in signal.notes:
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
-    plan = _complete_plan(fit_options, signal, steps, learning_rate)
+    plan = _complete_plan(given, signal, steps, rate)
     fit_options = plan.options
     run = {"steps": str(int(plan.steps)), "learning_rate": repr(float(plan.learning_rate)), "seed": str(int(seed))}
-    index = _plan(signal, fit_options, run, group_samples, memory)
+    index = _plan(signal, fit_options, run, options.group_samples, options.memory)
     index = _open_folder(folder, index)
     console.print(_describe(index), markup=False, highlight=False)
     for group in _iterate_missing(folder, index, console):
         _train_group(folder, index, signal, fit_options, group, device)
-    if measure and not index.figures:
-        with console.status("Measuring the fit..."):
+    if options.measure and not index.figures:
+        with working(console, "measuring the fit"):
             index = replace(index, figures=finite(_measure(folder, index, signal, device)))
         index.write(folder)
     if index.figures:

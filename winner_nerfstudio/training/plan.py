@@ -28,11 +28,13 @@ class Plan:
         options: the options of the fit.
         steps: number of training steps.
         learning_rate: learning rate at the first step.
+        note: a line for the user about what else can be done, or "".
     """
 
     options: FitOptions
     steps: int
     learning_rate: float
+    note: str = ""
 
 
 def make_plan(
@@ -47,10 +49,16 @@ def make_plan(
         steps: number of training steps, or None.
         learning_rate: learning rate at the first step, or None.
     """
+    note = ""
     if options.network.parts == "auto":
         parts = _count_parts(signal, options.network, options.kind.recipe.parts)
-        options = replace(options, network=replace(options.network, parts=parts))
-    return complete_plan(options, _shows_everything(signal), steps, learning_rate)
+        if parts is None:
+            note = (
+                f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for more"
+                " detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
+            )
+        options = replace(options, network=replace(options.network, parts=parts or (1,)))
+    return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate), note=note)
 
 
 def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learning_rate: float | None) -> Plan:
@@ -109,8 +117,10 @@ def format_bytes(count: int) -> str:
     return f"{count / unit:.3g} {name}"
 
 
-def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...]:
-    """Return the number of parts along each axis of a signal whose user has not said so; (1,) for a single network.
+def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
+    """Return the number of parts along each axis of a signal whose user has not said so.
+
+    It is (1,) for a single network, and None if as many parts as it should have would take too much memory.
 
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
     reproduce the noise of a noisy target, and know less of samples that are held out. Whoever sets the network's width
@@ -126,7 +136,9 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     # What is kept for each weight, and for each sample and point half-way between samples.
     weights = prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
-    return (1,) if signal.lattice.count <= recipe.most or memory > MOST_MEMORY else counts
+    if signal.lattice.count <= recipe.most:
+        return (1,)
+    return None if memory > MOST_MEMORY else counts
 
 
 def _shows_everything(signal: Signal) -> bool:

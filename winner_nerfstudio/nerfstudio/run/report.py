@@ -21,6 +21,7 @@ from ...fields.checkpoint import load_run
 from ...files import replacing
 from ...progress import progress_bar, working
 from ...signals.messages import escape, quote
+from ...training.plan import describe_network
 from ...training.watch import describe_status, steps_per_measurement, update_best
 from .sheet import write_sheet
 
@@ -76,6 +77,8 @@ class Reporter:
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
+            network = describe_network(self.model.field.network, self.pipeline.datamanager.signal.name)
+            CONSOLE.print(f"network: {network}", markup=False, soft_wrap=True)
             self.total, self.measured_step = self.trainer.last_step, step
             every = steps_per_measurement(
                 self.model.monitor.points, self.pipeline.datamanager.get_train_rays_per_batch()

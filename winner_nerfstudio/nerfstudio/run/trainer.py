@@ -195,6 +195,8 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
         plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr)
+        if plan.note:
+            CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
         model.options, data.batches = plan.options.network, plan.options.batches
         self.max_num_iterations, optimizer.lr = plan.steps, plan.learning_rate
         if self.steps_per_save is None:
