@@ -54,8 +54,8 @@ def make_plan(
         parts = _count_parts(signal, options.network, options.kind.recipe.parts)
         if parts is None:
             note = (
-                f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for more"
-                " detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
+                f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for"
+                " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
         options = replace(options, network=replace(options.network, parts=parts or (1,)))
     return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate), note=note)
