@@ -28,6 +28,7 @@ def fit(
     *,
     steps: int | None = None,
     learning_rate: float | None = None,
+    optimizer: str = "adam",
     seed: int = 42,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -46,7 +47,8 @@ def fit(
         kind: "sdf", "image", "audio", "volume", or a kind that another package has registered; if left out, it is
             found from the file's name or the array's shape.
         steps: number of training steps; if left out, that of the kind's method.
-        learning_rate: learning rate of Adam at the first step; if left out, that of the kind's method.
+        learning_rate: learning rate at the first step; if left out, that of the kind's method.
+        optimizer: optimiser: adam, soap or muon.
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
@@ -74,7 +76,7 @@ def fit(
     with console.status("Initialising..."):
         started = start(signal, fit_options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    training = Training(started, learning_rate, cosine_decay(steps))
+    training = Training(started, learning_rate, cosine_decay(steps), optimizer)
     began = shown = time.perf_counter()
     with progress_bar(console, _STEP, _LOSS, disable=not progress) as bar:
         task = bar.add_task("", total=steps, loss=math.nan)

@@ -9,11 +9,9 @@ from typing import Any
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from ...registry import Kind, all_kinds
-from ...training.loop import ADAM_EPSILON
 from ..models.base import SignalModelConfig
 from ..photos.initialization import PhotoInitializationOptions
 from ..photos.nerf_model import WinnerNeRFModelConfig
@@ -23,13 +21,13 @@ from ..photos.trainer import PhotoTrainerConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
 from .datamanager import data_manager_config
+from .optimizers import FieldOptimizerConfig
 from .schedulers import CosineDecayConfig
 
 
-def adam(learning_rate: float) -> dict[str, dict[str, Any]]:
-    """Return the configs of Adam and of a cosine decay for ``fields``, the only group of parameters."""
-    optimizer = AdamOptimizerConfig(lr=learning_rate, eps=ADAM_EPSILON)
-    return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
+def optimizers(learning_rate: float) -> dict[str, dict[str, Any]]:
+    """Return the configs of the optimiser and of a cosine decay for ``fields``, the only group of parameters."""
+    return {"fields": {"optimizer": FieldOptimizerConfig(lr=learning_rate), "scheduler": CosineDecayConfig()}}
 
 
 def method(kind: Kind) -> MethodSpecification:
@@ -46,7 +44,7 @@ def method(kind: Kind) -> MethodSpecification:
                 datamanager=data_manager_config(kind.name)(),
                 model=SignalModelConfig(kind=kind.name, options=kind.network()),
             ),
-            optimizers=adam(recipe.learning_rate),
+            optimizers=optimizers(recipe.learning_rate),
             logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
             viewer=ViewerConfig(websocket_host="127.0.0.1"),
             vis="tensorboard",
@@ -88,7 +86,7 @@ def photo_method(name: str, model: PhotoInitializationOptions, rays: int, descri
                 ),
                 model=model,  # type: ignore[arg-type]
             ),
-            optimizers=adam(5e-4),
+            optimizers=optimizers(5e-4),
             logging=LoggingConfig(
                 steps_per_log=100, profiler="none", local_writer=LocalWriterConfig(enable=True, max_log_size=0)
             ),
