@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -16,7 +16,7 @@ from ...training.optimizers import EPSILON, OptimizerName, build_optimizer
 class FieldOptimizerConfig(OptimizerConfig):
     """The optimiser of a network, see `build_optimizer`."""
 
-    _target: type = field(default_factory=lambda: build_optimizer)  # type: ignore[assignment, return-value]
+    _target: Any = field(default_factory=lambda: build_optimizer)
     name: Annotated[OptimizerName, tyro.conf.arg(name="")] = "adam"
     """The optimiser; soap and muon treat the weights between hidden layers as matrices, and the others as adam does."""
     eps: float = EPSILON
