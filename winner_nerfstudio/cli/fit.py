@@ -52,6 +52,8 @@ class Fit:
     """Number of training steps, if not the kind's own."""
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """Learning rate at the first step, if not the kind's own."""
+    optimizer: Annotated[str, tyro.conf.arg(metavar="NAME")] = "adam"
+    """Optimiser: adam, soap or muon."""
     seed: int = 42
     """Seed of the network and the batches."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
@@ -142,7 +144,7 @@ class FitRun:
         target, plan, started = self._start(options, device)
         with self.console.status("Preparing the metrics..."):
             monitor = self.kind.monitor(target)
-        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor)
+        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor, command.optimizer)
         if outcome.diverged:
             raise ValueError(
                 f"{command.file}: the fit has diverged after {outcome.steps} of {plan.steps} steps, and nothing was"

@@ -103,14 +103,14 @@ class Siren(SineChain):
         super().__init__(in_dim, out_dim, hidden_dim, num_layers, omega_0, first_omega_0)
         self._workspace = Workspace()
 
-    def forward(self, input: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
-        """Compute the values; in training and evaluation faster than the layers one by one, and the same to rounding."""
-        if input.ndim == 2 and self._is_plain():
+    def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
+        """Compute the values, which are those of the layers one by one to rounding, but sooner."""
+        if coords.ndim == 2 and self._is_plain():
             linear, sines = list(self)[::2], list(self)[1::2]
             weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
-            if can_evaluate(input, [*weights, *biases]):
-                return evaluate_sines(input, weights, biases, [sine.omega_0 for sine in sines], self._workspace)
-        return super().forward(input)
+            if can_evaluate(coords, [*weights, *biases]):
+                return evaluate_sines(coords, weights, biases, [sine.omega_0 for sine in sines], self._workspace)
+        return super().forward(coords)
 
     def _is_plain(self) -> bool:
         """Return whether the layers are as they were made, of the same types and without hooks."""

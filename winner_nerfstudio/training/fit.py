@@ -25,6 +25,7 @@ def fit(
     *,
     steps: int | None = None,
     learning_rate: float | None = None,
+    optimizer: str = "adam",
     seed: int = 42,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -43,7 +44,8 @@ def fit(
         kind: "sdf", "image", "audio", "volume", or a kind that another package has registered; if left out, it is
             found from the file's name or the array's shape.
         steps: number of training steps; if left out, it depends on the kind and the size of the signal.
-        learning_rate: learning rate of Adam at the first step; if left out, it depends on them as well.
+        learning_rate: learning rate at the first step; if left out, it depends on them as well.
+        optimizer: optimiser: adam, soap or muon.
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
@@ -72,7 +74,7 @@ def fit(
         started = start(signal, plan.options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
     monitor = signal_kind.monitor(signal) if measure else None
-    outcome = train(started, steps, plan.learning_rate, console, monitor)
+    outcome = train(started, steps, plan.learning_rate, console, monitor, optimizer)
     if outcome.interrupted:
         warnings.warn(f"interrupted: the field is that of {outcome.steps} of {steps} steps", stacklevel=2)
     if outcome.diverged:

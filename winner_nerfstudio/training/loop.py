@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from .initialize import Start
-
-ADAM_EPSILON = 1e-8
-"""Adam's epsilon, which keeps its division from being one by zero."""
+from .optimizers import build_optimizer
 
 
 class Training:
@@ -20,13 +18,19 @@ class Training:
 
     Args:
         start: the field, which is trained in place, with the batches and the loss.
-        learning_rate: learning rate of Adam at the first step.
+        learning_rate: learning rate at the first step.
         factor: function from the number of finished steps to the factor of the learning rate for the next step.
+        optimizer: name of the optimiser, see `build_optimizer`.
+
+    Raises:
+        ValueError: there is no optimiser of that name, or it cannot train this network.
     """
 
-    def __init__(self, start: Start, learning_rate: float, factor: Callable[[int], float]) -> None:
+    def __init__(
+        self, start: Start, learning_rate: float, factor: Callable[[int], float], optimizer: str = "adam"
+    ) -> None:
         self.field, self._sampler, self._loss = start.field, start.sampler, start.loss
-        self._optimizer = torch.optim.Adam(self.field.network.parameters(), learning_rate, eps=ADAM_EPSILON)
+        self._optimizer = build_optimizer(self.field.network.parameters(), optimizer, learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
         """Number of finished steps."""

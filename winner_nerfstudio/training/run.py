@@ -45,20 +45,28 @@ class Outcome:
         return not math.isfinite(self.loss)
 
 
-def train(started: Start, steps: int, learning_rate: float, console: Console, monitor: Monitor | None) -> Outcome:
+def train(
+    started: Start,
+    steps: int,
+    learning_rate: float,
+    console: Console,
+    monitor: Monitor | None,
+    optimizer: str = "adam",
+) -> Outcome:
     """Train a field in place; Ctrl-C ends the training, and so does a loss that is not finite.
 
     Args:
         started: the field, its batches and the loss.
         steps: number of steps.
-        learning_rate: learning rate of Adam at the first step.
+        learning_rate: learning rate at the first step.
         console: where the progress is shown, a bar on a terminal and some lines elsewhere.
         monitor: the metrics that are computed during the run, or None for no metrics.
+        optimizer: name of the optimiser, see `build_optimizer`.
 
     Raises:
         KeyboardInterrupt: the user has stopped the training before the first step was finished.
     """
-    training, outcome = Training(started, learning_rate, cosine_decay(steps)), Outcome()
+    training, outcome = Training(started, learning_rate, cosine_decay(steps), optimizer), Outcome()
     every = math.inf
     if monitor is not None and monitor.points:
         every = min(steps_per_measurement(monitor.points, started.sampler.batch_size), max(1, steps // 2))

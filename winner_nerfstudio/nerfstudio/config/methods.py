@@ -9,26 +9,24 @@ from typing import Any
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from ...registry import Kind, all_kinds
-from ...training.loop import ADAM_EPSILON
 from ..models.base import SignalModelConfig
 from ..photos.initialization import PhotoInitializationOptions
 from ..photos.nerf_model import WinnerNeRFModelConfig
 from ..photos.neus_model import WinnerNeuSModelConfig
 from ..photos.pipeline import PhotoPipelineConfig
 from ..photos.trainer import PhotoTrainerConfig
-from ..run.optimizers import AdamConfig
 from ..run.pipeline import SignalPipelineConfig
 from ..run.trainer import SignalTrainerConfig
 from .datamanager import data_manager_config
+from .optimizers import FieldOptimizerConfig, SignalOptimizerConfig
 from .schedulers import CosineDecayConfig
 
 
-def adam(optimizer: AdamOptimizerConfig) -> dict[str, dict[str, Any]]:
-    """Return the configs of Adam and of a cosine decay for ``fields``, the only group of parameters."""
+def optimizers(optimizer: FieldOptimizerConfig) -> dict[str, dict[str, Any]]:
+    """Return the configs of the optimiser and of a cosine decay for ``fields``, the only group of parameters."""
     return {"fields": {"optimizer": optimizer, "scheduler": CosineDecayConfig()}}
 
 
@@ -43,7 +41,7 @@ def method(kind: Kind) -> MethodSpecification:
                 datamanager=data_manager_config(kind.name)(),
                 model=SignalModelConfig(kind=kind.name, options=kind.network()),
             ),
-            optimizers=adam(AdamConfig(eps=ADAM_EPSILON)),
+            optimizers=optimizers(SignalOptimizerConfig()),
             logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
             viewer=ViewerConfig(websocket_host="127.0.0.1"),
             vis="tensorboard",
@@ -85,7 +83,7 @@ def photo_method(name: str, model: PhotoInitializationOptions, rays: int, descri
                 ),
                 model=model,  # type: ignore[arg-type]
             ),
-            optimizers=adam(AdamOptimizerConfig(lr=5e-4, eps=ADAM_EPSILON)),
+            optimizers=optimizers(FieldOptimizerConfig(lr=5e-4)),
             logging=LoggingConfig(
                 steps_per_log=100, profiler="none", local_writer=LocalWriterConfig(enable=True, max_log_size=0)
             ),

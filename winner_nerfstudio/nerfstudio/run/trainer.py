@@ -13,12 +13,12 @@ import yaml
 from nerfstudio.configs.base_config import MachineConfig
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
-from torch import Tensor
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
 from ...files import replacing
 from ...registry import kind_named
 from ...signals.messages import error_line, escape, shorten
+from ...training.optimizers import check_state
 from ...training.plan import make_plan
 from ...training.prepare import FitOptions
 from ...training.verdict import POOR_FIT
@@ -246,23 +246,10 @@ class WinnerTrainer(Trainer):
             read_or_exit(path)
         try:
             super()._load_checkpoint()
-            self._check_optimizers()
+            for optimizer in self.optimizers.optimizers.values():
+                check_state(optimizer)
         except Exception as error:  # what nerfstudio and torch read may be anything
             raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
-
-    def _check_optimizers(self) -> None:
-        """Check that the state of each optimizer fits the weights, which torch does not check.
-
-        Raises:
-            ValueError: it does not.
-        """
-        for optimizer in self.optimizers.optimizers.values():
-            for parameter, state in optimizer.state.items():
-                for name, value in state.items():
-                    if isinstance(value, Tensor) and (
-                        value.shape not in ((), parameter.shape) or not torch.isfinite(value).all()
-                    ):
-                        raise ValueError(f"its optimizer's {name} does not fit the weights")
 
     def train(self) -> None:
         """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.

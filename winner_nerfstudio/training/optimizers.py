@@ -1,0 +1,208 @@
+"""The optimisers of a fit: Adam, SOAP and Muon, for single networks and for banks, whose weights have a member's axis.
+
+SOAP and Muon treat the weights between two hidden layers as matrices, and all other parameters as Adam does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+OptimizerName = Literal["adam", "soap", "muon"]
+"""The names of the optimisers."""
+EPSILON = 1e-8
+"""What is added to the divisor of Adam, and of what SOAP and Muon do like Adam."""
+LEAST_SIDE = 8
+"""A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
+
+
+def build_optimizer(
+    parameters: Iterable[Tensor], name: str = "adam", lr: float = 5e-4, eps: float = EPSILON, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """Build an optimiser by its name.
+
+    Args:
+        parameters: the parameters of a network.
+        name: adam, soap or muon.
+        lr: the learning rate; all three change a weight by about this much in a step.
+        eps: Adam's epsilon.
+        weight_decay: what the weights, times this, add to their gradients.
+
+    Raises:
+        ValueError: there is no optimiser of that name, or it has no rule for complex weights.
+    """
+    parameters = list(parameters)
+    has_complex = any(parameter.is_complex() for parameter in parameters)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
+    if name not in _MATRIX_OPTIMIZERS:
+        raise ValueError(f"optimizer={name!r} is not one of: adam, {', '.join(_MATRIX_OPTIMIZERS)}")
+    if has_complex:
+        raise ValueError(f"optimizer={name!r} has no rule for complex weights; use adam")
+    return _MATRIX_OPTIMIZERS[name](parameters, lr, eps, weight_decay)
+
+
+class MatrixOptimizer(torch.optim.Optimizer):
+    """An optimiser with a rule of its own for matrices, which does what Adam does with all other parameters.
+
+    Args:
+        parameters: the parameters of a network.
+        lr: the learning rate.
+        eps: Adam's epsilon.
+        weight_decay: what the weights, times this, add to their gradients.
+        betas: the decay rates of the means of gradients and of their squares.
+    """
+
+    square_states: ClassVar[dict[str, int]] = {}
+    """The entries of a matrix' state that are square matrices, and the axis of the weights that gives their side."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float, betas: tuple[float, float]
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change all parameters that have a gradient by one step; return what the closure returns."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        for group in self.param_groups:
+            axes = max(parameter.ndim for parameter in group["params"])
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                gradient = parameter.grad
+                if group["weight_decay"]:
+                    gradient = gradient.add(parameter, alpha=group["weight_decay"])
+                # The biases of a bank are tables too, but its weights have an axis more.
+                is_matrix = axes >= 2 and parameter.ndim == axes and min(parameter.shape[-2:]) >= LEAST_SIDE
+                rule = self.update_matrix if is_matrix else update_as_adam
+                parameter.sub_(rule(self.state[parameter], gradient, group), alpha=group["lr"])
+        return result
+
+    def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:
+        """Return the direction in which weights are changed, and update their state."""
+        raise NotImplementedError
+
+
+def update_as_adam(state: dict[str, Any], gradient: Tensor, group: dict[str, Any]) -> Tensor:
+    """Return Adam's direction (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1), and update its state."""
+    first, second = group["betas"]
+    if "step" not in state:
+        state |= {"step": 0, "exp_avg": torch.zeros_like(gradient), "exp_avg_sq": torch.zeros_like(gradient)}
+    state["step"] += 1
+    mean = state["exp_avg"].lerp_(gradient, 1 - first) / (1 - first ** state["step"])
+    square = state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+    return mean / (square / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
+
+
+class Soap(MatrixOptimizer):
+    """SOAP (Vyas et al. 2024, arXiv 2409.11321, algorithm 3): Adam in the eigenbases of Shampoo's two covariances.
+
+    The mean of gradients is kept in the eigenbases, and is turned when they are, as in the authors' code. The rates
+    of decay and the number of steps between two updates of the eigenbases are the paper's.
+    """
+
+    square_states: ClassVar[dict[str, int]] = {"left": -2, "right": -1, "left_basis": -2, "right_basis": -1}
+    every = 10
+    """Steps between two updates of the eigenbases."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float) -> None:
+        super().__init__(parameters, lr, eps, weight_decay, (0.95, 0.95))
+
+    def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:
+        """Return Adam's direction in the eigenbases, turned back; then update the covariances and the eigenbases."""
+        decay, covariances = group["betas"][1], (gradient @ gradient.mT, gradient.mT @ gradient)
+        if not state:
+            state["left"], state["right"] = (covariance * (1 - decay) for covariance in covariances)
+            for side in ("left", "right"):
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].flip(-1)
+        left, right = state["left_basis"], state["right_basis"]
+        direction = update_as_adam(state, left.mT @ gradient @ right, group)
+        direction = left @ direction @ right.mT
+        if state["step"] > 1:
+            for side, covariance in zip(("left", "right"), covariances, strict=True):
+                state[side].lerp_(covariance, 1 - decay)
+        if state["step"] % self.every == 0:
+            self._update_bases(state)
+        return direction
+
+    def _update_bases(self, state: dict[str, Any]) -> None:
+        """Bring the eigenbases closer to the covariances' by one power iteration, and turn the means to them.
+
+        The vectors are first sorted by their eigenvalues, because the orthogonalisation favours the first ones.
+        """
+        mean = state["left_basis"] @ state["exp_avg"] @ state["right_basis"].mT
+        for side, axis in (("left", -2), ("right", -1)):
+            basis, product = state[f"{side}_basis"], state[side] @ state[f"{side}_basis"]
+            order = (basis * product).sum(-2).argsort(dim=-1, descending=True)
+            along = order.unsqueeze(-1 if axis == -2 else -2)
+            state["exp_avg_sq"] = torch.take_along_dim(state["exp_avg_sq"], along, axis)
+            product = torch.take_along_dim(product, order.unsqueeze(-2), -1)
+            state[f"{side}_basis"] = torch.linalg.qr(product)[0]
+        state["exp_avg"] = state["left_basis"].mT @ mean @ state["right_basis"]
+
+
+class Muon(MatrixOptimizer):
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the mean of gradients, orthogonalised.
+
+    The direction is scaled to the size of Adam's (Liu et al. 2025, arXiv 2502.16982, section 2.2), so that the learning
+    rates are alike. All is computed in the weights' precision; `torch.optim.Muon` computes in bfloat16, which most CPUs
+    do slowly.
+    """
+
+    momentum = 0.95
+    """The decay rate of the mean of gradients."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float) -> None:
+        super().__init__(parameters, lr, eps, weight_decay, (0.9, 0.999))
+
+    def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:
+        """Return the orthogonalised mean of gradients, with Nesterov's step ahead, in the size of Adam's direction."""
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        mean = state["momentum_buffer"].lerp_(gradient, 1 - self.momentum)
+        ahead = gradient.lerp(mean, self.momentum)
+        return orthogonalize(ahead).mul_(0.2 * max(gradient.shape[-2:]) ** 0.5)
+
+
+def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tensor, "*m b a"]:
+    """Return about ``U V^T`` of each matrix ``U S V^T``, with singular values between 0.7 and 1.2.
+
+    This is Newton's and Schulz' iteration with the polynomial of Muon's authors, whose slope at 0 is great.
+    """
+    x = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-30)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.mT if matrix.shape[-2] > matrix.shape[-1] else x
+
+
+_MATRIX_OPTIMIZERS: dict[str, Callable[..., MatrixOptimizer]] = {"soap": Soap, "muon": Muon}
+
+
+def check_state(optimizer: torch.optim.Optimizer) -> None:
+    """Check that the loaded state of an optimiser fits its parameters, which torch does not check.
+
+    Raises:
+        ValueError: it does not.
+    """
+    squares: dict[str, int] = getattr(optimizer, "square_states", {})
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, Tensor):
+                continue
+            shapes = [(), tuple(parameter.shape)]
+            if name in squares:
+                shapes = [(*parameter.shape[:-2], *2 * (parameter.shape[squares[name]],))]
+            if tuple(value.shape) not in shapes or not torch.isfinite(value).all():
+                raise ValueError(f"its optimizer's {name} does not fit the weights")
