@@ -106,11 +106,13 @@ class Siren(SineChain):
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the values, which are those of the layers one by one to rounding, but sooner."""
         if coords.ndim == 2 and self._is_plain():
-            linear, sines = list(self)[::2], list(self)[1::2]
+            linear = [layer for layer in self if isinstance(layer, nn.Linear)]
+            sines = [layer for layer in self if isinstance(layer, Sine)]
             weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
             if can_evaluate(coords, [*weights, *biases]):
                 return evaluate_sines(coords, weights, biases, [sine.omega_0 for sine in sines], self._workspace)
-        return super().forward(coords)
+        values: Tensor = super().forward(coords)  # type: ignore[no-untyped-call]
+        return values
 
     def _is_plain(self) -> bool:
         """Return whether the layers are as they were made, of the same types and without hooks."""
