@@ -319,7 +319,7 @@ def export_for(kind: Kind, output: Path) -> type[Export]:
     """
     from .export.field import FieldExport
 
-    exports = [FieldExport, *kind.exports.values()]
+    exports: list[type[Export]] = [FieldExport, *kind.exports.values()]
     for export in exports:
         if export.accepts(output):
             return export
