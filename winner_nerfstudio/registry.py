@@ -323,7 +323,8 @@ def export_for(kind: Kind, output: Path) -> type[Export]:
     for export in exports:
         if export.accepts(output):
             return export
-    suffixes = " ".join(dict.fromkeys(suffix for export in [*exports[1:], FieldExport] for suffix in export.suffixes))
+    exports.append(exports.pop(0))  # the kind's own first
+    suffixes = " ".join(dict.fromkeys(suffix for export in exports for suffix in export.suffixes))
     raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
 
 
