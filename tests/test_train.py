@@ -60,7 +60,7 @@ def test_a_run_says_what_it_did_and_what_comes_next(trained):
         assert command in output
     assert "winner-fit ball.ply --output ball-fit.ply" in output
     assert re.search(r"step 400/400, loss [\d.e-]+, iou 0\.\d+ at step 400", output)
-    assert "% of the diagonal" in output
+    assert "from the fit to the target, of the diagonal" in output
     # What stands before this line comes from imports that precede ours.
     before, _, ours = output.partition("ball.ply: ")
     for line in ("Using --data alias", "Mixed precision", "Saving checkpoints", "disabled local writer"):

@@ -355,12 +355,12 @@ def export_for(kind: Kind, output: Path) -> type[Export]:
     """
     from .export.field import FieldExport
 
-    exports: list[Any] = [FieldExport, *kind.exports.values()]
+    exports: list[type[Export]] = [FieldExport, *kind.exports.values()]
     for export in exports:
         if export.accepts(output):
-            found: type[Export] = export
-            return found
-    suffixes = " ".join(dict.fromkeys(suffix for export in [*exports[1:], FieldExport] for suffix in export.suffixes))
+            return export
+    exports.append(exports.pop(0))  # the kind's own first
+    suffixes = " ".join(dict.fromkeys(suffix for export in exports for suffix in export.suffixes))
     raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
@@ -227,8 +228,10 @@ class FitRun:
             self.say(f"{export.output}: kept as it was, because the fit failed")
             return True
         try:
-            with self.console.status(f"Writing {escape(export.output.name)}..."):
-                self.say(f"{export.output}: {export.write(fitted, lambda part: None)}")
+            writing = f"Writing {escape(export.output.name)}..."
+            with self.console.status(Text(writing)) as status:
+                written = export.write(fitted, lambda part: status.update(Text(f"{writing} {part:.0%}")))
+            self.say(f"{export.output}: {written}")
         except (ValueError, OSError, ImportError) as error:
             print(error_line(error), file=sys.stderr)
             return False

@@ -54,9 +54,9 @@ class AudioKind(GridKind):
         2e-4,
         parts=PartRecipe(
             {
-                "small": PartSize(1024, 16, 1200),
-                "medium": PartSize(1024, 32, 600),
-                "large": PartSize(1024, 48, 600, 1e-3),
+                "small": PartSize(1024, 16, 2000),
+                "medium": PartSize(1024, 32, 1000),
+                "large": PartSize(1024, 48, 1000, 1e-3),
             }
         ),
     )

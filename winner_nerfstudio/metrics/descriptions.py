@@ -24,7 +24,6 @@ class Description:
         return f"{number} {self.unit}".rstrip()
 
 
-DIAGONAL = "% of the diagonal"
 DESCRIPTIONS = {
     "psnr": Description("on the samples; higher is better, 30 is good, 40 excellent", "dB"),
     "psnr_peak_to_peak": Description("the same, relative to the target's range of values", "dB"),
@@ -45,12 +44,16 @@ DESCRIPTIONS = {
     "iou_held_out": Description("the same over the samples that were not fitted"),
     "best_iou": Description("the best during the run, over few points"),
     "best_iou_step": Description("at this step"),
-    "sdf_error_near": Description("mean error of the distance near the surface; lower is better", DIAGONAL, 100),
-    "sdf_error_far": Description("mean error of the distance elsewhere; lower is better", DIAGONAL, 100),
-    "distance_to_target": Description("mean distance from the fit to the target; 0.1 is good", DIAGONAL, 100),
-    "distance_to_fit": Description("mean distance from the target to the fit; 0.1 is good", DIAGONAL, 100),
-    "chamfer_l1": Description("the mean of these two", DIAGONAL, 100),
-    "chamfer_l2": Description("the same as a root mean square", DIAGONAL, 100),
+    "sdf_error_near": Description(
+        "mean error of the distance near the surface, of the diagonal; lower is better", "%", 100
+    ),
+    "sdf_error_far": Description("the same elsewhere", "%", 100),
+    "distance_to_target": Description(
+        "mean distance from the fit to the target, of the diagonal; 0.1 % is good", "%", 100
+    ),
+    "distance_to_fit": Description("the same from the target to the fit", "%", 100),
+    "chamfer_l1": Description("the mean of these two", "%", 100),
+    "chamfer_l2": Description("the same as a root mean square", "%", 100),
     "normal_consistency": Description("agreement of the normals; 1 is the best, 0.98 is good"),
     "f_score_0.5%": Description("part of the surfaces within 0.5 % of the diagonal of each other", "%", 100),
     "f_score_1%": Description("part of the surfaces within 1 % of the diagonal of each other", "%", 100),
