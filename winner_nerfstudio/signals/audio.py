@@ -352,7 +352,7 @@ def write_sound(
         The subtype that was written.
 
     Raises:
-        SignalError: the format cannot hold it.
+        SignalError: the format cannot hold it; no file is left.
     """
     dtype, rate = record.dtype, round(sample_rate)
     form, subtype = _find_format(path), choose_subtype(path, record)
@@ -374,6 +374,9 @@ def write_sound(
                     piece = block[start : start + BLOCK].astype(np.float64)
                     sound.write(_encode((piece - shift) * scale, subtype))
         _check_written(path, form, subtype, rate, count)
+    except SignalError:
+        path.unlink(missing_ok=True)
+        raise
     except (soundfile.SoundFileError, OverflowError) as error:
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
     except SignalError:
@@ -386,13 +389,12 @@ def _check_written(path: Path, form: str, subtype: str, rate: int, count: int) -
     """Check that a file has the codec, the sample rate and the length with which it was to be written.
 
     Raises:
-        SignalError: it has not; the file is removed.
+        SignalError: it has not.
     """
     info = soundfile.info(str(path))
     extra = info.frames - count
     is_long = 0 <= extra <= (0 if subtype in COMMON else LONGEST_PADDING)
     if (info.subtype, info.samplerate) != (subtype, rate) or not is_long:
-        path.unlink()
         raise SignalError(
             f"{path.name}: {count:,} samples of {subtype} at {rate} Hz became {info.frames:,} of {info.subtype} at"
             f" {info.samplerate} Hz in {form}; use .wav"

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .blocks import Box
 from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
@@ -60,7 +59,7 @@ class Found:
     axes: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     says_spacing: bool = False
-    read_box: Callable[[Box], ndarray] | None = None
+    read_box: Callable[[Sequence[slice]], ndarray] | None = None
 
 
 def suffix_of(path: Path) -> str:
