@@ -632,8 +632,8 @@ def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
     psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 5, 1, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(10)
     (tmp_path / "b.psd").write_bytes(psd)
     assert "5 bands of 8 bits, of which" in refused(tmp_path / "b.psd")
-    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "c.im")
-    assert "bands or depth could be lost" in refused(tmp_path / "c.im")
+    Pillow.new("1", (8, 8)).save(tmp_path / "c.xbm")
+    assert "bands or depth could be lost" in refused(tmp_path / "c.xbm")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from winner_nerfstudio import Siren, siren_init_
 from winner_nerfstudio.surfaces import EmptySurfaceError, extract_surface
-from winner_nerfstudio.surfaces.extraction import CLEARANCE
+from winner_nerfstudio.surfaces.extraction import CLEARANCE, DENSEST, DenseSurfaceError
 
 
 def ball(radius, slope=1.0, center=(0.0, 0.0, 0.0)):
@@ -214,3 +214,15 @@ def test_evaluations_grow_as_the_surface_does():
         assert max(evaluated) <= 1 << 15
     assert counts[2] < 512**3 / 40
     assert (counts[2] - counts[1]) / (counts[1] - counts[0]) == pytest.approx(4, rel=0.15)
+
+
+def test_the_surface_of_noise_is_not_extracted_where_it_is_measured():
+    with pytest.raises(DenseSurfaceError, match="crosses more than 50% of all cells, so the field is noise"):
+        extract_surface(noise, 256, densest=DENSEST)
+    assert len(extract_surface(ball(0.9), 128, densest=DENSEST).faces) > 0
+    assert len(extract_surface(noise, 16).faces) > 0
+
+
+def noise(points):
+    """Values that look random, at points [n, 3]."""
+    return torch.sin(1e4 * points @ torch.tensor([[1.0], [2.3], [3.7]]))

@@ -24,6 +24,6 @@ def write_whole() -> None:
     frame = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != "nerfstudio.scripts.eval":
         frame = frame.f_back  # type: ignore[assignment]
-    command: Any = frame.f_locals.get("self") if frame else None
-    if hasattr(command, "output_path"):
+    command = frame.f_locals.get("self") if frame else None
+    if command is not None and hasattr(command, "output_path"):
         command.output_path = WholePath(command.output_path)
