@@ -85,6 +85,7 @@ def can_evaluate(coords: Tensor, parameters: Sequence[Tensor]) -> bool:
         or torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
+        or coords.device.type not in ("cpu", "cuda")
         or torch.is_autocast_enabled(coords.device.type)
     )
     return not plain and all(
