@@ -47,7 +47,7 @@ def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
     assert plan.options.network.hidden_dim == 32
     assert plan.options.batches.batch_size == 512
     assert plan.options.batches.between == 0.25
-    assert (plan.steps, plan.learning_rate) == (800, 1.5e-3)
+    assert (plan.steps, plan.learning_rate) == (600, 1.5e-3)
 
 
 def test_long_sounds_and_large_volumes_are_divided_too():

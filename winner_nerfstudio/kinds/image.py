@@ -35,7 +35,7 @@ class ImageKind(GridKind):
     recipe = Recipe(
         3000,
         parts=PartRecipe(
-            {"small": PartSize(64, 32, 4000), "medium": PartSize(32, 32, 800), "large": PartSize(32, 48, 800, 1e-3)}
+            {"small": PartSize(64, 32, 3000), "medium": PartSize(32, 32, 600), "large": PartSize(32, 48, 600, 1e-3)}
         ),
     )
     metric_names = Metrics(
