@@ -183,8 +183,8 @@ def _choose_markers(values: ndarray, nodata: NoData, declared: float | None) -> 
         return (), ""
     with np.errstate(over="ignore", invalid="ignore"):
         usual = find_usual(sort_some(values.reshape(-1)))
-    is_huge = usual is not None and abs(usual) >= HUGE
-    return ((usual,) if is_huge else ()), "beyond what is measured (--nodata keep fits them)"
+    markers = () if usual is None or abs(usual) < HUGE else (usual,)
+    return markers, "beyond what is measured (--nodata keep fits them)"
 
 
 def _find_marker(values: ndarray, marker: float, with_nan: bool) -> Bool[ndarray, "*axes"]:
