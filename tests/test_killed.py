@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import threading
 import time
 from datetime import datetime
@@ -23,7 +22,8 @@ from winner_nerfstudio.fields.checkpoint import CHECKPOINT_FOLDER, CheckpointErr
 from winner_nerfstudio.files import replacing
 from winner_nerfstudio.signals.samples import IMAGES
 
-from .conftest import BIN, POOR_FIT, call, config_of, fit, make_config, metrics_of, weights_of
+from .conftest import POOR_FIT, call, config_of, fit, make_config, metrics_of, weights_of
+from .forked import start
 
 STEPS = 200
 TRAIN = [
@@ -49,23 +49,20 @@ def whole(tmp_path_factory):
 
 
 def kill_when(command, folder, reached, delay):
-    """Start a command and kill it, some time after a moment was reached; returns whether it was still running."""
-    process = subprocess.Popen(
-        [BIN / command[0], *map(str, command[1:])],
-        cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    """Start a command and kill it, some time after a moment was reached, unless it has ended by then."""
+    process, _ = start(command, folder)
     deadline = time.monotonic() + 600
-    while not reached() and process.poll() is None:
+    while not reached() and process.is_alive():
         assert time.monotonic() < deadline
         time.sleep(0.002)
     time.sleep(delay)
-    running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    return running
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), "the command failed by itself"
 
 
 @pytest.mark.quality
+@pytest.mark.xdist_group("killed")
 @pytest.mark.parametrize("number, moment", list(enumerate(MOMENTS)))
 def test_what_is_killed_goes_on_to_the_bit_or_has_not_begun(number, moment, whole, tmp_path):
     rng = random.Random(number)
@@ -273,7 +270,7 @@ def test_an_export_while_the_run_saves_reads_one_checkpoint_or_the_next(tmp_path
     try:
         while not list(models.glob("step-*.ckpt")):
             time.sleep(0.001)
-        for _ in range(100):
+        for _ in range(50):
             assert load_fitted(tmp_path / "config.yml").kind == "sdf"
     finally:
         stop.set()

@@ -1,24 +1,15 @@
 """What large targets take, in a process of its own."""
 
 import os
-import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
-from .conftest import BIN
+from .forked import start
 
 LIMIT = 8e9
-PEAK = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(done.returncode)
-"""
 enough = pytest.mark.skipif(
     os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 2 * LIMIT, reason="takes up to 8 GB of memory, of 16"
 )
@@ -28,15 +19,12 @@ def peak_of(method, target, folder):
     """Peak bytes of a run of a few steps that trains, measures and draws; its network is small, which saves time."""
     command = ["ns-train", method, "--data", target, "--max-num-iterations", "3"]
     command += ["--pipeline.model.hidden-dim", "8", "--pipeline.model.num-layers", "2"]
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, BIN / command[0], *command[1:]],
-        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "step 3/3" in done.stdout
-    assert "psnr" in done.stdout
-    (kilobytes,) = re.findall(r"^peak (\d+)$", done.stdout, re.MULTILINE)
-    return int(kilobytes) * 1024
+    _, receiver = start(command, folder)
+    result, peak = receiver.recv()
+    assert result.returncode == 0, result.output[-4000:]
+    assert "step 3/3" in result.output
+    assert "psnr" in result.output
+    return peak
 
 
 @enough

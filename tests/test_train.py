@@ -1,9 +1,7 @@
 """The commands as a user runs them, on the CPU."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from types import SimpleNamespace
@@ -17,7 +15,8 @@ import trimesh
 from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
 from winner_nerfstudio.signals.samples import SHAPES
 
-from .conftest import BIN, SMALL, call, config_of, make_config, metrics_of, run
+from .conftest import SMALL, call, config_of, make_config, metrics_of, run
+from .forked import start
 from .meshes import sphere, sphere_with_holes
 from .test_shape import HOSTILE, SHARED, needs_shared
 
@@ -201,28 +200,25 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
     sphere(20.0, center=(100, 0, -50)).export(tmp_path / "ball.ply")
     models = tmp_path / "outputs" / "ball" / "winner-sdf" / "first" / "nerfstudio_models"
     command = ["ns-train", "winner-sdf", "--data", "ball.ply", *SMALL]
-    command[command.index("--max-num-iterations") + 1] = "1200"
-    process = subprocess.Popen(
-        [BIN / command[0], *command[1:], "--timestamp", "first"],
-        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command[command.index("--max-num-iterations") + 1] = "600"
+    process, _ = start([*command, "--timestamp", "first"], tmp_path)
     deadline = time.monotonic() + 600
     while not list(models.glob("step-*.ckpt")):
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     (models / "a-stray-file").touch()
     saved = [path.name for path in models.glob("step-*.ckpt")]
 
-    resumed = run(*command, "--load-dir", models, cwd=tmp_path)
+    resumed = call(*command, "--load-dir", models, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.output
-    assert f"Resuming after {int(saved[-1][5:14]) + 1} of 1200 steps." in resumed.output
-    assert "step 1200/1200, loss" in resumed.output
+    assert f"Resuming after {int(saved[-1][5:14]) + 1} of 600 steps." in resumed.output
+    assert "step 600/600, loss" in resumed.output
     whole = call(*command, cwd=tmp_path)
     first, second = (checkpoint(config_of(result, tmp_path)) for result in (resumed, whole))
-    assert first["step"] == second["step"] == 1199
+    assert first["step"] == second["step"] == 599
     assert_same_bits(first, second)
     evaluated = call("ns-eval", "--load-config", config_of(resumed, tmp_path), "--output-path", "e.json", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.output

@@ -98,7 +98,7 @@ def test_a_sound_from_the_command_line_to_the_file_with_the_data_gone(tmp_path):
     before, _ = soundfile.read(source)
     flags = ["--max-num-iterations", "300", "--pipeline.model.hidden-dim", "64"]
     flags += ["--pipeline.model.noise.s0", "300", "--pipeline.model.noise.s1", "0.02"]
-    result = run("ns-train", "winner-audio", *flags, "audio-data", "--data", "tones.wav", cwd=tmp_path)
+    result = call("ns-train", "winner-audio", *flags, "audio-data", "--data", "tones.wav", cwd=tmp_path)
     assert result.returncode == 0, result.output
     assert "tones.wav: 2,400 samples at 8000 Hz (0.3 s), stereo (WAV, PCM_24)" in result.output
     config = config_of(result, tmp_path)
@@ -379,7 +379,7 @@ def test_colour_gains_from_a_schedule_that_is_not_divided_by_the_channels(tmp_pa
             SHARED / "images" / "castle_512.jpg",
             tmp_path / schedule,
             pipeline__model__hidden_dim=256,
-            pipeline__datamanager__dataparser__max_side=72,
+            pipeline__datamanager__dataparser__max_side=96,
             **{f"pipeline__model__noise__{name}": value for name, value in noise.items()},
         )
         # At the target's own mean frequency; the default is a little below, for what lies between the samples.

@@ -123,7 +123,7 @@ SMALL_NERF = {
     "pipeline__model__num_layers": 3,
     "pipeline__model__num_coarse_samples": 24,
     "pipeline__model__num_importance_samples": 24,
-    "pipeline__datamanager__train_num_rays_per_batch": 160,
+    "pipeline__datamanager__train_num_rays_per_batch": 256,
 }
 SMALL_NEUS = {
     "pipeline__model__sdf_field__hidden_dim": 48,

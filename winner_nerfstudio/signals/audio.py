@@ -379,9 +379,6 @@ def write_sound(
         raise
     except (soundfile.SoundFileError, OverflowError) as error:
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
-    except SignalError:
-        path.unlink(missing_ok=True)
-        raise
     return subtype
 
 
