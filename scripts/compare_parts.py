@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 
-from winner_nerfstudio import fit
+from winner_nerfstudio import FittedField, fit
+from winner_nerfstudio.fields.resample import evaluate_samples
+from winner_nerfstudio.networks import Bank
 from winner_nerfstudio.training.plan import format_bytes
+from winner_nerfstudio.training.prepare import prepare
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "single": {"parts": (1,)},
@@ -26,7 +30,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "siren": {"init": "siren"},
     "on samples": {"between": 0.0},
 }
-COLUMNS = ("psnr", "psnr_between", "psnr_anywhere")
+COLUMNS = ("psnr", "psnr_between", "psnr_anywhere", "seams")
+"""The metrics of the table; ``seams`` is the error where parts overlap over the error elsewhere, 1 for one network."""
 
 
 @dataclass
@@ -59,7 +64,10 @@ class Comparison:
                 rows.append((file.name, variant, records))
         print(f"| target | fit | {' | '.join(COLUMNS)} | seconds | weights |\n|---|---|{'---|' * len(COLUMNS)}---|---|")
         for name, variant, records in rows:
-            mean = {key: sum(each[key] for each in records) / len(records) for key in (*COLUMNS, "seconds", "bytes")}
+            mean = {
+                key: sum(each.get(key, 1.0) for each in records) / len(records)
+                for key in (*COLUMNS, "seconds", "bytes")
+            }
             cells = " | ".join(f"{mean[key]:.2f}" for key in COLUMNS)
             print(f"| {name} | {variant} | {cells} | {mean['seconds']:.0f} | {format_bytes(mean['bytes'])} |")
 
@@ -68,8 +76,8 @@ class Comparison:
         return next((each for each in known if key.items() <= each.items()), None)
 
     def _fit(self, file: Path, variant: str, seed: int) -> dict[str, Any]:
-        options = VARIANTS[variant] | ({"max_side": self.max_side} if self.max_side else {})
-        field = fit(file, seed=seed, progress=False, **options)
+        data = {"max_side": self.max_side} if self.max_side else {}
+        field = fit(file, seed=seed, progress=False, **VARIANTS[variant], **data)
         provenance = field.provenance
         record = {
             "file": file.name,
@@ -81,10 +89,25 @@ class Comparison:
             "steps": provenance["steps"],
             "threads": self.threads,
             "bytes": sum(4 * parameter.numel() for parameter in field.parameters()),
+            "seams": measure_seams(field, prepare(str(file), None, data)[0]),
         }
         with self.records.open("a") as records:
             records.write(json.dumps(record) + "\n")
         return record
+
+
+def measure_seams(fitted: FittedField, signal: Any) -> float:
+    """Compute the root mean square error at samples of several parts over that at all others; 1 if there are none."""
+    if not isinstance(fitted.field.network, Bank):
+        return 1.0
+    tiling, shared = fitted.field.network.tiling, np.zeros(signal.lattice.shape, bool)
+    for axis, size in enumerate(tiling.shape):
+        count = np.zeros(size, int)
+        for start in tiling.starts(axis).tolist():
+            count[start : start + tiling.box[axis]] += 1
+        shared |= (count > 1).reshape([-1 if other == axis else 1 for other in range(len(tiling.shape))])
+    error = (evaluate_samples(fitted.field, signal.lattice) - signal.truth) ** 2
+    return float(np.sqrt(error[shared].mean() / error[~shared].mean()))
 
 
 if __name__ == "__main__":
