@@ -1,6 +1,7 @@
 """A shape in the viewer as a person sees it, in a headless browser."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.ndimage import binary_fill_holes
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS
 from winner_nerfstudio.signals.shape import MARGIN
 
-from .browser import at_rest, choose, is_shown, needs_browser, type_value, viewed, wait_for
+from .browser import choose, is_shown, needs_browser, settled, type_value, viewed, wait_for
 from .conftest import SMALL, fit
 from .meshes import SNOWMAN, snowman
 
@@ -95,7 +96,7 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
         def step():
             return int(re.search(r"Step: (\d+)", page.get_by_text(re.compile(r"Step: \d+")).inner_text())[1])
 
-        wait_for(page, lambda scene: overlap(scene) > 0.9, "the snowman")
+        wait_for(page, lambda scene: overlap(scene) > 0.9, "the snowman", 120)
         before = step()
         # The slider's unit is the mesh's: a twentieth of the cube outside.
         unit = 0.1
@@ -106,14 +107,17 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
 
         type_value(page, "Mesh resolution", 96)
         page.get_by_role("button", name="Export mesh now").click()
-        page.get_by_text(re.compile(r"Wrote .*\.ply")).wait_for()
+        page.get_by_text(re.compile(r"Wrote .*\.ply")).wait_for(timeout=60_000)
         (path,) = (tmp_path / "outputs/snowman/winner-sdf/run").glob("*.ply")
         assert path.name in page.get_by_text(re.compile(r"Wrote .*\.ply")).inner_text()
         assert re.fullmatch(r"snowman-step\d+-96\.ply", path.name)
         mesh = trimesh.load(path)
         assert mesh.is_watertight
         np.testing.assert_allclose(mesh.bounds, snowman(20, center=(100, 0, -50)).bounds, atol=0.5)
-        wait_for(page, lambda _: step() > max(before, ENOUGH_STEPS), "enough steps")
+        deadline = time.monotonic() + 400
+        while step() <= max(before, ENOUGH_STEPS):
+            assert time.monotonic() < deadline, "training stopped"
+            time.sleep(0.5)
 
         page.get_by_role("button", name="Pause Training").click()
         compare_silhouettes(page)
@@ -149,7 +153,7 @@ def test_a_fit_is_looked_at_from_all_its_outputs_without_the_internet(tmp_path):
 
         # Normals have blue as well, but nothing beside the snowman, where the slice is red.
         wait_for(page, lambda scene: (scene[..., 0] - scene[..., 2] > 15)[~inside].mean() > 0.1, "the slice")
-        middle = blue(at_rest(page))
+        middle = settled(page, blue)
         assert middle > 0.02, "the inside of the snowman, cut in the middle"
         type_value(page, "Slice position", 0.4)
         # By geometry a quarter of it, a little nearer to the eye.

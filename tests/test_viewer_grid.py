@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from .browser import at_rest, control, drag_to_end, is_shown, needs_browser, type_value, viewed, wait_for
+from .browser import control, drag_to_end, is_shown, needs_browser, scene_of, type_value, viewed, wait_for
 from .conftest import fit
 
 MARKED, MAGENTA = (5, 50), (200, 40, 200)
@@ -29,8 +29,7 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
     noise = {"pipeline__model__noise__s0": 25.0, "pipeline__model__noise__s1": 0.1}
     config = fit("winner-image", tmp_path / "quarters.png", tmp_path, 300, pipeline__model__hidden_dim=64, **noise)
     with viewed(["ns-viewer", "--load-config", config], tmp_path / "page", tmp_path) as page:
-        wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
-        scene = at_rest(page)
+        scene = wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
         rows, columns = np.nonzero(is_shown(scene))
         top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
         assert min(top, left) > 5
@@ -54,7 +53,7 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
         page.get_by_role("option", name="target", exact=True).click()
         wait_for(page, lambda scene: np.abs(scene[bottom - 20, right - 20] - colors["yellow"]).max() < 20, "the target")
         # The marked pixel is one of 40 x 60, and then one of 5 x 7.5 in the middle of what is in frame.
-        assert magenta(at_rest(page)[middle]).mean() < 2 / 2400
+        assert magenta(scene_of(page)[middle]).mean() < 2 / 2400
         drag_to_end(page, "Zoom, doublings")
         assert control(page, "Zoom, doublings").get_by_role("textbox").input_value() == "3"
         type_value(page, "Centre, row", MARKED[0])
@@ -99,8 +98,7 @@ def test_a_sound_is_a_panel_of_waveform_and_spectrograms_of_any_part(tmp_path):
     soundfile.write(tmp_path / "beep.wav", samples * 0.5, 8000)
     config = fit("winner-audio", tmp_path / "beep.wav", tmp_path, 20)
     with viewed(["ns-viewer", "--load-config", config], tmp_path / "page", tmp_path) as page:
-        wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
-        scene = at_rest(page)
+        scene = wait_for(page, lambda scene: (scene.min(-1) > 235).mean() > 0.2, "the background")
         # The panel's lower part: the target's spectrogram, in the colours of magma from black to yellow.
         rows, columns = np.nonzero(is_shown(scene))
         height, width = np.ptp(rows), np.ptp(columns)
