@@ -32,13 +32,17 @@ def progress_bar(console: Console, before: str, *after: str, estimates: bool = T
 def working(console: Console, what: str) -> Iterator[None]:
     """Show what is being done while a block runs, such as "loading bunny.obj".
 
-    On a terminal a moving line shows how long it has taken, and is gone afterwards. Elsewhere, as in a log, a line is
-    printed if the block takes longer than `PATIENCE`.
+    On a terminal a moving line shows how long it has taken, and is gone afterwards; so is the one in a notebook.
+    Elsewhere, as in a log, a line is printed if the block takes longer than `PATIENCE`.
     """
     if console.is_terminal:
         columns = SpinnerColumn(), TextColumn(escape(what), markup=False), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as shown:
             shown.add_task("", total=None)
+            yield
+        return
+    if console.is_jupyter:
+        with console.status(escape(what)):
             yield
         return
     options = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}

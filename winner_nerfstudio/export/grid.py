@@ -136,9 +136,8 @@ def export_audio(
         check_audio_format(field, output, rate)
         count, written = stream_audio(field, output, rate, progress)
     else:
-        positions = sound_positions(record, rate, "--sample-rate")
         check_audio_format(field, output, rate)
-        values = resample(field, [positions], progress)
+        values = resample(field, [sound_positions(record, rate, "--sample-rate")], progress)
         count = len(values)
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as path:
@@ -157,6 +156,8 @@ def check_audio_format(field: Field, output: Path, sample_rate: float | None) ->
     record = field.record
     assert isinstance(record, AudioRecord)
     rate = record.sample_rate if sample_rate is None else sample_rate
+    if not isinstance(field, FolderField):
+        sound_positions(record, rate, "--sample-rate")
     if problem := cannot_save(output, rate, int(field.spec["out_dim"]), record):
         raise SignalError(f"{output}: {problem}")
 

@@ -123,8 +123,8 @@ def check_progress(progress: object) -> dict[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number; True is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Return whether a value is a number, an integer of at most 63 bits or a float; True is none."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63)
 
 
 def select_numbers(values: object) -> dict[str, float]:
