@@ -19,7 +19,7 @@ import tyro
 from winner_nerfstudio import FittedField, fit
 from winner_nerfstudio.fields.resample import evaluate_samples
 from winner_nerfstudio.networks import Bank
-from winner_nerfstudio.training.plan import format_bytes
+from winner_nerfstudio.results import format_bytes
 from winner_nerfstudio.training.prepare import prepare
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""The table of a fit's results: its metrics with their units and meaning, its size, and what is wrong with it."""
+"""What is said of a fit: the table of its metrics with their units and meaning, its size, and what is wrong with it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from .metrics.descriptions import describe_metric
+from .networks import Bank
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,3 +56,25 @@ def measure_sizes(network: "nn.Module", name: str) -> dict[str, int]:
     sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in network.parameters())}
     path = Path(name)
     return sizes | ({"input file": path.stat().st_size} if path.is_file() else {})
+
+
+def describe_size(network: "nn.Module", name: str) -> str:
+    """Return in words the parts and weights of a network, with the weights' bytes beside those of the input.
+
+    Args:
+        network: the network.
+        name: name of the signal, as in `measure_sizes`.
+    """
+    sizes, divided = measure_sizes(network, name), ""
+    if isinstance(network, Bank):
+        box = " x ".join(f"{n:,}" for n in network.tiling.box)
+        divided = f"{network.tiling.count:,} parts of {box} samples, together "
+    weights = sum(weight.numel() for weight in network.parameters())
+    beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
+    return f"{divided}{weights:,} weights, {format_bytes(sizes['weights'])}{beside}"
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in kB, MB or GB, three digits."""
+    unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
+    return f"{count / unit:.3g} {name}"

@@ -169,8 +169,9 @@ class FitRun:
     def _start(self, options: "FitOptions", device: Any) -> "tuple[Any, Plan, Start]":
         """Load the target, say what it is, and initialise the field; the outputs are checked against both."""
         from ..fields.fitted import FittedField
+        from ..results import describe_size
         from ..training.initialize import start
-        from ..training.plan import describe_network, make_plan
+        from ..training.plan import make_plan
 
         command = self.command
         with working(self.console, f"loading {command.file}"):
@@ -183,7 +184,7 @@ class FitRun:
             fitted = FittedField(deepcopy(started.field))  # a copy, because a fitted field has no gradients
             for export in self.exports:
                 export.check(fitted)
-        network, described = plan.options.network, describe_network(started.field.network, str(command.file))
+        network, described = plan.options.network, describe_size(started.field.network, str(command.file))
         self.say(f"initialisation: {started.initialization['init']}")
         self.say(
             f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}"

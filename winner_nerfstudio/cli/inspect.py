@@ -46,8 +46,9 @@ class Inspect:
         """
         kind, console = options.kind, Console(stderr=True)
         with working(console, f"loading {self.file}"):
+            from ..results import describe_size
             from ..training.initialize import start
-            from ..training.plan import describe_network, make_plan
+            from ..training.plan import make_plan
             from ..training.prepare import check_run
 
             device = check_run(1, 1.0, SEED, None)
@@ -63,7 +64,7 @@ class Inspect:
             *filter(None, [plan.note]),
             f"initialisation: {started.initialization['init']}",
             f"network: {network.num_layers} layers of {network.width}, "
-            + describe_network(started.field.network, str(self.file)),
+            + describe_size(started.field.network, str(self.file)),
             f"ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points; about"
             f" {minutes:.2g} minutes of training here ({device})",
         ]

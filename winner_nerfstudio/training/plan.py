@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..networks import Bank
 from ..registry import PartRecipe, PartSize
 from ..signals.grid import Grid
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..signals.signal import Signal
     from .options import NetworkOptions
     from .prepare import FitOptions
@@ -91,30 +87,6 @@ def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learni
 def divide(shape: tuple[int, ...], size: PartSize) -> tuple[int, ...]:
     """Return the number of parts of a size along each axis of a signal of so many samples."""
     return tuple(max(1, round(count / size.edge)) for count in shape)
-
-
-def describe_network(network: nn.Module, source: str) -> str:
-    """Return in words the parts and weights of a network, with the weights' bytes beside those of the input.
-
-    Args:
-        network: the network of a field.
-        source: what messages call the signal; its bytes are told if it is a file.
-    """
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    divided = ""
-    if isinstance(network, Bank):
-        box = " x ".join(f"{n:,}" for n in network.tiling.box)
-        divided = f"{network.tiling.count:,} parts of {box} samples, together "
-    file = Path(source)
-    beside = f" (the file has {format_bytes(file.stat().st_size)})" if file.is_file() else ""
-    return f"{divided}{weights:,} weights, {format_bytes(size)}{beside}"
-
-
-def format_bytes(count: int) -> str:
-    """Return a number of bytes in kB, MB or GB, three digits."""
-    unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
-    return f"{count / unit:.3g} {name}"
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:

@@ -11,12 +11,7 @@ from ..registry import Monitor
 from .decay import cosine_decay
 from .initialize import Start
 from .loop import Training
-from .watch import Entry, describe_status, steps_per_measurement, update_best
-
-SECONDS_PER_UPDATE = 0.5
-"""Least time in seconds between two reads of the loss from the device."""
-LINES_PER_RUN = 10
-"""Number of progress lines of a run whose output is not a terminal."""
+from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement, update_best
 
 
 @dataclass

@@ -2,6 +2,10 @@
 
 import math
 
+SECONDS_PER_UPDATE = 0.5
+"""Least time in seconds between two reads of the loss from the device."""
+LINES_PER_RUN = 10
+"""Number of progress lines of a run whose output is not a terminal."""
 LEAST_STEPS_PER_MEASUREMENT = 10
 """Least number of steps between two computations of the metrics during the training."""
 Entry = list

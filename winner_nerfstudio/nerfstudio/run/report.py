@@ -20,18 +20,14 @@ from torch import Tensor
 from ...fields.checkpoint import load_run
 from ...files import replacing
 from ...progress import progress_bar, working
+from ...results import describe_size
 from ...signals.messages import escape, quote
-from ...training.plan import describe_network
-from ...training.watch import describe_status, steps_per_measurement, update_best
+from ...training.watch import LINES_PER_RUN, SECONDS_PER_UPDATE, describe_status, steps_per_measurement, update_best
 from .sheet import write_sheet
 
 if TYPE_CHECKING:
     from .pipeline import SignalPipeline
 
-SECONDS_PER_UPDATE = 0.5
-"""Least time in seconds between two reads of the loss from the device."""
-LINES_PER_RUN = 10
-"""Number of progress lines of a run whose output is not a terminal."""
 MOST_PREVIOUS = 5
 """Number of earlier runs among which one of the same target is looked for."""
 SHEET_PIXELS = 256
@@ -77,7 +73,7 @@ class Reporter:
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
-            network = describe_network(self.model.field.network, self.pipeline.datamanager.signal.name)
+            network = describe_size(self.model.field.network, self.pipeline.datamanager.signal.name)
             CONSOLE.print(f"network: {network}", markup=False, soft_wrap=True)
             self.total, self.measured_step = self.trainer.last_step, step
             every = steps_per_measurement(
