@@ -63,10 +63,19 @@ def control(page, name):
     return page.get_by_text(name, exact=True).locator("xpath=ancestor::*[contains(@class, 'Flex-root')][1]")
 
 
-def choose(page, output):
-    """Pick what is shown."""
-    page.get_by_label("Output type").first.click()
-    page.get_by_role("option", name=output, exact=True).click()
+def flush(page):
+    """Let the page send a control's new value.
+
+    viser sends one value every 50 ms, of whatever control; a value that waits is lost when another control changes.
+    """
+    page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+
+
+def choose(page, option, name="Output type"):
+    """Pick an option of a list; with no name, what is shown."""
+    page.get_by_label(name).first.click()
+    page.get_by_role("option", name=option, exact=True).click()
+    flush(page)
 
 
 def type_value(page, name, value):
@@ -74,6 +83,7 @@ def type_value(page, name, value):
     box = control(page, name).get_by_role("textbox")
     box.fill(str(value))
     box.press("Enter")
+    flush(page)
 
 
 def drag_to_end(page, name):
@@ -86,6 +96,7 @@ def drag_to_end(page, name):
     page.mouse.down()
     page.mouse.move(x + 200, y, steps=8)
     page.mouse.up()
+    flush(page)
 
 
 def wait_for(page, found, what, seconds=60):

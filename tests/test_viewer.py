@@ -51,12 +51,6 @@ def overlap(scene, grown=0.0):
     return (shown & wanted).sum() / (shown | wanted).sum()
 
 
-def shade(page, style):
-    """Pick how surfaces are lit."""
-    page.get_by_label("Shading").click()
-    page.get_by_role("option", name=style, exact=True).click()
-
-
 def outline(scene):
     """Which pixels lie within the dark rim that a headlight leaves: where it is stays, when a busy page blurs."""
     return binary_fill_holes(scene.max(-1) < 165)
@@ -72,7 +66,7 @@ ENOUGH_STEPS = 300
 
 def compare_silhouettes(page):
     """Hold the fit's silhouette on the page against the target's, and both against geometry; returns both scenes."""
-    shade(page, "headlight")
+    choose(page, "headlight", "Shading")
     choose(page, "target")
     target = wait_for(page, lambda scene: iou(outline(scene), expected(scene)) > 0.95, "the target")
     choose(page, "rgb")
@@ -81,7 +75,7 @@ def compare_silhouettes(page):
         return iou(outline(scene), outline(target)) >= 0.97 and (scene != target).any()
 
     fit = wait_for(page, agrees, "the fit, like the target")
-    shade(page, "soft")
+    choose(page, "soft", "Shading")
     return fit, target
 
 
@@ -160,8 +154,7 @@ def test_a_fit_is_looked_at_from_all_its_outputs_without_the_internet(tmp_path):
         wait_for(page, lambda scene: 0.15 * middle < blue(scene) < 0.5 * middle, "a cut further in front")
         type_value(page, "Slice position", 0.95)
         wait_for(page, lambda scene: blue(scene) < 0.05 * middle, "a cut beyond it")
-        page.get_by_label("Slice axis").click()
-        page.get_by_role("option", name="x", exact=True).click()
+        choose(page, "x", "Slice axis")
         type_value(page, "Slice position", 0.0)
         wait_for(page, lambda scene: blue(scene) > 0.02, "a cut across")
 

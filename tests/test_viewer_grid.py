@@ -5,7 +5,18 @@ import pytest
 import soundfile
 from PIL import Image
 
-from .browser import control, drag_to_end, is_shown, needs_browser, scene_of, type_value, viewed, wait_for
+from .browser import (
+    choose,
+    control,
+    drag_to_end,
+    flush,
+    is_shown,
+    needs_browser,
+    scene_of,
+    type_value,
+    viewed,
+    wait_for,
+)
 from .conftest import fit
 
 MARKED, MAGENTA = (5, 50), (200, 40, 200)
@@ -45,12 +56,12 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
         for output in ("rgb", "target", "error", "depth", "accumulation"):
             assert page.get_by_role("option", name=output, exact=True).count() == 1, output
         page.get_by_role("option", name="error", exact=True).click()
+        flush(page)
         # The same false colours everywhere, and none of them green.
         middle = slice(top + 10, bottom - 10), slice(left + 10, right - 10)
         wait_for(page, lambda scene: (scene[middle][..., 1] <= scene[middle][..., 0] + 5).mean() > 0.99, "the error")
 
-        page.get_by_label("Output type").first.click()
-        page.get_by_role("option", name="target", exact=True).click()
+        choose(page, "target")
         wait_for(page, lambda scene: np.abs(scene[bottom - 20, right - 20] - colors["yellow"]).max() < 20, "the target")
         # The marked pixel is one of 40 x 60, and then one of 5 x 7.5 in the middle of what is in frame.
         assert magenta(scene_of(page)[middle]).mean() < 2 / 2400
@@ -70,8 +81,7 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
             )
 
         wait_for(page, is_square, "the marked pixel")
-        page.get_by_label("Output type").first.click()
-        page.get_by_role("option", name="rgb", exact=True).click()
+        choose(page, "rgb")
         # Within a pixel the fit has one colour, between pixels many; the page blurs, on a slow machine more and more.
         y, x = (top + bottom) // 2, (left + right) // 2
         inside = slice(y - 20, y + 20), slice(x - 20, x + 20)
