@@ -14,6 +14,7 @@ from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from .bank import PartError
 from .decay import cosine_decay
+from .fit import Course
 from .initialize import build_field, describe_initialization, initialize_
 from .optimizers import build_optimizer
 from .options import ResidentOptions
@@ -30,24 +31,14 @@ class SmallPlan:
 
     Attributes:
         options: the options of the fit.
-        steps: number of training steps.
-        learning_rate: learning rate at the first step.
-        optimizer: name of the optimiser, see `build_optimizer`.
+        course: the steps, the learning rate, the optimiser and the seed.
     """
 
     options: FitOptions
-    steps: int
-    learning_rate: float
-    optimizer: str
+    course: Course
 
 
-def plan_small_signal(
-    signal: Signal,
-    options: FitOptions,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    optimizer: str | None = None,
-) -> SmallPlan | None:
+def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> SmallPlan | None:
     """Choose how a small signal is fitted beside others, or return None if it is to be fitted by itself.
 
     A signal is small if its kind has a `SmallRecipe` for it. All its samples are fitted as they are, and its user has
@@ -56,9 +47,7 @@ def plan_small_signal(
     Args:
         signal: the signal.
         options: the options of the fit; ``hidden_dim``, ``batch_size`` and ``between`` may be None.
-        steps: number of training steps, or None.
-        learning_rate: learning rate at the first step, or None.
-        optimizer: name of the optimiser, or None.
+        course: the steps, the learning rate and the optimiser as far as the user has set them, and the seed.
     """
     network, batches = options.network, options.batches
     if not isinstance(signal, Grid) or not isinstance(batches, ResidentOptions):
@@ -76,14 +65,17 @@ def plan_small_signal(
     width = recipe.width if network.hidden_dim is None else network.hidden_dim
     return SmallPlan(
         replace(options, network=replace(network, parts=(1,), hidden_dim=width), batches=batches),
-        recipe.steps if steps is None else steps,
-        recipe.learning_rate if learning_rate is None else learning_rate,
-        recipe.optimizer if optimizer is None else optimizer,
+        Course(
+            recipe.steps if course.steps is None else course.steps,
+            recipe.learning_rate if course.learning_rate is None else course.learning_rate,
+            recipe.optimizer if course.optimizer is None else course.optimizer,
+            course.seed,
+        ),
     )
 
 
 def fit_small_signals(
-    signals: Sequence[Grid[Any]], plan: SmallPlan, seed: int, device: torch.device
+    signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device
 ) -> list[tuple[Field, dict[str, Any]]]:
     """Fit a network to each of some signals of one kind, of the same samples and channels, all at once.
 
@@ -93,7 +85,6 @@ def fit_small_signals(
     Args:
         signals: the signals.
         plan: what `plan_small_signal` returns for them.
-        seed: seed of the networks and the batches.
         device: device to train on.
 
     Returns:
@@ -102,22 +93,24 @@ def fit_small_signals(
     Raises:
         ValueError: the schedule has no rule for such signals, or there is no such optimiser.
     """
-    network, fields, records = plan.options.network, [], []
+    network, seed, fields, records = plan.options.network, plan.course.seed, [], []
     for signal in signals:
         field = build_field(signal, network, seed)
         records.append(describe_initialization(initialize_(field, signal, network, seed, lowers=True), network))
         fields.append(field)
     stack = _stack_networks([_network_of(field) for field in fields]).to(device)
-    _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan)
+    _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan.course)
     _unstack(stack, [_network_of(field) for field in fields])
     return [(field.eval(), record) for field, record in zip(fields, records, strict=True)]
 
 
-def _train(stack: Stack, sampler: StackSampler, plan: SmallPlan) -> None:
+def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
     """Train the members of a stack in place."""
-    optimizer = build_optimizer(stack.parameters(), plan.optimizer, plan.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(plan.steps))
-    for step in range(plan.steps):
+    assert course.steps is not None
+    assert course.learning_rate is not None
+    optimizer = build_optimizer(stack.parameters(), course.optimizer or "adam", course.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps))
+    for step in range(course.steps):
         optimizer.zero_grad()
         PartError.apply(stack, sampler.batch(step), *stack.parameters()).backward()
         optimizer.step()
