@@ -85,6 +85,33 @@ class PartRecipe:
 
 
 @dataclass(frozen=True)
+class SmallRecipe:
+    """How signals of few samples are fitted, many at once, where there are many files, see `fit_many`.
+
+    Attributes:
+        most: greatest number of samples of such a signal.
+        width: width of the networks' layers.
+        steps: number of training steps.
+        learning_rate: learning rate at the first step; it falls along half a cosine.
+        optimizer: optimiser: adam, soap or muon.
+        batch_size: greatest number of samples per training step.
+        between: share of the steps that fit the target half-way between its samples.
+    """
+
+    most: int
+    width: int
+    steps: int
+    learning_rate: float
+    optimizer: str = "muon"
+    batch_size: int = 512
+    between: float = 0.25
+
+
+SMALL = (SmallRecipe(1280, 32, 200, 4e-3), SmallRecipe(4096, 64, 400, 1.5e-3))
+"""The recipes of small pictures, sounds and volumes; docs/batch.md has what was measured."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What is done by default for a kind of signal.
 
@@ -92,11 +119,14 @@ class Recipe:
         steps: number of training steps.
         learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
         parts: how signals of many samples are divided into parts; None if they never are by default.
+        small: how signals of few samples are fitted in a batch of files, those of the fewest first; each is fitted as
+            if it were alone if there are none.
     """
 
     steps: int = 1000
     learning_rate: float = 5e-4
     parts: PartRecipe | None = None
+    small: tuple[SmallRecipe, ...] = ()
 
 
 @dataclass(frozen=True)

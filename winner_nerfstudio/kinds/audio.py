@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics, PartRecipe, PartSize, Recipe
+from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import AudioOptions
 from ..signals.records import AudioRecord
 from .grid import GRID_METRICS, GridKind, like_input
@@ -59,6 +59,7 @@ class AudioKind(GridKind):
                 "large": PartSize(1024, 48, 1000, 1e-3),
             }
         ),
+        small=SMALL,
     )
     metric_names = Metrics(
         (*GRID_METRICS, "snr", "si_snr", "log_spectral_distance"),

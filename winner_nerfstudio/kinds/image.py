@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics, PartRecipe, PartSize, Recipe
+from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import ImageOptions
 from ..signals.picture_suffixes import READ_ONLY, WRITTEN
 from ..signals.records import ImageRecord
@@ -37,6 +37,7 @@ class ImageKind(GridKind):
         parts=PartRecipe(
             {"small": PartSize(64, 32, 3000), "medium": PartSize(32, 32, 600), "large": PartSize(32, 48, 600, 1e-3)}
         ),
+        small=SMALL,
     )
     metric_names = Metrics(
         (*GRID_METRICS, "ssim"),

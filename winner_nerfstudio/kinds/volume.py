@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import Metrics, PartRecipe, PartSize, Recipe
+from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import VolumeOptions
 from ..signals.records import VolumeRecord
 from .grid import GRID_METRICS, GridKind, grid_size
@@ -43,7 +43,8 @@ class VolumeKind(GridKind):
                 "medium": PartSize(16, 32, 400),
                 "large": PartSize(16, 48, 400, 1e-3),
             }
-        )
+        ),
+        small=SMALL,
     )
     metric_names = Metrics(
         (*GRID_METRICS, "iou", "iou_held_out"),

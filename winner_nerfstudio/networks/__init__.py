@@ -27,6 +27,7 @@ from .groups import GroupedBank, Groups
 from .relu_pe import ReluPe
 from .siren import Sine, Siren
 from .siren_rff import SirenRff
+from .stack import Stack
 from .wire import Wire
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -125,6 +126,7 @@ __all__ = [
     "Sine",
     "Siren",
     "SirenRff",
+    "Stack",
     "Tiling",
     "Wire",
     "build_network",

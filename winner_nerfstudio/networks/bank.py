@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..winner.init import siren_init_
-from ..winner.parts import Layer
-from ..winner.sines import SineFrequencies, SineNetwork
-from .chain import check_positive, check_sizes
-from .sine_layers import Workspace, can_evaluate, evaluate_plainly, evaluate_sines
+from .stack import Stack
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -189,7 +186,7 @@ PRODUCT_BLOCK = 1 << 14
 """About how many points of a grid are evaluated at a time; they fit into the cache of a CPU."""
 
 
-class Bank(nn.Module):
+class Bank(Stack):
     """Many SIRENs of one shape, each for a box of a `Tiling`; their values are blended by the boxes' windows.
 
     Maps coordinates [..., in_dim] in the cube of the whole signal to values [..., out_dim], like one network. The cost
@@ -236,11 +233,10 @@ class Bank(nn.Module):
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
-        check_sizes(in_dim=in_dim, out_dim=out_dim, hidden_dim=hidden_dim, num_layers=num_layers)
-        check_positive(omega_0=omega_0, first_omega_0=first_omega_0)
-        super().__init__()
-        self._workspace = Workspace()
-        self.tiling = Tiling(tuple(shape), tuple(parts), overlap, tuple(first), tuple(held))
+        tiling = Tiling(tuple(shape), tuple(parts), overlap, tuple(first), tuple(held))
+        frequencies = {"omega_0": omega_0, "first_omega_0": first_omega_0}
+        super().__init__(tiling.count, in_dim, out_dim, hidden_dim, num_layers, **frequencies)
+        self.tiling = tiling
         if len(self.tiling.shape) != in_dim:
             raise ValueError(f"shape={list(shape)} must have in_dim={in_dim} axes")
         pitch = tuple(map(float, pitch)) or (1.0,) * in_dim
@@ -248,56 +244,10 @@ class Bank(nn.Module):
             raise ValueError(f"pitch={list(pitch)} must be in_dim={in_dim} positive lengths")
         longest = max((n - 1) * step for n, step in zip(shape, pitch, strict=True))
         self._per_unit = [max(longest, min(pitch)) / (2 * step) for step in pitch]
-        self.omega_0, self.first_omega_0 = float(omega_0), float(first_omega_0)
-        widths = [in_dim, *[hidden_dim] * num_layers, out_dim]
-        count = self.tiling.count
-        self.weights = nn.ParameterList(torch.empty(count, b, a) for a, b in pairwise(widths))
-        self.biases = nn.ParameterList(torch.empty(count, b) for b in widths[1:])
         if not self.weights[0].is_meta:
             seed = int(torch.randint(2**62, (), device="cpu"))
-            for index in range(count):
+            for index in range(self.count):
                 siren_init_(self.member(index), seed=member_seed(seed, self.tiling.index_of(index)))
-
-    @property
-    def out_dim(self) -> int:
-        """The values per point."""
-        return self.biases[-1].shape[-1]
-
-    def member(self, index: int) -> SineNetwork:
-        """Return a member's layers, whose weights are views of the bank's."""
-        layers = [
-            Layer(weight.detach()[index], bias.detach()[index])
-            for weight, bias in zip(self.weights, self.biases, strict=True)
-        ]
-        frequencies = SineFrequencies(self.first_omega_0, self.omega_0, self.omega_0)
-        return SineNetwork(layers[:-1], layers[-1], False, frequencies)
-
-    def evaluate_members(
-        self, coords: Float[Tensor, "m n d"], members: Int[Tensor, " m"] | None = None
-    ) -> Float[Tensor, "m n c"]:
-        """Compute each member's own values at its own coordinates.
-
-        Args:
-            coords: the own coordinates of each member's points, see `Tiling.local_coords`.
-            members: the indices of the members; all if left out.
-        """
-        parameters = [*self.weights, *self.biases]
-        if members is not None:
-            parameters = [each.index_select(0, members) for each in parameters]
-        return self.evaluate_with(coords, parameters)
-
-    def evaluate_with(self, coords: Float[Tensor, "m n d"], parameters: Sequence[Tensor]) -> Float[Tensor, "m n c"]:
-        """Compute values as `evaluate_members` does, with other parameters of members in the order of the bank's own.
-
-        Args:
-            coords: as in `evaluate_members`.
-            parameters: the weights of all layers, then their biases, of each member.
-        """
-        weights, biases = parameters[: len(self.weights)], parameters[len(self.weights) :]
-        frequencies = [self.first_omega_0, *[self.omega_0] * (len(weights) - 2)]
-        if can_evaluate(coords, parameters):
-            return evaluate_sines(coords, weights, biases, frequencies, self._workspace)
-        return evaluate_plainly(coords, weights, biases, frequencies)
 
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the blend of the members' values, in single precision."""
@@ -410,12 +360,6 @@ class Bank(nn.Module):
         column[order] = torch.arange(len(order), device=order.device) - first[inverse[order]]
         padded = local.new_zeros(len(active), int(counts.max()), local.shape[-1]).index_put((inverse, column), local)
         return self.evaluate_members(padded, None if len(active) == self.tiling.count else active)[inverse, column]
-
-    def train(self, mode: bool = True) -> Bank:
-        """Set the mode, and outside training release the memory that training steps share."""
-        if not mode:
-            self._workspace.clear()
-        return super().train(mode)
 
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows in the brackets."""

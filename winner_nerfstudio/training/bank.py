@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..fields import Field
-from ..networks import Bank
+from ..networks import Bank, Stack
 from ..networks.bank import Tiling, member_seed
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
@@ -20,7 +19,8 @@ from ..signals.interpolation import interpolate_half_way
 from ..winner import Initialization, siren_init_, winner_init_
 from .loss import SquareLoss
 from .options import BatchOptions, NetworkOptions, ResidentOptions
-from .sampling import EVALUATION_STREAM, Batch, Passes, build_generator
+from .phases import Samples, StackSampler
+from .sampling import Batch
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -103,18 +103,10 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
     return BankInitialization(tuple(members)) if members else None
 
 
-class PartSampler:
+class PartSampler(StackSampler):
     """A sampler that serves each member of a bank samples of its own part, as many to each member.
 
-    All samples of all parts are kept on the device; samples that two parts share are kept twice. Each sample of a part
-    is served once per pass, in a new order each pass, which is the same for all parts.
-
-    A share of the steps fits the target half-way between its samples, where it is interpolated, see
-    `interpolate_half_way`. Of many small networks each would otherwise be exact on its samples and oscillate between
-    them. Such steps take turns in being half-way along one axis, along two and so on.
-
-    A batch has ``coords`` [m, n, d] in each part's own coordinates, ``values`` [m, n, c], and where some samples are
-    not fitted ``fitted`` [m, n, 1], 1 for those that are fitted and 0 for the others.
+    Samples that two parts share are kept twice. Coordinates are each part's own.
 
     Args:
         signal: signal whose samples are served, or the part of it that the bank's members see.
@@ -137,87 +129,42 @@ class PartSampler:
         batches: BatchOptions,
         inner: Sequence[slice] = (),
     ) -> None:
-        self.seed, self.device = seed, device
-        self._share = (batches.between or 0.0) if isinstance(batches, ResidentOptions) else 0.0
-        if self._share and len(signal.held_out):
+        share = (batches.between or 0.0) if isinstance(batches, ResidentOptions) else 0.0
+        if share and len(signal.held_out):
             raise SignalError(
                 f"{signal.name}: between the samples the target is interpolated from all of them, also from those held"
                 " out; leave between out"
             )
         inner = inner or [slice(0, count) for count in signal.lattice.shape]
-        self._samples = _Phase(signal, inner, bank.tiling, (False,) * signal.dim, device, seed, batches.points)
-        # One phase for each way of being half-way between samples, along one axis, along two and so on.
-        halves = product((False, True), repeat=signal.dim) if self._share else []
-        whole = [count == 1 for count in bank.tiling.shape]
-        self._between = [
-            _Phase(signal, inner, bank.tiling, half, device, seed + index, batches.points)
-            for index, half in enumerate(halves)
-            if any(half) and not any(a and b for a, b in zip(half, whole, strict=True))
-        ]
-        self.count, self.steps_per_pass = self._samples.passes.count, self._samples.passes.steps
-        self.batch_size = bank.tiling.count * -(-self.count // self.steps_per_pass)
-
-    def start(self) -> None:
-        """Do nothing: the samples are there."""
-
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
-        before, after = (int(count * self._share) for count in (step, step + 1))
-        if after == before or not self._between:
-            return self._samples.batch(step - before)
-        turn, phase = divmod(before, len(self._between))
-        return self._between[phase].batch(turn)
-
-    def evaluation(self) -> Batch:
-        """Return samples of each part, always the same."""
-        order = torch.randperm(self.count, generator=build_generator(self.seed, EVALUATION_STREAM))
-        return self._samples.gather(order[: self.count // self.steps_per_pass].to(self.device))
+        super().__init__(
+            lambda half: _cut(signal, inner, bank.tiling, half),
+            bank.tiling.shape,
+            device,
+            seed,
+            batches.points,
+            share,
+        )
 
 
-class _Phase:
-    """All samples of all parts, or all points that are half-way between them along some of the axes.
+def _cut(signal: Grid[Any], inner: Sequence[slice], tiling: Tiling, half: tuple[bool, ...]) -> Samples:
+    """Return all samples of all parts, or all points that are half-way between them along some of the axes.
 
     Args:
         signal: the signal.
         inner: the samples of the signal that the parts have.
         tiling: the division into parts.
         half: along which axes the points are half-way.
-        device: device of the points.
-        seed: seed of their order.
-        batch_size: greatest number of points per step and part.
     """
-
-    def __init__(
-        self,
-        signal: Grid[Any],
-        inner: Sequence[slice],
-        tiling: Tiling,
-        half: tuple[bool, ...],
-        device: torch.device,
-        seed: int,
-        batch_size: int,
-    ) -> None:
-        less = [int(each) for each in half]
-        crop = tuple(slice(part.start, part.stop - gap) for part, gap in zip(inner, less, strict=True))
-        values = torch.from_numpy(interpolate_half_way(signal.values, half)[crop])
-        self._values = tiling.cut(values, less=less).to(device)
-        self._coords = tiling.local_coords(less).to(device)
-        self._fitted: Tensor | None = None
-        if signal.fitted is not None:
-            fitted = np.zeros(signal.lattice.count, bool)
-            fitted[signal.fitted] = True
-            known = _all_around(fitted.reshape(signal.lattice.shape), half)[crop]
-            self._fitted = tiling.cut(torch.from_numpy(known)[..., None].float(), less=less).to(device)
-        self.passes = Passes(len(self._coords), batch_size, seed, device)
-
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step, counted among the steps of this phase."""
-        return self.gather(self.passes.select(step))
-
-    def gather(self, rows: Tensor) -> Batch:
-        """Return points by their index in each part."""
-        batch = {"coords": self._coords[rows].expand(len(self._values), -1, -1), "values": self._values[:, rows]}
-        return batch if self._fitted is None else batch | {"fitted": self._fitted[:, rows]}
+    less = [int(each) for each in half]
+    crop = tuple(slice(part.start, part.stop - gap) for part, gap in zip(inner, less, strict=True))
+    values = torch.from_numpy(interpolate_half_way(signal.values, half)[crop])
+    fitted: Tensor | None = None
+    if signal.fitted is not None:
+        mask = np.zeros(signal.lattice.count, bool)
+        mask[signal.fitted] = True
+        known = _all_around(mask.reshape(signal.lattice.shape), half)[crop]
+        fitted = tiling.cut(torch.from_numpy(known)[..., None].float(), less=less)
+    return Samples(tiling.local_coords(less), tiling.cut(values, less=less), fitted)
 
 
 def _all_around(known: Bool[ndarray, "*axes"], half: Sequence[bool]) -> Bool[ndarray, "*fewer"]:
@@ -249,7 +196,7 @@ class PartLoss(SquareLoss):
         """Return the only term, ``mse``, computed some members at a time, so that they fit into a processor's cache."""
         bank = field.network
         assert isinstance(bank, Bank)
-        return {"mse": _PartError.apply(bank, batch, *bank.parameters())}
+        return {"mse": PartError.apply(bank, batch, *bank.parameters())}
 
 
 def _compute_errors(
@@ -267,15 +214,16 @@ MEMBER_POINTS = {"cpu": 1 << 14, "cuda": 1 << 21}
 cache, on a GPU they take about two gigabytes of memory."""
 
 
-class _PartError(torch.autograd.Function):
-    """The term ``mse`` of `PartLoss` as a function of a bank's weights, some members at a time.
+class PartError(torch.autograd.Function):
+    """The term ``mse`` of `PartLoss` as a function of a stack's weights, some members at a time.
 
     The gradients are computed together with the values, because members do not depend on each other: the memory is that
     of some members, however many there are.
     """
 
     @staticmethod
-    def forward(context: Any, bank: Bank, batch: Batch, *parameters: Tensor) -> Tensor:
+    def forward(context: Any, stack: Stack, batch: Batch, *parameters: Tensor) -> Tensor:
+        """Return the mean over the members, and keep the gradients."""
         count, points = batch["values"].shape[:2]
         fitted = batch.get("fitted")
         gradients = [torch.empty_like(parameter) for parameter in parameters]
@@ -285,7 +233,7 @@ class _PartError(torch.autograd.Function):
             members = slice(first, first + step)
             own = [parameter.detach()[members].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
-                values = bank.evaluate_with(batch["coords"][members], own)
+                values = stack.evaluate_with(batch["coords"][members], own)
                 errors = _compute_errors(values, batch["values"][members], None if fitted is None else fitted[members])
                 total = errors.sum()
             for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
@@ -296,6 +244,7 @@ class _PartError(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients that were kept, times that of the mean."""
         return None, None, *(gradient * each for each in context.saved_tensors)
 
 

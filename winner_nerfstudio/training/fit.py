@@ -2,21 +2,23 @@
 
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
+from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from ..progress import working
 from ..signals.messages import escape
 from .initialize import start
 from .plan import make_plan
-from .prepare import check_run, prepare
-from .run import train
-from .verdict import judge
+from .prepare import FitOptions, check_run, prepare
+from .run import Outcome, train
+from .verdict import Verdict, judge
 
 
 def fit(
@@ -66,32 +68,90 @@ def fit(
     device = check_run(1 if steps is None else steps, 1.0 if learning_rate is None else learning_rate, seed, device)
     with working(console, f"loading {data if isinstance(data, (str, Path)) else 'the data'}"):
         signal, fit_options = prepare(data, kind, options)
-    plan = make_plan(signal, fit_options, steps, learning_rate)
-    steps, signal_kind = plan.steps, fit_options.kind
+    result = fit_signal(signal, fit_options, Course(steps, learning_rate, optimizer, seed), device, console, measure)
+    outcome = result.outcome
+    if outcome.interrupted:
+        warnings.warn(f"interrupted: the field is that of {outcome.steps} of {result.steps} steps", stacklevel=2)
+    if outcome.diverged:
+        warnings.warn(
+            f"the fit has diverged, {outcome.steps} of {result.steps} steps were done; a lower learning rate or less"
+            " noise may help",
+            stacklevel=2,
+        )
+    if result.verdict is not None and not outcome.diverged:
+        warnings.warn(result.verdict.text, stacklevel=2)
+    progress_record = result.initialization | {"seconds": outcome.seconds, "history": outcome.history}
+    return FittedField(result.field, provenance(progress_record, outcome.steps, finite(result.metrics)))
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and how fast a network is trained.
+
+    Attributes:
+        steps: number of training steps; None if it depends on the kind and the size of the signal.
+        learning_rate: learning rate at the first step; None if it depends on them as well.
+        optimizer: name of the optimiser, see `build_optimizer`; None for the default.
+        seed: seed of the network and the batches.
+    """
+
+    steps: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    seed: int = 42
+
+
+class FitResult(NamedTuple):
+    """What `fit_signal` returns.
+
+    Attributes:
+        field: the field, trained.
+        initialization: the record of its initialisation, see `describe_initialization`.
+        steps: number of steps that were to be done.
+        outcome: the course of the training.
+        metrics: the metrics, none if they were not asked for.
+        verdict: what is wrong with the fit, see `judge`.
+    """
+
+    field: Field
+    initialization: dict[str, Any]
+    steps: int
+    outcome: Outcome
+    metrics: dict[str, float]
+    verdict: Verdict | None
+
+
+def fit_signal(
+    signal: Any, options: FitOptions, course: Course, device: torch.device, console: Console, measure: bool = True
+) -> FitResult:
+    """Fit a signal that is loaded, with options that are sorted, as `fit` does.
+
+    Args:
+        signal: the signal.
+        options: the options of the fit.
+        course: the steps, the learning rate, the optimiser and the seed.
+        device: device to train on.
+        console: where the progress is shown.
+        measure: whether to compute metrics, see `fit`.
+
+    Raises:
+        ValueError: an option and the signal do not go together; the message is one line.
+    """
+    plan, kind = make_plan(signal, options, course.steps, course.learning_rate), options.kind
     for line in (*signal.describe(), *filter(None, [plan.note])):
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with working(console, "initialising"):
-        started = start(signal, plan.options, device, seed)
+        started = start(signal, plan.options, device, course.seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    monitor = signal_kind.monitor(signal) if measure else None
-    outcome = train(started, steps, plan.learning_rate, console, monitor, optimizer)
-    if outcome.interrupted:
-        warnings.warn(f"interrupted: the field is that of {outcome.steps} of {steps} steps", stacklevel=2)
-    if outcome.diverged:
-        warnings.warn(
-            f"the fit has diverged, {outcome.steps} of {steps} steps were done; a lower learning rate or less noise may"
-            " help",
-            stacklevel=2,
-        )
+    monitor = kind.monitor(signal) if measure else None
+    outcome = train(started, plan.steps, plan.learning_rate, console, monitor, course.optimizer or "adam")
     metrics: dict[str, float] = {}
+    verdict = None
     if measure:
         with working(console, "measuring the fit"):
-            metrics = signal_kind.metrics(started.field, signal, plan.options.network)
-        verdict = judge(signal_kind, signal, metrics, outcome.history)
-        if verdict is not None and not outcome.diverged:
-            warnings.warn(verdict.text, stacklevel=2)
-    progress_record = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
-    return FittedField(started.field, provenance(progress_record, outcome.steps, finite(metrics)))
+            metrics = kind.metrics(started.field, signal, plan.options.network)
+        verdict = judge(kind, signal, metrics, outcome.history)
+    return FitResult(started.field, started.initialization, plan.steps, outcome, metrics, verdict)
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:

@@ -96,9 +96,17 @@ def describe_initialization(
 
 
 def initialize_(
-    field: Field, signal: Signal, options: NetworkOptions, seed: int
+    field: Field, signal: Signal, options: NetworkOptions, seed: int, lowers: bool = False
 ) -> Initialization | BankInitialization | None:
     """Initialise a field's network for its signal, in place.
+
+    Args:
+        field: the field.
+        signal: the signal.
+        options: the options of the network.
+        seed: seed of the network and the noise.
+        lowers: whether a single network begins with lower frequencies where its signal has lower ones, see
+            `NoiseSchedule.matched`; a bank's members always do.
 
     Returns:
         The initialisation, or None if the options ask for no noise.
@@ -117,7 +125,7 @@ def initialize_(
         return winner_init_(
             network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
         )
-    rule = noise.rule()
+    rule = noise.rule(lowers)
     # A signal computes its centroid once and keeps it, but a flat rule defines the centroid differently.
     if rule.flat and isinstance(signal, Grid):
         centroid = rule.centroid_of(signal.values, dim=signal.dim)

@@ -1,0 +1,174 @@
+"""Training of many small signals of one size at once, a network each, as members of a `Stack`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..fields import Field
+from ..networks import Siren, Stack
+from ..signals.grid import Grid
+from ..signals.interpolation import interpolate_half_way
+from .bank import PartError
+from .decay import cosine_decay
+from .fit import Course
+from .initialize import build_field, describe_initialization, initialize_
+from .optimizers import build_optimizer
+from .options import ResidentOptions
+from .phases import Samples, StackSampler
+
+if TYPE_CHECKING:
+    from ..signals.signal import Signal
+    from .prepare import FitOptions
+
+
+@dataclass(frozen=True)
+class SmallPlan:
+    """How a small signal is fitted, with nothing left open.
+
+    Attributes:
+        options: the options of the fit.
+        course: the steps, the learning rate, the optimiser and the seed.
+    """
+
+    options: FitOptions
+    course: Course
+
+
+def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> SmallPlan | None:
+    """Choose how a small signal is fitted beside others, or return None if it is to be fitted by itself.
+
+    A signal is small if its kind has a `SmallRecipe` for it. All its samples are fitted as they are, and its user has
+    asked neither for parts nor for another network.
+
+    Args:
+        signal: the signal.
+        options: the options of the fit; ``hidden_dim``, ``batch_size`` and ``between`` may be None.
+        course: the steps, the learning rate and the optimiser as far as the user has set them, and the seed.
+    """
+    network, batches = options.network, options.batches
+    if not isinstance(signal, Grid) or not isinstance(batches, ResidentOptions):
+        return None
+    recipe = next((recipe for recipe in options.kind.recipe.small if signal.lattice.count <= recipe.most), None)
+    if recipe is None or network.network != "siren" or network.parts != "auto":
+        return None
+    if signal.clean is not None or signal.fitted is not None:
+        return None
+    batches = replace(
+        batches,
+        batch_size=recipe.batch_size if batches.batch_size is None else batches.batch_size,
+        between=recipe.between if batches.between is None else batches.between,
+    )
+    width = recipe.width if network.hidden_dim is None else network.hidden_dim
+    return SmallPlan(
+        replace(options, network=replace(network, parts=(1,), hidden_dim=width), batches=batches),
+        Course(
+            recipe.steps if course.steps is None else course.steps,
+            recipe.learning_rate if course.learning_rate is None else course.learning_rate,
+            recipe.optimizer if course.optimizer is None else course.optimizer,
+            course.seed,
+        ),
+    )
+
+
+def fit_small_signals(
+    signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device
+) -> list[tuple[Field, dict[str, Any]]]:
+    """Fit a network to each of some signals of one kind, of the same samples and channels, all at once.
+
+    Each begins with WINNER's noise for its own signal. On a CPU a signal's network is the same to the bit whatever
+    other signals there are.
+
+    Args:
+        signals: the signals.
+        plan: what `plan_small_signal` returns for them.
+        device: device to train on.
+
+    Returns:
+        For each signal its field, on the CPU, and the record of its initialisation, see `describe_initialization`.
+
+    Raises:
+        ValueError: the schedule has no rule for such signals, or there is no such optimiser.
+    """
+    network, seed, fields, records = plan.options.network, plan.course.seed, [], []
+    for signal in signals:
+        field = build_field(signal, network, seed)
+        records.append(describe_initialization(initialize_(field, signal, network, seed, lowers=True), network))
+        fields.append(field)
+    stack = _stack_networks([_network_of(field) for field in fields]).to(device)
+    _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan.course)
+    _unstack(stack, [_network_of(field) for field in fields])
+    return [(field.eval(), record) for field, record in zip(fields, records, strict=True)]
+
+
+def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
+    """Train the members of a stack in place."""
+    assert course.steps is not None
+    assert course.learning_rate is not None
+    optimizer = build_optimizer(stack.parameters(), course.optimizer or "adam", course.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps))
+    for step in range(course.steps):
+        optimizer.zero_grad()
+        PartError.apply(stack, sampler.batch(step), *stack.parameters()).backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _build_sampler(signals: Sequence[Grid[Any]], batches: Any, seed: int, device: torch.device) -> StackSampler:
+    """Return the sampler of some signals of the same samples."""
+    lattice, channels = signals[0].lattice, signals[0].channels
+
+    def cut(half: tuple[bool, ...]) -> Samples:
+        values = [torch.from_numpy(interpolate_half_way(signal.values, half)) for signal in signals]
+        axes = [torch.arange(n - gap) + gap / 2 for n, gap in zip(lattice.shape, half, strict=True)]
+        positions = torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*axes, indexing="ij")], -1)
+        stacked = torch.stack([each.reshape(-1, channels) for each in values])
+        return Samples(lattice.at(positions).float(), stacked, None)
+
+    return StackSampler(cut, lattice.shape, device, seed, batches.points, batches.between or 0.0)
+
+
+def _network_of(field: Field) -> Siren:
+    """Return a field's network, which is a SIREN."""
+    assert isinstance(field.network, Siren)
+    return field.network
+
+
+def _stack_networks(networks: Sequence[Siren]) -> Stack:
+    """Return a stack of copies of some networks of one shape."""
+    first = [layer for layer in networks[0] if isinstance(layer, torch.nn.Linear)]
+    width, frequencies = first[0].out_features, [part.omega_0 for part in networks[0] if hasattr(part, "omega_0")]
+    stack = Stack(
+        len(networks),
+        first[0].in_features,
+        first[-1].out_features,
+        width,
+        len(first) - 1,
+        omega_0=networks[0].omega_0,
+        first_omega_0=frequencies[0],
+    )
+    with torch.no_grad():
+        for mine, theirs in _pair(stack, networks):
+            mine.copy_(torch.stack(theirs))
+    return stack
+
+
+def _unstack(stack: Stack, networks: Sequence[Siren]) -> None:
+    """Copy the weights of a stack's members back to their networks."""
+    with torch.no_grad():
+        for mine, theirs in _pair(stack, networks):
+            for value, parameter in zip(mine.cpu(), theirs, strict=True):
+                parameter.copy_(value)
+
+
+def _pair(stack: Stack, networks: Sequence[Siren]) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+    """Return each parameter of a stack with the parameters of the networks that it holds."""
+    layers = [[layer for layer in network if isinstance(layer, torch.nn.Linear)] for network in networks]
+    pairs = []
+    for index, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
+        pairs.append((weight, [own[index].weight for own in layers]))
+        pairs.append((bias, [own[index].bias for own in layers]))
+    return pairs
