@@ -42,7 +42,7 @@ class SeriesKind(GridKind):
     formats = ".readings"
     frequency_unit = "cycles per reading"
     options = SeriesOptions
-    recipe = Recipe(100, 5e-4)
+    recipe = Recipe(100)
     views = f"{__name__}:SeriesModel"
 
     def load(self, source, options):

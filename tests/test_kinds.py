@@ -219,7 +219,7 @@ class SphereKind(Kind):
     name, title, axes, channels, formats = "sphere", "a sphere", 3, 1, ""
     frequency_unit = "cycles per unit"
     options, record, network, batches = SignalOptions, SphereRecord, NetworkOptions, DrawnOptions
-    recipe = Recipe(400, 1e-3)
+    recipe = Recipe(400, {"adam": 1e-3})
     views = ""
 
     def load(self, source, options):

@@ -26,9 +26,9 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, **options):
+def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, optimizer=None, **options):
     signal = load_signal(data, kind, **(loading or {}))
-    return make_plan(signal, sort_options(kind_named(kind), options, loaded=True), steps, learning_rate)
+    return make_plan(signal, sort_options(kind_named(kind), options, loaded=True), steps, learning_rate, optimizer)
 
 
 def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
@@ -38,7 +38,7 @@ def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
         256,
         4096,
     )
-    assert (plan.steps, plan.learning_rate, plan.options.batches.between) == (3000, 5e-4, 0)
+    assert (plan.steps, plan.optimizer, plan.learning_rate, plan.options.batches.between) == (3000, "adam", 5e-4, 0)
 
 
 def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
@@ -47,7 +47,7 @@ def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
     assert plan.options.network.hidden_dim == 32
     assert plan.options.batches.batch_size == 512
     assert plan.options.batches.between == 0.25
-    assert (plan.steps, plan.learning_rate) == (600, 1.5e-3)
+    assert (plan.steps, plan.optimizer, plan.learning_rate) == (600, "muon", 1.5e-3)
 
 
 def test_long_sounds_and_large_volumes_are_divided_too():
@@ -111,6 +111,19 @@ def test_what_is_given_is_kept():
     assert plan_for(noise(300, 300), parts=(2,), hidden_dim=20).options.network.hidden_dim == 20
 
 
+def test_an_optimiser_that_is_asked_for_gets_a_rate_of_its_own():
+    plan = plan_for(noise(300, 300), size="small")
+    assert (plan.optimizer, plan.learning_rate) == ("muon", 2e-3)
+    plan = plan_for(noise(300, 300), size="small", optimizer="adam")
+    assert (plan.optimizer, plan.learning_rate) == ("adam", 1.5e-3)
+    assert plan_for(noise(300, 300), size="small", optimizer="soap", learning_rate=1e-4).learning_rate == 1e-4
+
+
+def test_other_networks_than_sine_networks_are_trained_by_adam():
+    plan = plan_for(noise(300, 300), network="finer")
+    assert plan.optimizer == "adam"
+
+
 def test_shapes_are_fitted_as_before():
     options = sort_options(kind_named("sdf"), {})
     plan = make_plan(load_signal("sample:knot", "sdf"), options)
@@ -128,7 +141,8 @@ def test_ns_train_and_fit_choose_alike(tmp_path):
     assert config.pipeline.model.options == plan.options.network
     assert config.pipeline.datamanager.batches == plan.options.batches
     assert (config.max_num_iterations, config.steps_per_save) == (plan.steps, plan.steps // 5)
-    assert config.optimizers["fields"]["optimizer"].lr == plan.learning_rate
+    optimizer = config.optimizers["fields"]["optimizer"]
+    assert (optimizer.name, optimizer.lr) == (plan.optimizer, plan.learning_rate) == ("muon", 1.5e-3)
     assert config.optimizers["fields"]["scheduler"].max_steps == plan.steps
 
 

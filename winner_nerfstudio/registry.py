@@ -19,7 +19,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -58,13 +58,13 @@ class PartSize:
         edge: number of samples of a part along each axis, about.
         width: width of the layers.
         steps: number of training steps.
-        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
+        rates: learning rate at the first step by optimiser, see `Recipe`.
     """
 
     edge: int
     width: int
     steps: int
-    learning_rate: float = 1.5e-3
+    rates: Mapping[str, float] = field(default_factory=lambda: {"adam": 1.5e-3})
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,22 @@ class Recipe:
 
     Attributes:
         steps: number of training steps.
-        learning_rate: learning rate of Adam at the first step; it falls along half a cosine.
+        rates: learning rate at the first step by optimiser, adam, soap or muon; it falls along half a cosine. The first
+            optimiser is the default, and its rate also that of optimisers which are not named.
         parts: how signals of many samples are divided into parts; None if they never are by default.
         small: how signals of few samples are fitted in a batch of files, those of the fewest first; each is fitted as
             if it were alone if there are none.
     """
 
     steps: int = 1000
-    learning_rate: float = 5e-4
+    rates: Mapping[str, float] = field(default_factory=lambda: {"adam": 5e-4})
     parts: PartRecipe | None = None
     small: tuple[SmallRecipe, ...] = ()
+
+
+def find_rate(rates: Mapping[str, float], optimizer: str) -> float:
+    """Return the learning rate of an optimiser from those of a `Recipe`."""
+    return rates.get(optimizer, next(iter(rates.values())))
 
 
 @dataclass(frozen=True)

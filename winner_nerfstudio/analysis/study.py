@@ -14,7 +14,7 @@ from torch import nn
 
 from ..fields import Field
 from ..metrics.grid import psnr, root_mean_square
-from ..registry import kind_named
+from ..registry import find_rate, kind_named
 from ..signals.grid import Grid
 from ..training.fit import fit
 from ..training.initialize import build_field, describe_initialization, initialize_
@@ -126,7 +126,7 @@ def study(signal: Any, options: Study, on_progress: Callable[[str], None] = lamb
         "training": {
             "steps": options.steps,
             "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate or kind_named(signal.kind).recipe.learning_rate,
+            "learning_rate": options.learning_rate or find_rate(kind_named(signal.kind).recipe.rates, "adam"),
             "seed": options.seed,
         },
         "lines": {"count": len(lines.first), "samples": lines.length, "oversampling": OVERSAMPLING},
@@ -185,6 +185,7 @@ def _fit(signal: Any, options: Study, init: Init) -> Field:
         signal,
         steps=options.steps,
         learning_rate=options.learning_rate,
+        optimizer="adam",
         seed=options.seed,
         batch_size=options.batch_size,
         progress=False,

@@ -53,8 +53,8 @@ class Fit:
     """Number of training steps, if not the kind's own."""
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """Learning rate at the first step, if not the kind's own."""
-    optimizer: Annotated[str, tyro.conf.arg(metavar="NAME")] = "adam"
-    """Optimiser: adam, soap or muon."""
+    optimizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Optimiser, adam, soap or muon, if not the kind's own."""
     seed: int = 42
     """Seed of the network and the batches."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
@@ -145,7 +145,7 @@ class FitRun:
         target, plan, started = self._start(options, device)
         with self.console.status("Preparing the metrics..."):
             monitor = self.kind.monitor(target)
-        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor, command.optimizer)
+        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor, plan.optimizer)
         if outcome.diverged:
             raise ValueError(
                 f"{command.file}: the fit has diverged after {outcome.steps} of {plan.steps} steps, and nothing was"
@@ -176,7 +176,7 @@ class FitRun:
         command = self.command
         with working(self.console, f"loading {command.file}"):
             target = self.kind.load(str(command.file), options.data)
-        plan = make_plan(target, options, command.steps, command.learning_rate)
+        plan = make_plan(target, options, command.steps, command.learning_rate, command.optimizer)
         for line in (*target.describe(), *filter(None, [plan.note])):
             self.say(line)
         with working(self.console, "initialising"):
@@ -188,7 +188,7 @@ class FitRun:
         self.say(f"initialisation: {started.initialization['init']}")
         self.say(
             f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}"
-            f"; {plan.steps:,} steps of {started.sampler.batch_size:,} points on {device}"
+            f"; {plan.steps:,} steps of {started.sampler.batch_size:,} points by {plan.optimizer} on {device}"
         )
         return target, plan, started
 
@@ -304,7 +304,7 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
     from ..training.groups import RunOptions, run_groups
 
-    run = RunOptions(command.steps, command.learning_rate, command.seed, command.device)
+    run = RunOptions(command.steps, command.learning_rate, command.optimizer, command.seed, command.device)
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")
     line = f"to export it: winner-export {result} --load-config {quote(folder)} --output FILE"

@@ -57,7 +57,7 @@ class Inspect:
         with working(console, "initialising"):
             network, started = plan.options.network, start(signal, plan.options, device, SEED)
         with working(console, "measuring the time of a step"):
-            minutes = plan.steps * seconds_per_step(started) / 60
+            minutes = plan.steps * seconds_per_step(started, plan.optimizer) / 60
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
@@ -70,14 +70,14 @@ class Inspect:
         ]
 
 
-def seconds_per_step(started: "Start") -> float:
+def seconds_per_step(started: "Start", optimizer: str) -> float:
     """Measure the median time of a training step on this machine.
 
     Drawing points is not included, because a thread does that meanwhile.
     """
     from ..training.loop import Training
 
-    training = Training(started, 1e-4, lambda step: 1.0)
+    training = Training(started, 1e-4, lambda step: 1.0, optimizer)
     times: list[float] = []
     while len(times) < STEPS or sum(times) < SECONDS:
         started.sampler.batch(len(times))  # not timed: only the first batch is waited for, others are drawn meanwhile

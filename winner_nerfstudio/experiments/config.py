@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from ..registry import kind_named
+from ..registry import find_rate, kind_named
 from ..training.decay import Decay
 from ..training.prepare import option_names, sort_options
 from .conversion import ConfigError, convert, suggest
@@ -210,7 +210,7 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
         steps=steps,
         seconds=experiment.seconds,
         learning_rate=first(
-            variant.learning_rate, target.learning_rate, experiment.learning_rate, recipe.learning_rate
+            variant.learning_rate, target.learning_rate, experiment.learning_rate, find_rate(recipe.rates, "adam")
         ),
         decay=first(variant.decay, experiment.decay),
         noise_scale=variant.noise_scale,

@@ -51,12 +51,12 @@ class AudioKind(GridKind):
     # The published noise for sounds is large; with a higher learning rate, sounds of high frequency are not learnt.
     recipe = Recipe(
         3000,
-        2e-4,
+        {"adam": 2e-4},
         parts=PartRecipe(
             {
                 "small": PartSize(1024, 16, 2000),
                 "medium": PartSize(1024, 32, 1000),
-                "large": PartSize(1024, 48, 1000, 1e-3),
+                "large": PartSize(1024, 48, 1000, {"adam": 1e-3}),
             }
         ),
         small=SMALL,

@@ -35,7 +35,11 @@ class ImageKind(GridKind):
     recipe = Recipe(
         3000,
         parts=PartRecipe(
-            {"small": PartSize(64, 32, 3000), "medium": PartSize(32, 32, 600), "large": PartSize(32, 48, 600, 1e-3)}
+            {
+                "small": PartSize(64, 32, 3000, {"muon": 2e-3, "adam": 1.5e-3}),
+                "medium": PartSize(32, 32, 600, {"muon": 1.5e-3}),
+                "large": PartSize(32, 48, 600, {"muon": 1e-3}),
+            }
         ),
         small=SMALL,
     )

@@ -27,7 +27,7 @@ def fit(
     *,
     steps: int | None = None,
     learning_rate: float | None = None,
-    optimizer: str = "adam",
+    optimizer: str | None = None,
     seed: int = 42,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -47,7 +47,7 @@ def fit(
             found from the file's name or the array's shape.
         steps: number of training steps; if left out, it depends on the kind and the size of the signal.
         learning_rate: learning rate at the first step; if left out, it depends on them as well.
-        optimizer: optimiser: adam, soap or muon.
+        optimizer: optimiser: adam, soap or muon; if left out, it depends on the kind and the size of the signal.
         seed: seed of the network and the batches; noise and held-out samples have their own, the option ``data_seed``.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         progress: whether to print how the data is prepared and how the training proceeds.
@@ -137,14 +137,14 @@ def fit_signal(
     Raises:
         ValueError: an option and the signal do not go together; the message is one line.
     """
-    plan, kind = make_plan(signal, options, course.steps, course.learning_rate), options.kind
+    plan, kind = make_plan(signal, options, course.steps, course.learning_rate, course.optimizer), options.kind
     for line in (*signal.describe(), *filter(None, [plan.note])):
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with working(console, "initialising"):
         started = start(signal, plan.options, device, course.seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
     monitor = kind.monitor(signal) if measure else None
-    outcome = train(started, plan.steps, plan.learning_rate, console, monitor, course.optimizer or "adam")
+    outcome = train(started, plan.steps, plan.learning_rate, console, monitor, plan.optimizer)
     metrics: dict[str, float] = {}
     verdict = None
     if measure:

@@ -53,6 +53,7 @@ def fit_groups(
     *,
     steps: int | None = None,
     learning_rate: float | None = None,
+    optimizer: str | None = None,
     seed: int = 42,
     device: str | torch.device | None = None,
     group_samples: int | None = None,
@@ -76,7 +77,8 @@ def fit_groups(
         output: the folder; it is made, and must hold nothing else.
         kind: "image", "audio" or "volume"; if left out, it is found from the file's name or the array's shape.
         steps: number of training steps of each group; if left out, it depends on the kind and the size of the parts.
-        learning_rate: learning rate of Adam at the first step; if left out, it depends on the kind.
+        learning_rate: learning rate at the first step; if left out, it depends on them as well.
+        optimizer: optimiser: adam, soap or muon; if left out, it depends on them as well.
         seed: seed of the networks and the batches.
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         group_samples: number of samples of a group, about; if left out, as many as `memory` allows.
@@ -95,7 +97,7 @@ def fit_groups(
     """
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
     given = sort_options(signal_kind, options)
-    run = RunOptions(steps, learning_rate, seed, device, group_samples, memory, measure)
+    run = RunOptions(steps, learning_rate, optimizer, seed, device, group_samples, memory, measure)
     return run_groups(data, Path(output), given, run, Console(quiet=not progress))
 
 
@@ -105,6 +107,7 @@ class RunOptions:
 
     steps: int | None = None
     learning_rate: float | None = None
+    optimizer: str | None = None
     seed: int = 42
     device: str | torch.device | None = None
     group_samples: int | None = None
@@ -136,9 +139,14 @@ def run_groups(
         signal = open_large(data, given.kind.name, given.data)
     for line in signal.notes:
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
-    plan = _complete_plan(given, signal, steps, rate)
+    plan = _complete_plan(given, signal, options)
     fit_options = plan.options
-    run = {"steps": str(int(plan.steps)), "learning_rate": repr(float(plan.learning_rate)), "seed": str(int(seed))}
+    run = {
+        "steps": str(int(plan.steps)),
+        "optimizer": plan.optimizer,
+        "learning_rate": repr(float(plan.learning_rate)),
+        "seed": str(int(seed)),
+    }
     index = _plan(signal, fit_options, run, options.group_samples, options.memory)
     index = _open_folder(folder, index)
     console.print(_describe(index), markup=False, highlight=False)
@@ -153,14 +161,14 @@ def run_groups(
     return load_folder(folder)
 
 
-def _complete_plan(options: FitOptions, signal: LargeGrid, steps: int | None, learning_rate: float | None) -> Plan:
+def _complete_plan(options: FitOptions, signal: LargeGrid, run: RunOptions) -> Plan:
     """Choose what the user has left open; the signal is always divided into parts."""
     network, recipe = options.network, options.kind.recipe.parts
     if network.parts == "auto" and recipe is not None:
         network = replace(network, parts=divide(signal.lattice.shape, recipe.sizes[network.size]))
     if not network.has_parts:
         raise FolderError(f"{signal.name}: is too small for parts; fit it in memory")
-    plan = complete_plan(replace(options, network=network), True, steps, learning_rate)
+    plan = complete_plan(replace(options, network=network), True, run.steps, run.learning_rate, run.optimizer)
     plan.options.network.check(options.kind.axes)
     return plan
 
@@ -268,7 +276,7 @@ def _train_group(
     )
     sampler = PartSampler(signal.read(around), bank, device, seed, options.batches, inner)
     started = Start(field.to(device), sampler, PartLoss(), initialization)
-    training = Training(started, float(index.run["learning_rate"]), cosine_decay(steps))
+    training = Training(started, float(index.run["learning_rate"]), cosine_decay(steps), index.run["optimizer"])
     while training.done < steps:
         training.step()
     training.finish()

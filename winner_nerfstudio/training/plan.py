@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..registry import PartRecipe, PartSize
+from ..registry import PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
 
@@ -23,18 +23,24 @@ class Plan:
     Attributes:
         options: the options of the fit.
         steps: number of training steps.
+        optimizer: name of the optimiser, see `build_optimizer`.
         learning_rate: learning rate at the first step.
         note: a line for the user about what else can be done, or "".
     """
 
     options: FitOptions
     steps: int
+    optimizer: str
     learning_rate: float
     note: str = ""
 
 
 def make_plan(
-    signal: Signal, options: FitOptions, steps: int | None = None, learning_rate: float | None = None
+    signal: Signal,
+    options: FitOptions,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: str | None = None,
 ) -> Plan:
     """Choose for a signal what its user has left open, see `PartRecipe`.
 
@@ -44,6 +50,7 @@ def make_plan(
             None.
         steps: number of training steps, or None.
         learning_rate: learning rate at the first step, or None.
+        optimizer: name of the optimiser, or None.
     """
     note = ""
     if options.network.parts == "auto":
@@ -54,10 +61,12 @@ def make_plan(
                 " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
         options = replace(options, network=replace(options.network, parts=parts or (1,)))
-    return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate), note=note)
+    return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer), note=note)
 
 
-def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learning_rate: float | None) -> Plan:
+def complete_plan(
+    options: FitOptions, is_whole: bool, steps: int | None, learning_rate: float | None, optimizer: str | None
+) -> Plan:
     """Choose what is left open once the number of parts is known.
 
     Args:
@@ -65,10 +74,11 @@ def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learni
         is_whole: whether all samples of the signal are fitted, so that they may be interpolated.
         steps: number of training steps, or None.
         learning_rate: learning rate at the first step, or None.
+        optimizer: name of the optimiser, or None.
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
-    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.learning_rate)
+    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.rates)
     network = replace(network, hidden_dim=size.width if network.hidden_dim is None else network.hidden_dim)
     if isinstance(batches, ResidentOptions):
         points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
@@ -77,10 +87,13 @@ def complete_plan(options: FitOptions, is_whole: bool, steps: int | None, learni
             batch_size=points if batches.batch_size is None else batches.batch_size,
             between=(between if is_whole else 0.0) if batches.between is None else batches.between,
         )
+    if optimizer is None:  # the other networks were only tried with Adam
+        optimizer = next(iter(size.rates)) if network.network == "siren" else "adam"
     return Plan(
         replace(options, network=network, batches=batches),
         size.steps if steps is None else steps,
-        size.learning_rate if learning_rate is None else learning_rate,
+        optimizer,
+        find_rate(size.rates, optimizer) if learning_rate is None else learning_rate,
     )
 
 

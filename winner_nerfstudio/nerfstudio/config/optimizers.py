@@ -38,3 +38,6 @@ class SignalOptimizerConfig(FieldOptimizerConfig):
 
     lr: float | None = None  # type: ignore[assignment]
     """Learning rate at the first step; if left out, it depends on the kind and the size of the signal."""
+    name: Annotated[OptimizerName | None, tyro.conf.arg(name="")] = None  # type: ignore[assignment]
+    """The optimiser; if left out, it depends on them as well. soap and muon treat the weights between hidden layers as
+    matrices, and the others as adam does."""

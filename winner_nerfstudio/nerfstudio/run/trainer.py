@@ -194,11 +194,11 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         assert isinstance(model, SignalModelConfig)
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
-        plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr)
+        plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr, optimizer.name)
         if plan.note:
             CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
         model.options, data.batches = plan.options.network, plan.options.batches
-        self.max_num_iterations, optimizer.lr = plan.steps, plan.learning_rate
+        self.max_num_iterations, optimizer.lr, optimizer.name = plan.steps, plan.learning_rate, plan.optimizer
         if self.steps_per_save is None:
             self.steps_per_save = max(1, plan.steps // 5)
         super().complete()
