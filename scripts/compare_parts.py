@@ -30,8 +30,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "siren": {"init": "siren"},
     "on samples": {"between": 0.0},
 }
-COLUMNS = ("psnr", "psnr_between", "psnr_anywhere", "seams")
-"""The metrics of the table; ``seams`` is the error where parts overlap over the error elsewhere, 1 for one network."""
+COLUMNS = ("psnr", "psnr_between", "psnr_anywhere", "seams", "median_seams")
+"""The metrics of the table; the last two are those of `measure_seams`."""
 
 
 @dataclass
@@ -89,25 +89,35 @@ class Comparison:
             "steps": provenance["steps"],
             "threads": self.threads,
             "bytes": sum(4 * parameter.numel() for parameter in field.parameters()),
-            "seams": measure_seams(field, prepare(str(file), None, data)[0]),
+            **measure_seams(field, prepare(str(file), None, data)[0]),
         }
         with self.records.open("a") as records:
             records.write(json.dumps(record) + "\n")
         return record
 
 
-def measure_seams(fitted: FittedField, signal: Any) -> float:
-    """Compute the root mean square error at samples of several parts over that at all others; 1 if there are none."""
+def measure_seams(fitted: FittedField, signal: Any) -> dict[str, float]:
+    """Compare the error where parts overlap with the error elsewhere, as ratios of root mean squares.
+
+    Returns:
+        ``seams``, the ratio over all samples, and ``median_seams``, the median over the parts of each part's own: a few
+        samples that are hard to fit may have most of the error of the whole. Nothing for a single network.
+    """
     if not isinstance(fitted.field.network, Bank):
-        return 1.0
+        return {}
     tiling, shared = fitted.field.network.tiling, np.zeros(signal.lattice.shape, bool)
     for axis, size in enumerate(tiling.shape):
         count = np.zeros(size, int)
         for start in tiling.starts(axis).tolist():
             count[start : start + tiling.box[axis]] += 1
         shared |= (count > 1).reshape([-1 if other == axis else 1 for other in range(len(tiling.shape))])
-    error = (evaluate_samples(fitted.field, signal.lattice) - signal.truth) ** 2
-    return float(np.sqrt(error[shared].mean() / error[~shared].mean()))
+    error = ((evaluate_samples(fitted.field, signal.lattice) - signal.truth) ** 2).mean(-1, keepdims=True)
+    errors, masks = (tiling.cut(torch.from_numpy(each)) for each in (error, shared[..., None].astype(np.float64)))
+    within, outside = ((errors * mask).sum((1, 2)) / mask.sum((1, 2)) for mask in (masks, 1 - masks))
+    return {
+        "seams": float(np.sqrt(error[shared].mean() / error[~shared].mean())),
+        "median_seams": float((within / outside).sqrt().median()),
+    }
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ class VolumeKind(GridKind):
     recipe = Recipe(
         parts=PartRecipe(
             {
-                "small": PartSize(32, 48, 800, {"adam": 1e-3}),
-                "medium": PartSize(16, 32, 400),
-                "large": PartSize(16, 48, 400, {"adam": 1e-3}),
+                "small": PartSize(32, 48, 800, {"muon": 1e-3}),
+                "medium": PartSize(16, 32, 400, {"muon": 1.5e-3}),
+                "large": PartSize(16, 48, 400, {"muon": 1e-3}),
             }
         ),
         small=SMALL,
