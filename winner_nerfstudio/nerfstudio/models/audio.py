@@ -14,6 +14,8 @@ from torch.nn.functional import avg_pool2d
 
 from ...metrics.grid import evaluate_grid
 from ..viewer.audio_panel import HEIGHT, WIDTH, Window, draw_panel, select_frames
+from ..viewer.export_button import ExportFit
+from ..viewer.sound_player import SoundPlayer, Sounds
 from .grid import GridModel, within
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class AudioModel(GridModel):
         self.length = ViewerSlider(
             "Length, seconds", longest, min(shortest, longest - step), longest, step, hint="How much the panel shows."
         )
+        self.listen = SoundPlayer(self._record, signal.sample_rate)
+        self.write_now = ExportFit(self.field, signal.name, signal.suffix)
 
     def half_size(self) -> tuple[float, float]:
         """Return half the width and half the height of the panel."""
@@ -85,6 +89,16 @@ class AudioModel(GridModel):
         rate, total = self.signal.sample_rate, len(self.signal.values)
         count = min(max(round(within(self.length) * rate), 1), total)
         return Window(min(max(round((within(self.from_second) - self._start) * rate), 0), total - count), count)
+
+    def _record(self, most: int) -> Sounds:
+        """Return what the panel shows, at most so many samples, of the fit, the target and their difference."""
+        signal, window = self.signal, self._select_window()
+        indices = np.arange(window.first, window.first + min(window.count, most))
+        fitted = evaluate_grid(self.field.evaluate, signal.lattice, indices)
+        fit, target = (signal.units.to_own(values) for values in (fitted, signal.values[indices]))
+        # A recording of 16 bits, say, that was not divided by its range would be clipped.
+        loudest = max(1.0, float(np.abs(target).max()))
+        return {"fit": fit / loudest, "target": target / loudest, "difference": (fit - target) / loudest}
 
     def _draw(self, signal: "Audio", window: Window) -> Float[Tensor, "h w 3"]:
         """Draw the panel of a window."""

@@ -80,8 +80,13 @@ def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> F
 
     An error of `QUIETEST` decibels below the data range, or less, is black; one of the full range is the brightest.
     """
+    error = (fitted - truth).square().mean(-1).sqrt() / 2
+    decibels = 20 * torch.log10(error.clamp(min=10 ** (-QUIETEST / 20)))
+    return from_black_to_bright(1 + 2 * decibels / QUIETEST)
+
+
+def from_black_to_bright(numbers: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+    """Return the colours of numbers in [-1, 1], from black to the brightest."""
     from nerfstudio.utils.colormaps import apply_float_colormap
 
-    error = (fitted - truth).square().mean(-1, keepdim=True).sqrt() / 2
-    decibels = 20 * torch.log10(error.clamp(min=10 ** (-QUIETEST / 20)))
-    return apply_float_colormap((1 + decibels / QUIETEST).clamp(0, 1), "inferno")
+    return apply_float_colormap(((1 + numbers[:, None]) / 2).clamp(0, 1), "inferno")

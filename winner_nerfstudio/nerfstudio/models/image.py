@@ -11,7 +11,10 @@ from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
 from ...signals.records import PREMULTIPLIED, STRAIGHT_ALPHA
-from .grid import GridModel, error_colors, within
+from ..viewer.color_legend import with_bar
+from ..viewer.export_button import ExportFit
+from ..viewer.pixel_reader import PixelReader, Values
+from .grid import QUIETEST, GridModel, error_colors, from_black_to_bright, within
 
 if TYPE_CHECKING:
     from ...signals.image import Image
@@ -47,6 +50,8 @@ class ImageModel(GridModel):
         self.smooth = ViewerCheckbox(
             "Between pixels", False, hint="The fit everywhere, not only at the pixels that it was fitted to."
         )
+        self.pixel = PixelReader(self._find_pixel, self._read_pixel)
+        self.write_now = ExportFit(self.field, self.signal.name, self.signal.suffix)
 
     def half_size(self) -> tuple[float, float]:
         """Return half the picture's width and half its height, up to the outer borders of its pixels."""
@@ -63,6 +68,13 @@ class ImageModel(GridModel):
             return _convert_to_colors(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
         unique, inverse = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
         return self._color_pixels(layer, unique)[inverse]
+
+    def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
+        """Add a legend to the error."""
+        if name != "error":
+            return picture
+        ends = [f"-{QUIETEST:g} dB", f"-{QUIETEST / 2:g} dB", "all of it"]
+        return with_bar(picture, from_black_to_bright, "error, relative to the range of values", ends)
 
     def pictures(self, signal: "Image", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
         """Return target, fit and error; pixels of a large picture are skipped, and those of a small one repeated."""
@@ -91,6 +103,25 @@ class ImageModel(GridModel):
         )
         offset = torch.stack([-plane_coords[:, 1], plane_coords[:, 0]], -1) / (self.signal.lattice.spacing * zoom)
         return torch.from_numpy(middle).to(plane_coords.device) + offset
+
+    def _find_pixel(self, x: float, y: float) -> tuple[int, int] | None:
+        """Return the row and the column of the pixel at a point of the plane, None beside the picture."""
+        width, height = self.half_size()
+        if abs(x) > width or abs(y) > height:
+            return None
+        located = self._locate(torch.tensor([[x, y]], dtype=torch.float64))[0]
+        row, column = (
+            min(max(round(float(at)), 0), n - 1) for at, n in zip(located, self.signal.lattice.shape, strict=True)
+        )
+        return row, column
+
+    def _read_pixel(self, row: int, column: int) -> Values:
+        """Return the values of target and fit at a pixel, and their difference, in the units of the file."""
+        signal, index = self.signal, torch.tensor([row * self.signal.lattice.shape[1] + column])
+        with torch.no_grad():
+            fitted = self.field.evaluate(signal.lattice.coords(index)).cpu().numpy()[0]
+        values = {"target": signal.units.to_own(signal.values[row, column]), "fit": signal.units.to_own(fitted)}
+        return values | {"difference": values["fit"] - values["target"]}
 
     def _color_pixels(self, layer: str, index: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
         """Return the colours of a layer at pixels, whose indices are in row-major order."""

@@ -15,7 +15,7 @@ from ...surfaces.distance_grid import DistanceGrid, interpolate_grid
 from ...surfaces.level_set import LevelSet
 from ..viewer.cameras import FARTHER
 from ..viewer.color_legend import diverging, round_length, with_legend
-from ..viewer.export_button import ExportMesh
+from ..viewer.export_button import ExportFit, ExportMesh
 from ..viewer.shading import Seen
 from .base import Outputs
 from .grid import GridModel, within
@@ -46,6 +46,7 @@ class VolumeModel(GridModel, SurfaceModel):
         # The samples cannot resolve distances below half their spacing, which is therefore the error range at first.
         self.add_controls(round_length(min(record.spacing) / 2))
         self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
+        self.write_now = ExportFit(self.field, signal.name, signal.suffix)
         self._target_values: Tensor | None = None
         self._target_grid: tuple[float, DistanceGrid] | None = None
 

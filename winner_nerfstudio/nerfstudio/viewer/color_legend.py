@@ -1,6 +1,7 @@
 """Signed values as colours, and the legend that explains them in a picture."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,15 +31,35 @@ def round_length(length: float) -> float:
 def with_legend(
     picture: Float[Tensor, "h w 3"], reach: float, title: str, middle: float = 0.0
 ) -> Float[Tensor, "h w 3"]:
-    """Return a copy of a picture with a bar of the `diverging` colours in its lower right corner.
-
-    A picture that is too small for a legend is returned as it is.
+    """Return a copy of a picture with a bar of the `diverging` colours, see `with_bar`.
 
     Args:
         picture: the picture, values in [0, 1].
         reach: the values at the ends of the bar are ``middle - reach`` and ``middle + reach``.
         title: text above the bar.
         middle: the value at the middle of the bar, which is grey.
+    """
+    ends = [
+        f"{value:{'+' if value > 0 > middle - reach else ''}g}" for value in (middle - reach, middle, middle + reach)
+    ]
+    return with_bar(picture, diverging, title, ends)
+
+
+def with_bar(
+    picture: Float[Tensor, "h w 3"],
+    colors: Callable[[Float[Tensor, " n"]], Float[Tensor, "n 3"]],
+    title: str,
+    labels: Sequence[str],
+) -> Float[Tensor, "h w 3"]:
+    """Return a copy of a picture with a bar of colours in its lower right corner.
+
+    A picture that is too small for a legend is returned as it is.
+
+    Args:
+        picture: the picture, values in [0, 1].
+        colors: function from numbers in [-1, 1], the bar's ends, to colours in [0, 1].
+        title: text above the bar.
+        labels: texts below the bar's beginning, middle and end.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -52,12 +73,11 @@ def with_legend(
     pixels = Image.fromarray((picture.clamp(0, 1).cpu().numpy() * 255 + 0.5).astype(np.uint8))
     draw = ImageDraw.Draw(pixels, "RGBA")
     draw.rectangle((left - 2 * size, top - 2 * size, width, height), fill=(255, 255, 255, 200))
-    bar = diverging(torch.linspace(-1, 1, length)).numpy()
+    bar = colors(torch.linspace(-1, 1, length)).numpy()
     pixels.paste(Image.fromarray((np.tile(bar[None], (size, 1, 1)) * 255 + 0.5).astype(np.uint8)), (left, top))
     draw.rectangle((left - 1, top - 1, left + length, top + size), outline=(60, 60, 60))
     draw.text((left + length / 2, top - size * 0.4), title, (60, 60, 60), font, anchor="ms")
-    for part, value in ((0, middle - reach), (0.5, middle), (1, middle + reach)):
+    for part, label in zip((0, 0.5, 1), labels, strict=True):
         position = (left + part * length, top + size + size * 1.4)
-        sign = "+" if value > 0 > middle - reach else ""
-        draw.text(position, f"{value:{sign}g}", (60, 60, 60), font, anchor="ms")
+        draw.text(position, label, (60, 60, 60), font, anchor="ms")
     return torch.from_numpy(np.asarray(pixels).astype(np.float32) / 255).to(picture.device)

@@ -1,67 +1,82 @@
-"""The button in the viewer that writes the current surface to a mesh file."""
+"""The buttons in the viewer that write the current fit to a file."""
 
 import contextlib
 import copy
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerSlider
 
 from ...fields import Field
+from ...fields.fitted import FittedField
+from ...registry import export_for, kind_named
 
 RESOLUTIONS = (64, 512)
 """Smallest and largest number of samples per axis that can be set."""
 SECONDS_PER_UPDATE = 0.3
 """Time between two updates of the progress bar."""
 
+Write = Callable[[Callable[[float], None]], str]
+"""A function that writes a file, calls its argument with the part that is done, and returns what it has written."""
 
-class ExportMesh(ViewerControl):
-    """A folder in the viewer's control panel with a resolution, a button, a progress bar and a message.
 
-    The button writes a mesh file to the run's folder: the surface of the field at the moment of the click, at the iso
-    level that the viewer shows. Training continues meanwhile.
+class ExportButton(ViewerControl):
+    """A folder in the viewer's control panel with a button, a progress bar and a message.
+
+    The button writes a file to the run's folder: the field at the moment of the click. Training continues meanwhile. A
+    subclass overrides `prepare`, and `add_controls` if it has options.
 
     Args:
         field: the fitted field.
         name: name of the target, from which the file gets its own.
-        level: the control of the iso level, in the target's units.
+        result: what is written, such as "mesh".
+        suffix: the suffix of the file.
     """
 
-    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]") -> None:
-        self.field, self.stem, self.level = field, Path(name.removeprefix("sample:")).stem, level
+    def __init__(self, field: Field, name: str, result: str, suffix: str) -> None:
+        self.field, self.stem, self.result = field, Path(name.removeprefix("sample:")).stem, result
+        self.suffix = suffix
         self.running = threading.Lock()
+
+    def add_controls(self, gui: Any) -> None:
+        """Add the options above the button; there are none by default."""
+
+    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+        """Return the file and the function that writes it.
+
+        Args:
+            field: a copy of the field.
+            stem: the file's path without suffix; more may be added to it.
+        """
+        raise NotImplementedError
 
     def _setup(self, viewer: Any) -> None:
         """Add the folder when a viewer starts; nerfstudio calls this."""
         super()._setup(viewer)
         gui = self.viser_server.gui
-        with gui.add_folder("Export"):
-            hint = "Samples per axis; doubling it takes about four times as long"
-            self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
-            self.button = gui.add_button("Export mesh now")
+        with gui.add_folder(f"Export {self.result}"):
+            self.add_controls(gui)
+            self.button = gui.add_button(f"Export {self.result} now")
             self.bar = gui.add_progress_bar(0.0, visible=False)
-            self.note = gui.add_markdown("Writes a .ply file into the run's folder.")
+            self.note = gui.add_markdown(f"Writes a {self.suffix} file into the run's folder.")
         self.button.on_click(lambda _: self.start())
 
     def start(self) -> None:
-        """Copy the field and start to write its surface in the background, unless an export is running already."""
+        """Copy the field and start to write the file in the background, unless it is being written already."""
         if not self.running.acquire(blocking=False):
             return
         lock = self.viewer.train_lock
         with lock if lock is not None else contextlib.nullcontext():
-            field, step, level = copy.deepcopy(self.field), self.viewer.step, float(self.level.value)
-        resolution = int(self.resolution.value)
-        at_level = f"-level{level:+.3g}" if level else ""
-        output = self.viewer.log_filename.parent / f"{self.stem}-step{step}-{resolution}{at_level}.ply"
+            field, step = copy.deepcopy(self.field), self.viewer.step
+        output, write = self.prepare(field, self.viewer.log_filename.parent / f"{self.stem}-step{step}")
         self.button.disabled = self.bar.visible = True
-        threading.Thread(target=self._write, args=(field, output, resolution, level), daemon=True).start()
+        threading.Thread(target=self._write, args=(output, write), daemon=True).start()
 
-    def _write(self, field: Field, output: Path, resolution: int, level: float) -> None:
-        """Write the surface of a field to a file, and report progress and result in the viewer."""
-        from ...export.mesh import export_mesh
-
+    def _write(self, output: Path, write: Write) -> None:
+        """Write the file, and report progress and result in the viewer."""
         started = last_update = time.monotonic()
 
         def show_progress(part: float) -> None:
@@ -69,14 +84,71 @@ class ExportMesh(ViewerControl):
             now = time.monotonic()
             if now - last_update > SECONDS_PER_UPDATE:
                 last_update, self.bar.value = now, 100 * part
-                self.note.content = f"{part:.0%} of a surface at {resolution}³, {now - started:.0f} s"
+                self.note.content = f"{part:.0%} of `{output.name}`, {now - started:.0f} s"
 
         try:
-            mesh = export_mesh(field, output, resolution, level, progress=show_progress).mesh
-            self.note.content = f"Wrote `{output}`: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
+            self.note.content = f"Wrote `{output}`: {write(show_progress)}"
         except (ValueError, OSError, MemoryError) as error:
             self.note.content = f"Not written: {error or 'out of memory'}"
         finally:
             self.button.disabled = self.bar.visible = False
             self.bar.value = 0.0
             self.running.release()
+
+
+class ExportMesh(ExportButton):
+    """A button that writes the surface of the field at the iso level that the viewer shows.
+
+    Args:
+        field: the fitted field.
+        name: name of the target.
+        level: the control of the iso level, in the target's units.
+    """
+
+    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]") -> None:
+        super().__init__(field, name, "mesh", ".ply")
+        self.level = level
+
+    def add_controls(self, gui: Any) -> None:
+        """Add the resolution."""
+        hint = "Samples per axis; doubling it takes about four times as long"
+        self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
+
+    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+        """Return the file, whose name has resolution and level, and the function that writes the surface."""
+        from ...export.mesh import export_mesh
+
+        resolution, level = int(self.resolution.value), float(self.level.value)
+        at_level = f"-level{level:+.3g}" if level else ""
+        output = stem.with_name(f"{stem.name}-{resolution}{at_level}.ply")
+
+        def write(progress: Callable[[float], None]) -> str:
+            mesh = export_mesh(field, output, resolution, level, progress=progress).mesh
+            return f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
+
+        return output, write
+
+
+class ExportFit(ExportButton):
+    """A button that writes the fit in the format of its target, as ``winner-export`` does with its defaults.
+
+    Args:
+        field: the fitted field.
+        name: name of the target.
+        suffix: the suffix of the file.
+    """
+
+    def __init__(self, field: Field, name: str, suffix: str) -> None:
+        self.export = export_for(kind_named(field.kind), Path(f"fit{suffix}"))
+        super().__init__(field, name, self.export.result, suffix)
+
+    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+        """Return the file, and the function that writes the fit."""
+        output, fitted = stem.with_name(stem.name + self.suffix), FittedField(field)
+
+        def write(progress: Callable[[float], None]) -> str:
+            export = self.export(load_config=output, output=output)
+            export.check(fitted)
+            return export.write(fitted, progress)
+
+        return output, write

@@ -1,0 +1,149 @@
+"""Compare the ways to fit a signal, as a table: one network or many small ones, initialisations, optimisers.
+
+    python scripts/compare_fits.py FILE ... --variants single default small siren
+    python scripts/compare_fits.py FILE ... --variants adam soap muon
+
+Every fit is one that a user gets: the default, other sizes, SIREN's initialisation in place of WINNER's, the single
+network of ``parts=(1,)``, and each optimiser at the learning rate that the kind's recipe has for it, or at another one:
+``soap:3e-4``. Each is kept as one line of the records, and is not made again when the script is started anew. The times
+are those of the processor, so that they can be compared on a machine that does other things too.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from winner_nerfstudio import FittedField, fit
+from winner_nerfstudio.fields.resample import evaluate_samples
+from winner_nerfstudio.networks import Bank
+from winner_nerfstudio.results import format_bytes
+from winner_nerfstudio.training.fit import finite
+from winner_nerfstudio.training.prepare import prepare
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "single": {"parts": (1,)},
+    "default": {},
+    "small": {"size": "small"},
+    "large": {"size": "large"},
+    "siren": {"init": "siren"},
+    "on samples": {"between": 0.0},
+    **{name: {"optimizer": name} for name in ("adam", "soap", "muon")},
+}
+SHAPE_COLUMNS = ("iou", "chamfer_l1", "normal_consistency", "sdf_error_near", "sdf_error_far")
+GRID_COLUMNS = ("psnr", "psnr_between", "psnr_anywhere", "seams", "median_seams")
+"""The metrics of the table; the last two are those of `measure_seams`."""
+
+
+@dataclass
+class Comparison:
+    """What is compared."""
+
+    files: tyro.conf.Positional[tuple[str, ...]]
+    """The signals, of one kind: files or sample:NAME."""
+    records: Path = Path("fits.jsonl")
+    """File with a line for each fit that was made."""
+    variants: tuple[str, ...] = ("single", "default", "small", "siren")
+    """Which fits are made of each file: single, default, small, large, siren, on samples, adam, soap, muon; each may
+    have a learning rate behind a colon and a number of steps behind an @: soap:3e-4@2000."""
+    seeds: tuple[int, ...] = (42,)
+    """The seeds; metrics are means over them."""
+    max_side: int | None = None
+    """Pixels of the longer side to which larger pictures are reduced."""
+    threads: int = 1
+    """Threads of the matrix products."""
+
+    def run(self) -> None:
+        """Make the fits that are missing from the records, and print the table of all."""
+        torch.set_num_threads(self.threads)
+        known = [json.loads(line) for line in self.records.read_text().splitlines()] if self.records.exists() else []
+        rows = []
+        for file in self.files:
+            for variant in self.variants:
+                records = [
+                    self._find(known, file, variant, seed) or self._fit(file, variant, seed) for seed in self.seeds
+                ]
+                rows.append((file, variant, records))
+        columns = [*(GRID_COLUMNS if "psnr" in rows[0][2][0] else SHAPE_COLUMNS), "cpu_seconds"]
+        print(f"| target | fit | {' | '.join(columns)} | weights |\n|---|---|{'---|' * len(columns)}---|")
+        for file, variant, records in rows:
+            cells = [self._mean(records, column) for column in columns]
+            print(f"| {Path(file).name} | {variant} | {' | '.join(cells)} | {format_bytes(records[0]['bytes'])} |")
+
+    def _mean(self, records: list[dict[str, Any]], column: str) -> str:
+        """Return the mean over the seeds, "" where there is none."""
+        found = [record[column] for record in records if column in record]
+        return f"{np.mean(found):.4g}" if found else ""
+
+    def _find(self, known: list[dict[str, Any]], file: str, variant: str, seed: int) -> dict[str, Any] | None:
+        key = {"file": Path(file).name, "variant": variant, "seed": seed, "max_side": self.max_side}
+        return next((each for each in known if key.items() <= each.items()), None)
+
+    def _fit(self, file: str, variant: str, seed: int) -> dict[str, Any]:
+        data = {"max_side": self.max_side} if self.max_side else {}
+        began = time.process_time()
+        field = fit(file, seed=seed, progress=False, measure=False, **parse_variant(variant), **data)
+        seconds = time.process_time() - began
+        signal, options = prepare(file, None, data)
+        record = {
+            "file": Path(file).name,
+            "variant": variant,
+            "seed": seed,
+            "max_side": self.max_side,
+            **finite(options.kind.metrics(field.field, signal, options.network)),
+            "cpu_seconds": seconds,
+            "steps": field.provenance["steps"],
+            "threads": self.threads,
+            "bytes": sum(4 * parameter.numel() for parameter in field.parameters()),
+            **measure_seams(field, signal),
+        }
+        with self.records.open("a") as records:
+            records.write(json.dumps(record) + "\n")
+        return record
+
+
+def parse_variant(text: str) -> dict[str, Any]:
+    """Return the arguments of `fit` for a variant by name, with a learning rate or a number of steps behind it.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    name, _, steps = text.partition("@")
+    name, _, rate = name.partition(":")
+    if name not in VARIANTS:
+        raise ValueError(f"{name!r} is not one of: {', '.join(VARIANTS)}")
+    given = {"learning_rate": float(rate)} if rate else {}
+    return VARIANTS[name] | given | ({"steps": int(steps)} if steps else {})
+
+
+def measure_seams(fitted: FittedField, signal: Any) -> dict[str, float]:
+    """Compare the error where parts overlap with the error elsewhere, as ratios of root mean squares.
+
+    Returns:
+        ``seams``, the ratio over all samples, and ``median_seams``, the median over the parts of each part's own: a few
+        samples that are hard to fit may have most of the error of the whole. Nothing for a single network.
+    """
+    if not isinstance(fitted.field.network, Bank):
+        return {}
+    tiling, shared = fitted.field.network.tiling, np.zeros(signal.lattice.shape, bool)
+    for axis, size in enumerate(tiling.shape):
+        count = np.zeros(size, int)
+        for start in tiling.starts(axis).tolist():
+            count[start : start + tiling.box[axis]] += 1
+        shared |= (count > 1).reshape([-1 if other == axis else 1 for other in range(len(tiling.shape))])
+    error = ((evaluate_samples(fitted.field, signal.lattice) - signal.truth) ** 2).mean(-1, keepdims=True)
+    errors, masks = (tiling.cut(torch.from_numpy(each)) for each in (error, shared[..., None].astype(np.float64)))
+    within, outside = ((errors * mask).sum((1, 2)) / mask.sum((1, 2)) for mask in (masks, 1 - masks))
+    return {
+        "seams": float(np.sqrt(error[shared].mean() / error[~shared].mean())),
+        "median_seams": float((within / outside).sqrt().median()),
+    }
+
+
+if __name__ == "__main__":
+    tyro.cli(Comparison, description=__doc__).run()
