@@ -76,12 +76,16 @@ class PartRecipe:
         most: greatest number of samples of a signal that is fitted by a single network.
         batch_size: greatest number of samples per training step and part.
         between: share of the steps that fit the target half-way between its samples.
+        exactness: exactness of the matched schedule; None for its default.
+        lowers: whether parts of low frequencies begin with lower ones than SIREN's, see `NoiseSchedule.matched`.
     """
 
     sizes: Mapping[str, PartSize]
     most: int = 1 << 16
     batch_size: int = 512
     between: float = 0.25
+    exactness: float | None = None
+    lowers: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..fields import Field
 from ..networks import Bank, Stack
 from ..networks.bank import Tiling, member_seed
+from ..registry import Kind
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
@@ -73,11 +74,14 @@ class BankInitialization(NamedTuple):
         return f"{len(self.members):,} parts, {psi}schedule={self.schedule}, s0={s0}, s1={s1}{lowered}"
 
 
-def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, seed: int) -> BankInitialization | None:
+def initialize_bank_(
+    bank: Bank, kind: Kind, signal: Grid[Any], options: NetworkOptions, seed: int
+) -> BankInitialization | None:
     """Initialise each member for its own part of a signal, in place, from a random stream of its own.
 
     A member is the network that `winner_init_` makes of a `Siren` for the part's samples, with the matched schedule's
-    ``lowers``: a part is short, and SIREN's frequencies are often above those of its samples.
+    ``lowers`` where the kind's `PartRecipe` says so: a part is short, and SIREN's frequencies are often above those of
+    its samples.
 
     Returns:
         The initialisation, or None if the options ask for no noise.
@@ -86,7 +90,8 @@ def initialize_bank_(bank: Bank, signal: Grid[Any], options: NetworkOptions, see
         ValueError: the schedule has no rule for such a signal.
     """
     noise, values, members = options.noise, torch.from_numpy(signal.values), []
-    rule = noise.rule(lowers=True)
+    recipe = kind.recipe.parts
+    rule = noise.rule(lowers=recipe is None or recipe.lowers)
     for index in range(bank.tiling.count):
         member, stream = bank.member(index), member_seed(seed, bank.tiling.index_of(index))
         if not options.has_noise:

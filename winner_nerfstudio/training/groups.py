@@ -265,7 +265,9 @@ def _train_group(
         field = Field(index.kind, index.specification(group), index.normalization, index.record)
     bank = field.network
     assert isinstance(bank, Bank)
-    initialization = describe_initialization(initialize_bank_(bank, part, network, seed), network)
+    initialization = describe_initialization(
+        initialize_bank_(bank, kind_named(index.kind), part, network, seed), network
+    )
     # Points between the samples are interpolated from some samples around the part, too.
     around = tuple(
         slice(max(0, axis.start - LANCZOS_TAPS), min(size, axis.stop + LANCZOS_TAPS))

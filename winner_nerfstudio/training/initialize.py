@@ -8,6 +8,7 @@ import torch
 from ..fields import Field
 from ..fields.stored import check_normalization
 from ..networks import Bank
+from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
@@ -106,7 +107,7 @@ def initialize_(
         options: the options of the network.
         seed: seed of the network and the noise.
         lowers: whether a single network begins with lower frequencies where its signal has lower ones, see
-            `NoiseSchedule.matched`; a bank's members always do.
+            `NoiseSchedule.matched`; for a bank its kind's recipe says so.
 
     Returns:
         The initialisation, or None if the options ask for no noise.
@@ -116,7 +117,7 @@ def initialize_(
     """
     network, noise = field.network, options.noise
     if isinstance(network, Bank) and isinstance(signal, Grid):
-        return initialize_bank_(network, signal, options, seed)
+        return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
     if not options.has_noise:
         if options.network in SINE_NETWORKS:
             siren_init_(network, seed=seed)

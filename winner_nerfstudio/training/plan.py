@@ -79,7 +79,11 @@ def complete_plan(
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
     size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.rates)
-    network = replace(network, hidden_dim=size.width if network.hidden_dim is None else network.hidden_dim)
+    noise = network.noise
+    if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
+        noise = replace(noise, exactness=parts.exactness)
+    width = size.width if network.hidden_dim is None else network.hidden_dim
+    network = replace(network, hidden_dim=width, noise=noise)
     if isinstance(batches, ResidentOptions):
         points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
         batches = replace(
