@@ -276,17 +276,18 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
 
 def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     stated: tuple[float, float, float] | None = None
+    declared: float | None = None
     origin, ndim = (0.0, 0.0, 0.0), 3
     told: tuple[str, ...] = ()
     if isinstance(source, ndarray) or source.suffix.lower() == ".npy":
         blocks, ndim = open_array(source, 3)
     else:
         blocks, file = open_volume(source, options.dataset)
-        stated, origin, told = file.spacing, file.origin, file.notes
+        stated, origin, told, declared = file.spacing, file.origin, file.notes, file.nodata
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
     spacing, more = choose_spacing(options.spacings, stated)
-    markers, found, notes = _screen(blocks, options, None, False)
+    markers, found, notes = _screen(blocks, options, declared, False)
     assert found is not None
     low, high = found.low, found.high
     level = choose_level(found.some, low, high) if options.level is None else float(options.level)
