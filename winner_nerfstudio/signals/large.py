@@ -259,10 +259,10 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
     import soundfile
 
     try:
-        with open_sound_file(path) as (sound, told):
+        with open_sound_file(path) as (sound, inspected):
             rate, channels = sound.samplerate, sound.channels
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": rate}
-            total, can_seek = sound.frames, sound.seekable()
+            (total, told), can_seek = inspected.without_padding(sound.frames), sound.seekable()
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{path}: cannot be read as a sound ({reason}); use .wav .w64 .rf64 .flac or .npy") from error
@@ -271,7 +271,7 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
     if options.sample_rate not in (None, rate):
         raise SignalError(f"{path}: the file says {rate} Hz itself; leave out sample_rate={options.sample_rate:g}")
     first, count = excerpt(options, str(path), total, rate)
-    return open_sound(path, open_sound_file, first, count, channels), first, entries, told
+    return open_sound(path, open_sound_file, first, count, channels), first, entries, (*inspected.notes, *told)
 
 
 def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
