@@ -573,3 +573,46 @@ def test_samples_that_a_wav_cannot_be_read_with_are_named(tmp_path, code, bits, 
     (tmp_path / "a.wav").write_bytes(wav(len(CONTENT), form=form))
     with pytest.raises(SignalError, match=words):
         load_audio(tmp_path / "a.wav")
+
+
+def ogg_flac(content, serial=7):
+    """Return a .flac file in pages of Ogg, as RFC 9639 says, without the check sums that nothing here reads."""
+    packets = [b"\x7fFLAC\1\0\0\0" + content[:42], content[42:]]
+    pages, pieces = [], [packets[0]] + [packets[1][start : start + 4000] for start in range(0, len(packets[1]), 4000)]
+    for index, piece in enumerate(pieces):
+        flags = 2 * (index == 0) + 4 * (index == len(pieces) - 1)
+        table = bytes([255] * (len(piece) // 255) + [len(piece) % 255])
+        pages.append(struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, serial, index, 0, len(table)) + table + piece)
+    return b"".join(pages)
+
+
+def flac():
+    stream = BytesIO()
+    soundfile.write(stream, sound(2), RATE, format="FLAC")
+    return stream.getvalue()
+
+
+def test_flac_in_an_ogg_file_is_read(tmp_path):
+    (tmp_path / "a.flac").write_bytes(flac())
+    (tmp_path / "a.oga").write_bytes(ogg_flac(flac()))
+    plain, paged = load_audio(tmp_path / "a.flac"), load_audio(tmp_path / "a.oga")
+    assert np.array_equal(plain.values, paged.values)
+    assert paged.sample_rate == RATE
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.oga", "a.flac"])
+def test_of_several_sounds_behind_one_another_the_first_is_read_and_that_is_told(tmp_path, name):
+    stream = BytesIO()
+    soundfile.write(stream, sound(), RATE, format="OGG", subtype="VORBIS")
+    content = {"a.ogg": stream.getvalue(), "a.oga": ogg_flac(flac()), "a.flac": flac()}[name]
+    (tmp_path / name).write_bytes(content * 2)
+    audio = load_audio(tmp_path / name)
+    assert len(audio.values) == len(sound())
+    assert any("the first is read" in note for note in audio.notes)
+
+
+def test_libraries_write_nothing_about_a_broken_sound(tmp_path, capfd):
+    (tmp_path / "a.mp3").write_bytes(b"\0" * 4000)
+    with pytest.raises(SignalError):
+        load_audio(tmp_path / "a.mp3")
+    assert capfd.readouterr() == ("", "")

@@ -14,6 +14,7 @@ from numpy import ndarray
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
+from .muting import mute_libraries
 from .nodata import check_range, separate_missing
 from .options import AudioOptions
 from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
@@ -189,7 +190,7 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
     """Return a sound file's excerpt [n, c], the index of its first sample, the entries of its record, and notes."""
     sample_rate = options.sample_rate
     try:
-        with open_sound_file(path) as (sound, inspected):
+        with mute_libraries(), open_sound_file(path) as (sound, inspected):
             if sample_rate is not None and sample_rate != sound.samplerate:
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"

@@ -6,7 +6,9 @@ interrupted leaves a length that is wrong. The file is believed, not its header.
 
 import io
 import mmap
+import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +116,10 @@ class Spliced(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer from the position on; return the number of bytes, which is less at the end only."""
         view, done = memoryview(buffer).cast("B"), 0
-        for part, start, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
-            if not start <= self._position < end:
-                continue
+        first = max(bisect_right(self._starts, self._position) - 1, 0)
+        for part, start, end in zip(self._parts[first:], self._starts[first:], self._starts[first + 1 :], strict=False):
+            if done == len(view):
+                break
             offset, count = self._position - start, min(end - self._position, len(view) - done)
             if isinstance(part, bytes):
                 piece = part[offset : offset + count]
@@ -159,7 +162,7 @@ def inspect_sound_file(path: Path) -> SoundFile:
             return _inspect_flac(file, size)
         if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
             return _inspect_mp3(file, size)
-        return _inspect_ogg(file, size) if head[:4] == b"OggS" else SoundFile()
+        return _inspect_ogg(file) if head[:4] == b"OggS" else SoundFile()
 
 
 def _chunks(file: BinaryIO, size: int, start: int, layout: str, pad: int = 2) -> Iterator[Chunk]:
@@ -255,6 +258,10 @@ def _inspect_flac(file: BinaryIO, size: int) -> SoundFile:
     """Return how a .flac file is to be read: with the length of its frames, if its header states a smaller one."""
     file.seek(0)
     info = parse_stream_info(file.read(42))
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        is_several = data.find(b"fLaC\0\0\0\x22", 42) > 0
+    if is_several:
+        return SoundFile((), ("warning: holds several .flac files, one behind another; the first is read",))
     if info is None or info.samples == 0:
         return SoundFile()
     file.seek(max(size - TAIL, 0))
@@ -265,14 +272,31 @@ def _inspect_flac(file: BinaryIO, size: int) -> SoundFile:
     return SoundFile((info.with_samples(held), (42, size)), (note,))
 
 
-def _inspect_ogg(file: BinaryIO, size: int) -> SoundFile:
-    """Return a warning if the last page of an Ogg file isn't marked as its last."""
-    file.seek(max(size - (1 << 17), 0))
-    tail = file.read()
-    last = tail.rfind(b"OggS\0")
-    if last >= 0 and len(tail) > last + 5 and not tail[last + 5] & 4:
-        return SoundFile((), ("warning: the file has no last page; it was cut off",))
-    return SoundFile()
+def _inspect_ogg(file: BinaryIO) -> SoundFile:
+    """Return how an Ogg file is to be read: as it is, or FLAC without its pages, which libsndfile may not know.
+
+    It is told if the last page isn't marked as such, and if there are several streams, of which the first is read.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        last = data.rfind(b"OggS\0")
+        is_cut = len(data) > last + 5 and not data[last + 5] & 4
+        notes = ("warning: the file has no last page; it was cut off",) if is_cut else ()
+        if (count := len(re.findall(rb"OggS\0[\2\3\6\7]", data))) > 1:
+            notes += (f"warning: holds {count:,} sounds or streams; the first is read",)
+        parts = _ogg_parts(data) if data[28:33] == b"\x7fFLAC" else ()
+    return SoundFile(parts, notes)
+
+
+def _ogg_parts(data: mmap.mmap) -> tuple[Part, ...]:
+    """Return what the pages of an Ogg file's first stream hold, which makes a .flac file (RFC 5334, RFC 9639)."""
+    parts, start, serial = [], 0, data[14:18]
+    while data[start : start + 5] == b"OggS\0" and start + 27 < len(data):
+        table = data[start + 27 : start + 27 + data[start + 26]]
+        first, end = start + 27 + len(table), start + 27 + len(table) + sum(table)
+        if data[start + 14 : start + 18] == serial:
+            parts.append((first + 9 if start == 0 else first, min(end, len(data))))
+        start = end
+    return tuple(parts)
 
 
 def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile:
