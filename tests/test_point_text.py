@@ -35,7 +35,7 @@ QUOTED = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","').spl
 GERMAN = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","', decimal=",").splitlines())
 PARAVIEW = '"Normals:0","Normals:1","Normals:2","Points:0","Points:1","Points:2"'
 WRITTEN = {
-    "units.csv": "x,y,z,nx,ny,nz\nm,m,m,,,\n" + rows(POINTS, NORMALS, mark=","),
+    "line-of-units.csv": "x,y,z,nx,ny,nz\nm,m,m,,,\n" + rows(POINTS, NORMALS, mark=","),
     "trailing-names.csv": "x,y,z,nx,ny,nz,\n" + rows(POINTS, NORMALS, mark=",", behind=","),
     "typographic.txt": PLAIN.replace("-", "\u2212").replace(" ", "\u00a0").encode(),
     "utf8.xyz": codecs.BOM_UTF8 + PLAIN.encode(),
