@@ -83,6 +83,19 @@ def test_unevenly_spaced_coordinates_are_told(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "names, turned", [(("lev", "lat", "lon"), True), (("depth", "height", "width"), True), (("time", "y", "x"), False)]
+)
+def test_axes_are_turned_by_the_names_that_people_give_them(tmp_path, names, turned):
+    array = zarr.open_array(str(tmp_path / "a.zarr"), mode="w", shape=(6, 5, 4), dtype="f4", zarr_format=2)
+    array[...] = VALUES.transpose(2, 1, 0)
+    array.attrs["_ARRAY_DIMENSIONS"] = list(names)
+    volume = load_volume(tmp_path / "a.zarr")
+    check(volume, VALUES if turned else VALUES.transpose(2, 1, 0), (1, 1, 1), (0, 0, 0))
+    said = "were turned to x y z" if turned else "are taken as x y z"
+    assert f"axes {' '.join(names)} {said}" in volume.notes
+
+
 def test_a_pyramid_is_read_with_its_translation_and_its_common_scale(tmp_path):
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
     group.create_array("0", shape=(1, 6, 5, 4), dtype="f4")[...] = VALUES.transpose(2, 1, 0)[None]

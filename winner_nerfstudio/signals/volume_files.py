@@ -110,9 +110,9 @@ def _scale(found: Found, stored: ndarray) -> ndarray:
 
 def _find_axes(found: Found) -> list[int]:
     """Return the three axes of an array that has no others but of length 1, or all its axes."""
-    spatial = [axis for axis, name in enumerate(found.axes) if name.lower() in ("x", "y", "z")]
+    spatial = [axis for axis, letter in enumerate(found.letters) if letter]
     others = [length for axis, length in enumerate(found.shape) if axis not in spatial]
-    if len(spatial) == 3 and all(length == 1 for length in others):
+    if found.is_named and all(length == 1 for length in others):
         return spatial
     axes = list(range(len(found.shape)))
     while len(axes) > 3 and found.shape[axes[0]] == 1:
@@ -148,6 +148,8 @@ def _orient(path: Path, found: Found, names: list[str]) -> tuple[list[int], list
         notes.append(f"axes {' '.join(names).lower()} were turned to x y z")
     elif order != [0, 1, 2]:
         notes.append(f"array axes {' '.join(str(axis) for axis in order)} became x y z")
+    if any(names) and not found.is_named:
+        notes.append(f"axes {ascii(' '.join(name or '-' for name in names))[1:-1][:60]} are taken as x y z")
     if flips:
         notes.append(
             f"turned round along {' and '.join('xyz'[axis] for axis in flips)}, to run in the world's direction"
@@ -165,8 +167,8 @@ def _place(found: Found) -> tuple[Float[ndarray, "3 3"], Float[ndarray, " 3"]]:
     """Return the world's steps along the array's axes, and the position of the first sample."""
     directions, origin = np.asarray(found.directions, np.float64), np.array(found.origin, np.float64)
     if found.is_named:
-        names = [name.lower() for name in found.axes if name.lower() in ("x", "y", "z")]
-        order = [names.index(name) for name in "xyz"]
+        letters = list(filter(None, found.letters))
+        order = [letters.index(letter) for letter in "xyz"]
         return directions[:, order], origin[order]
     return directions, origin
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy import ndarray
 
+from ..winner.inputs import axis_of
+
 
 @dataclass
 class Found:
@@ -38,6 +40,11 @@ class Found:
     read_box: Callable[[Sequence[slice]], ndarray] | None = None
 
     @property
+    def letters(self) -> list[str]:
+        """The axis of the world, x, y or z, that each axis runs along by its name, or "" where none says so."""
+        return [axis_of(name) for name in self.axes]
+
+    @property
     def is_named(self) -> bool:
         """Whether three of the axes are x, y and z by name."""
-        return sorted(name.lower() for name in self.axes if name.lower() in ("x", "y", "z")) == ["x", "y", "z"]
+        return sorted(filter(None, self.letters)) == ["x", "y", "z"]
