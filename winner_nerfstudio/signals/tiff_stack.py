@@ -10,7 +10,6 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import SignalError
-from .nodata import declared_nodata
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
@@ -28,6 +27,8 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
         SignalError: the pages are of several sizes, or of colours.
     """
     import tifffile
+
+    from .nodata import declared_nodata
 
     with tifffile.TiffFile(path) as file:
         series, page = file.series[0], file.pages[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy import ndarray
 
-from ..winner.inputs import axis_of
+from ..axis_names import axis_of
 
 
 @dataclass

@@ -12,14 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..axis_names import axis_of
+
 _CHANNELS = ("band", "bands", "channel", "channels", "c", "ch", "color", "colour", "rgb")
 """Names of dimensions that hold channels."""
-AXIS_NAMES = {
-    "x": ("x", "lon", "longitude", "easting", "col", "column", "width"),
-    "y": ("y", "lat", "latitude", "northing", "row", "height"),
-    "z": ("z", "depth", "altitude", "level", "lev"),
-}
-"""Names of dimensions that run along x, y and z."""
 _NOT_FITTED = ("HSV", "LAB", "YCbCr")
 """Modes of Pillow's pictures whose channels are no intensities."""
 _NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
@@ -81,11 +77,6 @@ def convert_input(data: Any) -> Input:
     if isinstance(converted.values, Tensor):
         return converted
     return converted._replace(values=_convert_dtype(converted.values, type(data).__name__))
-
-
-def axis_of(name: str) -> str:
-    """Return the axis, x, y or z, along which a dimension of this name runs, or an empty string if no name says so."""
-    return next((axis for axis, names in AXIS_NAMES.items() if name.lower() in names), "")
 
 
 def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:

@@ -162,7 +162,9 @@ def _average(pixels: ndarray, size: tuple[int, int]) -> ndarray:
 
 
 MOST_COLORS = 4
-"""A first axis as short as this, before a longer last one, may be channels."""
+"""A first axis as short as this may be channels."""
+LEAST_SIDE = 8
+"""And then the two others, if both are at least as long as this, are rows and columns."""
 
 
 def _read_array(source: Path | ndarray, max_pixels: int) -> ndarray:
@@ -170,7 +172,7 @@ def _read_array(source: Path | ndarray, max_pixels: int) -> ndarray:
     name = name_of(source)
 
     def check(shape: tuple[int, ...]) -> None:
-        if len(shape) == 3 and shape[0] <= MOST_COLORS < shape[2]:
+        if len(shape) == 3 and shape[0] <= MOST_COLORS and min(shape[1:]) >= LEAST_SIDE:
             raise SignalError(
                 f"{name}: an array of shape {shape} is {shape[0]} x {shape[1]} pixels of {shape[2]} channels if those"
                 f" come last, {shape[1]} x {shape[2]} of {shape[0]} if they come first; they belong last: transpose it"
