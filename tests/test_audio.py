@@ -10,6 +10,7 @@ import soundfile
 from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.flac_frames import find_end, parse_stream_info
+from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.options import AudioOptions
 from winner_nerfstudio.signals.records import AudioRecord
 
@@ -524,3 +525,94 @@ def test_frames_of_flac_are_told_by_their_check_sums(tmp_path):
     assert find_end(whole, 4096) == 9000
     assert find_end(whole[:-1] + bytes([whole[-1] ^ 1]), 4096) is None
     assert find_end(whole[:-100], 4096) is None
+
+
+@pytest.mark.parametrize("between", [b"", b"LIST" + struct.pack("<I", 4) + b"INFO"])
+def test_a_wav_with_two_chunks_of_samples_is_refused_for_that(tmp_path, between):
+    (tmp_path / "a.wav").write_bytes(wav(len(CONTENT), behind=between + b"data" + struct.pack("<I", 4) + bytes(4)))
+    with pytest.raises(SignalError, match=r"several chunks of samples \(data\), of which a .wav file has one"):
+        load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "form, subtype",
+    [("WAV", "MS_ADPCM"), ("WAV", "GSM610"), ("W64", "GSM610"), ("WAV", "NMS_ADPCM_32"), ("WAV", "G721_32")],
+)
+def test_the_padding_of_a_block_of_compressed_samples_is_left_out(tmp_path, form, subtype):
+    path = tmp_path / f"a.{form.lower()}"
+    soundfile.write(path, sound()[:999], 8000, subtype=subtype, format=form)
+    audio = load_audio(path)
+    assert len(audio.values) == 999
+    if subtype == "MS_ADPCM":  # the others are not read by blocks
+        assert open_large(path, "audio", AudioOptions()).blocks.shape == (999,)
+    assert any("samples behind the last of 999, which fill a block" in note for note in audio.notes)
+
+
+def ima(samples):
+    """Return a .wav file of three blocks of 505 samples, whose fact chunk says something."""
+    form = struct.pack("<IHHIIHHHH", 20, 0x11, 1, 8000, 4055, 256, 4, 2, 505)
+    fact = b"fact" + struct.pack("<II", 4, samples)
+    return wav(768, form=form + fact, data=bytes([0, 0, 40, 0] + [0x17] * 252) * 3)
+
+
+@pytest.mark.parametrize(
+    "stated, held", [(1490, 1490), (990, 990), (1515, 1515), (0, 1515), (2**32 - 1, 1515), (20, 1515)]
+)
+def test_a_fact_chunk_is_believed_only_as_far_as_padding_explains_it(tmp_path, stated, held):
+    (tmp_path / "a.wav").write_bytes(ima(stated))
+    audio = load_audio(tmp_path / "a.wav")
+    assert len(audio.values) == held
+    assert any("the header says 20 samples, the file holds 1,515" in note for note in audio.notes) == (stated == 20)
+
+
+@pytest.mark.parametrize(
+    "code, bits, words", [(0xFF, 16, "holds samples as AAC"), (3, 16, "floating-point samples of 16 bits")]
+)
+def test_samples_that_a_wav_cannot_be_read_with_are_named(tmp_path, code, bits, words):
+    form = struct.pack("<IHHIIHH", 16, code, 1, 8000, 8000 * bits // 8, bits // 8, bits)
+    (tmp_path / "a.wav").write_bytes(wav(len(CONTENT), form=form))
+    with pytest.raises(SignalError, match=words):
+        load_audio(tmp_path / "a.wav")
+
+
+def ogg_flac(content, serial=7):
+    """Return a .flac file in pages of Ogg, as RFC 9639 says, without the check sums that nothing here reads."""
+    packets = [b"\x7fFLAC\1\0\0\0" + content[:42], content[42:]]
+    pages, pieces = [], [packets[0]] + [packets[1][start : start + 4000] for start in range(0, len(packets[1]), 4000)]
+    for index, piece in enumerate(pieces):
+        flags = 2 * (index == 0) + 4 * (index == len(pieces) - 1)
+        table = bytes([255] * (len(piece) // 255) + [len(piece) % 255])
+        pages.append(struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, serial, index, 0, len(table)) + table + piece)
+    return b"".join(pages)
+
+
+def flac():
+    stream = BytesIO()
+    soundfile.write(stream, sound(2), RATE, format="FLAC")
+    return stream.getvalue()
+
+
+def test_flac_in_an_ogg_file_is_read(tmp_path):
+    (tmp_path / "a.flac").write_bytes(flac())
+    (tmp_path / "a.oga").write_bytes(ogg_flac(flac()))
+    plain, paged = load_audio(tmp_path / "a.flac"), load_audio(tmp_path / "a.oga")
+    assert np.array_equal(plain.values, paged.values)
+    assert paged.sample_rate == RATE
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.oga", "a.flac"])
+def test_of_several_sounds_behind_one_another_the_first_is_read_and_that_is_told(tmp_path, name):
+    stream = BytesIO()
+    soundfile.write(stream, sound(), RATE, format="OGG", subtype="VORBIS")
+    content = {"a.ogg": stream.getvalue(), "a.oga": ogg_flac(flac()), "a.flac": flac()}[name]
+    (tmp_path / name).write_bytes(content * 2)
+    audio = load_audio(tmp_path / name)
+    assert len(audio.values) == len(sound())
+    assert any("the first is read" in note for note in audio.notes)
+
+
+def test_libraries_write_nothing_about_a_broken_sound(tmp_path, capfd):
+    (tmp_path / "a.mp3").write_bytes(b"\0" * 4000)
+    with pytest.raises(SignalError):
+        load_audio(tmp_path / "a.mp3")
+    assert capfd.readouterr() == ("", "")

@@ -143,6 +143,45 @@ def test_a_fill_value_of_xarray_is_a_mask():
     assert spectral_centroid(masked, dim=2) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_scale_and_offset_that_xarray_left_to_be_applied_are_applied():
+    stored = np.array([0, 100, -200, 7, 300, 50], np.int16)
+    more = {"scale_factor": 0.01, "add_offset": 5.0, "_FillValue": np.int16(7)}
+    signal, _ = prepare(xarray.DataArray(stored, dims=("t",), attrs=more), None, {})
+    assert np.argwhere(signal.missing).ravel().tolist() == [3]
+    known = stored != 7
+    np.testing.assert_allclose(signal.units.to_own(signal.values)[known, 0], stored[known] * 0.01 + 5, atol=1e-6)
+    decoded = xarray.DataArray(np.where(known, stored * 0.01 + 5, np.nan), dims=("t",))
+    decoded[0] = 7.0  # which the file has otherwise, as 200
+    decoded.encoding = more
+    signal, _ = prepare(decoded, None, {})
+    assert np.argwhere(signal.missing).ravel().tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (xarray.Dataset({"height": ("t", SERIES)}), r"holds the variables height; give one, data\[NAME\]"),
+        (torch.empty(200, device="meta"), "on the device meta holds no values"),
+        (Image.new("LAB", (20, 18)), r"its mode is LAB; give picture.convert\('RGB'\)"),
+    ],
+)
+def test_what_holds_no_values_that_could_be_fitted_says_what_would_be_right(data, words):
+    with pytest.raises(ValueError, match=words):
+        prepare(data, None, {})
+
+
+def test_quantised_tensors_are_their_values():
+    tensor = torch.quantize_per_tensor(torch.from_numpy(SERIES), 0.05, 100, torch.quint8)
+    signal, _ = prepare(tensor, None, {})
+    np.testing.assert_allclose(signal.units.to_own(signal.values)[:, 0], tensor.dequantize(), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 16), (3, 40, 50), (1, 12, 16)])
+def test_a_picture_with_channels_first_is_refused_with_both_readings(shape):
+    with pytest.raises(ValueError, match=f"{shape[1]} x {shape[2]} of {shape[0]} if they come first"):
+        prepare(np.zeros(shape), "image", {})
+
+
 def test_tables_of_points_are_points_and_other_tables_channels():
     normals = rng.normal(size=(800, 3))
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)

@@ -52,12 +52,13 @@ def test_classes_and_withheld_points_are_told(tmp_path):
     path = write_las(tmp_path / "a.las", classes=np.where(np.arange(500) < 100, 6, 2), withheld=20)
     columns = read_points(path)
     assert columns.notes == (
+        "LAS 1.4, in steps of 0.001; only coordinates are used",
         "classes: 2 (ground) 400, 6 (building) 80",
         "left out 20 points that are flagged as withheld",
     )
     np.testing.assert_allclose(columns.points, POINTS[20:], atol=1e-6)
     assert columns.normals is None
-    assert read_points(write_las(tmp_path / "b.las", classes=0)).notes == ()
+    assert read_points(write_las(tmp_path / "b.las", classes=0)).notes == columns.notes[:1]
 
 
 def with_count(path, count):

@@ -775,3 +775,15 @@ def test_the_alpha_of_jpeg_2000_is_what_the_file_calls_so(tmp_path, mode, dtype)
 def test_every_picture_suffix_means_a_picture():
     for suffix in (".exr", ".hdr", ".jp2", ".heic", ".avif", ".dng", ".NEF", ".pfm", ".tiff", ".bmp"):
         assert kind_of(f"a{suffix}").name == "image"
+
+
+def test_a_scale_that_gdal_keeps_beside_the_values_is_told(tmp_path):
+    items = (
+        '<Item name="SCALE" sample="0" role="scale">0.01</Item><Item name="OFFSET" sample="0" role="offset">5</Item>'
+    )
+    tags = [(42112, "s", 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", extratags=tags)
+    image = load_image(tmp_path / "a.tif")
+    assert any("scale 0.01, offset 5 are not applied" in note for note in image.notes)
+    assert np.allclose(image.units.to_own(image.values)[..., 0], values, atol=0.01)

@@ -35,6 +35,9 @@ QUOTED = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","').spl
 GERMAN = "".join(f'"{line}"\n' for line in rows(POINTS, NORMALS, mark='","', decimal=",").splitlines())
 PARAVIEW = '"Normals:0","Normals:1","Normals:2","Points:0","Points:1","Points:2"'
 WRITTEN = {
+    "line-of-units.csv": "x,y,z,nx,ny,nz\nm,m,m,,,\n" + rows(POINTS, NORMALS, mark=","),
+    "trailing-names.csv": "x,y,z,nx,ny,nz,\n" + rows(POINTS, NORMALS, mark=",", behind=","),
+    "typographic.txt": PLAIN.replace("-", "\u2212").replace(" ", "\u00a0").encode(),
     "utf8.xyz": codecs.BOM_UTF8 + PLAIN.encode(),
     "utf16.txt": PLAIN.encode("utf-16"),
     "utf16-be.txt": codecs.BOM_UTF16_BE + PLAIN.encode("utf-16-be"),
@@ -164,6 +167,14 @@ REFUSED = {
     "comments.txt": ("# only\n# comments\n", "holds no points"),
     "partly.xyz": (rows(POINTS) + "1 nan 3\n", "1 of 301 points are NaN"),
 }
+
+
+def test_a_line_of_units_is_told_and_a_broken_first_row_is_none(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,z\nm,m,m\n" + rows(POINTS, mark=","))
+    assert "line 2, between the names and the numbers, is left out: m,m,m" in read_points(tmp_path / "a.csv").notes
+    (tmp_path / "b.csv").write_text("x,y,z\n1.5,2.5,oops\n" + rows(POINTS, mark=","))
+    with pytest.raises(SignalError, match=r"b\.csv"):
+        read_points(tmp_path / "b.csv")
 
 
 @pytest.mark.parametrize("name", REFUSED)

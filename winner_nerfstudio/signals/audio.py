@@ -14,11 +14,12 @@ from numpy import ndarray
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
+from .muting import mute_libraries
 from .nodata import check_range, separate_missing
 from .options import AudioOptions
 from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
 from .samples import SOUNDS, sample
-from .sound_files import Spliced, inspect_sound_file
+from .sound_files import SoundFile, Spliced, inspect_sound_file
 from .units import Units
 
 ARRAYS = (".npy",)
@@ -101,6 +102,8 @@ def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[
     Raises:
         SignalError: the excerpt has no samples.
     """
+    if total < 1:
+        raise SignalError(f"{name}: has 0 samples; there is nothing to fit")
     first = round(min(options.start * rate, total))
     count = total - first
     if options.duration is not None:
@@ -187,37 +190,40 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
     """Return a sound file's excerpt [n, c], the index of its first sample, the entries of its record, and notes."""
     sample_rate = options.sample_rate
     try:
-        with open_sound_file(path) as (sound, notes):
+        with mute_libraries(), open_sound_file(path) as (sound, inspected):
             if sample_rate is not None and sample_rate != sound.samplerate:
                 raise SignalError(
                     f"{path}: the file says {sound.samplerate} Hz itself; leave out sample_rate={sample_rate:g}"
                 )
-            values, first, more = _read_excerpt(path, sound, options)
+            values, first, notes = _read_excerpt(path, sound, inspected, options)
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise SignalError(
             f"{path}: cannot be read as a sound ({_reason(error)}); use .wav .flac .ogg .opus .mp3 .aiff .au .caf, or"
             " .npy"
         ) from error
-    return values, first, entries, (*notes, *more)
+    return values, first, entries, (*inspected.notes, *notes)
 
 
 @contextmanager
-def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
-    """Open a sound file with its header set right; yield it and notes on the header."""
+def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, SoundFile]]:
+    """Open a sound file with its header set right; yield it and what was found of it."""
     inspected = inspect_sound_file(path)
     with path.open("rb") as file:
         source = Spliced(file, inspected.parts) if inspected.parts else path
         with soundfile.SoundFile(source) as sound:
-            yield sound, inspected.notes
+            yield sound, inspected
 
 
-def _read_excerpt(path: Path, sound: soundfile.SoundFile, options: AudioOptions) -> tuple[ndarray, int, list[str]]:
+def _read_excerpt(
+    path: Path, sound: soundfile.SoundFile, inspected: SoundFile, options: AudioOptions
+) -> tuple[ndarray, int, list[str]]:
     """Return the samples that are fitted [n, c], the index of the first of them, and what else is to be told."""
     name, rate = str(path), sound.samplerate
     most = MOST_VALUES // sound.channels if options.max_samples is None else LONGEST
     if sound.frames <= MOST_PER_BYTE * path.stat().st_size:
-        first, count = excerpt(options, name, sound.frames, rate)
+        total, told = inspected.without_padding(sound.frames)
+        first, count = excerpt(options, name, total, rate)
         _check_size(name, count, most, sound)
         if first and sound.seekable():
             sound.seek(first)
@@ -226,6 +232,7 @@ def _read_excerpt(path: Path, sound: soundfile.SoundFile, options: AudioOptions)
         values, notes = _read_blocks(sound, count)
         if len(values) < count and not notes:
             notes = [f"warning: the header says {sound.frames:,} samples, the file holds {first + len(values):,}"]
+        notes = [*told, *notes]
     else:  # the header does not state the length, or one that no file of this size can have
         values, notes = _read_blocks(sound, most + 1)
         first, count = excerpt(options, name, len(values), rate)

@@ -259,10 +259,10 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
     import soundfile
 
     try:
-        with open_sound_file(path) as (sound, told):
+        with open_sound_file(path) as (sound, inspected):
             rate, channels = sound.samplerate, sound.channels
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": rate}
-            total, can_seek = sound.frames, sound.seekable()
+            (total, told), can_seek = inspected.without_padding(sound.frames), sound.seekable()
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise SignalError(f"{path}: cannot be read as a sound ({reason}); use .wav .w64 .rf64 .flac or .npy") from error
@@ -271,22 +271,23 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
     if options.sample_rate not in (None, rate):
         raise SignalError(f"{path}: the file says {rate} Hz itself; leave out sample_rate={options.sample_rate:g}")
     first, count = excerpt(options, str(path), total, rate)
-    return open_sound(path, open_sound_file, first, count, channels), first, entries, told
+    return open_sound(path, open_sound_file, first, count, channels), first, entries, (*inspected.notes, *told)
 
 
 def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     stated: tuple[float, float, float] | None = None
+    declared: float | None = None
     origin, ndim = (0.0, 0.0, 0.0), 3
     told: tuple[str, ...] = ()
     if isinstance(source, ndarray) or source.suffix.lower() == ".npy":
         blocks, ndim = open_array(source, 3)
     else:
         blocks, file = open_volume(source, options.dataset)
-        stated, origin, told = file.spacing, file.origin, file.notes
+        stated, origin, told, declared = file.spacing, file.origin, file.notes, file.nodata
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
     spacing, more = choose_spacing(options.spacings, stated)
-    markers, found, notes = _screen(blocks, options, None, False)
+    markers, found, notes = _screen(blocks, options, declared, False)
     assert found is not None
     low, high = found.low, found.high
     level = choose_level(found.some, low, high) if options.level is None else float(options.level)

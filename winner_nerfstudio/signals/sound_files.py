@@ -6,7 +6,9 @@ interrupted leaves a length that is wrong. The file is believed, not its header.
 
 import io
 import mmap
+import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,16 @@ from .mp3_frames import length_frame
 
 Part = bytes | tuple[int, int]
 """A part of a file that is read in place of another: bytes, or where it begins and ends in the other."""
-PCM, EXTENSIBLE = 1, 0xFFFE
-"""Codes of integer samples, and of a longer description, in the headers of .wav files."""
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+"""Codes of integer samples, floating-point samples, and of a longer description, in the headers of .wav files."""
+PLAIN = (PCM, FLOAT, 6, 7)
+"""Codes of samples that are stored one by one, so that there is no padding behind the last."""
+FOREIGN = {0x45: "G.726", 0x50: "MPEG layer II", 0x55: "MP3", 0xFF: "AAC", 0xF1AC: "FLAC", 0x674F: "Vorbis"}
+"""Codes of samples that other file formats are for."""
+LONGEST = 1 << 62
+"""No file has as many samples; libsndfile states more in a .w64 file whose length it does not know."""
+MOST_PADDING = 2
+"""The most blocks of compressed samples, into which an encoder packs them, that may be padding."""
 PLACEHOLDERS = (0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFF)
 """Lengths that mean that the length was not known, where the file is longer or shorter."""
 NAMES = (
@@ -47,10 +57,25 @@ class SoundFile:
     Attributes:
         parts: the parts of which a file consists that says the same and has a right header; none if it has one itself.
         notes: what the user should know of the header.
+        samples: count of samples that a .wav file of compressed samples states in its fact chunk; None if it does not.
+        block: count of samples in a block of those.
     """
 
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
+    samples: int | None = None
+    block: int = 0
+
+    def without_padding(self, decoded: int) -> tuple[int, tuple[str, ...]]:
+        """Return how many of the decoded samples are no padding of the last blocks, and what is to be told of it."""
+        if not self.samples or self.samples in (*PLACEHOLDERS, decoded) or self.samples >= LONGEST:
+            return decoded, ()
+        if 0 < decoded - self.samples < MOST_PADDING * self.block:
+            padding = decoded - self.samples
+            return self.samples, (
+                f"left out {padding:,} samples behind the last of {self.samples:,}, which fill a block",
+            )
+        return decoded, (f"warning: the header says {self.samples:,} samples, the file holds {decoded:,}",)
 
 
 @dataclass(frozen=True)
@@ -91,9 +116,10 @@ class Spliced(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer from the position on; return the number of bytes, which is less at the end only."""
         view, done = memoryview(buffer).cast("B"), 0
-        for part, start, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
-            if not start <= self._position < end:
-                continue
+        first = max(bisect_right(self._starts, self._position) - 1, 0)
+        for part, start, end in zip(self._parts[first:], self._starts[first:], self._starts[first + 1 :], strict=False):
+            if done == len(view):
+                break
             offset, count = self._position - start, min(end - self._position, len(view) - done)
             if isinstance(part, bytes):
                 piece = part[offset : offset + count]
@@ -136,7 +162,7 @@ def inspect_sound_file(path: Path) -> SoundFile:
             return _inspect_flac(file, size)
         if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
             return _inspect_mp3(file, size)
-        return _inspect_ogg(file, size) if head[:4] == b"OggS" else SoundFile()
+        return _inspect_ogg(file) if head[:4] == b"OggS" else SoundFile()
 
 
 def _chunks(file: BinaryIO, size: int, start: int, layout: str, pad: int = 2) -> Iterator[Chunk]:
@@ -201,13 +227,18 @@ def _describe(stated: int, held: int, most: int) -> str:
 
 def _inspect_w64(file: BinaryIO, size: int) -> SoundFile:
     """Return what the header of a .w64 file says; libsndfile reads on to the end of the file by itself."""
-    start = 40
+    start, description, samples = 40, b"", None
     while start + 24 <= size:
         file.seek(start)
         name, length = struct.unpack("<16sQ", file.read(24))
-        if name[:4] == b"data":
+        if name[:4] == b"fmt ":
+            description = file.read(20)
+        elif name[:4] == b"fact":
+            samples = int.from_bytes(file.read(8), "little")
+        elif name[:4] == b"data":
             stated, held = length - 24, size - start - 24
-            return SoundFile((), (_describe(max(stated, 0), held, 2**64 - 25),) if not 0 < stated <= held else ())
+            notes = (_describe(max(stated, 0), held, 2**64 - 25),) if not 0 < stated <= held else ()
+            return SoundFile((), notes, *_count_samples(description, samples, "<"))
         start += max(length, 24) + -length % 8
     return SoundFile()
 
@@ -227,6 +258,10 @@ def _inspect_flac(file: BinaryIO, size: int) -> SoundFile:
     """Return how a .flac file is to be read: with the length of its frames, if its header states a smaller one."""
     file.seek(0)
     info = parse_stream_info(file.read(42))
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        is_several = data.find(b"fLaC\0\0\0\x22", 42) > 0
+    if is_several:
+        return SoundFile((), ("warning: holds several .flac files, one behind another; the first is read",))
     if info is None or info.samples == 0:
         return SoundFile()
     file.seek(max(size - TAIL, 0))
@@ -237,35 +272,57 @@ def _inspect_flac(file: BinaryIO, size: int) -> SoundFile:
     return SoundFile((info.with_samples(held), (42, size)), (note,))
 
 
-def _inspect_ogg(file: BinaryIO, size: int) -> SoundFile:
-    """Return a warning if the last page of an Ogg file isn't marked as its last."""
-    file.seek(max(size - (1 << 17), 0))
-    tail = file.read()
-    last = tail.rfind(b"OggS\0")
-    if last >= 0 and len(tail) > last + 5 and not tail[last + 5] & 4:
-        return SoundFile((), ("warning: the file has no last page; it was cut off",))
-    return SoundFile()
+def _inspect_ogg(file: BinaryIO) -> SoundFile:
+    """Return how an Ogg file is to be read: as it is, or FLAC without its pages, which libsndfile may not know.
+
+    It is told if the last page isn't marked as such, and if there are several streams, of which the first is read.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        last = data.rfind(b"OggS\0")
+        is_cut = len(data) > last + 5 and not data[last + 5] & 4
+        notes = ("warning: the file has no last page; it was cut off",) if is_cut else ()
+        if (count := len(re.findall(rb"OggS\0[\2\3\6\7]", data))) > 1:
+            notes += (f"warning: holds {count:,} sounds or streams; the first is read",)
+        parts = _ogg_parts(data) if data[28:33] == b"\x7fFLAC" else ()
+    return SoundFile(parts, notes)
+
+
+def _ogg_parts(data: mmap.mmap) -> tuple[Part, ...]:
+    """Return what the pages of an Ogg file's first stream hold, which makes a .flac file (RFC 5334, RFC 9639)."""
+    parts, start, serial = [], 0, data[14:18]
+    while data[start : start + 5] == b"OggS\0" and start + 27 < len(data):
+        table = data[start + 27 : start + 27 + data[start + 26]]
+        first, end = start + 27 + len(table), start + 27 + len(table) + sum(table)
+        if data[start + 14 : start + 18] == serial:
+            parts.append((first + 9 if start == 0 else first, min(end, len(data))))
+        start = end
+    return tuple(parts)
 
 
 def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile:
     """Return how a .wav file is to be read: as it is, or behind a header of ours if its own one is unfinished."""
     order = ">" if tag == b"RIFX" else "<"
-    layout, description, long_size = f"{order}4sI", b"", None
+    layout, description, long_size, samples = f"{order}4sI", b"", None, None
     for chunk in _chunks(file, size, 12, layout):
         file.seek(chunk.start)
         if chunk.name == b"fmt ":
             description = file.read(min(chunk.size, 1 << 10))
         elif chunk.name == b"ds64":
-            long_size = int.from_bytes(file.read(16)[8:], "little")
+            sizes = file.read(24)
+            long_size, samples = (int.from_bytes(sizes[start : start + 8], "little") for start in (8, 16))
+        elif chunk.name == b"fact" and samples is None:
+            samples = int.from_bytes(file.read(4), "big" if order == ">" else "little")
         elif chunk.name == b"data":
             break
     else:
         return SoundFile()  # without samples; libsndfile says so
     if len(description) < 16:
         return SoundFile()
+    counts = _count_samples(description, samples, order)
     description, notes = _check_format(path, description, order)
     is_long = tag in (b"RF64", b"BW64")
     stated = long_size if is_long and chunk.size in (0, 0xFFFFFFFF) and long_size is not None else chunk.size
+    _check_single(path, file, size, Chunk(chunk.name, chunk.start, stated), layout)
     held = size - chunk.start
     is_empty = stated == 0 and _are_chunks(file, size, chunk.start, layout)
     if stated > held or (stated == 0 and not is_empty):
@@ -279,8 +336,30 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile
     else:
         held = stated
     if not notes and tag != b"BW64" and chunk.start % 2 == 0:
-        return SoundFile()
-    return SoundFile((_write_wav_header(order, description, held), (chunk.start, chunk.start + held)), notes)
+        return SoundFile((), (), *counts)
+    return SoundFile((_write_wav_header(order, description, held), (chunk.start, chunk.start + held)), notes, *counts)
+
+
+def _count_samples(description: bytes, samples: int | None, order: str) -> tuple[int | None, int]:
+    """Return the count of samples that a header states, if they are compressed, and how many make a block."""
+    if samples is None or len(description) < 16:
+        return None, 0
+    code, _, _, _, align, bits = struct.unpack(f"{order}HHIIHH", description[:16])
+    block = int.from_bytes(description[18:20], "big" if order == ">" else "little") or 8 * align // max(bits, 1)
+    return (None, 0) if code in (*PLAIN, *FOREIGN, EXTENSIBLE) else (samples, block)
+
+
+def _check_single(path: Path, file: BinaryIO, size: int, data: Chunk, layout: str) -> None:
+    """Check that no further chunk of samples follows the first.
+
+    Raises:
+        SignalError: one does.
+    """
+    after = data.start + data.size + data.size % 2
+    if 0 < data.size < size and any(chunk.name == b"data" for chunk in _chunks(file, size, after, layout)):
+        raise SignalError(
+            f"{path}: has several chunks of samples (data), of which a .wav file has one; write it anew, as one sound"
+        )
 
 
 def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tuple[str, ...]]:
@@ -293,6 +372,12 @@ def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tu
     is_extensible = code == EXTENSIBLE and len(description) >= 26
     valid = struct.unpack(f"{order}H", description[18:20])[0] if is_extensible else bits
     code = struct.unpack(f"{order}H", description[24:26])[0] if is_extensible else code
+    if code in FOREIGN and code != 0x55:
+        raise SignalError(f"{path}: holds samples as {FOREIGN[code]}, which is not read from .wav; convert it to PCM")
+    if code == 0x55:
+        return description, ("holds MP3, whose encoder began with silence of a length that the file does not state",)
+    if code == FLOAT and bits not in (32, 64):
+        raise SignalError(f"{path}: has floating-point samples of {bits} bits; 32 or 64 are read")
     if code != PCM or not channels or not align or not 1 <= bits <= 32:
         return description, ()
     width = align // channels

@@ -68,7 +68,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     array, (spacing, spacing_notes) = file.values, choose_spacing(options.spacings, file.spacing)
     check_values(name, array)
     ndim, dtype = array.ndim, array.dtype.str
-    screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata)
+    screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata, file.nodata)
     warnings = check_range(name, screened, options.nodata)
     array = screened.values
     low, high = array.min().item(), array.max().item()

@@ -10,7 +10,8 @@ from numpy import ndarray
 
 from .blocks import Blocks, Box, turn_blocks
 from .errors import SignalError
-from .volume_readers import READERS, WITH_NAMES, Found, suffix_of
+from .volume_found import Found
+from .volume_readers import READERS, WITH_NAMES, suffix_of
 
 Check = Callable[[tuple[int, ...]], None]
 """A function that is called with an array's shape before its values are read; it may raise an error."""
@@ -29,12 +30,14 @@ class VolumeFile:
         spacing: distances between neighbouring samples along the axes, in the file's unit; None if it states none.
         origin: the position of the first sample.
         notes: what the user should know of the reading.
+        nodata: the value that stands for samples without data, if the file declares one.
     """
 
     values: ndarray
     spacing: tuple[float, float, float] | None
     origin: tuple[float, float, float]
     notes: tuple[str, ...]
+    nodata: float | None = None
 
 
 def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeFile:
@@ -57,7 +60,7 @@ def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeF
             shape = tuple(found.shape[axis] for axis in kept)
             order, flips, notes = _orient(path, found, [found.axes[axis] for axis in kept] if found.axes else [])
             check(tuple(shape[axis] for axis in order) if len(shape) == 3 else shape)
-            values = found.read().reshape(shape)
+            values = _scale(found, found.read()).reshape(shape)
     except (SignalError, MemoryError):
         raise
     except Exception as error:  # readers fail in their own many ways
@@ -85,7 +88,8 @@ def open_volume(path: Path, dataset: str | None = None) -> tuple[Blocks, VolumeF
 
             def read(box: Box) -> ndarray:
                 whole = [box[kept.index(axis)] if axis in kept else slice(0, 1) for axis in range(len(found.shape))]
-                return read_box(whole).reshape(*(part.stop - part.start for part in box), 1)
+                stored = read_box(whole)
+                return _scale(found, stored).reshape(*(part.stop - part.start for part in box), 1)
 
             corner = read([slice(0, 1)] * 3)
     except (SignalError, MemoryError):
@@ -97,11 +101,18 @@ def open_volume(path: Path, dataset: str | None = None) -> tuple[Blocks, VolumeF
     return blocks, _locate(corner, blocks.shape, found, order, flips, notes)
 
 
+def _scale(found: Found, stored: ndarray) -> ndarray:
+    """Return the values that stored ones stand for."""
+    if (found.slope, found.intercept) == (1.0, 0.0) or stored.dtype.kind not in "buif":
+        return stored
+    return stored.astype(np.float64) * found.slope + found.intercept
+
+
 def _find_axes(found: Found) -> list[int]:
     """Return the three axes of an array that has no others but of length 1, or all its axes."""
-    spatial = [axis for axis, name in enumerate(found.axes) if name.lower() in ("x", "y", "z")]
+    spatial = [axis for axis, letter in enumerate(found.letters) if letter]
     others = [length for axis, length in enumerate(found.shape) if axis not in spatial]
-    if len(spatial) == 3 and all(length == 1 for length in others):
+    if found.is_named and all(length == 1 for length in others):
         return spatial
     axes = list(range(len(found.shape)))
     while len(axes) > 3 and found.shape[axes[0]] == 1:
@@ -117,7 +128,7 @@ def _orient(path: Path, found: Found, names: list[str]) -> tuple[list[int], list
     Raises:
         SignalError: the axes are not at right angles, or have no length.
     """
-    directions = np.asarray(found.directions, np.float64)
+    directions = _place(found)[0]
     lengths = np.linalg.norm(directions, axis=1)
     if not np.isfinite(directions).all() or not (lengths > 0).all() or not np.isfinite(found.origin).all():
         raise SignalError(f"{path}: its spacing or origin is zero or not finite; give it by a right header")
@@ -128,16 +139,17 @@ def _orient(path: Path, found: Found, names: list[str]) -> tuple[list[int], list
             f"{path}: its axes are not at right angles (by up to {np.degrees(np.arcsin(min(cosine, 1))):.3g} degrees);"
             " resample it to a grid that has such"
         )
-    lower = [name.lower() for name in names]
-    if sorted(lower) == ["x", "y", "z"]:
-        order = [lower.index(name) for name in "xyz"]
-        notes = [] if order == [0, 1, 2] else [f"axes {' '.join(lower)} were turned to x y z"]
-        return order, [], notes
     order = _match(np.abs(unit))
     flips = [axis for axis in range(3) if unit[order[axis], axis] < 0]
     notes = []
-    if order != [0, 1, 2]:
+    if (found.slope, found.intercept) != (1.0, 0.0):
+        notes.append(f"values are {found.slope:g} times those in the file plus {found.intercept:g}")
+    if order != [0, 1, 2] and found.is_named:
+        notes.append(f"axes {' '.join(names).lower()} were turned to x y z")
+    elif order != [0, 1, 2]:
         notes.append(f"array axes {' '.join(str(axis) for axis in order)} became x y z")
+    if any(names) and not found.is_named:
+        notes.append(f"axes {ascii(' '.join(name or '-' for name in names))[1:-1][:60]} are taken as x y z")
     if flips:
         notes.append(
             f"turned round along {' and '.join('xyz'[axis] for axis in flips)}, to run in the world's direction"
@@ -149,6 +161,16 @@ def _orient(path: Path, found: Found, names: list[str]) -> tuple[list[int], list
             " spacing is kept, and x, y, z run along the array's axes"
         )
     return order, flips, notes
+
+
+def _place(found: Found) -> tuple[Float[ndarray, "3 3"], Float[ndarray, " 3"]]:
+    """Return the world's steps along the array's axes, and the position of the first sample."""
+    directions, origin = np.asarray(found.directions, np.float64), np.array(found.origin, np.float64)
+    if found.is_named:
+        letters = list(filter(None, found.letters))
+        order = [letters.index(letter) for letter in "xyz"]
+        return directions[:, order], origin[order]
+    return directions, origin
 
 
 def _match(cosines: Float[ndarray, "3 3"]) -> list[int]:
@@ -171,7 +193,8 @@ def _locate(
     values: ndarray, shape: tuple[int, ...], found: Found, order: list[int], flips: list[int], notes: list[str]
 ) -> VolumeFile:
     """Return the volume with the spacing and the origin of its turned axes, which have these lengths."""
-    directions, origin = np.asarray(found.directions, np.float64)[order], np.array(found.origin, np.float64)
+    directions, origin = _place(found)
+    directions = directions[order]
     for axis in flips:
         origin = origin + directions[axis] * (shape[axis] - 1)
     spacing = np.linalg.norm(directions, axis=1)
@@ -182,4 +205,5 @@ def _locate(
         (x, y, z) if found.says_spacing else None,
         (first[0], first[1], first[2]),
         (*found.notes, *notes),
+        None if found.nodata is None else float(_scale(found, np.array(found.nodata))),
     )

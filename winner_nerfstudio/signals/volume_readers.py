@@ -1,11 +1,9 @@
 """Readers of volume files: what a file says of its array is known before the values are read."""
 
 import bz2
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -17,49 +15,15 @@ from numpy import ndarray
 from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
+from .tiff_stack import open_stack
+from .volume_attributes import describe_pyramid, place_by_attributes, place_by_coordinates, scale_by_attributes
+from .volume_found import Found
+from .vtk_legacy import open_vtk
 
-LONGEST_HEADER = 1 << 20
-"""Bytes in which the header of a .vtk file ends."""
 LARGEST_CHUNK = 1 << 30
 """The most values of a chunk, which is decompressed as a whole."""
-VTK_TYPES = {
-    "unsigned_char": "u1",
-    "char": "i1",
-    "unsigned_short": "u2",
-    "short": "i2",
-    "unsigned_int": "u4",
-    "int": "i4",
-    "vtktypeint64": "i8",
-    "vtktypeuint64": "u8",
-    "float": "f4",
-    "double": "f8",
-}
-"""numpy's names of the number types of .vtk files."""
-
-
-@dataclass
-class Found:
-    """An array of a file and what the file says of it.
-
-    Attributes:
-        shape: of the array; when it is read, axes of length 1 beside three others are left out.
-        read: returns the values.
-        directions: the world's step from a sample to the next along each of the three axes, [3, 3].
-        origin: the position of the first sample, [3].
-        axes: the axes' names, such as "z", if the file has any.
-        notes: what the user should know.
-        says_spacing: whether the file states the directions.
-        read_box: returns the values of a box of samples, in formats that are read block by block.
-    """
-
-    shape: tuple[int, ...]
-    read: Callable[[], ndarray]
-    directions: ndarray = field(default_factory=lambda: np.eye(3))
-    origin: ndarray = field(default_factory=lambda: np.zeros(3))
-    axes: Sequence[str] = ()
-    notes: list[str] = field(default_factory=list)
-    says_spacing: bool = False
-    read_box: Callable[[Sequence[slice]], ndarray] | None = None
+STATED = ("shape", "nodata", "slope", "intercept", "notes", "says_spacing")
+"""Attributes of `Found` that a process of its own hands over as they are."""
 
 
 def suffix_of(path: Path) -> str:
@@ -90,13 +54,17 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
         steps = np.asarray(spacings, np.float64)[spatial]
         if np.isfinite(steps).all():
             found.directions, found.says_spacing = np.diag(steps), True
-    if header.get("space origin") is not None and len(header["space origin"]) == 3:
-        found.origin = np.asarray(header["space origin"], np.float64)
+    origin = header.get("space origin")
+    if origin is None and "axis mins" in header and len(spatial) == 3:
+        origin = np.asarray(header["axis mins"], np.float64)[spatial]
+    if origin is not None and len(origin) == 3 and np.isfinite(np.asarray(origin, np.float64)).all():
+        found.origin = np.asarray(origin, np.float64)
     if any("color" in kind or "vector" in kind or "matrix" in kind for kind in kinds):
         raise SignalError(f"{path}: its samples are of kind {', '.join(kinds)[:80]}; one value each is needed")
     units = header.get("space units", header.get("units"))
     if units is not None and len(units):
-        found.notes.append(f"unit: {ascii(str(units[-1]))[1:-1][:20]}")
+        apart = " x ".join(dict.fromkeys(str(unit) for unit in units if unit))
+        found.notes.append(f"unit: {ascii(apart)[1:-1][:60]}")
     if header.get("space"):
         found.notes.append(f"world: {ascii(str(header['space']))[1:-1][:60]}")
     expected = prod(shape) * (np.dtype(nrrd.reader._determine_datatype(header)).itemsize if shape else 0)
@@ -166,6 +134,10 @@ def _open_nifti(path: Path, dataset: str | None) -> Iterator[Found]:
         affine = np.asarray(image.affine, np.float64)
         directions, origin = affine[:3, :3].T, affine[:3, 3]
         notes.append("world: right-anterior-superior")
+        if int(header["sform_code"]) and int(header["qform_code"]):
+            others = np.asarray(image.get_qform(), np.float64)
+            if not np.allclose(others, image.affine, rtol=1e-3, atol=1e-3 * np.abs(directions).max()):
+                notes.append("its sform was taken, from which its qform differs")
     else:
         directions, origin = np.diag(np.asarray(header.get_zooms()[:3], np.float64)), np.zeros(3)
         notes.append("the file says nothing of its orientation; its array axes are taken as x y z")
@@ -182,8 +154,14 @@ def _open_hdf5(path: Path, dataset: str | None) -> Iterator[Found]:
         array = _choose(path, names, dataset)
         if array.external or array.is_virtual:
             raise SignalError(f"{path}: the values of {array.name} lie in other files; copy them into this one")
-        axes = [str(dimension.label) for dimension in array.dims]
-        yield _found_array(path, array, axes, dict(array.attrs))
+        scales = [dimension[0] if len(dimension) else None for dimension in array.dims]
+        axes = [
+            str(dimension.label) or ("" if scale is None else str(scale.name).rpartition("/")[2])
+            for dimension, scale in zip(array.dims, scales, strict=True)
+        ]
+        found = _found_array(path, array, axes, dict(array.attrs))
+        place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in scales])
+        yield found
 
 
 @contextmanager
@@ -196,19 +174,20 @@ def _open_zarr(path: Path, dataset: str | None) -> Iterator[Found]:
     else:
         arrays, attributes = dict(_walk_zarr(store)), dict(store.attrs)
     pyramids = attributes.get("ome", attributes).get("multiscales")
-    scale: dict[str, Any] = {}
-    if pyramids:
-        levels = pyramids[0]["datasets"]
-        level = next((each for each in levels if each["path"] == dataset), levels[0])
-        dataset = dataset or level["path"]
-        steps = next((each for each in level.get("coordinateTransformations", []) if each["type"] == "scale"), None)
-        names = [each["name"] if isinstance(each, Mapping) else each for each in pyramids[0].get("axes", [])]
-        units = [each.get("unit") for each in pyramids[0].get("axes", []) if isinstance(each, Mapping)]
-        scale = {"axes": names, "spacing": steps and steps["scale"], "unit": next((u for u in units if u), None)}
+    pyramid = describe_pyramid(pyramids[0], dataset) if pyramids else {}
+    dataset = dataset or pyramid.get("dataset")
     array = _choose(path, arrays, dataset)
     named = getattr(getattr(array, "metadata", None), "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    axes = scale.pop("axes", None) or list(named or [])
-    yield _found_array(path, array, [str(name or "") for name in axes], dict(array.attrs) | scale)
+    axes = [str(name or "") for name in pyramid.get("axes") or named or []]
+    stated = dict(array.attrs) | pyramid
+    if "_ARRAY_DIMENSIONS" in stated and array.fill_value:  # as xarray marks what is missing; 0 is zarr's default
+        stated.setdefault("_FillValue", array.fill_value)
+    found = _found_array(path, array, axes, stated)
+    if not pyramids:
+        group = str(array.name).strip("/").rpartition("/")[0]
+        beside = [arrays.get(f"{group}/{name}".strip("/")) for name in axes]
+        place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in beside])
+    yield found
 
 
 def _walk_zarr(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -252,18 +231,8 @@ def _found_array(path: Path, array: Any, axes: Sequence[str], attributes: Mappin
     found.read_box = lambda box: np.asarray(array[tuple(box)])
     label = str(array.name).strip("/")
     found.notes += [f"dataset: {ascii(label)[1:-1]}"] if label else []
-    for key in ("spacing", "element_size_um", "voxel_size", "resolution", "scale"):
-        try:
-            steps = np.asarray(attributes.get(key), np.float64).reshape(-1)
-        except (TypeError, ValueError):
-            continue
-        if len(steps) == array.ndim and array.ndim > 3:
-            steps = steps[[axis for axis, length in enumerate(array.shape) if length > 1]]
-        if len(steps) == 3 and np.isfinite(steps).all() and (steps > 0).all():
-            found.directions, found.says_spacing = np.diag(steps), True
-            unit = "um" if key == "element_size_um" else attributes.get("unit", attributes.get("units"))
-            found.notes += [f"unit: {ascii(str(unit))[1:-1][:20]}"] if unit is not None else []
-            break
+    place_by_attributes(found, attributes)
+    scale_by_attributes(found, attributes)
     return found
 
 
@@ -329,92 +298,10 @@ def _quiet_vtk() -> Iterator[None]:
         vtkLogger.SetStderrVerbosity(verbosity)
 
 
-@contextmanager
-def _open_vtk(path: Path, dataset: str | None) -> Iterator[Found]:
-    """Find an array of a legacy .vtk file of STRUCTURED_POINTS, in text or binary; it needs no library."""
-    with path.open("rb") as file:
-        head = file.read(LONGEST_HEADER)
-    if not head.startswith(b"# vtk DataFile"):
-        raise SignalError(f"{path}: does not begin with '# vtk DataFile'; is it a .vtk file?")
-    kind = re.search(rb"\n\s*DATASET\s+(\w+)", head)
-    if kind is None or kind[1].upper() != b"STRUCTURED_POINTS":
-        what = kind[1].decode()[:40] if kind else "nothing"
-        raise SignalError(f"{path}: holds {what}; STRUCTURED_POINTS, which is image data, is needed")
-    is_text = re.search(rb"\n\s*ASCII\s*\n", head[: kind.start() + 1]) is not None
-    numbers = {
-        key: [float(word) for word in match[1].split()]
-        for key in (b"DIMENSIONS", b"SPACING", b"ASPECT_RATIO", b"ORIGIN")
-        if (match := re.search(rb"\n\s*" + key + rb"((\s+[-+.\deE]+){3})", head))
-    }
-    arrays = list(
-        re.finditer(rb"\n\s*SCALARS[ \t]+(\S+)[ \t]+(\w+)[ \t]*(\d*)[ \t]*\r?\n\s*LOOKUP_TABLE[^\n]*\n", head)
-    )
-    names = [match[1].decode("latin-1") for match in arrays]
-    chosen = [match for match, name in zip(arrays, names, strict=True) if dataset in (None, name)]
-    if b"DIMENSIONS" not in numbers or len(chosen) != 1:
-        listed = ascii(", ".join(names))[1:-1] or "none"
-        raise SignalError(f"{path}: holds {len(chosen)} such arrays; say which by --dataset NAME; there are: {listed}")
-    match = chosen[0]
-    cells = head.rfind(b"CELL_DATA", 0, match.start()) > head.rfind(b"POINT_DATA", 0, match.start())
-    dtype = VTK_TYPES.get(match[2].decode().lower())
-    if dtype is None or match[3] not in (b"", b"1"):
-        raise SignalError(f"{path}: {ascii(names[0])[1:-1]} has {match[3].decode() or 1} values of {match[2].decode()}")
-    size = tuple(int(count) - cells for count in numbers[b"DIMENSIONS"])
-    steps = np.array(numbers.get(b"SPACING", numbers.get(b"ASPECT_RATIO", [1, 1, 1])))
-
-    def read() -> ndarray:
-        with path.open("rb") as file:
-            file.seek(match.end())
-            count = prod(size)
-            if is_text:
-                text = re.split(rb"\n\s*[A-Z_]{4,}", file.read())[0]
-                values = np.array(text.split()[: count + 1], np.float64).astype(dtype)
-            else:
-                values = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), f">{dtype}").astype(dtype)
-        if len(values) != count:
-            raise ValueError(f"{len(values):,} of {count:,} values")
-        return values.reshape(size, order="F")
-
-    origin = np.array(numbers.get(b"ORIGIN", [0, 0, 0])) + (steps / 2 if cells else 0)
-    notes = [f"dataset: {ascii(match[1].decode('latin-1'))[1:-1]}"]
-    notes += ["samples are the middles of cells"] if cells else []
-    yield Found(size, read, np.diag(steps), origin, notes=notes, says_spacing=True)
-
-
-@contextmanager
-def _open_tiff(path: Path, dataset: str | None) -> Iterator[Found]:
-    """Find the stack of pages of a .tif file: pages are z, rows y, columns x."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        if len(file.series) != 1:
-            raise SignalError(f"{path}: its {len(file.pages)} pages are of several sizes; a stack has one")
-        axes = [{"Q": "z", "I": "z"}.get(name, name.lower()) for name in series.axes]
-        metadata = file.imagej_metadata or {}
-        steps = np.array([float(metadata.get("spacing") or 0), *_tiff_steps(file.pages[0])])
-        found = Found(tuple(series.shape), series.asarray, axes=axes if sorted(axes)[-3:] == ["x", "y", "z"] else ())
-        unit = str(metadata.get("unit", "")).encode("ascii", "replace").decode().replace("\\u00B5", "u")
-        if (steps > 0).all() and np.isfinite(steps).all():
-            found.directions, found.says_spacing = np.diag(steps), True
-            found.notes += [f"unit: {ascii(unit)[1:-1][:20]}"] if unit else []
-        yield found
-
-
-def _tiff_steps(page: Any) -> list[float]:
-    """Return the distances of rows and columns in a page's unit, or 0 where it doesn't state them."""
-    steps = []
-    for name in ("YResolution", "XResolution"):
-        tag = page.tags.get(name)
-        numerator, denominator = tag.value if tag is not None and len(tag.value) == 2 else (0, 1)
-        steps.append(denominator / numerator if numerator else 0.0)
-    return steps
-
-
 def find_in_steps(path: Path, folder: Path, dataset: str | None) -> Iterator[dict[str, Any]]:
     """Yield what a file says of its array, and then leave the values in a folder: a task for `isolation.reading`."""
     with FRAGILE[suffix_of(path)](path, dataset) as found:
-        entries = {name: getattr(found, name) for name in ("shape", "notes", "says_spacing")}
+        entries = {name: getattr(found, name) for name in STATED}
         places = {name: np.asarray(getattr(found, name)).tolist() for name in ("directions", "origin")}
         yield {**entries, **places, "axes": list(found.axes)}
         np.save(folder / "values.npy", found.read())
@@ -433,16 +320,9 @@ def _open_elsewhere(path: Path, dataset: str | None) -> Iterator[Found]:
             reader.resume()
             return reader.load("values")
 
-        directions, origin = np.array(entries["directions"], np.float64), np.array(entries["origin"], np.float64)
-        yield Found(
-            tuple(entries["shape"]),
-            read,
-            directions,
-            origin,
-            entries["axes"],
-            entries["notes"],
-            entries["says_spacing"],
-        )
+        places = {name: np.array(entries[name], np.float64) for name in ("directions", "origin")}
+        stated = {name: entries[name] for name in STATED}
+        yield Found(**{**stated, **places, "shape": tuple(entries["shape"]), "read": read, "axes": entries["axes"]})
 
 
 Reader = Callable[[Path, str | None], AbstractContextManager[Found]]
@@ -455,9 +335,9 @@ READERS: dict[str, Reader] = {
     ".hdf5": _open_elsewhere,
     ".zarr": _open_zarr,
     ".vti": _open_elsewhere,
-    ".vtk": _open_vtk,
-    ".tif": _open_tiff,
-    ".tiff": _open_tiff,
+    ".vtk": open_vtk,
+    ".tif": open_stack,
+    ".tiff": open_stack,
 }
 """The function that finds the array of a file, by suffix."""
 FRAGILE: dict[str, Reader] = {".h5": _open_hdf5, ".hdf5": _open_hdf5, ".vti": _open_vti}

@@ -4,7 +4,7 @@ Other libraries are known by what their objects can do, so that none has to be i
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..axis_names import axis_of
+
 _CHANNELS = ("band", "bands", "channel", "channels", "c", "ch", "color", "colour", "rgb")
 """Names of dimensions that hold channels."""
-_AXES = {
-    "x": ("x", "lon", "longitude", "easting", "col", "column", "width"),
-    "y": ("y", "lat", "latitude", "northing", "row", "height"),
-    "z": ("z", "depth", "altitude", "level", "lev"),
-}
-"""Names of dimensions that run along x, y and z."""
+_NOT_FITTED = ("HSV", "LAB", "YCbCr")
+"""Modes of Pillow's pictures whose channels are no intensities."""
 _NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
 _EVEN = 0.01
 """The most by which a step between coordinates may differ from their mean step, in steps."""
@@ -106,6 +104,14 @@ def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[An
 
 
 def _convert_tensor(data: Tensor) -> Tensor:
+    """Return a plain tensor of the values.
+
+    Raises:
+        ValueError: The tensor has a shape only, on the device "meta".
+    """
+    if data.is_meta:
+        raise ValueError("a tensor on the device meta holds no values; give one on a device that does")
+    data = data.dequantize() if data.is_quantized else data
     dense = data.detach().to_dense() if data.layout != torch.strided else data.detach()
     return dense.float() if dense.dtype == torch.bfloat16 else dense
 
@@ -144,6 +150,8 @@ def _convert_picture(picture: Any) -> NDArray[Any]:
     """Return the pixels of a picture of Pillow's as those of its file would be read."""
     from PIL import ImageOps
 
+    if picture.mode in _NOT_FITTED:
+        raise ValueError(f"its mode is {picture.mode}; give picture.convert('RGB')")
     picture = ImageOps.exif_transpose(picture)
     if picture.mode == "P" or "transparency" in picture.info:
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
@@ -152,10 +160,12 @@ def _convert_picture(picture: Any) -> NDArray[Any]:
 
 def _convert_labelled(data: Any) -> Input:
     """Convert an array with named dimensions, such as xarray's."""
+    if hasattr(data, "data_vars"):
+        raise ValueError(f"it holds the variables {', '.join(map(str, data.data_vars))[:80]}; give one, data[NAME]")
     dims = [str(name) for name in data.dims]
     channels = [name for name in dims if name.lower() in _CHANNELS]
     spatial = [name for name in dims if name not in channels]
-    letters = [next((axis for axis, names in _AXES.items() if name.lower() in names), "") for name in spatial]
+    letters = [axis_of(name) for name in spatial]
     if len(channels) > 1 or not 1 <= len(spatial) <= 3:
         raise ValueError(f"its dimensions {', '.join(dims)} are not 1 to 3 axes and at most one of channels")
     wanted = {2: "yx", 3: "xyz"}.get(len(spatial), "")
@@ -165,12 +175,31 @@ def _convert_labelled(data: Any) -> Input:
     steps = [_measure_step(name, data.coords[name]) if name in data.coords else None for name in spatial]
     if len(spatial) != 2:  # rows of a picture may run down
         values = np.flip(values, [axis for axis, step in enumerate(steps) if step is not None and step < 0])
-    fill = next((more[key] for more in (data.attrs, data.encoding) for key in ("_FillValue", "missing_value", "nodata")
-                 if key in more), None)  # fmt: skip
-    if fill is not None and values.dtype.kind in "uif":
-        values = np.ma.masked_array(values, (values == fill) | np.isnan(values))
+    values = _mask_and_scale(values, data.attrs, data.encoding)
     known = any(step is not None for step in steps)
     return Input(values, len(spatial), tuple(abs(step or 1.0) for step in steps) if known else None)
+
+
+def _mask_and_scale(values: NDArray[Any], attributes: Mapping[str, Any], encoding: Mapping[str, Any]) -> NDArray[Any]:
+    """Mask and scale values as the conventions of netCDF say.
+
+    Args:
+        values: The values of an object of xarray's.
+        attributes: What is still to be applied to them.
+        encoding: What was applied to those of the file; a value that stands for missing ones may be left of it.
+    """
+    keys = ("_FillValue", "missing_value", "nodata")
+    is_decoded = "scale_factor" in encoding or "add_offset" in encoding
+    sources = (attributes,) if is_decoded else (attributes, encoding)
+    fill = next((more[key] for more in sources for key in keys if key in more), None)
+    is_missing = np.zeros(values.shape, bool) if fill is None else values == fill
+    if values.dtype.kind == "f" and any(key in more for more in (attributes, encoding) for key in keys):
+        is_missing |= np.isnan(values)
+    slope, intercept = (attributes.get(name, 1.0 - index) for index, name in enumerate(("scale_factor", "add_offset")))
+    if (slope, intercept) != (1.0, 0.0) and values.dtype.kind in "uif":
+        values = values * float(slope) + float(intercept)
+    has_fill = fill is not None or is_missing.any()
+    return np.ma.masked_array(values, is_missing) if has_fill and values.dtype.kind in "uif" else values
 
 
 def _convert_table(data: Any) -> Input:

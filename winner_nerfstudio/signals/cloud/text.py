@@ -16,6 +16,8 @@ from ..shape.reading.text import read_lines
 
 LARGEST = 1 << 31
 """Longer texts, in bytes, are refused."""
+TYPOGRAPHIC = {"\u2212": b"-", "\xa0": b" ", "\u2009": b" ", "\u202f": b" "}
+"""Minus signs and spaces that word processors and web pages write, and what they stand for."""
 LOOKED_AT = 1000
 """Lines from which separators and decimal marks are told."""
 COMMENTS = (b"#", b"//", b"%", b"!")
@@ -96,9 +98,16 @@ def _read_rows(path: Path) -> Rows:
     sample = [line for _, line in kept[:LOOKED_AT]]
     separator, decimal, notes = _find_separator(path, kept[:LOOKED_AT])
     names = None
-    # Names may stand in several lines, of which only the last counts, or in a comment right before the numbers.
+    # Names may stand in several lines, of which only the last counts (the last with x, y and z, because units may
+    # follow), or in a comment right before the numbers.
     while kept and not _is_row(kept[0][1], separator):
-        names = _split_names(kept.pop(0)[1], separator)
+        number, line = kept.pop(0)
+        words = _split_names(line, separator)
+        is_remark = not _names_position(words) and not any(NUMBER.fullmatch(word.encode("latin-1")) for word in words)
+        if names is not None and _names_position(names) and is_remark:
+            notes.append(f"line {number}, between the names and the numbers, is left out: {ascii(line[:40])[2:-1]}")
+        else:
+            names = words
         if len(sample) - len(kept) > 100:
             break
     rows = [(number, _normalize(line, separator, decimal)) for number, line in kept]
@@ -122,8 +131,16 @@ def _read_numbered(path: Path) -> list[tuple[int, bytes]]:
     for coding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
         if len(head) > 3 and not any(zeros) and all(others):  # without a byte order mark
             data = data.decode(coding).encode()
-    numbered = ((number, line.strip()) for number, line in enumerate(read_lines(data), 1))
+    numbered = ((number, _without_typography(line).strip()) for number, line in enumerate(read_lines(data), 1))
     return [(number, line) for number, line in numbered if line]
+
+
+def _without_typography(line: bytes) -> bytes:
+    """Return a line of UTF-8 with plain spaces and minus signs."""
+    if not line.isascii():
+        for sign, plain in TYPOGRAPHIC.items():
+            line = line.replace(sign.encode(), plain)
+    return line
 
 
 def _is_remark(line: bytes) -> bool:
@@ -218,7 +235,10 @@ def _split_names(line: bytes, separator: bytes) -> list[str]:
         words = line.split(b",")  # names may have spaces
     else:
         words = _split(line, separator) if separator else re.split(rb"[\s,;|]+", line.strip(b" \t,;|"))
-    return [word.decode("latin-1").strip("\"' ") for word in words]
+    names = [word.decode("latin-1").strip("\"' ") for word in words]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def _normalize(line: bytes, separator: bytes, decimal: bytes) -> bytes:

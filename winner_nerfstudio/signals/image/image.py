@@ -161,11 +161,22 @@ def _average(pixels: ndarray, size: tuple[int, int]) -> ndarray:
     return np.stack([plane.reshape(size[::-1]) for plane in planes], -1)
 
 
+MOST_COLORS = 4
+"""A first axis as short as this may be channels."""
+LEAST_SIDE = 8
+"""And then the two others, if both are at least as long as this, are rows and columns."""
+
+
 def _read_array(source: Path | ndarray, max_pixels: int) -> ndarray:
     """Return the array [h, w] or [h, w, c] of an array or a file."""
     name = name_of(source)
 
     def check(shape: tuple[int, ...]) -> None:
+        if len(shape) == 3 and shape[0] <= MOST_COLORS and min(shape[1:]) >= LEAST_SIDE:
+            raise SignalError(
+                f"{name}: an array of shape {shape} is {shape[0]} x {shape[1]} pixels of {shape[2]} channels if those"
+                f" come last, {shape[1]} x {shape[2]} of {shape[0]} if they come first; they belong last: transpose it"
+            )
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] > MAX_CHANNELS):
             raise SignalError(
                 f"{name}: an array of shape {shape} is no picture; [height, width] or [height, width, channels] with at"

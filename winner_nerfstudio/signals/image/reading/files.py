@@ -2,13 +2,13 @@
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...conversions import describe_conversion
 from ...errors import SignalError, is_out_of_memory
+from ...muting import mute_libraries
 from ...picture_suffixes import RAW
 from .exr import read_exr
 from .heif import read_heif
@@ -94,23 +94,8 @@ def _silence() -> Iterator[None]:
     logger = logging.getLogger("tifffile")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings(), _mute_libraries():
+        with warnings.catch_warnings(), mute_libraries():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.disabled = was_disabled
-
-
-@contextlib.contextmanager
-def _mute_libraries() -> Iterator[None]:
-    """Drop what libraries in C and C++ write to the terminal, such as libpng, OpenEXR and OpenCV of a broken file."""
-    with contextlib.ExitStack() as stack:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        stack.callback(os.close, nowhere)
-        for output in (1, 2):
-            with contextlib.suppress(OSError):  # a closed output needs no muting
-                kept = os.dup(output)
-                stack.callback(os.close, kept)
-                stack.callback(os.dup2, kept, output)
-                os.dup2(nowhere, output)
-        yield

@@ -22,6 +22,8 @@ from .raw import read_raw
 MAX_DIRECTORIES = 1000
 """The most pages of a file that are looked at."""
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
+GDAL_METADATA = 42112
+"""The tag in which GDAL keeps what it knows of a picture, as XML."""
 RAW_SENSORS = (32803, 34892)
 """The photometric interpretations of a camera's sensor: a colour filter array, and linear raw values."""
 LOGLUV = 32845
@@ -61,6 +63,7 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
             picture = _interpret(path, page, pixels)
             orientation = page.tags.valueof(274, 1)
             picture.icc_profile = page.tags.valueof(34675)
+            notes += _describe_scale(page)
     if is_raw:
         return read_raw(path, max_pixels)
     picture.notes[:0] = notes
@@ -79,7 +82,7 @@ def open_tiff(path: Path) -> tuple[Picture, Blocks]:
         if 50706 in tiff.pages[0].tags or int(page.photometric) in (*RAW_SENSORS, LOGLUV):
             raise SignalError(f"{path}: raw and LogLuv values are decoded as a whole; save it as RGB, in tiles")
         _check_page(path, tiff, page, MOST_SAMPLES)
-        told += _describe_gaps(path, page, tiff.filehandle.size)
+        told += _describe_gaps(path, page, tiff.filehandle.size) + _describe_scale(page)
         stored, orientation = open_page(path, page), page.tags.valueof(274, 1)
         row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
         picture = replace(_interpret(path, page, row), icc_profile=page.tags.valueof(34675))
@@ -261,6 +264,14 @@ def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
     return [f"{gaps:,} of {len(segments):,} tiles or strips are left out of the file and read as its fill value"] * (
         gaps > 0
     )
+
+
+def _describe_scale(page: Any) -> list[str]:
+    """Return a note on a scale and an offset that GDAL's metadata give the values; GDAL does not apply them either."""
+    items = re.findall(r'role="(scale|offset)"[^>]*>([^<]*)<', str(page.tags.valueof(GDAL_METADATA, "")))
+    stated = dict.fromkeys(f"{role} {ascii(number)[1:-1][:20]}" for role, number in items)
+    stated = [entry for entry in stated if entry not in ("scale 1", "offset 0")]
+    return [f"the values are as stored; the file's {', '.join(stated)[:80]} are not applied"] if stated else []
 
 
 def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:

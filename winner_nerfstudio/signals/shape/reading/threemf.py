@@ -27,6 +27,7 @@ Key = tuple[str, str]
 """A model's name and an object's number in it."""
 Part = tuple[Key, Float[ndarray, "4 4"]]
 """An object and its transformation."""
+SUPPORTS = "warning: has objects that support others during printing; they are read as parts of the shape"
 BEAMS = "warning: a lattice of beams is not read; what the mesh beside it holds is"
 
 
@@ -173,6 +174,8 @@ class _ModelReader:
             solid.corners.extend((int(attributes["v1"]), int(attributes["v2"]), int(attributes["v3"])))
         elif tag == "object" and space == CORE:
             self.solid, self.key = Solid(), (self.name, attributes["id"])
+            if "support" in attributes.get("type", "") and SUPPORTS not in self.package.notes:
+                self.package.notes.append(SUPPORTS)
         elif tag == "component" and solid is not None:
             solid.parts.append(self._find(attributes))
         elif tag == "item":

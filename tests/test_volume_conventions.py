@@ -1,0 +1,185 @@
+"""Volumes as other programs describe them: scaling, missing values, coordinates, levels, kinds of pages and arrays."""
+
+import h5py
+import nrrd
+import numpy as np
+import pytest
+import tifffile
+import xarray
+import zarr
+
+from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.large import open_large
+from winner_nerfstudio.signals.options import VolumeOptions
+from winner_nerfstudio.signals.volume import load_volume
+
+VALUES = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)  # [x, y, z]
+STORED = np.rint(VALUES * 100).astype(np.int16)
+WHOLE = STORED.copy()
+STORED[1, 2, 3] = -32768
+X, Y, Z = 3 + np.arange(4.0), 2 + 2 * np.arange(5.0), 1 + 3 * np.arange(6.0)
+
+
+def check(volume, values, spacing=(1.0, 2.0, 3.0), first=(3.0, 2.0, 1.0)):
+    """Hold a volume against values [x, y, z], of which NaN are missing, and the world of their samples."""
+    found = volume.units.to_own(volume.values)[..., 0]
+    missing = np.isnan(values)
+    assert np.allclose(found[~missing], values[~missing], atol=1e-5)
+    assert np.array_equal(volume.missing if volume.missing is not None else np.zeros(values.shape, bool), missing)
+    assert np.allclose(volume.draft.spacing, spacing)
+    middle = np.array(first) + np.array(spacing) * (np.array(values.shape) - 1) / 2
+    assert np.allclose(volume.normalization.center, middle)
+
+
+def meant():
+    """Return what `STORED` means with a factor of 0.01 and an offset of 5."""
+    return np.where(STORED == -32768, np.nan, STORED * 0.01 + 5)
+
+
+def write_netcdf(path):
+    """Write a file as netCDF does, [z, y, x], with z downwards."""
+    with h5py.File(path, "w") as file:
+        array = file.create_dataset("t", data=STORED.transpose(2, 1, 0)[::-1])
+        array.attrs.update({"scale_factor": [0.01], "add_offset": 5.0, "_FillValue": np.int16(-32768)})
+        for axis, (name, coordinates) in enumerate((("z", Z[::-1]), ("y", Y), ("x", X))):
+            file[name] = coordinates
+            file[name].attrs["units"] = "mm"
+            file[name].make_scale(name)
+            array.dims[axis].attach_scale(file[name])
+
+
+def write_xarray(path, version):
+    data = xarray.Dataset({"t": (("z", "y", "x"), meant().transpose(2, 1, 0))}, coords={"x": X, "y": Y, "z": Z})
+    encoding = {"t": {"dtype": "i2", "scale_factor": 0.01, "add_offset": 5.0, "_FillValue": -32768}}
+    data.to_zarr(path, zarr_format=version, encoding=encoding, consolidated=False)
+
+
+def test_scale_offset_fill_value_and_coordinates_of_netcdf_are_applied(tmp_path):
+    write_netcdf(tmp_path / "a.h5")
+    volume = load_volume(tmp_path / "a.h5")
+    check(volume, meant())
+    told = "\n".join(volume.describe())
+    assert "values are 0.01 times those in the file plus 5" in told
+    assert "unit: mm" in told
+    assert "turned round along z" in told
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_xarray_writes_to_zarr_is_read_as_xarray_reads_it(tmp_path, version):
+    write_xarray(tmp_path / "a.zarr", version)
+    check(load_volume(tmp_path / "a.zarr"), meant())
+    large = open_large(tmp_path / "a.zarr", "volume", VolumeOptions())
+    part = large.read((slice(0, 4), slice(0, 5), slice(0, 6)))
+    known = ~np.isnan(meant())
+    assert np.allclose(large.units.to_own(part.values)[..., 0][known], meant()[known], atol=1e-5)
+
+
+def test_unevenly_spaced_coordinates_are_told(tmp_path):
+    write_netcdf(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["y"][1] = 5.5
+    assert any(
+        "warning: the samples along y are not evenly spaced" in line for line in load_volume(tmp_path / "a.h5").notes
+    )
+
+
+@pytest.mark.parametrize(
+    "names, turned", [(("lev", "lat", "lon"), True), (("depth", "height", "width"), True), (("time", "y", "x"), False)]
+)
+def test_axes_are_turned_by_the_names_that_people_give_them(tmp_path, names, turned):
+    array = zarr.open_array(str(tmp_path / "a.zarr"), mode="w", shape=(6, 5, 4), dtype="f4", zarr_format=2)
+    array[...] = VALUES.transpose(2, 1, 0)
+    array.attrs["_ARRAY_DIMENSIONS"] = list(names)
+    volume = load_volume(tmp_path / "a.zarr")
+    check(volume, VALUES if turned else VALUES.transpose(2, 1, 0), (1, 1, 1), (0, 0, 0))
+    said = "were turned to x y z" if turned else "are taken as x y z"
+    assert f"axes {' '.join(names)} {said}" in volume.notes
+
+
+def test_a_pyramid_is_read_with_its_translation_and_its_common_scale(tmp_path):
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", shape=(1, 6, 5, 4), dtype="f4")[...] = VALUES.transpose(2, 1, 0)[None]
+    steps = [{"type": "scale", "scale": [1, 3, 2, 1]}, {"type": "translation", "translation": [0, 10, 20, 30]}]
+    group.attrs["multiscales"] = [
+        {
+            "axes": [{"name": name} for name in "czyx"],
+            "coordinateTransformations": [{"type": "scale", "scale": [1, 2, 2, 2]}],
+            "datasets": [{"path": "0", "coordinateTransformations": steps}],
+        }
+    ]
+    check(load_volume(tmp_path / "a.zarr"), VALUES, (2, 4, 6), (60, 40, 20))
+
+
+def test_the_axis_minima_of_a_nrrd_file_are_its_origin(tmp_path):
+    nrrd.write(str(tmp_path / "a.nrrd"), VALUES, {"spacings": [1.0, 2, 3], "axis mins": [3.0, 2, 1]})
+    check(load_volume(tmp_path / "a.nrrd"), VALUES)
+
+
+def write_stack(path, values=VALUES, **options):
+    tifffile.imwrite(path, values.transpose(2, 1, 0), **{"photometric": "minisblack", **options})
+
+
+def test_the_sizes_of_an_ome_tiff_are_its_spacing(tmp_path):
+    sizes = {f"PhysicalSize{axis}": step for axis, step in zip("XYZ", (1, 2, 3), strict=True)}
+    write_stack(tmp_path / "a.ome.tif", ome=True, metadata={"axes": "ZYX", **sizes, "PhysicalSizeXUnit": "µm"})
+    volume = load_volume(tmp_path / "a.ome.tif")
+    check(volume, VALUES, first=(0, 0, 0))
+    assert "unit: um" in volume.notes
+
+
+def test_a_stack_of_times_or_of_white_as_the_least_value_is_told(tmp_path):
+    write_stack(tmp_path / "times.tif", imagej=True, metadata={"axes": "TYX"}, photometric=None)
+    volume = load_volume(tmp_path / "times.tif")
+    check(volume, VALUES, (1, 1, 1), (0, 0, 0))
+    assert "its times are taken as z" in volume.notes
+    bytes_ = (50 + 40 * VALUES).clip(0, 255).astype(np.uint8)
+    write_stack(tmp_path / "white.tif", bytes_, photometric="miniswhite")
+    check(load_volume(tmp_path / "white.tif"), 255.0 - bytes_, (1, 1, 1), (0, 0, 0))
+
+
+def test_what_a_stack_declares_as_no_data_is_missing(tmp_path):
+    holes = np.where(VALUES < -1, 0, VALUES)
+    write_stack(tmp_path / "a.tif", holes, extratags=[(42113, "s", 0, "0", True)])
+    check(load_volume(tmp_path / "a.tif"), np.where(VALUES < -1, np.nan, VALUES), (1, 1, 1), (0, 0, 0))
+
+
+def test_a_colour_picture_is_no_volume(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 5, 3), np.uint8), photometric="rgb")
+    with pytest.raises(SignalError, match="its pages have colours"):
+        load_volume(tmp_path / "a.tif")
+
+
+HEAD = "# vtk DataFile Version 5.1\nx\n{}\nDATASET STRUCTURED_POINTS\nDIMENSIONS 4 5 6\nSPACING 1 2 3\nORIGIN 3 2 1\n"
+
+
+def numbers(values, as_text, code):
+    flat = values.ravel(order="F")
+    return (" ".join(map(str, flat)).encode() if as_text else flat.astype(code).tobytes()) + b"\n"
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_every_array_of_a_vtk_file_is_found(tmp_path, as_text):
+    names = b"METADATA\nCOMPONENT_NAMES\nx\n\n"
+    parts = [
+        HEAD.format("ASCII" if as_text else "BINARY").encode(),
+        b"POINT_DATA 120\nVECTORS v float\n", numbers(np.stack([VALUES] * 3), as_text, ">f4"), names,
+        b"SCALARS a float\nLOOKUP_TABLE default\n", numbers(VALUES, as_text, ">f4"), names,
+        b"FIELD FieldData 2\nb 1 120 long\n", numbers(WHOLE, as_text, ">i8"), names,
+        b"c 1 120 double\n", numbers(VALUES.astype(float) * 2, as_text, ">f8"),
+    ]  # fmt: skip
+    (tmp_path / "a.vtk").write_bytes(b"".join(parts))
+    for name, values in (("a", VALUES), ("b", WHOLE.astype(float)), ("c", VALUES * 2.0)):
+        check(load_volume(tmp_path / "a.vtk", VolumeOptions(dataset=name)), values)
+    with pytest.raises(SignalError, match="holds 3 such arrays; say which by --dataset NAME; there are: v, a, b, c"):
+        load_volume(tmp_path / "a.vtk")
+    with pytest.raises(SignalError, match="v has 3 values of float per sample; one number is needed"):
+        load_volume(tmp_path / "a.vtk", VolumeOptions(dataset="v"))
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_bytes_that_vtk_writes_as_colours_are_read(tmp_path, as_text):
+    bytes_ = (100 + 40 * VALUES).clip(0, 255).astype(np.uint8)
+    data = numbers((bytes_ / 255).round(6) if as_text else bytes_, as_text, "u1")
+    head = HEAD.format("ASCII" if as_text else "BINARY").encode() + b"POINT_DATA 120\nCOLOR_SCALARS d 1\n"
+    (tmp_path / "a.vtk").write_bytes(head + data)
+    check(load_volume(tmp_path / "a.vtk"), bytes_.astype(float))

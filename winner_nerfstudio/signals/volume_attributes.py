@@ -1,0 +1,138 @@
+"""The attributes by which arrays in .h5 files and .zarr folders say what their values mean and where they lie."""
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from .volume_found import Found
+
+STEPS = ("spacing", "element_size_um", "voxel_size", "resolution")
+"""Attributes that hold the distances between samples."""
+EVEN = 1e-3
+"""The greatest difference of steps, as part of their mean, with which coordinates count as evenly spaced."""
+
+
+def describe_pyramid(pyramid: Mapping[str, Any], dataset: str | None) -> dict[str, Any]:
+    """Return what OME-Zarr says of one level of a pyramid of resolutions, the finest if `dataset` names none.
+
+    Args:
+        pyramid: an entry of ``multiscales``, see https://ngff.openmicroscopy.org/0.4.
+        dataset: the path of a level.
+
+    Returns:
+        ``dataset``, the level's path; ``axes``, their names; and, where they are stated, ``spacing``, ``origin`` and
+        ``unit``.
+    """
+    levels, axes = pyramid["datasets"], pyramid.get("axes", [])
+    level = next((each for each in levels if each["path"] == dataset), levels[0])
+    stated: dict[str, Any] = {
+        "dataset": level["path"],
+        "axes": [each["name"] if isinstance(each, Mapping) else each for each in axes],
+        "unit": next((each["unit"] for each in axes if isinstance(each, Mapping) and each.get("unit")), None),
+    }
+    for transformation in (*level.get("coordinateTransformations", ()), *pyramid.get("coordinateTransformations", ())):
+        name = transformation["type"]
+        if name in ("scale", "translation") and name in transformation:
+            numbers = np.asarray(transformation[name], np.float64)
+            if name == "scale":
+                stated["spacing"] = stated.get("spacing", 1.0) * numbers
+                stated["origin"] = stated.get("origin", 0.0) * numbers
+            else:
+                stated["origin"] = stated.get("origin", 0.0) + numbers
+    return stated
+
+
+def place_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
+    """Take spacing, origin and unit from attributes, which have a number for each axis of the array."""
+    for key in STEPS:
+        steps = _numbers_for(found, attributes.get(key))
+        if steps is not None and (steps > 0).all():
+            found.directions, found.says_spacing = np.diag(steps), True
+            unit = "um" if key == "element_size_um" else attributes.get("unit", attributes.get("units"))
+            found.notes += [describe_unit(unit)] if unit is not None else []
+            break
+    origin = _numbers_for(found, attributes.get("origin"))
+    if origin is not None:
+        found.origin = origin
+
+
+def _numbers_for(found: Found, value: Any) -> ndarray | None:
+    """Return the numbers of an attribute for the array's three long axes, or None if it has no such numbers."""
+    try:
+        numbers = np.asarray(value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        return None
+    if len(numbers) == len(found.shape) > 3:
+        numbers = numbers[_long_axes(found)]
+    return numbers if len(numbers) == 3 and np.isfinite(numbers).all() else None
+
+
+def _long_axes(found: Found) -> list[int]:
+    if len(found.shape) == 3:
+        return [0, 1, 2]
+    return [axis for axis, length in enumerate(found.shape) if length > 1]
+
+
+def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[str, Any]] | None]) -> None:
+    """Take spacing, origin and unit from the coordinates of the samples, as netCDF and xarray store them.
+
+    Args:
+        found: the array; what it states of its spacing goes before.
+        coordinates: for each of its axes the array of coordinates with its attributes, or None.
+    """
+    axes = _long_axes(found)
+    if found.says_spacing or len(coordinates) != len(found.shape) or len(axes) != 3:
+        return
+    steps, origin, units = [], [], set()
+    for axis in axes:
+        entry = coordinates[axis]
+        if entry is None or entry[0].shape != (found.shape[axis],) or entry[0].dtype.kind not in "iuf":
+            return
+        values = np.asarray(entry[0][...], np.float64)
+        differences = np.diff(values)
+        step = float(differences.mean()) if len(differences) else 0.0
+        if not np.isfinite(values).all() or step == 0:
+            return
+        if np.abs(differences - step).max() > EVEN * abs(step):
+            name = ascii(found.axes[axis])[1:-1]
+            found.notes.append(f"warning: the samples along {name} are not evenly spaced; their mean distance is taken")
+        steps.append(step)
+        origin.append(float(values[0]))
+        units.add(entry[1].get("units"))
+    found.directions, found.origin, found.says_spacing = np.diag(steps), np.array(origin), True
+    if len(units) == 1 and (unit := units.pop()) is not None:
+        found.notes.append(describe_unit(unit))
+
+
+def describe_unit(unit: Any) -> str:
+    """Return the note on the unit of a volume's coordinates."""
+    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
+    return f"unit: {ascii(text.replace('µ', 'u').replace('μ', 'u'))[1:-1][:20]}"
+
+
+def scale_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
+    """Take from attributes how stored values become the ones that are meant, and which of them mean no data.
+
+    These are the conventions of netCDF, https://cfconventions.org, section 8.1: ``scale_factor``, ``add_offset``,
+    ``_FillValue`` and ``missing_value``.
+    """
+    found.slope = _number_of(attributes.get("scale_factor"), 1.0)
+    found.intercept = _number_of(attributes.get("add_offset"), 0.0)
+    found.nodata = _number_of(attributes.get("_FillValue"), _number_of(attributes.get("missing_value"), None))
+
+
+def _number_of(value: Any, default: Any) -> Any:
+    """Return an attribute of one number, which xarray may have written in base64, or the default."""
+    if isinstance(value, str):
+        try:
+            return struct.unpack("<d", base64.standard_b64decode(value))[0]
+        except (ValueError, struct.error):
+            return default
+    try:
+        return float(np.asarray(value).reshape(-1)[0])
+    except (TypeError, ValueError, IndexError):
+        return default
