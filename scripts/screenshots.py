@@ -1,7 +1,8 @@
 """The viewer's pictures in docs/: a shape, an image and a sound as a headless browser shows them.
 
-Trains on built-in samples, which takes some minutes on two cores; needs Chromium and the development packages. Run from
-the root of the repository: ``python -m scripts.screenshots``.
+Trains on built-in samples and on scikit-image's photograph of an astronaut, which is in the public domain. That takes
+some minutes on two cores; needs Chromium and the development packages. Run from the root of the repository:
+``python -m scripts.screenshots``.
 """
 
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import skimage
 import tyro
 
 from tests.browser import choose, control, type_value, viewed
@@ -39,6 +41,8 @@ def shape(page: Any) -> None:
 def image(page: Any) -> None:
     """Magnified until pixels show, target on the left and fit on the right."""
     type_value(page, "Zoom, doublings", 3)
+    type_value(page, "Centre, row", 100)
+    type_value(page, "Centre, column", 222)
     choose(page, "target")
     control(page, "Enable").first.get_by_role("checkbox").check()
     page.get_by_label("Output render split").click()
@@ -51,18 +55,22 @@ def audio(page: Any) -> None:
     type_value(page, "From, seconds", 0.1)
 
 
-SHOTS = {"shape": ("winner-sdf", "knot", 1000, shape), "image": ("winner-image", "mandala", 600, image)}
-SHOTS["audio"] = ("winner-audio", "bells", 600, audio)
+ASTRONAUT = Path(skimage.__file__).parent / "data/astronaut.png"
+SHOTS = {
+    "shape": ("winner-sdf", "sample:knot", 1000, shape),
+    "image": ("winner-image", str(ASTRONAUT), 600, image),
+    "audio": ("winner-audio", "sample:bells", 600, audio),
+}
 
 
 def main() -> None:
     """Train, look, photograph."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    for name, (method, sample, steps, arrange) in SHOTS.items():
-        config = arguments.runs.resolve() / sample / method / "run/config.yml"
+    for name, (method, data, steps, arrange) in SHOTS.items():
+        config = arguments.runs.resolve() / Path(data.removeprefix("sample:")).stem / method / "run/config.yml"
         if not (config.parent / "metrics.json").is_file():
             shutil.rmtree(config.parent, ignore_errors=True)
-            train = ["ns-train", method, "--data", f"sample:{sample}", "--max-num-iterations", steps]
+            train = ["ns-train", method, "--data", data, "--max-num-iterations", steps]
             train += ["--output-dir", arguments.runs.resolve(), "--timestamp", "run"]
             done = run(*train, cwd=".", timeout=3600)
             if done.returncode:

@@ -32,6 +32,8 @@ def needs_browser(test):
     return pytest.mark.browser(pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")(test))
 
 
+SLOW_CLOCK = "{ const now = performance.now.bind(performance); performance.now = () => now() / 20; }"
+"""Lets viser believe that it draws fast, because it draws coarsely where it is slow, as it is without a GPU."""
 FINE = re.compile(r"Resolution: (512x\d+|\d+x512)px")
 """What the page says once it shows more than a coarse first look."""
 
@@ -151,6 +153,7 @@ def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = browser.new_page(viewport={"width": size[0] + PANEL, "height": size[1]})
+                page.add_init_script(SLOW_CLOCK)
                 own = f"http://127.0.0.1:{port}"
                 page.route(
                     lambda url: not url.startswith((own, "data:", "blob:")), lambda route: outside(route.request.url)
