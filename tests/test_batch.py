@@ -33,7 +33,7 @@ def write_crops(folder, count, side=12, first=0):
     folder.mkdir(parents=True, exist_ok=True)
     picture = IMAGES["mandala"]()
     for index in range(first, first + count):
-        corner = 11 * index
+        corner = 5 * index
         Image.fromarray(picture[corner : corner + side, corner : corner + side]).save(folder / f"{index:02}.png")
 
 
@@ -274,7 +274,7 @@ def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
     from ray.cluster_utils import Cluster
 
     for size in range(12, 20):  # a bank of each size
-        write_crops(tmp_path / "crops" / str(size), 3, size, 3 * size)
+        write_crops(tmp_path / "crops" / str(size), 3, size, size)
     crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
     longer = {**QUICK, "steps": 60, "seed": 5}
     fit_many(crops, tmp_path / "here", **longer)
