@@ -31,12 +31,13 @@ BELOW = {
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},
     "training": {"fields", "metrics", "networks", "signals", "training", "winner", "registry", "progress"},
+    "batch": {"batch", "fields", "signals", "training", "registry", "files", "version", "progress"},
     "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress"},
     "kinds": {"export", "fields", "kinds", "metrics", "signals", "surfaces", "training", "registry"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},
     "experiments": {"experiments", "metrics", "training", *CORE},
     "nerfstudio": {"export", "metrics", "nerfstudio", "training", *CORE},
-    "cli": {"analysis", "cli", "export", "metrics", "nerfstudio", "training", *CORE},
+    "cli": {"analysis", "batch", "cli", "export", "metrics", "nerfstudio", "training", *CORE},
 }
 """What each folder of the package may import; nobody but the registry, at run time, imports `kinds`."""
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .batch.many import fit_many
     from .fields.file import load_field
     from .fields.fitted import FittedField
+    from .fields.pack import load_fields
     from .networks import Siren
     from .training.fit import fit
     from .training.groups import fit_groups
@@ -25,7 +27,9 @@ __all__ = [
     "__version__",
     "fit",
     "fit_groups",
+    "fit_many",
     "load_field",
+    "load_fields",
     "siren_init_",
     "spectral_centroid",
     "winner_init_",
@@ -38,7 +42,9 @@ _MODULES = {
     "Siren": "networks",
     "fit": "training.fit",
     "fit_groups": "training.groups",
+    "fit_many": "batch.many",
     "load_field": "fields.file",
+    "load_fields": "fields.pack",
     "siren_init_": "winner",
     "spectral_centroid": "winner",
     "winner_init_": "winner",

@@ -1,7 +1,7 @@
 """Parsing of command lines whose options depend on the kind of the file that they name."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -64,15 +64,58 @@ def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOpti
         ValueError: the value of an option cannot be used.
         SystemExit: the options are wrong, or the user has asked for --help.
     """
-    groups: dict[str, type] = {"data": kind.options, "network": kind.network, "batches": kind.batches}
-    members = [(name, group, field(default_factory=group)) for name, group in groups.items()]
-    parsed: Any = tyro.cli(
-        make_dataclass("Options", members),
+    parsed = tyro.cli(
+        _all_options(kind),
         prog=program,
         description=f"All options of a fit of {kind.title}.",
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    return _check(kind, parsed)
+
+
+def parse_options_by_kind(kinds: Sequence[Kind], program: str, arguments: list[str]) -> dict[str, FitOptions]:
+    """Parse all options of fits of several kinds; an option is for all kinds that have it.
+
+    Args:
+        kinds: the kinds.
+        program: name of the program.
+        arguments: the arguments of the command line that are such options.
+
+    Returns:
+        The options by the kinds' names.
+
+    Raises:
+        ValueError: the value of an option cannot be used.
+        SystemExit: the options are wrong.
+    """
+    if len(kinds) == 1:
+        return {kinds[0].name: parse_fit_options(kinds[0], program, arguments)}
+    options, unknown = {}, []
+    for kind in kinds:
+        parsed, rest = tyro.cli(
+            _all_options(kind),
+            prog=program,
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+            return_unknown_args=True,
+        )
+        options[kind.name] = _check(kind, parsed)
+        unknown.append({argument for argument in rest if argument.startswith("--")})
+    if strange := set.intersection(*unknown) if unknown else set():
+        names = " or ".join(kind.title for kind in kinds)
+        raise ValueError(f"{min(strange)} is no option for a fit of {names}; --help-all lists them")
+    return options
+
+
+def _all_options(kind: Kind) -> Any:
+    """Return a dataclass of all options of a fit of a kind."""
+    groups: dict[str, type] = {"data": kind.options, "network": kind.network, "batches": kind.batches}
+    return make_dataclass("Options", [(name, group, field(default_factory=group)) for name, group in groups.items()])
+
+
+def _check(kind: Kind, parsed: Any) -> FitOptions:
+    """Check options that are parsed, and return them."""
     parsed.data.check()
     parsed.network.check(kind.axes)
     parsed.batches.check()

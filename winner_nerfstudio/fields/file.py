@@ -39,6 +39,23 @@ def save_field(fitted: FittedField, path: Path) -> None:
     """
     from safetensors.torch import save
 
+    tensors, entries = describe_field(fitted, path)
+    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in entries.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(sort_metadata(save(tensors, metadata)))
+
+
+def describe_field(fitted: FittedField, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a field in the network's precision, and the entries of its metadata.
+
+    Args:
+        fitted: the field.
+        path: the file that is to be written, for messages.
+
+    Raises:
+        ValueError: the weights are not finite, or the provenance holds values that are not plain or not finite.
+    """
     field = fitted.field
     dtypes = {name: value.dtype for name, value in list_tensors(field.spec).items()}
     tensors = {
@@ -52,14 +69,10 @@ def save_field(fitted: FittedField, path: Path) -> None:
         raise ValueError(f"{path}: its provenance cannot be written as JSON ({error}); keep to plain values") from None
     check_finite(tensors, f"{path}: not written, because")
     entries = {**field.entries, "provenance": fitted.provenance}
-    entries["digest"] = compute_digest(entries, tensors)
-    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in entries.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(_sort_metadata(save(tensors, metadata)))
+    return tensors, entries | {"digest": compute_digest(entries, tensors)}
 
 
-def _sort_metadata(content: bytes) -> bytes:
+def sort_metadata(content: bytes) -> bytes:
     """Return a safetensors file with its metadata in order, so that one field always gives the same bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])

@@ -1,0 +1,302 @@
+"""Many files at once: what becomes of each, that nothing is done twice, and that no company changes a bit."""
+
+import csv
+import io
+import multiprocessing
+import random
+import signal
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from winner_nerfstudio import fit, fit_many, load_field, load_fields
+from winner_nerfstudio.batch import many
+from winner_nerfstudio.batch.sources import BatchError, find_files
+from winner_nerfstudio.batch.store import Store
+from winner_nerfstudio.cli import batch as command
+from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.signals.samples import IMAGES
+
+QUICK = {"steps": 4, "hidden_dim": 16, "num_layers": 2, "progress": False}
+BAD = {"empty.png": b"", "cut.png": b"\x89PNG\r\n\x1a\n....", "what.xyzzy": b"?", "noise.wav": b"RIFFRIFF"}
+
+
+def write_crops(folder, count, side=12, first=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = IMAGES["mandala"]()
+    for index in range(first, first + count):
+        corner = 5 * index
+        Image.fromarray(picture[corner : corner + side, corner : corner + side]).save(folder / f"{index:02}.png")
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with pictures of two sizes, sounds, an array, and files that cannot be fitted."""
+    folder = tmp_path / "files"
+    write_crops(folder, 4)
+    write_crops(folder / "larger", 2, 16, 4)
+    for index in range(2):
+        soundfile.write(folder / f"tone{index}.wav", 0.5 * np.sin(np.arange(300) * (0.1 + 0.1 * index)), 8000)
+    np.save(folder / "ball.npy", np.random.default_rng(0).random((6, 6, 6)))
+    for name, content in BAD.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def contents(folder):
+    """The bytes of all fields by their files' names."""
+    return {path.name: path.read_bytes() for path in (folder / "fields").iterdir()}
+
+
+def without_times(folder):
+    """The lines of a table without the seconds, which differ from run to run."""
+    with (folder / "table.csv").open(newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_every_good_file_has_a_field_and_every_bad_one_the_line_that_fit_refuses_it_with(mixed, tmp_path):
+    batch = fit_many(mixed, tmp_path / "out", **QUICK)
+    rows = {Path(row.path).name: row for row in batch.rows}
+    assert len(rows) == 9 + len(BAD)
+    for name in BAD:
+        with pytest.raises(ValueError, match=name) as refused:
+            fit(mixed / name, progress=False)
+        assert (rows[name].status, rows[name].error, rows[name].field) == ("failed", str(refused.value), "")
+    good = [row for row in batch.rows if row.field]
+    assert {row.kind for row in good} == {"image", "audio", "volume"}
+    for row in good:
+        field = load_field(tmp_path / "out" / row.field)
+        assert field.kind == row.kind
+        assert field.provenance["figures"] == row.metrics
+    table = without_times(tmp_path / "out")
+    assert [line["path"] for line in table] == [row.path for row in batch.rows]
+    assert [float(line["psnr"] or "nan") for line in table] == pytest.approx(
+        [row.metrics.get("psnr", float("nan")) for row in batch.rows], nan_ok=True
+    )
+
+
+def test_small_pictures_are_fitted_well_by_default(tmp_path):
+    write_crops(tmp_path / "crops", 3, 32)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", progress=False)
+    assert np.mean([row.metrics["psnr"] for row in batch.rows]) > 31
+    assert {row.bytes for row in batch.rows} == {4 * (2 * 32 + 32 + 3 * (32 * 32 + 32) + 32 * 3 + 3)}
+
+
+def test_a_fit_is_the_same_to_the_bit_in_any_company_and_order(tmp_path):
+    write_crops(tmp_path / "crops", 7, 13)  # 507 values of each: nothing is a multiple of a vector's length
+    quick = {**QUICK, "hidden_dim": 17}
+    together = fit_many(tmp_path / "crops", tmp_path / "together", **quick)
+    paths = [row.path for row in together.rows]
+    fit_many(paths[:1], tmp_path / "apart", **quick)
+    fit_many(paths[5:0:-1], tmp_path / "apart", **quick)
+    fit_many(paths, tmp_path / "apart", **quick)
+    assert contents(tmp_path / "apart") == contents(tmp_path / "together")
+
+
+def test_nothing_is_fitted_twice_but_what_has_changed(tmp_path, monkeypatch):
+    crops, out = tmp_path / "crops", tmp_path / "out"
+    write_crops(crops, 3)
+    first, fitted = fit_many(crops, out, **QUICK), []
+    actual = Store.write
+    monkeypatch.setattr(Store, "write", lambda self, *given: fitted.extend(given[1]) or actual(self, *given))
+    again = fit_many(crops, out, **QUICK)
+    assert (list(again.rows), fitted) == (list(first.rows), [])
+    (crops / "twin.png").write_bytes((crops / "00.png").read_bytes())  # the same contents need no fit of their own
+    (crops / "01.png").rename(crops / "renamed.png")
+    fit_many(crops, out, **QUICK)
+    assert fitted == []
+    write_crops(crops, 1, first=9)
+    fit_many(crops, out, **QUICK)
+    assert [Path(row.path).name for row in fitted] == ["09.png"]
+    fitted.clear()
+    changed = fit_many(crops, out, **{**QUICK, "exactness": 0.3})
+    assert len(fitted) == len({row.digest for row in changed.rows}) == 4
+    assert not {row.field for row in changed.rows} & {row.field for row in first.rows}
+
+
+def test_a_field_that_was_removed_is_fitted_again(tmp_path):
+    write_crops(tmp_path / "crops", 2)
+    before = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    kept = contents(tmp_path / "out")
+    (tmp_path / "out" / before.rows[1].field).unlink()
+    fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    assert contents(tmp_path / "out") == kept
+
+
+def test_packs_hold_the_same_fields_and_give_their_weights(mixed, tmp_path):
+    single = fit_many(mixed, tmp_path / "single", **QUICK)
+    packed = fit_many(mixed, tmp_path / "packed", pack=True, **QUICK)
+    assert not any((tmp_path / "packed" / "fields").iterdir())
+    assert len(packed.fields) == len(single.fields) == 9
+    for ours, theirs in zip(packed.fields, single.fields, strict=True):
+        assert ours.kind == theirs.kind
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    path = tmp_path / "packed" / next(row.field for row in packed.rows if row.kind == "image").partition("#")[0]
+    fields = load_fields(path)
+    assert [field.kind for field in fields[1:3]] == ["image", "image"]
+    (batch,) = DataLoader(fields.weights(), batch_size=len(fields))
+    for weights, field in zip(batch, fields, strict=True):
+        assert torch.equal(weights, torch.cat([each.reshape(-1) for each in field.field.network.parameters()]))
+
+
+def test_a_pack_that_was_altered_is_refused_in_one_line(tmp_path):
+    write_crops(tmp_path / "crops", 2)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", pack=True, **QUICK)
+    path = tmp_path / "out" / batch.rows[0].field.partition("#")[0]
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FieldFileError, match=r"packs/\w+\.safetensors: field 1: .* it was altered"):
+        load_fields(path)[1]
+    path.write_bytes(content[:50])
+    with pytest.raises(FieldFileError, match="not a whole safetensors file"):
+        load_fields(path)
+    with pytest.raises(FieldFileError, match=r"has no table\.csv"):
+        load_fields(tmp_path)
+
+
+def test_folders_patterns_and_lists_name_files_once(mixed, tmp_path):
+    listed = tmp_path / "list.csv"
+    listed.write_text("kind,path\nimage,files/00.png\nimage,sample:mandala\n")
+    plain = tmp_path / "plain.csv"
+    plain.write_text("files/00.png\nfiles/01.png\n")
+    assert find_files(listed, tmp_path / "out") == [mixed / "00.png", Path("sample:mandala")]
+    assert find_files(plain, tmp_path / "out") == [mixed / "00.png", mixed / "01.png"]
+    assert find_files(str(mixed / "**" / "*.png"), tmp_path / "out")[-1] == mixed / "larger" / "05.png"
+    whole = find_files(mixed, mixed / "larger")  # results within the folder are no files of it
+    assert len(whole) == len(set(whole)) == 7 + len(BAD)
+    assert find_files([mixed, str(mixed / "*.wav")], tmp_path / "out") == find_files(mixed, tmp_path / "out")
+    (tmp_path / "none").mkdir()
+    for source in (tmp_path / "none", "*.nothing"):
+        with pytest.raises(BatchError, match="holds no files"):
+            find_files(source, tmp_path / "out")
+    with pytest.raises(BatchError, match="no such file or folder"):
+        find_files(tmp_path / "missing", tmp_path / "out")
+
+
+def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, tmp_path):
+    for options, line in [
+        ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
+        ({"steps": 0}, "steps=0 must be a whole number"),
+        ({"engine": "slurm"}, "engine='slurm' is not one of: local, ray"),
+        ({"cpus": 0}, "cpus=0 must be more than 0"),
+    ]:
+        with pytest.raises(ValueError, match=line):
+            fit_many(mixed, tmp_path / "out", **{**QUICK, **options})
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(BatchError, match="holds other files"):
+        fit_many("sample:mandala", mixed, **QUICK)
+
+
+def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):
+    write_crops(tmp_path / "crops", 2)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **{**QUICK, "learning_rate": 1e38, "optimizer": "adam"})
+    assert [row.status for row in batch.rows] == ["failed", "failed"]
+    assert "the fit has diverged; try a learning rate below 1e+38" in batch.rows[0].error
+
+
+@pytest.fixture
+def winner_batch(monkeypatch, tmp_path):
+    """The command in this process: a function from its arguments to the exit status and what it has printed."""
+
+    def call(*arguments):
+        output, handler = io.StringIO(), signal.getsignal(signal.SIGTERM)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["winner-batch", *map(str, arguments)])
+        with redirect_stdout(output), redirect_stderr(output), pytest.raises(SystemExit) as stopped:
+            command.main()
+        signal.signal(signal.SIGTERM, handler)
+        status = stopped.value.code
+        return (1, status) if isinstance(status, str) else (status, output.getvalue())
+
+    return call
+
+
+def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_them(mixed, winner_batch, tmp_path):
+    small = ["--steps", 30, "--hidden-dim", 16]
+    status, shown = winner_batch("files", "--output", "out", *small, "--max-side", 8, "--pack")
+    assert status == 3
+    assert f"9 of {9 + len(BAD)} files fitted, {len(BAD)} failed" in shown
+    assert "failed: files/cut.png: its PNG header is cut off; is the file whole?" in shown
+    assert {max(field.field.record.shape) for field in load_fields("out") if field.kind == "image"} == {8}
+    assert winner_batch("files/tone0.wav", "--output", "sound", *small)[0] == 0
+    assert winner_batch("files", "--output", "out", "--bogus", "1") == (
+        1,
+        "error: --bogus is no option for a fit of a picture or a volume: an occupancy, a density, a distance or a"
+        " sound; --help-all lists them",
+    )
+    status, shown = winner_batch("files", "--help-all")
+    assert status == 0
+    assert "--max-side" in shown
+    assert "--duration" in shown
+
+
+def fit_in_silence(folder, out):
+    fit_many(folder, out, measure=False, **{**QUICK, "steps": 12})
+
+
+@pytest.mark.commands
+def test_what_is_killed_at_any_moment_ends_with_the_same_bits(mixed, tmp_path):
+    fit_in_silence(mixed, tmp_path / "whole")
+    rng, spawned = random.Random(0), multiprocessing.get_context("fork")
+    for _ in range(5):
+        process = spawned.Process(target=fit_in_silence, args=(mixed, tmp_path / "killed"))
+        process.start()
+        time.sleep(rng.uniform(0.05, 0.6))
+        process.kill()
+        process.join()
+    fit_in_silence(mixed, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
+
+
+def test_the_table_is_written_for_parquet_too(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    write_crops(tmp_path / "crops", 2)
+    (tmp_path / "crops" / "bad.png").write_bytes(b"")
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    table = parquet.read_table(tmp_path / "out" / "table.parquet").to_pylist()
+    assert [row["psnr"] for row in table] == [row.metrics.get("psnr") for row in batch.rows]
+    assert [row["error"] for row in table] == [row.error for row in batch.rows]
+
+
+@pytest.mark.commands
+def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'winner-nerfstudio[ray]'")
+    from ray.cluster_utils import Cluster
+
+    for size in range(12, 20):  # a bank of each size
+        write_crops(tmp_path / "crops" / str(size), 3, size, size)
+    crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
+    longer = {**QUICK, "steps": 60, "seed": 5}
+    fit_many(crops, tmp_path / "here", **longer)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=1)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        lost = []
+
+        def lose(finished):
+            if not lost:
+                cluster.remove_node(second, allow_graceful=False)
+                lost.append(finished)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("winner_nerfstudio.batch.plan.MOST_MEMBERS", 2)
+            add = many.BatchProgress.add
+            patch.setattr(many.BatchProgress, "add", lambda self, rows: (lose(rows), add(self, rows)))
+            fit_many(crops, tmp_path / "there", engine=f"ray://{cluster.address}", **longer)
+        assert lost
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert without_times(tmp_path / "there") == without_times(tmp_path / "here")

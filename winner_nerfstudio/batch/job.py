@@ -1,0 +1,82 @@
+"""What a batch asks for: the options of each kind of file, and the keys by which finished fits are known again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..registry import kind_named
+from ..training.fit import Course
+from ..training.prepare import FitOptions, option_names, sort_options
+from ..version import __version__
+from .sources import BatchError, compute_file_digest
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every file of a batch.
+
+    Attributes:
+        folder: the folder of the results.
+        options: the options of a fit by the name of the kind.
+        course: the steps, the learning rate, the optimiser and the seed.
+        device: name of the device; None for CUDA where it is available, else the CPU.
+        measure: whether the metrics of each fit are computed.
+        pack: whether the fields of a task are written into one file.
+    """
+
+    folder: Path
+    options: Mapping[str, FitOptions]
+    course: Course = field(default_factory=Course)
+    device: str | None = None
+    measure: bool = True
+    pack: bool = False
+
+    def compute_key(self, kind: str, digest: str) -> str:
+        """Return the key of a fit, which is that of another fit only if that would give the same field.
+
+        Args:
+            kind: name of the file's kind.
+            digest: the digest of the file's contents.
+        """
+        return hashlib.sha256(f"{self._describe_options(kind)} {digest}".encode()).hexdigest()
+
+    def _describe_options(self, kind: str) -> str:
+        """Return as text all that decides what becomes of a file's contents, besides the contents."""
+        options = self.options[kind]
+        entries = {
+            "program": __version__,
+            "kind": kind,
+            "course": asdict(self.course),
+            "measure": self.measure,
+            **{name: asdict(getattr(options, name)) for name in ("data", "network", "batches")},
+        }
+        files = [value for value in entries["data"].values() if isinstance(value, Path) and value.is_file()]
+        entries["files"] = [compute_file_digest(path) for path in files]
+        return json.dumps(entries, sort_keys=True, default=str)
+
+
+def sort_options_by_kind(kinds: list[str], options: dict[str, Any]) -> dict[str, FitOptions]:
+    """Return the options of a fit of each kind; an option is for all kinds that have it.
+
+    Args:
+        kinds: names of the kinds of the files.
+        options: values by the options' names, as of `fit`.
+
+    Raises:
+        ValueError: an option is one of no kind, or its value cannot be used; the message is one line.
+    """
+    known = {kind: {name for names in option_names(kind_named(kind)).values() for name in names} for kind in kinds}
+    every = sorted(set().union(*known.values()))
+    for name in options if kinds else ():
+        if name not in every:
+            close = get_close_matches(name, every, 1)
+            hint = f"; is {close[0]} meant?" if close else ""
+            raise BatchError(f"{name} is no option for a fit of {' or '.join(map(repr, kinds))}{hint}")
+    return {
+        kind: sort_options(kind_named(kind), {name: value for name, value in options.items() if name in known[kind]})
+        for kind in kinds
+    }

@@ -1,0 +1,169 @@
+"""The function `fit_many`, which fits all files of a folder or a list and can be stopped at any moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..fields.pack import Fields, load_fields
+from ..registry import kind_of
+from ..training.fit import Course
+from ..training.prepare import check_run
+from .engine import build_engine
+from .job import Job, sort_options_by_kind
+from .plan import Planner
+from .progress import BatchProgress
+from .sources import find_files
+from .store import Row, Store
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What came of many files.
+
+    Attributes:
+        folder: the folder of the results.
+        rows: a row for each file, in order.
+        tables: the files of the table.
+    """
+
+    folder: Path
+    rows: Sequence[Row]
+    tables: Sequence[Path]
+
+    @property
+    def failed(self) -> list[Row]:
+        """The rows without a field."""
+        return [row for row in self.rows if row.status == "failed"]
+
+    @property
+    def poor(self) -> list[Row]:
+        """The rows whose fit has failed or needs more steps."""
+        return [row for row in self.rows if row.status == "poor"]
+
+    @property
+    def fields(self) -> Fields:
+        """The fields, in the order of the rows, loaded when they are asked for."""
+        return load_fields(self.folder)
+
+
+def fit_many(
+    data: str | Path | Sequence[str | Path],
+    output: str | Path,
+    kind: str | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: str | None = None,
+    seed: int = 42,
+    device: str | None = None,
+    measure: bool = True,
+    pack: bool = False,
+    engine: str = "local",
+    cpus: float = 1,
+    gpus: float = 0,
+    progress: bool = True,
+    **options: Any,
+) -> Batch:
+    """Fit a field to each of many files, of any kinds, and write the fields and a table into a folder.
+
+    Small pictures, sounds and volumes of one size are trained at once, each by a small network of its own, see
+    `SmallRecipe`; every other file is fitted as by `fit`. A file that cannot be fitted has a row in the table that says
+    why. On a CPU a file's field is the same to the bit whatever other files there are, and on however many workers.
+
+    Called again with the same folder after it was stopped at any moment, it fits only what has not been fitted with the
+    same contents, options and version of this package.
+
+    Args:
+        data: a folder, a pattern such as ``photos/*.png``, a list in .csv with a column ``path``, files, or several of
+            these, see `find_files`.
+        output: the folder of the results; it is made.
+        kind: "sdf", "image", "audio", "volume" or another kind, of all files; found for each file if left out.
+        steps: number of training steps of each fit; if left out, it depends on the kind and the size of the signal.
+        learning_rate: learning rate at the first step; if left out, it depends on them as well.
+        optimizer: optimiser: adam, soap or muon; if left out, muon for small signals that are trained at once.
+        seed: seed of the networks and the batches.
+        device: device to train on; if left out, CUDA where it is available, else the CPU.
+        measure: whether to compute the metrics of each fit.
+        pack: whether fields that are finished together are written into one file.
+        engine: "local" for this process, "ray" for workers on this machine, "ray://HOST:PORT" for those of a cluster.
+        cpus: cores that a worker takes.
+        gpus: graphics processors that a worker takes; a part of one for several workers on it.
+        progress: whether to print how far it is.
+        options: options as of `fit`; each is for all kinds that have it.
+
+    Returns:
+        The rows of the table, and the fields.
+
+    Raises:
+        ValueError: there are no files, an option cannot be used, or the folder holds something else; in one line.
+        OSError: the folder cannot be written to.
+        KeyboardInterrupt: the user has stopped the run; what was finished is kept.
+    """
+    files = find_files(data, Path(output))
+    kinds = find_kinds(files, kind)
+    names = list(dict.fromkeys(each for each in kinds if isinstance(each, str)))
+    course = Course(steps, learning_rate, optimizer, seed)
+    job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
+    return run_batch(job, files, kinds, Workers(engine, cpus, gpus), Console(quiet=not progress))
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the tasks of a batch.
+
+    Attributes:
+        engine: "local", "ray" or "ray://HOST:PORT".
+        cpus: cores that a worker takes.
+        gpus: graphics processors that a worker takes.
+    """
+
+    engine: str = "local"
+    cpus: float = 1
+    gpus: float = 0
+
+
+def find_kinds(files: Sequence[Path], kind: str | None) -> list[str | Exception]:
+    """Return the name of each file's kind, or the error that says why it is not known."""
+    return [kind if kind is not None else _find_kind(file) for file in files]
+
+
+def _find_kind(file: Path) -> str | Exception:
+    try:
+        return kind_of(file).name
+    except Exception as error:  # the header of an array may be anything
+        return error
+
+
+def run_batch(
+    job: Job, files: Sequence[Path], kinds: Sequence[str | Exception], workers: Workers, console: Console
+) -> Batch:
+    """Do what `fit_many` does, from options that are sorted.
+
+    Args:
+        job: what is done with each file.
+        files: the files.
+        kinds: the name of each file's kind, or the error that says why it is not known.
+        workers: who does it.
+        console: where the progress is shown.
+
+    Raises:
+        ValueError: as `fit_many`.
+        OSError: as `fit_many`.
+        KeyboardInterrupt: as `fit_many`.
+    """
+    course = job.course
+    rate = 1.0 if course.learning_rate is None else course.learning_rate
+    check_run(1 if course.steps is None else course.steps, rate, course.seed, job.device)
+    opened = build_engine(workers.engine, workers.cpus, workers.gpus)
+    store = Store(job.folder, job.pack)
+    planner = Planner(job, store.open())
+    with BatchProgress(console, len(files)) as shown, opened as engine:
+        try:
+            for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):
+                shown.add(planner.finish(rows))
+        finally:
+            tables = store.write_table(planner.list_rows(files))
+    return Batch(job.folder, planner.list_rows(files), tables)

@@ -1,0 +1,72 @@
+"""What a batch shows while it runs: how many files are done and have failed, the rate, and the time that is left."""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+
+from ..progress import progress_bar
+from .store import Row
+
+LINES = 20
+"""About how many lines are printed where nothing can be shown in motion."""
+
+
+class BatchProgress:
+    """The progress of a batch: a bar on a terminal, lines elsewhere.
+
+    Args:
+        console: where it is shown.
+        total: number of files.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total, self._is_live = console, total, console.is_terminal or console.is_jupyter
+        before, after = "file {task.completed:.0f}/{task.total:.0f}", "{task.fields[status]}"
+        self._bar = progress_bar(console, before, after, disable=not self._is_live or console.quiet)
+        self._task = self._bar.add_task("", total=total, status="")
+        self._began = time.perf_counter()
+        self._done = self._failed = self._known = self._printed = 0
+
+    def __enter__(self) -> "BatchProgress":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def settle(self, row: Row) -> None:
+        """Count a file that was fitted before, or that cannot be fitted."""
+        self._known += 1
+        self.add([row])
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Count files that are finished, and show it."""
+        for row in rows:
+            self._done += 1
+            self._failed += row.status == "failed"
+        status = self._describe()
+        self._bar.update(self._task, completed=self._done, status=status)
+        if not self._is_live and (self._done - self._printed) * LINES >= self._total:
+            self._printed = self._done
+            self._console.print(f"file {self._done}/{self._total}, {status}", markup=False, highlight=False)
+
+    def _describe(self) -> str:
+        """Return in words the failures, the rate and the time that is left."""
+        fitted, seconds = self._done - self._known, time.perf_counter() - self._began
+        parts = [f"{self._failed} failed"] if self._failed else []
+        if fitted:
+            rate = fitted / max(seconds, 1e-9)
+            parts += [f"{rate:.3g} a second" if rate >= 0.1 else f"{rate * 3600:.3g} an hour"]
+            parts += [f"{_describe_time((self._total - self._done) / rate)} left"]
+        return ", ".join(parts)
+
+
+def _describe_time(seconds: float) -> str:
+    """Return a time in its largest whole units, such as ``2:05:00``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,154 @@
+"""The folder of a batch: fields, records of finished fits, each written whole and once, and the table of all.
+
+``fields/NAME-KEY.safetensors`` or ``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of
+fits that were finished together. A record is written after its fields, so that whatever it names is there.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..fields.fitted import FittedField
+from ..fields.pack import TABLE, FieldPlace, save_pack
+from ..files import replacing
+from .sources import BatchError
+
+FORMAT = "winner-nerfstudio batch 1"
+FIRST_COLUMNS = ("path", "digest", "kind", "status")
+LAST_COLUMNS = ("bytes", "seconds", "field", "error")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a file.
+
+    Attributes:
+        path: the file.
+        digest: SHA-256 digest of its contents, "" if it cannot be read.
+        kind: name of its kind, "" if it has none.
+        key: the key of the fit, see `Job.compute_key`, "" if there is none.
+        status: "fitted"; "poor", if the fit has failed or needs more steps, see `judge`; or "failed", without a field.
+        metrics: the metrics of the fit.
+        bytes: bytes of the field's weights.
+        seconds: time that the fit has taken, a share of the time of those that were fitted together.
+        field: where the field lies in the folder, see `FieldPlace.parse`.
+        error: why there is no field, or what is wrong with the fit.
+    """
+
+    path: str
+    digest: str = ""
+    kind: str = ""
+    key: str = ""
+    status: str = "failed"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    bytes: int = 0
+    seconds: float = 0.0
+    field: str = ""
+    error: str = ""
+
+
+class Store:
+    """The folder of a batch.
+
+    Args:
+        folder: the folder.
+        pack: whether fields that are written together are written into one file.
+    """
+
+    def __init__(self, folder: Path, pack: bool) -> None:
+        self.folder, self.pack = folder, pack
+
+    def open(self) -> dict[str, Row]:
+        """Make the folder, remove what a killed run has left unfinished, and return the finished rows by their keys.
+
+        Raises:
+            BatchError: the folder is a file, or holds something else.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
+        names = ("fields", "packs", "records")
+        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "records").is_dir():
+            raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
+        for name in names:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            for unfinished in (self.folder / name).glob(".*"):
+                unfinished.unlink(missing_ok=True)
+        return {row.key: row for row in self._read_records() if FieldPlace.parse(row.field, self.folder).path.exists()}
+
+    def _read_records(self) -> Iterable[Row]:
+        """Yield the rows of all records that have a field."""
+        for path in sorted((self.folder / "records").glob("*.json")):
+            try:
+                record = json.loads(path.read_text())
+                rows = [Row(**row) for row in record["rows"]] if record["format"] == FORMAT else []
+            except (ValueError, KeyError, TypeError):
+                raise BatchError(
+                    f"{path}: is no record of a batch; remove it, and its files are fitted again"
+                ) from None
+            yield from (row for row in rows if row.field)
+
+    def write(self, name: str, rows: Sequence[Row], fields: Sequence[FittedField]) -> list[Row]:
+        """Write fields, then their record, each whole; return the rows with their fields' places.
+
+        Args:
+            name: name of the record, which no other record has unless it is of the same fits.
+            rows: the rows, one for each field.
+            fields: the fields.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        if self.pack:
+            path = f"packs/{name}.safetensors"
+            save_pack(fields, self.folder / path)
+            placed = [replace(row, field=f"{path}#{index}") for index, row in enumerate(rows)]
+        else:
+            placed = [replace(row, field=_name_field(row)) for row in rows]
+            for row, fitted in zip(placed, fields, strict=True):
+                fitted.save(self.folder / row.field)
+        with replacing(self.folder / "records" / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, "rows": [asdict(row) for row in placed]}))
+        return placed
+
+    def write_table(self, rows: Sequence[Row]) -> list[Path]:
+        """Write the table as .csv, and as .parquet if pyarrow is installed; return the files.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+        columns = [*FIRST_COLUMNS, *metrics, *LAST_COLUMNS]
+        lines = [{**asdict(row), **row.metrics} for row in rows]
+        with replacing(self.folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError:
+            return [self.folder / TABLE]
+        path = self.folder / "table.parquet"
+        table = pyarrow.table({name: [line.get(name) for line in lines] for name in columns}, _schema(metrics))
+        with replacing(path) as temporary:
+            parquet.write_table(table, temporary)
+        return [self.folder / TABLE, path]
+
+
+def _name_field(row: Row) -> str:
+    """Return the name of a field's file: that of the fitted file, and the beginning of the key."""
+    stem = re.sub(r"[^\w.-]", "_", Path(row.path.removeprefix("sample:")).name)[:80]
+    return f"fields/{stem}-{row.key[:16]}.safetensors"
+
+
+def _schema(metrics: Sequence[str]) -> Any:
+    """Return the types of the columns of a table in .parquet."""
+    import pyarrow
+
+    types = dict.fromkeys((*FIRST_COLUMNS, "field", "error"), pyarrow.string())
+    types |= {**dict.fromkeys((*metrics, "seconds"), pyarrow.float64()), "bytes": pyarrow.int64()}
+    return pyarrow.schema([(name, types[name]) for name in (*FIRST_COLUMNS, *metrics, *LAST_COLUMNS)])

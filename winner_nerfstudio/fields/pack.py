@@ -1,0 +1,204 @@
+"""Packs: many fields in one safetensors file, and sequences of fields that are read when they are asked for.
+
+A pack holds the tensors of field i under the names that a field file gives them, after ``i.``. Its metadata are
+``format`` and ``fields``: a list, as JSON, of what a field file keeps of each field, see
+`winner_nerfstudio.fields.file`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..files import replacing
+from ..signals.messages import shorten
+from .field import Field
+from .file import FieldFileError, describe_field, load_field, parse_json, sort_metadata
+from .fitted import FittedField
+
+FORMAT = "winner-nerfstudio pack 1"
+TABLE = "table.csv"
+"""The table of a folder of many fits; its column ``field`` says where each field lies."""
+_REMEDY = "name a pack, or a folder that winner-batch wrote"
+
+
+def save_pack(fields: Sequence[FittedField], path: Path) -> None:
+    """Write fields into one file; a failure leaves an existing file unchanged.
+
+    Raises:
+        ValueError: the weights of a field are not finite.
+        OSError: the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    described = []
+    for index, fitted in enumerate(fields):
+        own, entries = describe_field(fitted, path)
+        tensors |= {f"{index}.{name}": value for name, value in own.items()}
+        described.append(entries)
+    metadata = {"format": FORMAT, "fields": json.dumps(described)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(sort_metadata(save(tensors, metadata)))
+
+
+@dataclass(frozen=True)
+class FieldPlace:
+    """Where a field lies.
+
+    Attributes:
+        path: the field file, the pack, or the folder of a field in groups.
+        index: the field's index in a pack; None for any other file.
+    """
+
+    path: Path
+    index: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, folder: Path) -> FieldPlace:
+        """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``."""
+        name, _, index = text.partition("#")
+        return cls(folder / name, int(index) if index else None)
+
+    def load(self) -> FittedField:
+        """Load the field, see `load_field`."""
+        if self.index is None:
+            return load_field(self.path)
+        entries = _read_entries(self.path)[self.index]
+        state = {**self._read_tensors(""), "_extra_state": entries}
+        try:
+            return FittedField(Field.from_state_dict(state), entries["provenance"])
+        except (ValueError, KeyError) as error:
+            raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REMEDY}") from None
+
+    def load_weights(self) -> Tensor:
+        """Return all weights and biases in one row, layer by layer, without building the network: [p]."""
+        tensors = self._read_tensors("network.")
+        return torch.cat([tensors[name].reshape(-1) for name in sorted(tensors, key=_by_layer)])
+
+    def _read_tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin with `prefix`."""
+        own = "" if self.index is None else f"{self.index}."
+        with _open(self.path) as file:
+            names = [name for name in file.keys() if name.startswith(own + prefix)]  # noqa: SIM118
+            return {name[len(own) :]: file.get_tensor(name) for name in names}
+
+
+def _by_layer(name: str) -> list[Any]:
+    """Return what sorts tensors' names by the numbers in them, and a layer's weight before its bias."""
+    parts = [int(part) if part.isdigit() else -1 for part in name.split(".")]
+    return [*parts, name.endswith("bias"), name]
+
+
+class Fields(Sequence[FittedField]):
+    """Fields that are loaded when they are asked for.
+
+    Args:
+        places: where they lie.
+    """
+
+    def __init__(self, places: Sequence[FieldPlace]) -> None:
+        self.places = list(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> FittedField: ...
+    @overload
+    def __getitem__(self, index: slice) -> Fields: ...
+    def __getitem__(self, index: int | slice) -> FittedField | Fields:
+        return Fields(self.places[index]) if isinstance(index, slice) else self.places[index].load()
+
+    def __iter__(self) -> Iterator[FittedField]:
+        return (place.load() for place in self.places)
+
+    def weights(self) -> WeightDataset:
+        """Return a dataset of the fields' weights, for networks that learn from weights."""
+        return WeightDataset(self.places)
+
+
+class WeightDataset(Dataset[Tensor]):
+    """All weights of a field in one row [p], layer by layer, each weight [out, in] before its bias; read when needed.
+
+    Fields of one shape have rows of one length, which a `torch.utils.data.DataLoader` makes batches of.
+
+    Args:
+        places: where the fields lie.
+    """
+
+    def __init__(self, places: Sequence[FieldPlace]) -> None:
+        self.places = list(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.places[index].load_weights()
+
+
+def load_fields(path: str | Path) -> Fields:
+    """Return the fields of a pack, or those of a folder that `fit_many` wrote, in the order of its table.
+
+    Nothing but their places is read before a field is asked for.
+
+    Raises:
+        FieldFileError: there is no such file or folder, or it holds no fields.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / TABLE).is_file():
+        with (path / TABLE).open(newline="", encoding="utf-8") as file:
+            named = [row.get("field") for row in csv.DictReader(file)]
+        return Fields([FieldPlace.parse(name, path) for name in named if name])
+    if not path.is_file():
+        raise FieldFileError(f"{path}: {'has no ' + TABLE if path.is_dir() else 'no such file'}; {_REMEDY}")
+    return Fields([FieldPlace(path, index) for index in range(len(_read_entries(path)))])
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    """Return what a pack keeps of each field.
+
+    Raises:
+        FieldFileError: the file is no pack.
+    """
+    return _read_entries_once(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=8)
+def _read_entries_once(path: Path, modified: int) -> list[dict[str, Any]]:
+    """Return what `_read_entries` does, from memory if the file has not been modified since."""
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"its format is {str(metadata.get('format'))[:40]!r}, not {FORMAT!r}")
+        entries = parse_json(metadata["fields"])
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            raise ValueError("its fields are no list")
+    except (ValueError, KeyError, RecursionError) as error:
+        raise FieldFileError(f"{path}: holds no fields: {shorten(error)}; {_REMEDY}") from None
+    return entries
+
+
+def _open(path: Path) -> Any:
+    """Open a safetensors file.
+
+    Raises:
+        FieldFileError: it is none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise FieldFileError(f"{path}: not a whole safetensors file ({shorten(error)}); {_REMEDY}") from None
