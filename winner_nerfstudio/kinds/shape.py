@@ -130,7 +130,7 @@ class ShapeKind(Kind):
 
         options.check()
         reference = None if options.reference is None else str(options.reference)
-        return load_surface(source, options, options.sign, reference, options.nodata)
+        return load_surface(source, options, options.sign, reference, options.nodata, options.colour == "auto")
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""

@@ -19,6 +19,7 @@ from ..options import NoData
 from ..records import ShapeRecord
 from ..sdf import MARGIN, SignedDistance, in_blocks
 from ..shape import Mix, Shape, Sign, load_shape
+from ..shape.colors import CornerColors
 from ..strays import check_points, drop_missing_points
 from .distance import NEIGHBOURS, WINDING_POINTS, distance_to_nearest, estimate_areas, estimate_signed_volume
 from .normals import PLANE_NEIGHBOURS, estimate_normals
@@ -45,6 +46,7 @@ class PointCloud(SignedDistance):
         source: where the normals come from, for the user to read.
         repairs: what was changed on the way in, likewise.
         reference: the true surface in this cube, if it is known; metrics are computed against it.
+        colors: of the points, if there are any.
     """
 
     level: ClassVar[float] = 0.0
@@ -56,10 +58,15 @@ class PointCloud(SignedDistance):
     source: str = "with normals"
     repairs: tuple[str, ...] = ()
     reference: Shape | None = None
+    colors: CornerColors | None = None
 
     @classmethod
     def from_points(
-        cls, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None = None, name: str = "cloud"
+        cls,
+        points: Float[ndarray, "n 3"],
+        normals: Float[ndarray, "n 3"] | None = None,
+        name: str = "cloud",
+        colors: CornerColors | None = None,
     ) -> "PointCloud":
         """Check, normalise and orient points.
 
@@ -67,12 +74,13 @@ class PointCloud(SignedDistance):
             points: in their own units; not changed.
             normals: of any length; estimated if they are missing or all zero.
             name: what messages call them.
+            colors: of the points, [n].
 
         Raises:
             SignalError: too few points, some that are not finite, all at one position, unusable normals, or nothing
                 enclosed.
         """
-        points, normals, repairs = clean_points(name, points, normals)
+        points, normals, kept, repairs = clean_points(name, points, normals)
         normalization = Normalization.to_cube(points.min(0), points.max(0), MARGIN)
         points, source = normalization.to_unit(points), "with normals"
         if normals is None:
@@ -82,7 +90,8 @@ class PointCloud(SignedDistance):
         if estimate_signed_volume(points, normals) < 0:
             normals = -normals
             repairs.append("repaired: the normals pointed inwards; turned them outwards")
-        cloud = cls(name, points, normals, normalization, source, tuple(repairs))
+        colors = None if colors is None else colors.take(kept)
+        cloud = cls(name, points, normals, normalization, source, tuple(repairs), colors=colors)
         if not cloud._has_inside():
             raise SignalError(
                 f"{name}: the points enclose no volume, so there is no inside; points all around a body are needed,"
@@ -103,7 +112,8 @@ class PointCloud(SignedDistance):
     def describe(self) -> list[str]:
         """Return what the user should know of the input, a line each: size, normals, repairs, reference."""
         against = [] if self.reference is None else [f"metrics are against {self.reference.name}"]
-        return [f"{self.name}: {len(self.points):,} points, {self.source}", *self.repairs, *against]
+        colors = [] if self.colors is None else [f"colours: one a point, sRGB of {self.colors.bits} bits"]
+        return [f"{self.name}: {len(self.points):,} points, {self.source}", *colors, *self.repairs, *against]
 
     def facts(self) -> dict[str, str]:
         """Return what else there is to know of the points, by name, for `winner-inspect`."""
@@ -212,6 +222,7 @@ def load_surface(
     sign: Sign = "auto",
     reference: "str | Path | trimesh.Trimesh | None" = None,
     nodata: NoData = "auto",
+    colors: bool = False,
 ) -> Shape | PointCloud:
     """Load a mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
@@ -222,6 +233,7 @@ def load_surface(
         sign: how a mesh's inside and outside are told apart.
         reference: a mesh file of what the points were taken from, in their coordinates; metrics are against it.
         nodata: the coordinate of points that hold no data, see `ShapeOptions.nodata`.
+        colors: whether to read colours as well.
 
     Raises:
         SignalError: a missing or unreadable file, or one that is no usable surface.
@@ -229,11 +241,14 @@ def load_surface(
     if isinstance(source, ndarray):
         return _make_cloud(read_point_array(source), name_of(source), reference, nodata)
     if not isinstance(source, trimesh.Trimesh) and holds_points(Path(source)):
-        return _make_cloud(read_points(Path(source)), str(source), reference, nodata)
+        found = read_points(Path(source))
+        if not colors or (found.colors is not None and found.colors.is_plain):
+            found = replace(found, colors=None)
+        return _make_cloud(found, str(source), reference, nodata)
     if reference is not None:
         name = "mesh" if isinstance(source, trimesh.Trimesh) else source
         raise SignalError(f"{name}: --reference is for point clouds; the metrics of a mesh are against itself")
-    return load_shape(source, mix, sign)
+    return load_shape(source, mix, sign, colors)
 
 
 def _make_cloud(
@@ -244,7 +259,8 @@ def _make_cloud(
     # `PointCloud.from_points` refuses all else.
     strays = check_points(name, points, nodata) if len(points) and np.isfinite(points).all() else ()
     try:
-        cloud = PointCloud.from_points(points, normals, name)
+        found = None if columns.colors is None else columns.colors.take(np.flatnonzero(kept))
+        cloud = PointCloud.from_points(points, normals, name, found)
     except SignalError as error:
         raise SignalError("; ".join([str(error), *(line.removeprefix("warning: ") for line in strays)])) from None
     cloud = replace(cloud, repairs=(*columns.notes, *notes, *strays, *cloud.repairs))
