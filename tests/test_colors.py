@@ -15,6 +15,7 @@ AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1):
 SIDES = AXES | {(2, 1): (90, 40, 200)}
 """The colour of each side of the box, by its axis and direction."""
 CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+FIELD = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 
 
 def box(shift=(0.0, 0.0, 0.0)):
@@ -24,7 +25,7 @@ def box(shift=(0.0, 0.0, 0.0)):
         corners = np.insert(CORNERS[:: 1 if side > 0 else -1], axis, side, axis=1)
         corners = corners[::-1] if axis == 1 else corners
         points.append(corners + shift)
-        uv.append(((*np.array([(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9)]), number % 3, number // 3)) / (3, 2))
+        uv.append(np.add(FIELD, (number % 3, number // 3)) / (3, 2))
     return np.concatenate(points) * (1.0, 0.8, 0.6), np.arange(24).reshape(6, 4), np.concatenate(uv)
 
 

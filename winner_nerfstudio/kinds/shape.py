@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..fields.fitted import FittedField
     from ..signals.cloud import PointCloud
     from ..signals.shape import Shape
+    from ..signals.shape.painting import Painting
     from ..surfaces.extraction import Solid
     from ..training.loss import Loss
     from ..training.options import DistanceOptions, DrawnOptions
@@ -76,6 +77,7 @@ class ShapeKind(Kind):
             "edge_normal_degrees",
             "best_iou",
             "best_iou_step",
+            "psnr_colour",
         ),
         (
             "iou",
@@ -169,6 +171,12 @@ class ShapeKind(Kind):
         quick = quick_points(ground_truth(signal))
         return Monitor(len(quick.points), lambda field: quick_metrics(field.evaluate, quick))
 
+    def companion(self, signal: Shape | PointCloud) -> Painting | None:
+        """Return the colours of the shape if it has any."""
+        from ..signals.shape.painting import Painting
+
+        return None if signal.colors is None else Painting(signal)
+
     def baseline(self, signal: Shape | PointCloud) -> Baseline:
         """Return that a solid's ``iou`` must exceed a half, and that any other fit must have a surface."""
         from ..signals.shape import Shape
@@ -186,8 +194,8 @@ class ShapeKind(Kind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """The function `mesh`."""
-        return {"mesh": mesh}
+        """The functions `mesh` and `color`."""
+        return {"mesh": mesh, "color": color}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
@@ -219,6 +227,21 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
     surface, solid = extract_mesh(fitted.field, resolution, level)
     vertices = solid.normalization.to_world(surface.vertices)
     return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
+
+
+def color(fitted: FittedField, points: Any) -> Any:
+    """Return the fitted colours at points on the surface or close to it, sRGB values in [0, 1].
+
+    Args:
+        fitted: a field of a shape that had colours.
+        points: of the world, [..., 3]; a tensor gives a tensor, and anything else an array.
+
+    Raises:
+        ValueError: the shape had no colours, or the points have another number of coordinates.
+    """
+    if fitted.companion is None:
+        raise ValueError("this field has no colours: its shape had none, or they were left out")
+    return type(fitted)(fitted.companion)(points).clip(0, 1)
 
 
 @dataclass

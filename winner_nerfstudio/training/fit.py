@@ -13,6 +13,8 @@ from ..fields.fitted import FittedField
 from ..progress import working
 from ..signals.messages import escape
 from .initialize import start
+from .measure import build_monitor
+from .measure import measure as measure_fit
 from .plan import make_plan
 from .prepare import check_run, prepare
 from .run import train
@@ -52,7 +54,7 @@ def fit(
         measure: whether to compute metrics during the training and at the end, to keep the latter in
             ``field.provenance["figures"]``, and to warn of a fit that has failed or needs more steps, see `judge`.
         options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
-            ``sign`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
+            ``sign``, ``colour`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
             ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
 
     Returns:
@@ -73,7 +75,8 @@ def fit(
     with working(console, "initialising"):
         started = start(signal, plan.options, device, seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    monitor = signal_kind.monitor(signal) if measure else None
+    beside = started.companion_field
+    monitor = build_monitor(signal_kind, signal, beside) if measure else None
     outcome = train(started, steps, plan.learning_rate, console, monitor, optimizer)
     if outcome.interrupted:
         warnings.warn(f"interrupted: the field is that of {outcome.steps} of {steps} steps", stacklevel=2)
@@ -86,12 +89,12 @@ def fit(
     metrics: dict[str, float] = {}
     if measure:
         with working(console, "measuring the fit"):
-            metrics = signal_kind.metrics(started.field, signal, plan.options.network)
+            metrics = measure_fit(signal_kind, started.field, signal, plan.options.network, beside)
         verdict = judge(signal_kind, signal, metrics, outcome.history)
         if verdict is not None and not outcome.diverged:
             warnings.warn(verdict.text, stacklevel=2)
     progress_record = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
-    return FittedField(started.field, provenance(progress_record, outcome.steps, finite(metrics)))
+    return FittedField(started.field, provenance(progress_record, outcome.steps, finite(metrics)), beside)
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:

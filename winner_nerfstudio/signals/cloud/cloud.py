@@ -27,6 +27,8 @@ from .reading import Columns, holds_points, read_point_array, read_points
 from .repair import clean_points
 from .sampling import draw_samples, select_points
 
+HELD_OUT = 16
+"""Of so many points, the colour of one is held out for metrics."""
 SPLATS = 200_000
 """Of a larger cloud, rays see a random selection of so many points."""
 
@@ -161,6 +163,48 @@ class PointCloud(SignedDistance):
         """Return points of the cloud at random, [n, 3], and their normals, [n, 3]."""
         index = rng.integers(len(self.points), size=count)
         return self.points[index], self.normals[index]
+
+    @property
+    def texel(self) -> float:
+        """Return the typical distance between neighbouring points, unit-cube lengths: the root of the area of one."""
+        return float(np.sqrt(np.median(estimate_areas(self.points))))
+
+    @property
+    def color_bits(self) -> int:
+        """Return the bits of a channel of the colours."""
+        return self._point_colors.bits
+
+    def sample_colors(
+        self, rng: np.random.Generator, count: int, unseen: bool = False
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return points of the cloud at random, their normals and their sRGB colours, [n, 3] each.
+
+        One point in `HELD_OUT` is `unseen`: its colour is never fitted, and metrics are computed there.
+        """
+        order = np.random.default_rng(0).permutation(len(self.points))
+        split = max(1, len(order) // HELD_OUT)
+        some = order[:split] if unseen else order[split:]
+        index = some[rng.integers(len(some), size=count)]
+        return self.points[index], self.normals[index], self._point_colors.values[index].astype(np.float64)
+
+    def color_at(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Return the sRGB colours in [0, 1] of the nearest points of the cloud, for [n, 3]."""
+        return self._point_colors.values[self.closest(points)[1]].astype(np.float64)
+
+    def walk(
+        self, points: Float[ndarray, "n 3"], moves: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return where small moves lead on the plane of the nearest point, its unit normal and its colour."""
+        moved = points + moves
+        _, index, nearest = self.closest(moved)
+        normals = self.normals[index]
+        moved = moved - ((moved - nearest) * normals).sum(-1, keepdims=True) * normals
+        return moved, normals, self._point_colors.values[index].astype(np.float64)
+
+    @property
+    def _point_colors(self) -> CornerColors:
+        assert self.colors is not None, "only points with colours are asked for them"
+        return self.colors
 
     def cast_rays(
         self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]

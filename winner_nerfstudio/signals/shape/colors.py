@@ -178,18 +178,13 @@ class SurfaceColors:
     triangles: Float[ndarray, "f 3 3"]
     corners: CornerColors
 
-    @property
-    def bits(self) -> int:
-        """Return the bits of a channel in the file."""
-        return self.corners.bits
-
     def describe(self) -> str:
         """Return what the colours come from, for the user to read."""
         sizes = [" x ".join(map(str, texture.size)) for texture in self.corners.textures]
         if not sizes:
-            return f"colours of vertices or faces, sRGB of {self.bits} bits"
+            return f"colours of vertices or faces, sRGB of {self.corners.bits} bits"
         listing = f"a texture of {sizes[0]}" if len(sizes) == 1 else f"{len(sizes)} textures, {', '.join(sizes[:4])}"
-        return f"colours: {listing} texels, sRGB of {self.bits} bits"
+        return f"colours: {listing} texels, sRGB of {self.corners.bits} bits"
 
     def at(self, points: Float[ndarray, "n 3"], face: Int[ndarray, " n"]) -> Float[ndarray, "n 3"]:
         """Return the sRGB colours in [0, 1] of points that lie on faces of the file.

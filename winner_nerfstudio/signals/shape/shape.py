@@ -239,21 +239,48 @@ class Shape(SignedDistance):
         points, face = self._sample_faces(rng, count)
         return points, self.normals[face]
 
+    @property
+    def texel(self) -> float:
+        """Return the typical distance between texels, or between coloured corners, unit-cube lengths."""
+        return self._colored[0].texel
+
+    @property
+    def color_bits(self) -> int:
+        """Return the bits of a channel of the colours."""
+        return self._colored[0].corners.bits
+
     def sample_colors(
-        self, rng: np.random.Generator, count: int
+        self, rng: np.random.Generator, count: int, unseen: bool = False
     ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
         """Return points spread uniformly by area, their faces' unit normals and their sRGB colours, [n, 3] each."""
-        assert self.colors is not None
-        assert self.source is not None
         points, face = self._sample_faces(rng, count)
-        return points, self.normals[face], self.colors.at(points, self.source[face])
+        colors, source = self._colored
+        return points, self.normals[face], colors.at(points, source[face])
 
     def color_at(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
         """Return the sRGB colours in [0, 1] of the points of the surface that are nearest to points, for [n, 3]."""
-        assert self.colors is not None
-        assert self.source is not None
         _, face, nearest = self.closest(points)
-        return self.colors.at(nearest, self.source[face])
+        colors, source = self._colored
+        return colors.at(nearest, source[face])
+
+    def walk(
+        self, points: Float[ndarray, "n 3"], moves: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return where small moves from points of the surface lead on it, unit normals and colours there.
+
+        A move goes a little below the surface as well, so that it turns around edges instead of ending there.
+        """
+        below = np.linalg.norm(moves, axis=-1, keepdims=True) / 2 * normals
+        _, face, nearest = self.closest(points + moves - below)
+        colors, source = self._colored
+        return nearest, self.normals[face], colors.at(nearest, source[face])
+
+    @property
+    def _colored(self) -> tuple[SurfaceColors, Int[ndarray, " f"]]:
+        """Return the colours of the input's faces, and the index of the input's face for each face."""
+        assert self.colors is not None, "only shapes with colours are asked for them"
+        assert self.source is not None, "it is there if colours are"
+        return self.colors, self.source
 
     def _sample_faces(self, rng: np.random.Generator, count: int) -> tuple[Float[ndarray, "n 3"], Int[ndarray, " n"]]:
         """Return points spread uniformly by area, [n, 3], and the indices of their faces, [n]."""
