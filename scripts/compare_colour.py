@@ -54,9 +54,9 @@ def make_texture(name, seed):
 def make_grid(place, across, down):
     """Return vertices, texture coordinates (upwards) and triangles of a surface given over the unit square."""
     u, v = (axis.reshape(-1) for axis in np.meshgrid(np.linspace(0, 1, across + 1), np.linspace(0, 1, down + 1)))
-    first = (np.arange(down)[:, None] * (across + 1) + np.arange(across)).reshape(-1, 1)
-    faces = np.concatenate([first + (0, 1, across + 2), first + (0, across + 2, across + 1)])
-    return place(u, v), np.stack([u, v], -1), faces
+    first = (np.arange(down)[:, None] * (across + 1) + np.arange(across)).reshape(-1, 1, 1)
+    halves = np.array([(0, 1, across + 2), (0, across + 2, across + 1)])
+    return place(u, v), np.stack([u, v], -1), (first + halves).reshape(-1, 3)
 
 
 def place_sphere(u, v):
@@ -80,7 +80,7 @@ def make_box():
         axis, side = field % 3, 1 if field < 3 else -1
         wound = corners if (side > 0) != (axis == 1) else corners[::-1]
         points.append(np.insert(wound, axis, side, axis=1))
-        uv.append(((wound + 1) / 2 * 0.98 + 0.01 + (axis, field // 3)) / (3, 2))
+        uv.append(np.add((wound + 1) / 2 * 0.98 + 0.01, (axis, field // 3)) / (3, 2))
         faces += [4 * field + np.array([0, 1, 2]), 4 * field + np.array([0, 2, 3])]
     return np.concatenate(points).astype(float), np.concatenate(uv), np.array(faces)
 
@@ -93,8 +93,8 @@ def write_shape(name, seed, folder):
         "box": make_box,
     }
     points, uv, faces = makers[name]()
-    lines = ["mtllib shape.mtl", *("v {} {} {}".format(*point) for point in points)]
-    lines += [*("vt {} {}".format(*pair) for pair in uv), "usemtl paint"]
+    lines = ["mtllib shape.mtl", *(f"v {point[0]} {point[1]} {point[2]}" for point in points)]
+    lines += [*(f"vt {pair[0]} {pair[1]}" for pair in uv), "usemtl paint"]
     lines += ["f " + " ".join(f"{corner}/{corner}" for corner in face) for face in faces + 1]
     (folder / "shape.obj").write_text("\n".join(lines) + "\n")
     (folder / "shape.mtl").write_text("newmtl paint\nmap_Kd paint.png\n")

@@ -40,7 +40,8 @@ class FittedField(nn.Module):
     The target fills a box of the world; values outside the box mean nothing.
 
     The other results of a field depend on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
-    volume, ``color(points)`` of a shape with colours, ``image(size)``, ``audio(rate)``, ``volume(size)``; ``dir(field)`` lists them.
+    volume, ``color(points)`` of a shape with colours, ``image(size)``, ``audio(rate)``, ``volume(size)``;
+    ``dir(field)`` lists them.
 
     Args:
         field: the network and its normalisation.

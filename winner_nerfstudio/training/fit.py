@@ -54,8 +54,8 @@ def fit(
         measure: whether to compute metrics during the training and at the end, to keep the latter in
             ``field.provenance["figures"]``, and to warn of a fit that has failed or needs more steps, see `judge`.
         options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
-            ``sign``, ``colour`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
-            ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
+            ``sign``, ``colour`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``,
+            ``s1``, ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
 
     Returns:
         The fitted field, in the data's own coordinates and units. If the training is interrupted (by Ctrl-C, or by the

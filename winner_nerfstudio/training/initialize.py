@@ -63,13 +63,22 @@ def start(signal: Signal, options: FitOptions, device: torch.device, seed: int) 
 
 
 def companion_options(options: FitOptions, companion: Signal) -> FitOptions:
-    """Return the options of what is fitted beside a signal: the network, its noise and the batches are of the same."""
+    """Return the options of what is fitted beside a signal: network, noise and batches are of the same sizes."""
     kind = kind_named(companion.kind)
-    network, batches = (
-        of_kind(**{option.name: getattr(given, option.name) for option in fields(of_kind)})
-        for of_kind, given in ((kind.network, options.network), (kind.batches, options.batches))
-    )
+    network, batches = companion_network(options.network, companion), companion_batches(options.batches, companion)
     return FitOptions(kind, kind.options(), network, batches)
+
+
+def companion_network(options: NetworkOptions, companion: Signal) -> NetworkOptions:
+    """Return the options of a companion's network: those of the signal's own that it has as well."""
+    of_kind = kind_named(companion.kind).network
+    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+
+
+def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:
+    """Return the options of a companion's batches: those of the signal's own that it has as well."""
+    of_kind = kind_named(companion.kind).batches
+    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
 
 
 def join_initializations(main: dict[str, Any], beside: dict[str, Any], companion: Signal) -> dict[str, Any]:
