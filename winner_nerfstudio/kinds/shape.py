@@ -267,8 +267,9 @@ class MeshExport(Export):
     """With --components min-volume: the least that is kept, as a fraction of the largest piece's volume."""
     simplify: int | None = None
     """Faces, at most, to be left by quadric decimation."""
-    colors: Literal["none", "curvature", "error"] = "none"
-    """Colour the vertices by mean curvature, or by signed distance from --target."""
+    colors: Literal["auto", "none", "fitted", "curvature", "error"] = "auto"
+    """Colour the vertices: with the fitted colours of a shape that has some, by mean curvature, or by signed distance
+    from --target. With auto they have the fitted colours where there are some and the format holds them."""
     color_range: float | None = None
     """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
     target: Path | None = None
@@ -276,18 +277,22 @@ class MeshExport(Export):
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the mesh; return its size and pieces."""
-        from ..export.mesh import Finish, export_mesh, loses_detail
+        from ..export.mesh import COLORLESS, Finish, export_mesh, loses_detail
         from ..signals.shape import load_shape
 
+        colors = self.colors
+        if colors == "auto":
+            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
         if (self.colors == "error") != (self.target is not None):
             raise ValueError("--colors error and --target go together: give both or neither")
         finish = Finish(
             self.components,
             self.min_volume,
             self.simplify,
-            self.colors,
+            colors,
             self.color_range,
             None if self.target is None else load_shape(self.target),
+            fitted.companion,
         )
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
