@@ -2,14 +2,23 @@
 
 import json
 import struct
+from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from winner_nerfstudio.signals.cloud import load_surface
-from winner_nerfstudio.signals.shape.colors import Texture, barycentric, to_linear, to_srgb
+from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.fields.fitted import FittedField
+from winner_nerfstudio.kinds.shape import MeshExport
+from winner_nerfstudio.signals.cloud import PointCloud, load_surface
+from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
+from winner_nerfstudio.signals.shape.painting import Painting
 
 AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
 SIDES = AXES | {(2, 1): (90, 40, 200)}
@@ -235,3 +244,154 @@ def test_the_weights_of_a_triangles_corners_give_back_the_point():
     weights = rng.dirichlet((1, 1, 1), 20)
     points = np.einsum("nk,nkx->nx", weights, triangles)
     assert barycentric(points, triangles) == pytest.approx(weights)
+
+
+SMALL = {
+    "hidden_dim": 32,
+    "num_layers": 2,
+    "batch_size": 64,
+    "eval_resolution": 16,
+    "progress": False,
+    "measure": False,
+}
+RUN = {"steps": 300, "learning_rate": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    """A small fit of the textured box, not measured, and the folder of the box."""
+    folder = tmp_path_factory.mktemp("box")
+    return fit(write_obj(folder), **RUN, **SMALL), folder
+
+
+def test_colours_are_fitted_beside_the_distance_and_do_not_change_it(colored):
+    fitted, folder = colored
+    plain = fit(folder / "box.obj", colour="off", **RUN, **SMALL)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (fitted(points) == plain(points)).all()
+    assert plain.companion is None
+    assert "colours: psi=" in fitted.provenance["initialization"]
+    with pytest.raises(ValueError, match="this field has no colours"):
+        plain.color(points)
+
+
+def test_colours_alone_come_out_as_they_do_beside_a_distance(colored):
+    fitted, folder = colored
+    painting = Painting(load_surface(folder / "box.obj", colors=True))
+    options = {name: value for name, value in SMALL.items() if name != "eval_resolution"}
+    alone = fit(painting, **RUN, **options)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (alone(points).clip(0, 1) == fitted.color(points)).all()
+
+
+def test_a_few_steps_bring_the_colours_of_the_sides(colored):
+    fitted, _ = colored
+    for (axis, side), color in SIDES.items():
+        point = np.insert(np.zeros((1, 2)), axis, side, axis=1) * (1.0, 0.8, 0.6)
+        distances = np.linalg.norm(np.array(list(SIDES.values())) / 255 - fitted.color(point), axis=-1)
+        assert list(SIDES.values())[distances.argmin()] == color
+
+
+def test_siren_has_its_start_for_colours_too(colored):
+    _, folder = colored
+    started = {
+        init: fit(folder / "box.obj", steps=1, learning_rate=1e-9, init=init, **SMALL) for init in ("winner", "siren")
+    }
+    assert started["siren"].provenance["initialization"] == "siren; colours: siren"
+    winner, siren = (started[init].companion.network.state_dict() for init in started)
+    assert any((winner[name] != siren[name]).any() for name in winner)
+
+
+def test_a_field_file_keeps_the_colours_and_an_altered_one_is_refused(colored, tmp_path):
+    fitted, _ = colored
+    fitted.save(tmp_path / "box.safetensors")
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (load_field(tmp_path / "box.safetensors").color(points) == fitted.color(points)).all()
+    changed = deepcopy(fitted)
+    for weight in changed.companion.network.parameters():
+        weight += 0.1
+    changed.save(tmp_path / "other.safetensors")
+    with safe_open(tmp_path / "box.safetensors", "pt") as file, safe_open(tmp_path / "other.safetensors", "pt") as more:
+        metadata, mixed = file.metadata(), {name: more.get_tensor(name) for name in more.keys()}  # noqa: SIM118
+    save_file(mixed, tmp_path / "mixed.safetensors", metadata)
+    with pytest.raises(FieldFileError, match="digest"):
+        load_field(tmp_path / "mixed.safetensors")
+    del mixed[next(name for name in mixed if name.startswith("companion."))]
+    save_file(mixed, tmp_path / "mixed.safetensors", metadata)
+    with pytest.raises(FieldFileError):
+        load_field(tmp_path / "mixed.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".glb", ".obj"])
+def test_exported_vertices_have_the_fitted_colours(colored, tmp_path, suffix):
+    fitted, _ = colored
+    MeshExport(Path(), tmp_path / f"box{suffix}", resolution=16).write(fitted, lambda part: None)
+    mesh = trimesh.load(tmp_path / f"box{suffix}", force="mesh")
+    expected = fitted.color(mesh.vertices)
+    # The colours of a .glb file are linear light, and trimesh shows them so.
+    expected = to_linear(expected) if suffix == ".glb" else expected
+    assert mesh.visual.kind == "vertex"
+    assert np.abs(mesh.visual.vertex_colors[:, :3] / 255 - expected).max() < 0.01
+    back = load_surface(tmp_path / f"box{suffix}", colors=True)
+    some = np.asarray(mesh.vertices)[:100]
+    assert back.color_at(back.normalization.to_unit(some)) == pytest.approx(fitted.color(some), abs=0.02)
+
+
+def test_fitted_colours_that_are_not_there_are_refused(colored, tmp_path):
+    fitted, _ = colored
+    with pytest.raises(ValueError, match="there are no fitted colours"):
+        MeshExport(Path(), tmp_path / "a.ply", resolution=16, colors="fitted").write(
+            FittedField(fitted.field), lambda part: None
+        )
+    with pytest.raises(ValueError, match=r"\.stl holds no colours"):
+        MeshExport(Path(), tmp_path / "a.stl", resolution=16, colors="fitted").write(fitted, lambda part: None)
+
+
+def striped(cycles):
+    """A sphere whose texture has stripes, so many from pole to pole."""
+    mesh = trimesh.creation.uv_sphere(count=(16, 16))
+    v = np.arccos(mesh.vertices[:, 2].clip(-1, 1)) / np.pi
+    rows = np.arange(512) / 512
+    stripes = np.rint(127.5 + 100 * np.sin(2 * np.pi * cycles * rows))[:, None, None].astype(np.uint8)
+    picture = Image.fromarray(np.broadcast_to(stripes, (512, 512, 3)).copy())
+    u = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0]) / (2 * np.pi)
+    mesh.visual = trimesh.visual.TextureVisuals(np.stack([u, 1 - v], -1), image=picture)
+    return Painting(load_surface(mesh, colors=True))
+
+
+def test_the_frequency_of_a_texture_is_measured_in_units_of_the_cube():
+    frequencies = [axis.nyquist * axis.centroid for axis in (striped(cycles).axes[0] for cycles in (8, 16, 32))]
+    assert frequencies == sorted(frequencies)
+    # A walk at an angle to the stripes meets fewer of them: on average 2 / pi of those straight across.
+    across = 2 * np.pi * 32 / (np.pi * 0.9)
+    assert 0.5 * across < frequencies[2] < 1.1 * across
+
+
+def test_parts_of_a_texture_that_no_face_uses_do_not_count(tmp_path):
+    path = write_obj(tmp_path)
+    before = Painting(load_surface(path, colors=True)).axes
+    wide = np.concatenate([atlas(), np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)], 1)
+    Image.fromarray(wide).save(tmp_path / "paint.png")
+    text = [
+        f"vt {float(words[1]) / 2} {words[2]}" if words[0] == "vt" else " ".join(words)
+        for words in map(str.split, path.read_text().splitlines())
+    ]
+    path.write_text("\n".join(text))
+    after = Painting(load_surface(path, colors=True)).axes
+    assert after[0].samples == before[0].samples
+    assert after[0].centroid == pytest.approx(before[0].centroid, abs=0.01)
+
+
+def test_colours_of_points_are_measured_at_points_that_are_never_fitted():
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((800, 3))
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    cloud = PointCloud.from_points(points, points, colors=CornerColors(((points + 1) / 2).astype(np.float32)))
+    painting = Painting(cloud)
+    fitted = {tuple(row) for row in cloud.sample_colors(rng, 20_000)[0]}
+    unseen = {tuple(row) for row in painting.draw_unseen(5000)[0]}
+    assert len(unseen) == 50
+    assert not fitted & unseen
+    batch = painting.draw(rng, 100)
+    world = cloud.normalization.to_world(batch["coords"].astype(float))
+    assert np.abs(batch["values"] - world).max() < 0.02

@@ -209,8 +209,8 @@ class SurfaceColors:
     def texel(self) -> float:
         """Return the typical distance between texels, or where there are none, between coloured corners, unit cube.
 
-        It is the square root of the surface per texel: of all faces with textures, their area over the texels that they
-        cover; of other faces, their area over half their count, as a vertex belongs to six of them.
+        It is the square root of the surface's area over the texels that its faces cover. A face without a texture, or
+        one that covers less, counts a half, as a vertex belongs to six faces.
         """
         first, second, third = self.triangles.transpose(1, 0, 2)
         areas = np.linalg.norm(np.cross(second - first, third - first), axis=-1) / 2
@@ -221,8 +221,9 @@ class SurfaceColors:
             texels = corners.uv.astype(np.float64) * sizes[corners.texture[:, 0]][:, None]
             edges = texels[:, 1:] - texels[:, :1]
             on_texture = corners.texture[:, 0] >= 0
-            covered[on_texture] = np.abs(np.cross(edges[:, 0], edges[:, 1]))[on_texture] / 2
-        return float(np.sqrt(areas.sum() / max(covered.sum(), 1.0)))
+            texels_covered = np.abs(np.cross(edges[:, 0], edges[:, 1])) / 2
+            covered[on_texture] = np.maximum(texels_covered, 0.5)[on_texture]
+        return float(np.sqrt(areas.sum() / covered.sum()))
 
 
 def _multiply(srgb: Float[ndarray, "n 3"], factor: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
