@@ -20,7 +20,8 @@ def encode_glb(mesh: trimesh.Trimesh) -> bytes:
     The colours are written as linear floats (glTF 2.0, section 3.7.2.1). There is no material, for trimesh reads the
     colours of vertices as such only without one.
     """
-    colors = to_linear(np.asarray(mesh.visual.vertex_colors)[:, :3] / 255)
+    visual: Any = mesh.visual
+    colors = to_linear(np.asarray(visual.vertex_colors)[:, :3] / 255)
     arrays = [
         np.asarray(mesh.vertices, "<f4"),
         np.asarray(mesh.vertex_normals, "<f4"),

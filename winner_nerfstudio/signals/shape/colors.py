@@ -157,13 +157,11 @@ class CornerColors:
     def is_plain(self) -> bool:
         """Return whether all of it has one colour."""
         first = self.values.reshape(-1, 3)[:1]
-        if len(first) == 0 or not np.allclose(self.values, first, atol=1e-6):
-            return len(first) == 0
-        used = [] if self.texture is None else np.unique(self.texture)
-        if len(used) == 0 or (used == -1).all():
-            return True
-        flat = [(self.textures[i].pixels == self.textures[i].pixels[:1, :1]).all() for i in used if i >= 0]
-        return len(used) == 1 and all(flat)
+        if not np.allclose(self.values, first, atol=1e-6):
+            return False
+        used = set() if self.texture is None else set(np.unique(self.texture).tolist())
+        pictures = [self.textures[index].pixels for index in used if index >= 0]
+        return len(used) <= 1 and all(bool((pixels == pixels[:1, :1]).all()) for pixels in pictures)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,8 +29,15 @@ UNSEEN = 1 << 40
 class Colored(Protocol):
     """A surface with colours, in the cube [-1, 1]^3."""
 
-    name: str
-    normalization: Normalization
+    @property
+    def name(self) -> str:
+        """Return what messages call it."""
+        ...
+
+    @property
+    def normalization(self) -> Normalization:
+        """Return the map from the input's coordinates to the cube's."""
+        ...
 
     @property
     def texel(self) -> float:
