@@ -52,7 +52,7 @@ class SDFModel(SurfaceModel):
             hint="Which distance from the surface to show, in its units",
         )
         self.add_controls(round_length(ERROR_RANGE * self.signal.diagonal / scale))
-        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
+        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level, self.companion)
 
     def render(self, rays: RayBundle) -> Outputs:
         """Return what is seen along rays.

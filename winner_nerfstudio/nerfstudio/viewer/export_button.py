@@ -27,9 +27,11 @@ class ExportMesh(ViewerControl):
         field: the fitted field.
         name: name of the target, from which the file gets its own.
         level: the control of the iso level, in the target's units.
+        painting: the field of the colours, if there is one.
     """
 
-    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]") -> None:
+    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]", painting: Field | None = None) -> None:
+        self.painting = painting
         self.field, self.stem, self.level = field, Path(name.removeprefix("sample:")).stem, level
         self.running = threading.Lock()
 
@@ -51,16 +53,17 @@ class ExportMesh(ViewerControl):
             return
         lock = self.viewer.train_lock
         with lock if lock is not None else contextlib.nullcontext():
-            field, step, level = copy.deepcopy(self.field), self.viewer.step, float(self.level.value)
+            fields = copy.deepcopy((self.field, self.painting))
+            step, level = self.viewer.step, float(self.level.value)
         resolution = int(self.resolution.value)
         at_level = f"-level{level:+.3g}" if level else ""
         output = self.viewer.log_filename.parent / f"{self.stem}-step{step}-{resolution}{at_level}.ply"
         self.button.disabled = self.bar.visible = True
-        threading.Thread(target=self._write, args=(field, output, resolution, level), daemon=True).start()
+        threading.Thread(target=self._write, args=(*fields, output, resolution, level), daemon=True).start()
 
-    def _write(self, field: Field, output: Path, resolution: int, level: float) -> None:
+    def _write(self, field: Field, painting: Field | None, output: Path, resolution: int, level: float) -> None:
         """Write the surface of a field to a file, and report progress and result in the viewer."""
-        from ...export.mesh import export_mesh
+        from ...export.mesh import Finish, export_mesh
 
         started = last_update = time.monotonic()
 
@@ -72,7 +75,8 @@ class ExportMesh(ViewerControl):
                 self.note.content = f"{part:.0%} of a surface at {resolution}³, {now - started:.0f} s"
 
         try:
-            mesh = export_mesh(field, output, resolution, level, progress=show_progress).mesh
+            finish = None if painting is None else Finish(colors="fitted", painting=painting)
+            mesh = export_mesh(field, output, resolution, level, finish=finish, progress=show_progress).mesh
             self.note.content = f"Wrote `{output}`: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
         except (ValueError, OSError, MemoryError) as error:
             self.note.content = f"Not written: {error or 'out of memory'}"
