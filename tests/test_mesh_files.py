@@ -318,7 +318,7 @@ def test_a_ply_file_of_triangle_strips_is_read_whole_and_all_wind_alike(tmp_path
     points = corners_of((0, 0, 0), (1, 1, 1))
     strips = ("tristrips", ["list int int vertex_indices"], STRIPS[name])
     (tmp_path / "cube.ply").write_bytes(ply(encoding, vertices(points=points), strips))
-    mesh, notes = read_mesh(tmp_path / "cube.ply")
+    mesh, _, notes = read_mesh(tmp_path / "cube.ply")
     assert len(mesh.faces) == 12
     assert mesh.is_winding_consistent
     assert mesh.volume == pytest.approx(1)
@@ -560,7 +560,7 @@ def test_instances_are_read_where_their_nodes_put_them_and_mirrored_ones_wind_ou
         {"mesh": 0, "matrix": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1]},
     ]
     path = writer.write(tmp_path / "two.glb")
-    mesh, _ = read_mesh(path)
+    mesh, *_ = read_mesh(path)
     np.testing.assert_allclose(mesh.bounds, [[-2, -2, -6], [2, 22, 6]], atol=1e-5)
     assert mesh.volume == pytest.approx(8 * 4 * VOLUME, rel=1e-5)
 
@@ -743,7 +743,7 @@ def test_polygons_cover_what_their_outline_does(tmp_path, name, suffix):
     outline = OUTLINES[name]
     points, faces = prism(outline)
     WRITERS[suffix](tmp_path / f"prism{suffix}", points @ TURN.T, faces)
-    mesh, notes = read_mesh(tmp_path / f"prism{suffix}")
+    mesh, _, notes = read_mesh(tmp_path / f"prism{suffix}")
     assert notes == ()
     assert mesh.volume == pytest.approx(area_of(outline), rel=1e-9)
     edges = np.roll(np.asarray(outline, float), -1, 0) - outline
@@ -778,7 +778,8 @@ def test_a_polygon_that_is_not_quite_planar_is_cut_as_one_that_is(bend):
 def test_polygons_keep_their_order_and_quads_their_first_diagonal():
     square = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.4, 0.5, 0)], float)
     corners = [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4, 2, 3, 0]
-    faces, _ = triangulate(Path(), Polygons(square, np.array(corners), np.array([3, 4, 5, 3])))
+    cut, _ = triangulate(Path(), Polygons(square, np.array(corners), np.array([3, 4, 5, 3])))
+    faces = np.array(corners)[cut]
     assert faces[:3].tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3]]
     assert faces[6].tolist() == [2, 3, 0]
     notch = trimesh.Trimesh(square, faces[3:6], process=False)

@@ -48,6 +48,8 @@ _BUILT_IN = {
     "audio": "winner_nerfstudio.kinds.audio:AudioKind",
     "volume": "winner_nerfstudio.kinds.volume:VolumeKind",
 }
+_COMPANIONS = {"color": "winner_nerfstudio.kinds.color:ColorKind"}
+"""Kinds of signals that are fitted beside others only, see `Kind.companion`; they are not listed."""
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,10 @@ class Kind(ABC):
         """
         return Monitor(0, lambda field: {})
 
+    def companion(self, signal: Any) -> Signal | None:
+        """Return what is fitted beside a signal by a field of its own, such as a shape's colours; None by default."""
+        return None
+
     def baseline(self, signal: Any) -> Baseline | None:
         """Return what a fit of a signal must exceed, or None (the default) if that cannot be said."""
         return None
@@ -335,9 +341,12 @@ def kind_named(name: str) -> Kind:
     """
     if name in _registered:
         return _registered[name]
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        register(getattr(import_module(module), attribute))
+    if name in (built_in := _BUILT_IN | _COMPANIONS):
+        module, _, attribute = built_in[name].partition(":")
+        kind: type[Kind] = getattr(import_module(module), attribute)
+        if name in _COMPANIONS:
+            return kind()
+        register(kind)
     elif name in _find_entry_points():
         register(_find_entry_points()[name].load())
     else:

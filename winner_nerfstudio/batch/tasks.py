@@ -64,6 +64,7 @@ class Fit(NamedTuple):
 
     Attributes:
         field: the field.
+        companion: the field beside it, if there is one, see `FittedField`.
         initialization: the record of its initialisation.
         steps: number of training steps.
         metrics: the metrics.
@@ -72,6 +73,7 @@ class Fit(NamedTuple):
     """
 
     field: Field
+    companion: Field | None
     initialization: dict[str, Any]
     steps: int
     metrics: dict[str, float]
@@ -140,7 +142,7 @@ def _fit_one(job: Job, loaded: Loaded, device: torch.device) -> list[Row]:
         raise KeyboardInterrupt
     fault = "" if result.verdict is None else result.verdict.text
     seconds = time.perf_counter() - began
-    fit = Fit(result.field, result.initialization, outcome.steps, result.metrics, fault, seconds)
+    fit = Fit(result.field, result.companion, result.initialization, outcome.steps, result.metrics, fault, seconds)
     return _write(job, [loaded], [fit])
 
 
@@ -164,7 +166,7 @@ def _fit_bank(job: Job, bank: Sequence[Loaded], device: torch.device) -> list[Ro
         fault = "" if verdict is None else verdict.text
         seconds = share + time.perf_counter() - began
         assert plan.course.steps is not None
-        fits.append(Fit(field, initialization, plan.course.steps, metrics, fault, seconds))
+        fits.append(Fit(field, None, initialization, plan.course.steps, metrics, fault, seconds))
     return _write(job, bank, fits)
 
 
@@ -180,7 +182,7 @@ def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row
         metrics = finite(fit.metrics)
         # Without the time it took, so that the same file and options give the same field file.
         origin = provenance(fit.initialization, fit.steps, metrics) | {"fit": loaded.file.key}
-        fields.append(FittedField(fit.field.cpu(), origin))
+        fields.append(FittedField(fit.field.cpu(), origin, None if fit.companion is None else fit.companion.cpu()))
         file, size = loaded.file, sum(weight.numel() * weight.element_size() for weight in weights)
         status, seconds = "poor" if fit.fault else "fitted", round(loaded.seconds + fit.seconds, 4)
         rows.append(

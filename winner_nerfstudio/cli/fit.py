@@ -135,6 +135,7 @@ class FitRun:
             ValueError: the data or an option cannot be used, or the fit has diverged; the message is one line.
             KeyboardInterrupt: the user has stopped the run before there was anything to write.
         """
+        from ..training.measure import build_monitor, measure
         from ..training.prepare import check_run
         from ..training.run import train
         from ..training.verdict import POOR_FIT, judge
@@ -144,7 +145,7 @@ class FitRun:
         device = check_run(steps, 1.0 if rate is None else rate, command.seed, command.device)
         target, plan, started = self._start(options, device)
         with self.console.status("Preparing the metrics..."):
-            monitor = self.kind.monitor(target)
+            monitor = build_monitor(self.kind, target, started.companion_field)
         outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor, plan.optimizer)
         if outcome.diverged:
             raise ValueError(
@@ -154,7 +155,7 @@ class FitRun:
         if outcome.interrupted:
             self.say(f"interrupted: what follows is the field of {outcome.steps} of {plan.steps} steps")
         with working(self.console, "measuring the fit"):
-            metrics = self.kind.metrics(started.field, target, plan.options.network)
+            metrics = measure(self.kind, started.field, target, plan.options.network, started.companion_field)
         verdict = None if outcome.interrupted else judge(self.kind, target, metrics, outcome.history)
         fitted = self._report(started, target, outcome, metrics, verdict)
         written = [self._write(export, fitted, verdict) for export in self.exports]
@@ -181,7 +182,8 @@ class FitRun:
             self.say(line)
         with working(self.console, "initialising"):
             started = start(target, plan.options, device, command.seed)
-            fitted = FittedField(deepcopy(started.field))  # a copy, because a fitted field has no gradients
+            # Copies, because a fitted field has no gradients.
+            fitted = FittedField(deepcopy(started.field), None, deepcopy(started.companion_field))
             for export in self.exports:
                 export.check(fitted)
         network, described = plan.options.network, describe_size(started.field.network, str(command.file))
@@ -202,7 +204,8 @@ class FitRun:
         from ..training.fit import finite
 
         progress = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
-        fitted = FittedField(started.field, provenance(progress, outcome.steps, finite(metrics)))
+        origin = provenance(progress, outcome.steps, finite(metrics))
+        fitted = FittedField(started.field, origin, started.companion_field)
         sizes = measure_sizes(started.field.network, target.name)
         shown = finite(metrics) | {"train_seconds": outcome.seconds}
         self.console.print(results_table(shown, sizes, self._find_previous(fitted), verdict))

@@ -22,8 +22,11 @@ from ..signals.shape import Shape
 from ..surfaces.extraction import Solid
 from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
+from .glb import encode_glb
 from .suffixes import MESHES
 
+COLORLESS = (".stl",)
+"""The formats that hold no colours."""
 ERROR_RANGE = 0.004
 """Errors that take the strongest colour unless a range is given, as a part of the bounding box's diagonal."""
 CURVATURE_PART = 0.95
@@ -39,18 +42,21 @@ class Finish:
             least `min_volume` of its volume ("min-volume").
         min_volume: a part of the largest piece's volume, 0 to 1.
         simplify: greatest number of faces, reached by quadric decimation; None keeps all.
-        colors: of the vertices: none, by mean "curvature", or by signed distance from `target` ("error").
+        colors: of the vertices: none, those that were "fitted" beside the distance, by mean "curvature", or by signed
+            distance from `target` ("error").
         color_range: value of the strongest colour, in the output's units, or one over them for curvature; chosen for
             the mesh if None.
         target: the shape that errors are measured against, in its own units.
+        painting: the field of the fitted colours, in whose cube the mesh is extracted.
     """
 
     components: Literal["keep", "largest", "min-volume"] = "keep"
     min_volume: float = 1e-3
     simplify: int | None = None
-    colors: Literal["none", "curvature", "error"] = "none"
+    colors: Literal["none", "fitted", "curvature", "error"] = "none"
     color_range: float | None = None
     target: Shape | None = None
+    painting: Field | None = None
 
     def check(self) -> None:
         """Check the values.
@@ -68,6 +74,8 @@ class Finish:
             raise ExportError(
                 "colours by error need a target to measure against, and nothing else does; give both or neither"
             )
+        if self.colors == "fitted" and self.painting is None:
+            raise ExportError("there are no fitted colours: the shape had none, or they were left out")
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ def export_mesh(
         normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
     colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
     mesh = _place(mesh, normalization, colors, output)
-    _write(mesh, output)
+    _write(mesh, output, is_lit=finish.colors == "fitted")
     return Exported(mesh, found, pieces, color_range)
 
 
@@ -151,8 +159,8 @@ def _check(field: Field, output: Path, finish: Finish) -> None:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(MESHES)}")
     require_result(field.kind, "mesh")
     finish.check()
-    if suffix == ".stl" and finish.colors != "none":
-        raise ExportError(f"{output}: .stl holds no colours; use .ply, .obj or .glb")
+    if suffix in COLORLESS and finish.colors != "none":
+        raise ExportError(f"{output}: {suffix} holds no colours; use .ply, .obj or .glb")
 
 
 def keep_components(mesh: trimesh.Trimesh, which: str, min_volume: float) -> tuple[trimesh.Trimesh, int, int]:
@@ -202,7 +210,13 @@ def _color(
     """
     strongest = finish.color_range
     if finish.colors == "none":
-        return None, strongest
+        return None, None
+    if finish.colors == "fitted":
+        assert finish.painting is not None, "checked before"
+        theirs = finish.painting
+        points = theirs.normalization.to_unit(normalization.to_world(mesh.vertices))
+        painted = theirs.evaluate(torch.from_numpy(points.astype(np.float32))).cpu().numpy() / 2 + 0.5
+        return (painted.clip(0, 1) * 255 + 0.5).astype(np.uint8), None
     if finish.colors == "curvature":
         values = mean_curvature(mesh) * scale
         default = float(np.quantile(np.abs(values), CURVATURE_PART)) or 1.0
@@ -279,8 +293,19 @@ def _drop_empty_faces(
     return corners.reshape(-1, 3), kept
 
 
-def _write(mesh: trimesh.Trimesh, output: Path) -> None:
-    """Write a mesh file with normals where its format has them."""
+def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
+    """Write a mesh file with normals where its format has them.
+
+    Args:
+        mesh: what to write.
+        output: the file.
+        is_lit: whether its colours are those of a lit surface, which glTF keeps as linear light.
+    """
+    if is_lit and output.suffix.lower() == ".glb":
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as path:
+            path.write_bytes(encode_glb(mesh))
+        return
     digits = 8 - min(0, math.floor(math.log10(mesh.extents.max())))  # after the point, whatever the mesh's units
     options: dict[str, dict[str, Any]] = {
         ".ply": {"vertex_normal": True},

@@ -20,6 +20,8 @@ from .fitted import FittedField
 CHECKPOINT_FOLDER = "nerfstudio_models"
 FIELD = "_model.field."
 """What the names of a field's entries begin with in the pipeline of a checkpoint."""
+COMPANION = "_model.companion."
+"""The same of the field that was fitted beside it, if there is one."""
 _PROGRESS = "_model._extra_state"
 _NAME = re.compile(r"step-([0-9]{9,18})\.ckpt")
 _TRIES = 20
@@ -60,10 +62,22 @@ def load_fitted(config: Path) -> FittedField:
     path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
     try:
         field = Field.from_state_dict(state["pipeline"], FIELD)
+        companion = load_companion(state["pipeline"])
         progress = check_progress(state["pipeline"].get(_PROGRESS, {}))
     except ValueError as error:
         raise CheckpointError(f"{path}: not a whole checkpoint of this program ({shorten(error, 200)})") from error
-    return FittedField(field, provenance(progress, state["step"] + 1, _read_metrics(config)))
+    return FittedField(field, provenance(progress, state["step"] + 1, _read_metrics(config)), companion)
+
+
+def load_companion(pipeline: dict[str, Any]) -> Field | None:
+    """Rebuild the field that was fitted beside a run's field, see `Kind.companion`; None if there is none.
+
+    Raises:
+        ValueError: it is not whole, or was altered; the message is one line.
+    """
+    if not any(str(name).startswith(COMPANION) for name in pipeline):
+        return None
+    return Field.from_state_dict(pipeline, COMPANION)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

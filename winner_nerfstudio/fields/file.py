@@ -3,8 +3,12 @@
 Tensors: the network's, named ``network.`` and their names in its ``state_dict``, and the normalisation, ``center`` [d]
 and ``scale`` [], with ``unit = (world - center) * scale``. Metadata: ``format``, and as JSON ``kind``, ``network`` (all
 arguments of `build_network`), ``record`` (what is needed to write a fit in the input's format; for grids ``value =
-amplitude * output + offset``), ``provenance``, and ``digest``, the SHA-256 of the other four and the tensors, see
+amplitude * output + offset``), ``provenance``, and ``digest``, the SHA-256 of the others and the tensors, see
 `compute_digest`.
+
+A field with a companion, such as a shape with colours, has the companion's tensors as well, their names after
+``companion.``, and an entry ``companion``: an object with the companion's ``kind``, ``network``, ``record`` and
+``digest``.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors
 
 FORMAT = "winner-nerfstudio field 1"
+COMPANION = "companion."
+"""What the names of a companion's tensors begin with."""
 _REMEDY = "write one with winner-export field, or with a field's save()"
 
 
@@ -56,20 +62,32 @@ def describe_field(fitted: FittedField, path: Path) -> tuple[dict[str, Tensor], 
     Raises:
         ValueError: the weights are not finite, or the provenance holds values that are not plain or not finite.
     """
-    field = fitted.field
-    dtypes = {name: value.dtype for name, value in list_tensors(field.spec).items()}
-    tensors = {
-        name: value.detach().cpu().to(dtypes.get(name, value.dtype)).contiguous()
-        for name, value in field.state_dict().items()
-        if isinstance(value, Tensor)
-    }
+    field, tensors = fitted.field, _collect_tensors(fitted.field)
     try:
         json.dumps(fitted.provenance, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its provenance cannot be written as JSON ({error}); keep to plain values") from None
     check_finite(tensors, f"{path}: not written, because")
     entries = {**field.entries, "provenance": fitted.provenance}
-    return tensors, entries | {"digest": compute_digest(entries, tensors)}
+    if fitted.companion is not None:
+        beside = _collect_tensors(fitted.companion)
+        check_finite(beside, f"{path}: not written, because")
+        described = fitted.companion.entries
+        entries["companion"] = described | {"digest": compute_digest(described, beside)}
+    entries["digest"] = compute_digest(entries, tensors)
+    if fitted.companion is not None:
+        tensors |= {f"{COMPANION}{name}": value for name, value in beside.items()}
+    return tensors, entries
+
+
+def _collect_tensors(field: Field) -> dict[str, Tensor]:
+    """Return the tensors of a field on the CPU, in the precision of its network."""
+    dtypes = {name: value.dtype for name, value in list_tensors(field.spec).items()}
+    return {
+        name: value.detach().cpu().to(dtypes.get(name, value.dtype)).contiguous()
+        for name, value in field.state_dict().items()
+        if isinstance(value, Tensor)
+    }
 
 
 def sort_metadata(content: bytes) -> bytes:
@@ -133,9 +151,23 @@ def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedF
             entries[name] = parse_json(metadata[name])
         except (ValueError, RecursionError) as error:
             raise ValueError(f"holds no field: its {name[:40]} is not JSON ({shorten(error)})") from None
+    return rebuild(entries, tensors)
+
+
+def rebuild(entries: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FittedField:
+    """Rebuild a field from what `describe_field` has returned, after checks of both.
+
+    Raises:
+        ValueError: they are altered, or describe no field.
+    """
     if not isinstance(entries.get("provenance"), dict):
         raise ValueError("holds no field: its provenance is not a JSON object")
-    return FittedField(Field.from_state_dict(tensors | {"_extra_state": entries}), entries["provenance"])
+    tensors = dict(tensors)
+    beside = {name: tensors.pop(name) for name in list(tensors) if name.startswith(COMPANION)}
+    field, companion = Field.from_state_dict(tensors | {"_extra_state": entries}), None
+    if beside or "companion" in entries:
+        companion = Field.from_state_dict(beside | {f"{COMPANION}_extra_state": entries.get("companion")}, COMPANION)
+    return FittedField(field, entries["provenance"], companion)
 
 
 def parse_json(text: str) -> Any:

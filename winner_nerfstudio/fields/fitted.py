@@ -40,16 +40,20 @@ class FittedField(nn.Module):
     The target fills a box of the world; values outside the box mean nothing.
 
     The other results of a field depend on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
-    volume, ``image(size)``, ``audio(rate)``, ``volume(size)``; ``dir(field)`` lists them.
+    volume, ``color(points)`` of a shape with colours, ``image(size)``, ``audio(rate)``, ``volume(size)``;
+    ``dir(field)`` lists them.
 
     Args:
         field: the network and its normalisation.
         provenance: a description of the field's origin, made of plain strings, numbers, lists and dicts.
+        companion: a field that was fitted beside it, such as that of a shape's colours.
     """
 
-    def __init__(self, field: Field, provenance: dict[str, Any] | None = None) -> None:
+    companion: Field | None
+
+    def __init__(self, field: Field, provenance: dict[str, Any] | None = None, companion: Field | None = None) -> None:
         super().__init__()
-        self.field, self.provenance = field, dict(provenance or {})
+        self.field, self.provenance, self.companion = field, dict(provenance or {}), companion
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FittedField:

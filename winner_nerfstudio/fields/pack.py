@@ -21,8 +21,7 @@ from torch.utils.data import Dataset
 
 from ..files import replacing
 from ..signals.messages import shorten
-from .field import Field
-from .file import FieldFileError, describe_field, load_field, parse_json, sort_metadata
+from .file import FieldFileError, describe_field, load_field, parse_json, rebuild, sort_metadata
 from .fitted import FittedField
 
 FORMAT = "winner-nerfstudio pack 1"
@@ -75,10 +74,9 @@ class FieldPlace:
         if self.index is None:
             return load_field(self.path)
         entries = _read_entries(self.path)[self.index]
-        state = {**self._read_tensors(""), "_extra_state": entries}
         try:
-            return FittedField(Field.from_state_dict(state), entries["provenance"])
-        except (ValueError, KeyError) as error:
+            return rebuild(entries, self._read_tensors(""))
+        except ValueError as error:
             raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REMEDY}") from None
 
     def load_weights(self) -> Tensor:

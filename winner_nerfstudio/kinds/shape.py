@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..fields.fitted import FittedField
     from ..signals.cloud import PointCloud
     from ..signals.shape import Shape
+    from ..signals.shape.painting import Painting
     from ..surfaces.extraction import Solid
     from ..training.loss import Loss
     from ..training.options import DistanceOptions, DrawnOptions
@@ -76,6 +77,7 @@ class ShapeKind(Kind):
             "edge_normal_degrees",
             "best_iou",
             "best_iou_step",
+            "psnr_colour",
         ),
         (
             "iou",
@@ -130,7 +132,7 @@ class ShapeKind(Kind):
 
         options.check()
         reference = None if options.reference is None else str(options.reference)
-        return load_surface(source, options, options.sign, reference, options.nodata)
+        return load_surface(source, options, options.sign, reference, options.nodata, options.colour == "auto")
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
@@ -169,6 +171,12 @@ class ShapeKind(Kind):
         quick = quick_points(ground_truth(signal))
         return Monitor(len(quick.points), lambda field: quick_metrics(field.evaluate, quick))
 
+    def companion(self, signal: Shape | PointCloud) -> Painting | None:
+        """Return the colours of the shape if it has any."""
+        from ..signals.shape.painting import Painting
+
+        return None if signal.colors is None else Painting(signal)
+
     def baseline(self, signal: Shape | PointCloud) -> Baseline:
         """Return that a solid's ``iou`` must exceed a half, and that any other fit must have a surface."""
         from ..signals.shape import Shape
@@ -186,8 +194,8 @@ class ShapeKind(Kind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """The function `mesh`."""
-        return {"mesh": mesh}
+        """The functions `mesh` and `color`."""
+        return {"mesh": mesh, "color": color}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
@@ -221,6 +229,21 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
     return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
 
 
+def color(fitted: FittedField, points: Any) -> Any:
+    """Return the fitted colours at points on the surface or close to it, sRGB values in [0, 1].
+
+    Args:
+        fitted: a field of a shape that had colours.
+        points: of the world, [..., 3]; a tensor gives a tensor, and anything else an array.
+
+    Raises:
+        ValueError: the shape had no colours, or the points have another number of coordinates.
+    """
+    if fitted.companion is None:
+        raise ValueError("this field has no colours: its shape had none, or they were left out")
+    return type(fitted)(fitted.companion)(points).clip(0, 1)
+
+
 @dataclass
 class MeshExport(Export):
     """Write the surface of a fitted shape, or of a fitted volume, as a mesh, in the input's units and pose.
@@ -244,8 +267,9 @@ class MeshExport(Export):
     """With --components min-volume: the least that is kept, as a fraction of the largest piece's volume."""
     simplify: int | None = None
     """Faces, at most, to be left by quadric decimation."""
-    colors: Literal["none", "curvature", "error"] = "none"
-    """Colour the vertices by mean curvature, or by signed distance from --target."""
+    colors: Literal["auto", "none", "fitted", "curvature", "error"] = "auto"
+    """Colour the vertices: with the fitted colours of a shape that has some, by mean curvature, or by signed distance
+    from --target. With auto they have the fitted colours where there are some and the format holds them."""
     color_range: float | None = None
     """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
     target: Path | None = None
@@ -253,18 +277,22 @@ class MeshExport(Export):
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the mesh; return its size and pieces."""
-        from ..export.mesh import Finish, export_mesh, loses_detail
+        from ..export.mesh import COLORLESS, Finish, export_mesh, loses_detail
         from ..signals.shape import load_shape
 
+        colors = self.colors
+        if colors == "auto":
+            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
         if (self.colors == "error") != (self.target is not None):
             raise ValueError("--colors error and --target go together: give both or neither")
         finish = Finish(
             self.components,
             self.min_volume,
             self.simplify,
-            self.colors,
+            colors,
             self.color_range,
             None if self.target is None else load_shape(self.target),
+            fitted.companion,
         )
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):

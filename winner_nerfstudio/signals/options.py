@@ -65,10 +65,15 @@ class ShapeOptions(Mix):
     nodata: NoData = "auto"
     """Of points: coordinate of those that hold no data, such as -9999 or nan, or several, which are dropped. With auto,
     points that seem to be such are refused; with keep they are fitted."""
+    colour: Literal["auto", "off"] = "auto"
+    """Whether the colours of a texture, of vertices or of points are fitted beside the distance, by a network of their
+    own; with off they are left out."""
 
     def check(self) -> None:
-        """Check how training points are distributed, and the value that means no data."""
+        """Check how training points are distributed, the value that means no data, and whether there are colours."""
         _check_nodata(self.nodata)
+        if self.colour not in ("auto", "off"):
+            raise SignalError(f"colour={self.colour!r} must be auto or off")
         super().check()
 
 

@@ -128,6 +128,28 @@ class ShapeRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColorRecord(Record):
+    """What is kept of a surface's colours, which are sRGB values.
+
+    Attributes:
+        bits: bits of a channel in the input.
+        digest: of some of the colours; it tells one target from another.
+    """
+
+    bits: int
+    digest: str
+
+    def check(self) -> None:
+        """Check that the bits are those of a picture."""
+        if self.bits not in (8, 16):
+            raise ValueError(f"its record's bits are {self.bits}; they must be 8 or 16")
+
+    def units(self, scale: float) -> Units:
+        """Return the units of colours: 0 to 1 for the network's -1 to 1."""
+        return Units(0.5, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GridRecord(Record):
     """What is kept of a regularly sampled signal.
 

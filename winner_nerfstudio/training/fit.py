@@ -15,6 +15,8 @@ from ..fields.fitted import FittedField
 from ..progress import working
 from ..signals.messages import escape
 from .initialize import start
+from .measure import build_monitor
+from .measure import measure as measure_fit
 from .plan import make_plan
 from .prepare import FitOptions, check_run, prepare
 from .run import Outcome, train
@@ -54,8 +56,8 @@ def fit(
         measure: whether to compute metrics during the training and at the end, to keep the latter in
             ``field.provenance["figures"]``, and to warn of a fit that has failed or needs more steps, see `judge`.
         options: further options by their names on the command line: of the data (``max_side``, ``sample_rate``,
-            ``sign`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``, ``s1``,
-            ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
+            ``sign``, ``colour`` ...), the network (``hidden_dim``, ``num_layers``, ``init`` ...), the noise (``s0``,
+            ``s1``, ``schedule``), the batches (``batch_size`` ...) and, for shapes, the loss (``truncation`` ...).
 
     Returns:
         The fitted field, in the data's own coordinates and units. If the training is interrupted (by Ctrl-C, or by the
@@ -81,7 +83,9 @@ def fit(
     if result.verdict is not None and not outcome.diverged:
         warnings.warn(result.verdict.text, stacklevel=2)
     progress_record = result.initialization | {"seconds": outcome.seconds, "history": outcome.history}
-    return FittedField(result.field, provenance(progress_record, outcome.steps, finite(result.metrics)))
+    return FittedField(
+        result.field, provenance(progress_record, outcome.steps, finite(result.metrics)), result.companion
+    )
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class FitResult(NamedTuple):
 
     Attributes:
         field: the field, trained.
+        companion: the field beside it, trained, if there is one, see `FittedField`.
         initialization: the record of its initialisation, see `describe_initialization`.
         steps: number of steps that were to be done.
         outcome: the course of the training.
@@ -114,6 +119,7 @@ class FitResult(NamedTuple):
     """
 
     field: Field
+    companion: Field | None
     initialization: dict[str, Any]
     steps: int
     outcome: Outcome
@@ -143,15 +149,16 @@ def fit_signal(
     with working(console, "initialising"):
         started = start(signal, plan.options, device, course.seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
-    monitor = kind.monitor(signal) if measure else None
+    beside = started.companion_field
+    monitor = build_monitor(kind, signal, beside) if measure else None
     outcome = train(started, plan.steps, plan.learning_rate, console, monitor, plan.optimizer)
     metrics: dict[str, float] = {}
     verdict = None
     if measure:
         with working(console, "measuring the fit"):
-            metrics = kind.metrics(started.field, signal, plan.options.network)
+            metrics = measure_fit(kind, started.field, signal, plan.options.network, beside)
         verdict = judge(kind, signal, metrics, outcome.history)
-    return FitResult(started.field, started.initialization, plan.steps, outcome, metrics, verdict)
+    return FitResult(started.field, beside, started.initialization, plan.steps, outcome, metrics, verdict)
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:

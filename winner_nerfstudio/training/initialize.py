@@ -1,6 +1,6 @@
 """Building and initialising the field for a signal, the same for every way of training it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -29,12 +29,19 @@ class Start:
         sampler: the source of the batches, which draws already.
         loss: the loss that is minimised.
         initialization: the record of the initialisation, see `describe_initialization`.
+        companion: what is fitted beside it, see `Kind.companion`.
     """
 
     field: Field
     sampler: Sampler
     loss: Loss
     initialization: dict[str, Any]
+    companion: "Start | None" = None
+
+    @property
+    def companion_field(self) -> Field | None:
+        """Return the field that is fitted beside this one."""
+        return None if self.companion is None else self.companion.field
 
 
 def start(signal: Signal, options: FitOptions, device: torch.device, seed: int) -> Start:
@@ -48,7 +55,35 @@ def start(signal: Signal, options: FitOptions, device: torch.device, seed: int) 
     sampler = build_sampler(field, signal, options.batches, device, seed)
     sampler.start()
     initialization = describe_initialization(initialize_(field, signal, network, seed), network)
-    return Start(field.to(device), sampler, loss, initialization)
+    companion, beside = options.kind.companion(signal), None
+    if companion is not None:
+        beside = start(companion, companion_options(options, companion), device, seed)
+        initialization = join_initializations(initialization, beside.initialization, companion)
+    return Start(field.to(device), sampler, loss, initialization, beside)
+
+
+def companion_options(options: FitOptions, companion: Signal) -> FitOptions:
+    """Return the options of what is fitted beside a signal: network, noise and batches are of the same sizes."""
+    kind = kind_named(companion.kind)
+    network, batches = companion_network(options.network, companion), companion_batches(options.batches, companion)
+    return FitOptions(kind, kind.options(), network, batches)
+
+
+def companion_network(options: NetworkOptions, companion: Signal) -> NetworkOptions:
+    """Return the options of a companion's network: those of the signal's own that it has as well."""
+    of_kind = kind_named(companion.kind).network
+    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+
+
+def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:
+    """Return the options of a companion's batches: those of the signal's own that it has as well."""
+    of_kind = kind_named(companion.kind).batches
+    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+
+
+def join_initializations(main: dict[str, Any], beside: dict[str, Any], companion: Signal) -> dict[str, Any]:
+    """Return the record of a run's initialisation with that of its companion in words."""
+    return main | {"init": f"{main['init']}; {kind_named(companion.kind).title}: {beside['init']}"}
 
 
 def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:

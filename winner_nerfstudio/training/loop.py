@@ -17,7 +17,8 @@ class Training:
     A step does not wait for the device. Reading the value of `loss` does.
 
     Args:
-        start: the field, which is trained in place, with the batches and the loss.
+        start: the field, which is trained in place, with the batches and the loss; what is fitted beside it is trained
+            by the same steps.
         learning_rate: learning rate at the first step.
         factor: function from the number of finished steps to the factor of the learning rate for the next step.
         optimizer: name of the optimiser, see `build_optimizer`.
@@ -29,8 +30,10 @@ class Training:
     def __init__(
         self, start: Start, learning_rate: float, factor: Callable[[int], float], optimizer: str = "adam"
     ) -> None:
-        self.field, self._sampler, self._loss = start.field, start.sampler, start.loss
-        self._optimizer = build_optimizer(self.field.network.parameters(), optimizer, learning_rate)
+        self.field = start.field
+        self._members = [start] if start.companion is None else [start, start.companion]
+        parameters = [weight for member in self._members for weight in member.field.network.parameters()]
+        self._optimizer = build_optimizer(parameters, optimizer, learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
         """Number of finished steps."""
@@ -40,10 +43,12 @@ class Training:
     @torch.enable_grad()
     def step(self) -> None:
         """Do one training step; if it raises an exception, `done` stays as it was."""
-        batch = self._loss.select(self.field, self._sampler.batch(self.done))
+        batches = [member.loss.select(member.field, member.sampler.batch(self.done)) for member in self._members]
         self._optimizer.zero_grad()
-        terms = self._loss.training_terms(self.field, batch)
-        total: Tensor = functools.reduce(torch.add, terms.values())
+        terms: list[Tensor] = []
+        for member, batch in zip(self._members, batches, strict=True):
+            terms += member.loss.training_terms(member.field, batch).values()
+        total = functools.reduce(torch.add, terms)
         total.backward()
         self._optimizer.step()
         self._schedule.step()
@@ -52,4 +57,5 @@ class Training:
     def finish(self) -> None:
         """Release the gradients and set the field to evaluation mode."""
         self._optimizer.zero_grad(set_to_none=True)
-        self.field.eval()
+        for member in self._members:
+            member.field.eval()

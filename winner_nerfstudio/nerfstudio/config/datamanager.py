@@ -17,8 +17,9 @@ from torch.nn import Parameter
 
 from ...registry import kind_named, kind_names
 from ...signals.signal import Signal
+from ...training.initialize import companion_batches
 from ...training.options import BatchOptions
-from ...training.sampling import Batch
+from ...training.sampling import Batch, Sampler
 from .dataparsers import SignalDataParserConfig, data_parser_config
 
 
@@ -141,6 +142,11 @@ class SignalDataManager(VanillaDataManager):
         dataset = SignalDataset(self.train_dataparser_outputs, metadata)
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
         self.batches = config.batches.sampler(self.signal, self.device, torch.initial_seed())
+        companion = kind_named(self.signal.kind).companion(self.signal)
+        self.beside: Sampler | None = None
+        if companion is not None:
+            batches = companion_batches(config.batches, companion)
+            self.beside = batches.sampler(companion, self.device, torch.initial_seed())
         self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)  # type: ignore[assignment]
         DataManager.__init__(self)
 
@@ -148,6 +154,8 @@ class SignalDataManager(VanillaDataManager):
         """Start to prepare the first batch while the model is being built, but only if the run is to be trained."""
         if self.test_mode == "val":
             self.batches.start()
+            if self.beside is not None:
+                self.beside.start()
 
     def setup_eval(self) -> None:
         """Do nothing, because evaluation samples are drawn when they are asked for."""
@@ -156,6 +164,10 @@ class SignalDataManager(VanillaDataManager):
         """Return the coordinates [n, d] of a step's batch, and the batch, with ``coords`` and ``values`` [n, c]."""
         batch = self.batches.batch(step)
         return batch["coords"], batch
+
+    def next_beside(self, step: int) -> Batch | None:
+        """Return a step's batch of what is fitted beside the signal, see `Kind.companion`; None if there is nothing."""
+        return None if self.beside is None else self.beside.batch(step)
 
     def next_eval(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
         """Return coordinates and batch for the losses of an evaluation, the same at every step."""

@@ -21,7 +21,14 @@ from ...progress import working
 from ...registry import Kind, Monitor, kind_named
 from ...signals.messages import error_line
 from ...signals.signal import Signal
-from ...training.initialize import build_field, describe_initialization, initialize_
+from ...training.initialize import (
+    build_field,
+    companion_network,
+    describe_initialization,
+    initialize_,
+    join_initializations,
+)
+from ...training.measure import build_monitor, measure
 from ...training.options import NetworkOptions
 from ..viewer.cameras import front
 from ..viewer.first_view import nearest_up_axis
@@ -127,12 +134,27 @@ class SignalModel(Model):
         seed = torch.initial_seed() % 2**62
         try:
             self.field = build_field(signal, self.config.options, seed)
+            self.companion = None if self.beside is None else build_field(*self.beside, seed)
             if self.kwargs["metadata"]["initialize"]:
                 with working(CONSOLE, "initialising"):
-                    initialization = initialize_(self.field, signal, self.config.options, seed)
-                self.progress |= describe_initialization(initialization, self.config.options)
+                    self.progress |= self._initialize(seed)
         except ValueError as error:
             raise SystemExit(error_line(error)) from None
+
+    @cached_property
+    def beside(self) -> tuple[Signal, NetworkOptions] | None:
+        """Return what is fitted beside the signal, see `Kind.companion`, and the options of its network; or None."""
+        companion = self.kind.companion(self.signal)
+        return None if companion is None else (companion, companion_network(self.config.options, companion))
+
+    def _initialize(self, seed: int) -> dict[str, Any]:
+        """Initialise the field, and its companion if there is one, and return the run's record of it."""
+        options = self.config.options
+        record = describe_initialization(initialize_(self.field, self.signal, options, seed), options)
+        if self.beside is None or self.companion is None:
+            return record
+        initialization = initialize_(self.companion, *self.beside, seed)
+        return join_initializations(record, describe_initialization(initialization, self.beside[1]), self.beside[0])
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides the weights.
@@ -152,8 +174,9 @@ class SignalModel(Model):
         self.progress = start | check_progress(state)
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
-        """Return the network's parameters as the only group, ``fields``."""
-        return {"fields": list(self.field.network.parameters())}
+        """Return the network's parameters, and those of its companion's, as the only group, ``fields``."""
+        fields = [self.field] if self.companion is None else [self.field, self.companion]
+        return {"fields": [weight for field in fields for weight in field.network.parameters()]}
 
     def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
         """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays."""
@@ -189,9 +212,20 @@ class SignalModel(Model):
         """Return the terms of the loss for outputs that are there already."""
         return self._keep(self.loss.terms(outputs, batch))
 
-    def get_training_loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the terms of the loss for a batch that `select` has returned, with gradients by the weights."""
-        return self._keep(self.loss.training_terms(self.field, batch))
+    def get_training_loss(self, batch: dict[str, Tensor], beside: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the terms of the loss, with gradients by the weights.
+
+        Args:
+            batch: what `select` has returned.
+            beside: the companion's batch; its terms are named after its kind.
+        """
+        terms = self.loss.training_terms(self.field, batch)
+        if beside is not None and self.beside is not None and self.companion is not None:
+            companion, options = self.beside
+            loss = kind_named(companion.kind).loss(companion, options)
+            more = loss.training_terms(self.companion, beside)
+            terms = terms | {f"{companion.kind}_{name}": term for name, term in more.items()}
+        return self._keep(terms)
 
     def _keep(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Keep the sum of the terms for the progress display, and return them."""
@@ -218,12 +252,12 @@ class SignalModel(Model):
 
     def evaluate(self, signal: Signal) -> dict[str, float]:
         """Compute the metrics of the fit against the target."""
-        return self.kind.metrics(self.field, signal, self.config.options)
+        return measure(self.kind, self.field, signal, self.config.options, self.companion)
 
     @cached_property
     def monitor(self) -> Monitor:
         """Return the metrics that are computed during the training; the run keeps the best value of each."""
-        return self.kind.monitor(self.signal)
+        return build_monitor(self.kind, self.signal, self.companion)
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
         """Return pictures that compare target and fit, [h, w, 3] in [0, 1], all of one size."""

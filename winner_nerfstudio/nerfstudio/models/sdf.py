@@ -39,6 +39,8 @@ class SDFModel(SurfaceModel):
     def populate_modules(self) -> None:
         """Build the field and the viewer's controls, whose lengths are in the input's units."""
         super().populate_modules()
+        if self.companion is not None:
+            self.fit_paint, self.target_paint = self._paint_fit, self._paint_target
         scale = self.signal.normalization.scale
         most = float(f"{LARGEST_LEVEL / scale:.2g}")
         self.iso_level = ViewerSlider(
@@ -50,7 +52,7 @@ class SDFModel(SurfaceModel):
             hint="Which distance from the surface to show, in its units",
         )
         self.add_controls(round_length(ERROR_RANGE * self.signal.diagonal / scale))
-        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level)
+        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level, self.companion)
 
     def render(self, rays: RayBundle) -> Outputs:
         """Return what is seen along rays.
@@ -100,6 +102,15 @@ class SDFModel(SurfaceModel):
         """Return the signed distance from the input mesh, or from the shell around it, unit-cube lengths."""
         distance = self.signal.signed_distance(points.cpu().numpy()) - self.signal.level
         return torch.from_numpy(distance).to(points)
+
+    def _paint_fit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return the fitted colours of points of the surface."""
+        assert self.companion is not None, "it is there where colours are"
+        return (self.companion.evaluate(points) / 2 + 0.5).clamp(0, 1)
+
+    def _paint_target(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return the input's colours of points of its surface."""
+        return torch.from_numpy(self.signal.color_at(points.cpu().numpy())).to(points)
 
     def target_light(self) -> DistanceGrid:
         """Return a coarse grid of the target's distance."""

@@ -16,9 +16,10 @@ from ...surfaces.distance_grid import DistanceGrid
 from ...surfaces.sphere_tracing import box_interval, sphere_trace
 from ..viewer.cameras import SIDES, look_at_origin, orbit
 from ..viewer.color_legend import diverging
-from ..viewer.shading import BACKGROUND, SHADINGS, Seen, shade
+from ..viewer.shading import BACKGROUND, FLAT, SHADINGS, Seen, shade
 from .base import SignalModel
 
+Paint = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 Value = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 ValueAndGradient = Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]]
 
@@ -45,7 +46,8 @@ class SurfaceModel(SignalModel):
         Args:
             error_range: error that gets the strongest colour, in the input's units.
         """
-        self.shading = ViewerDropdown("Shading", SHADINGS[0], list(SHADINGS), hint="Light of rgb and target")
+        styles = [*SHADINGS, *([FLAT] if self.fit_paint is not None else [])]
+        self.shading = ViewerDropdown("Shading", SHADINGS[0], styles, hint="Light of rgb and target")
         self.slice_axis = ViewerDropdown("Slice axis", "z", ["x", "y", "z"], hint=f"What the plane of {self.cut} cuts")
         self.slice_position = ViewerSlider(
             "Slice position", 0.0, -1.0, 1.0, 0.01, hint=f"Where it stands along that axis; {self.extent}"
@@ -57,6 +59,11 @@ class SurfaceModel(SignalModel):
     """Name of the outputs that show a slice, for the viewer's hints."""
     extent: str
     """Range along an axis in which a slice shows something, for the viewer's hints."""
+
+    fit_paint: Paint | None = None
+    """Returns the fitted colours [n, 3] of points of the unit cube [n, 3], if there are any."""
+    target_paint: Paint | None = None
+    """Returns the target's colours."""
 
     @property
     def level(self) -> float:
@@ -146,11 +153,11 @@ class View:
     def outputs(self) -> dict[str, Callable[[], Tensor]]:
         """Return functions that compute the outputs of the surfaces, by name."""
         return {
-            "rgb": lambda: self.shaded(self.fit, self.model.fit_light()),
+            "rgb": lambda: self.shaded(self.fit, self.model.fit_light(), self.model.fit_paint),
             "normals": lambda: torch.where(self.fit.hit[:, None], (self.fit.normals + 1) / 2, BACKGROUND),
             "depth": lambda: self.fit.depth[:, None],
             "accumulation": lambda: self.fit.hit[:, None].to(self.origins),
-            "target": lambda: self.shaded(self.target, self.model.target_light()),
+            "target": lambda: self.shaded(self.target, self.model.target_light(), self.model.target_paint),
             "error": self.error,
         }
 
@@ -165,9 +172,9 @@ class View:
         """Return what is seen of the target's surface."""
         return self.model.see_target(self.rays)
 
-    def shaded(self, seen: Seen, grid: DistanceGrid) -> Float[Tensor, "n 3"]:
+    def shaded(self, seen: Seen, grid: DistanceGrid, paint: Paint | None = None) -> Float[Tensor, "n 3"]:
         """Return the colours of a surface in the light that the viewer's controls select."""
-        return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value)
+        return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value, paint)
 
     def error(self) -> Float[Tensor, "n 3"]:
         """Return the colours of the fitted surface by its signed distance from the target."""

@@ -14,7 +14,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from ...fields import Field
-from ...fields.checkpoint import FIELD
+from ...fields.checkpoint import FIELD, load_companion
 from ...networks import Bank
 from ...progress import working
 from ...results import measure_sizes, results_table
@@ -64,6 +64,7 @@ class SignalPipeline(VanillaPipeline):
         """Load a checkpoint; end the program with one line if it is of another network or of another target."""
         try:
             Field.from_state_dict(loaded_state, FIELD)
+            load_companion(loaded_state)
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
             raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
@@ -78,7 +79,8 @@ class SignalPipeline(VanillaPipeline):
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
         """Return no outputs, the losses of those samples of the step's batch that the model selects, and no metrics."""
         _, batch = self.datamanager.next_train(step)
-        return {}, self.signal_model.get_training_loss(self.signal_model.select(batch)), {}
+        beside = self.datamanager.next_beside(step)
+        return {}, self.signal_model.get_training_loss(self.signal_model.select(batch), beside), {}
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:

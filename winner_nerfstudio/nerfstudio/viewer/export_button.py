@@ -34,21 +34,22 @@ class ExportButton(ViewerControl):
         name: name of the target, from which the file gets its own.
         result: what is written, such as "mesh".
         suffix: the suffix of the file.
+        companion: the field beside the field, if there is one, see `FittedField`.
     """
 
-    def __init__(self, field: Field, name: str, result: str, suffix: str) -> None:
-        self.field, self.stem, self.result = field, Path(name.removeprefix("sample:")).stem, result
-        self.suffix = suffix
+    def __init__(self, field: Field, name: str, result: str, suffix: str, companion: Field | None = None) -> None:
+        self.stem, self.result, self.suffix = Path(name.removeprefix("sample:")).stem, result, suffix
+        self.field, self.companion = field, companion
         self.running = threading.Lock()
 
     def add_controls(self, gui: Any) -> None:
         """Add the options above the button; there are none by default."""
 
-    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+    def prepare(self, fitted: FittedField, stem: Path) -> tuple[Path, Write]:
         """Return the file and the function that writes it.
 
         Args:
-            field: a copy of the field.
+            fitted: a copy of the field.
             stem: the file's path without suffix; more may be added to it.
         """
         raise NotImplementedError
@@ -70,8 +71,9 @@ class ExportButton(ViewerControl):
             return
         lock = self.viewer.train_lock
         with lock if lock is not None else contextlib.nullcontext():
-            field, step = copy.deepcopy(self.field), self.viewer.step
-        output, write = self.prepare(field, self.viewer.log_filename.parent / f"{self.stem}-step{step}")
+            (field, companion), step = copy.deepcopy((self.field, self.companion)), self.viewer.step
+        fitted = FittedField(field, companion=companion)
+        output, write = self.prepare(fitted, self.viewer.log_filename.parent / f"{self.stem}-step{step}")
         self.button.disabled = self.bar.visible = True
         threading.Thread(target=self._write, args=(output, write), daemon=True).start()
 
@@ -103,10 +105,11 @@ class ExportMesh(ExportButton):
         field: the fitted field.
         name: name of the target.
         level: the control of the iso level, in the target's units.
+        painting: the field of the colours, if there is one.
     """
 
-    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]") -> None:
-        super().__init__(field, name, "mesh", ".ply")
+    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]", painting: Field | None = None) -> None:
+        super().__init__(field, name, "mesh", ".ply", painting)
         self.level = level
 
     def add_controls(self, gui: Any) -> None:
@@ -114,16 +117,17 @@ class ExportMesh(ExportButton):
         hint = "Samples per axis; doubling it takes about four times as long"
         self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
 
-    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+    def prepare(self, fitted: FittedField, stem: Path) -> tuple[Path, Write]:
         """Return the file, whose name has resolution and level, and the function that writes the surface."""
-        from ...export.mesh import export_mesh
+        from ...export.mesh import Finish, export_mesh
 
+        finish = None if fitted.companion is None else Finish(colors="fitted", painting=fitted.companion)
         resolution, level = int(self.resolution.value), float(self.level.value)
         at_level = f"-level{level:+.3g}" if level else ""
         output = stem.with_name(f"{stem.name}-{resolution}{at_level}.ply")
 
         def write(progress: Callable[[float], None]) -> str:
-            mesh = export_mesh(field, output, resolution, level, progress=progress).mesh
+            mesh = export_mesh(fitted.field, output, resolution, level, finish=finish, progress=progress).mesh
             return f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"
 
         return output, write
@@ -142,9 +146,9 @@ class ExportFit(ExportButton):
         self.export = export_for(kind_named(field.kind), Path(f"fit{suffix}"))
         super().__init__(field, name, self.export.result, suffix)
 
-    def prepare(self, field: Field, stem: Path) -> tuple[Path, Write]:
+    def prepare(self, fitted: FittedField, stem: Path) -> tuple[Path, Write]:
         """Return the file, and the function that writes the fit."""
-        output, fitted = stem.with_name(stem.name + self.suffix), FittedField(field)
+        output = stem.with_name(stem.name + self.suffix)
 
         def write(progress: Callable[[float], None]) -> str:
             export = self.export(load_config=output, output=output)

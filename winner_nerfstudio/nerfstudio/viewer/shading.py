@@ -1,6 +1,7 @@
 """How a surface is lit."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ BACKGROUND = 1.0
 """Brightness of what is behind a surface: white."""
 SHADINGS = ("soft", "headlight", "stripes")
 """The styles of `shade`."""
+FLAT = "flat"
+"""One more style, for surfaces that have colours: these without any light."""
 CLAY, SKY, GROUND = (0.86, 0.84, 0.81), (0.80, 0.90, 1.05), (0.60, 0.55, 0.50)
 """Colours of the surface, of the light from above and of the light from below."""
 LAMP = (0.45, 0.65, 0.6)
@@ -44,6 +47,7 @@ def shade(
     grid: DistanceGrid,
     up: Float[Tensor, " 3"],
     style: str = "soft",
+    paint: Callable[[Float[Tensor, "m 3"]], Float[Tensor, "m 3"]] | None = None,
 ) -> Float[Tensor, "n 3"]:
     """Compute the colours of a surface in front of a plain background.
 
@@ -54,26 +58,33 @@ def shade(
         grid: the distance to the surface, from which "soft" computes how open to the sky each point is.
         up: unit vector towards the sky.
         style: one of `SHADINGS`. "soft" is light from the sky and from a lamp; "headlight" is light from the viewer;
-            "stripes" is the reflection of a striped sky, which shows how smooth the surface is.
+            "stripes" is the reflection of a striped sky, which shows how smooth the surface is. Or `FLAT`, which
+            needs `paint`.
+        paint: returns the colours of points of the surface, which are of one colour if left out.
     """
     colors = torch.full_like(origins, BACKGROUND)
     if not seen.hit.any():
         return colors
     normals, directions = seen.normals[seen.hit], directions[seen.hit]
-    if style == "headlight":
-        colors[seen.hit] = _shade_by_headlight(normals, directions)
+    points = origins[seen.hit] + seen.depth[seen.hit, None] * directions
+    color = normals.new_tensor(CLAY) if paint is None else paint(points)
+    if style == FLAT:
+        colors[seen.hit] = color
+    elif style == "headlight":
+        colors[seen.hit] = _shade_by_headlight(normals, directions, color)
     elif style == "stripes":
         colors[seen.hit] = _shade_by_stripes(normals, directions, up)
     else:
-        points = origins[seen.hit] + seen.depth[seen.hit, None] * directions
-        colors[seen.hit] = _shade_softly(normals, directions, up, openness(points, normals, grid))
+        colors[seen.hit] = _shade_softly(normals, directions, up, openness(points, normals, grid), color)
     return colors
 
 
-def _shade_by_headlight(normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+def _shade_by_headlight(
+    normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], color: Float[Tensor, "*n 3"]
+) -> Float[Tensor, "n 3"]:
     """Compute the colours in light that comes from the viewer."""
     facing = (normals * directions).sum(-1, keepdim=True)
-    return facing.abs() * facing.new_tensor(CLAY)
+    return facing.abs() * color
 
 
 def _shade_by_stripes(
@@ -92,6 +103,7 @@ def _shade_softly(
     directions: Float[Tensor, "n 3"],
     up: Float[Tensor, " 3"],
     open_sky: Float[Tensor, " n"],
+    color: Float[Tensor, "*n 3"],
 ) -> Float[Tensor, "n 3"]:
     """Compute the colours in light from the sky and from a lamp that moves with the viewer.
 
@@ -100,6 +112,7 @@ def _shade_softly(
         directions: unit directions of the rays that meet it.
         up: unit vector towards the sky.
         open_sky: how much of the sky each point sees, 0 to 1.
+        color: of the surface, one or of each point.
     """
     ahead = torch.nn.functional.normalize(directions.mean(0), dim=0)
     right = torch.nn.functional.normalize(torch.linalg.cross(ahead, up) + 1e-6, dim=0)
@@ -109,7 +122,7 @@ def _shade_softly(
     ambient = sky * sky.new_tensor(SKY) + (1 - sky) * sky.new_tensor(GROUND)
     direct = (normals @ (lamp / lamp.norm()))[:, None].clamp(min=0)
     light: Tensor = 0.72 * open_sky[:, None] * ambient + 0.5 * direct
-    return (light * light.new_tensor(CLAY)).clamp(0, 1)
+    return (light * color).clamp(0, 1)
 
 
 def openness(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], grid: DistanceGrid) -> Float[Tensor, " n"]:

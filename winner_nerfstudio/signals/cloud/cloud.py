@@ -19,6 +19,7 @@ from ..options import NoData
 from ..records import ShapeRecord
 from ..sdf import MARGIN, SignedDistance, in_blocks
 from ..shape import Mix, Shape, Sign, load_shape
+from ..shape.colors import CornerColors
 from ..strays import check_points, drop_missing_points
 from .distance import NEIGHBOURS, WINDING_POINTS, distance_to_nearest, estimate_areas, estimate_signed_volume
 from .normals import PLANE_NEIGHBOURS, estimate_normals
@@ -26,6 +27,8 @@ from .reading import Columns, holds_points, read_point_array, read_points
 from .repair import clean_points
 from .sampling import draw_samples, select_points
 
+HELD_OUT = 16
+"""Of so many points, the colour of one is held out for metrics."""
 SPLATS = 200_000
 """Of a larger cloud, rays see a random selection of so many points."""
 
@@ -45,6 +48,7 @@ class PointCloud(SignedDistance):
         source: where the normals come from, for the user to read.
         repairs: what was changed on the way in, likewise.
         reference: the true surface in this cube, if it is known; metrics are computed against it.
+        colors: of the points, if there are any.
     """
 
     level: ClassVar[float] = 0.0
@@ -56,10 +60,15 @@ class PointCloud(SignedDistance):
     source: str = "with normals"
     repairs: tuple[str, ...] = ()
     reference: Shape | None = None
+    colors: CornerColors | None = None
 
     @classmethod
     def from_points(
-        cls, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None = None, name: str = "cloud"
+        cls,
+        points: Float[ndarray, "n 3"],
+        normals: Float[ndarray, "n 3"] | None = None,
+        name: str = "cloud",
+        colors: CornerColors | None = None,
     ) -> "PointCloud":
         """Check, normalise and orient points.
 
@@ -67,12 +76,13 @@ class PointCloud(SignedDistance):
             points: in their own units; not changed.
             normals: of any length; estimated if they are missing or all zero.
             name: what messages call them.
+            colors: of the points, [n].
 
         Raises:
             SignalError: too few points, some that are not finite, all at one position, unusable normals, or nothing
                 enclosed.
         """
-        points, normals, repairs = clean_points(name, points, normals)
+        points, normals, kept, repairs = clean_points(name, points, normals)
         normalization = Normalization.to_cube(points.min(0), points.max(0), MARGIN)
         points, source = normalization.to_unit(points), "with normals"
         if normals is None:
@@ -82,7 +92,8 @@ class PointCloud(SignedDistance):
         if estimate_signed_volume(points, normals) < 0:
             normals = -normals
             repairs.append("repaired: the normals pointed inwards; turned them outwards")
-        cloud = cls(name, points, normals, normalization, source, tuple(repairs))
+        colors = None if colors is None else colors.take(kept)
+        cloud = cls(name, points, normals, normalization, source, tuple(repairs), colors=colors)
         if not cloud._has_inside():
             raise SignalError(
                 f"{name}: the points enclose no volume, so there is no inside; points all around a body are needed,"
@@ -103,7 +114,8 @@ class PointCloud(SignedDistance):
     def describe(self) -> list[str]:
         """Return what the user should know of the input, a line each: size, normals, repairs, reference."""
         against = [] if self.reference is None else [f"metrics are against {self.reference.name}"]
-        return [f"{self.name}: {len(self.points):,} points, {self.source}", *self.repairs, *against]
+        colors = [] if self.colors is None else [f"colours: one a point, sRGB of {self.colors.bits} bits"]
+        return [f"{self.name}: {len(self.points):,} points, {self.source}", *colors, *self.repairs, *against]
 
     def facts(self) -> dict[str, str]:
         """Return what else there is to know of the points, by name, for `winner-inspect`."""
@@ -151,6 +163,48 @@ class PointCloud(SignedDistance):
         """Return points of the cloud at random, [n, 3], and their normals, [n, 3]."""
         index = rng.integers(len(self.points), size=count)
         return self.points[index], self.normals[index]
+
+    @property
+    def texel(self) -> float:
+        """Return the typical distance between neighbouring points, unit-cube lengths: the root of the area of one."""
+        return float(np.sqrt(np.median(estimate_areas(self.points))))
+
+    @property
+    def color_bits(self) -> int:
+        """Return the bits of a channel of the colours."""
+        return self._point_colors.bits
+
+    def sample_colors(
+        self, rng: np.random.Generator, count: int, unseen: bool = False
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return points of the cloud at random, their normals and their sRGB colours, [n, 3] each.
+
+        One point in `HELD_OUT` is `unseen`: its colour is never fitted, and metrics are computed there.
+        """
+        order = np.random.default_rng(0).permutation(len(self.points))
+        split = max(1, len(order) // HELD_OUT)
+        some = order[:split] if unseen else order[split:]
+        index = some[rng.integers(len(some), size=count)]
+        return self.points[index], self.normals[index], self._point_colors.values[index].astype(np.float64)
+
+    def color_at(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Return the sRGB colours in [0, 1] of the nearest points of the cloud, for [n, 3]."""
+        return self._point_colors.values[self.closest(points)[1]].astype(np.float64)
+
+    def walk(
+        self, points: Float[ndarray, "n 3"], moves: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return where small moves lead on the plane of the nearest point, its unit normal and its colour."""
+        moved = points + moves
+        _, index, nearest = self.closest(moved)
+        normals = self.normals[index]
+        moved = moved - ((moved - nearest) * normals).sum(-1, keepdims=True) * normals
+        return moved, normals, self._point_colors.values[index].astype(np.float64)
+
+    @property
+    def _point_colors(self) -> CornerColors:
+        assert self.colors is not None, "only points with colours are asked for them"
+        return self.colors
 
     def cast_rays(
         self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]
@@ -212,6 +266,7 @@ def load_surface(
     sign: Sign = "auto",
     reference: "str | Path | trimesh.Trimesh | None" = None,
     nodata: NoData = "auto",
+    colors: bool = False,
 ) -> Shape | PointCloud:
     """Load a mesh as a `Shape`, or points, with normals or without, as a `PointCloud`: what the file holds decides.
 
@@ -222,6 +277,7 @@ def load_surface(
         sign: how a mesh's inside and outside are told apart.
         reference: a mesh file of what the points were taken from, in their coordinates; metrics are against it.
         nodata: the coordinate of points that hold no data, see `ShapeOptions.nodata`.
+        colors: whether to read colours as well.
 
     Raises:
         SignalError: a missing or unreadable file, or one that is no usable surface.
@@ -229,11 +285,14 @@ def load_surface(
     if isinstance(source, ndarray):
         return _make_cloud(read_point_array(source), name_of(source), reference, nodata)
     if not isinstance(source, trimesh.Trimesh) and holds_points(Path(source)):
-        return _make_cloud(read_points(Path(source)), str(source), reference, nodata)
+        found = read_points(Path(source))
+        if not colors or (found.colors is not None and found.colors.is_plain):
+            found = replace(found, colors=None)
+        return _make_cloud(found, str(source), reference, nodata)
     if reference is not None:
         name = "mesh" if isinstance(source, trimesh.Trimesh) else source
         raise SignalError(f"{name}: --reference is for point clouds; the metrics of a mesh are against itself")
-    return load_shape(source, mix, sign)
+    return load_shape(source, mix, sign, colors)
 
 
 def _make_cloud(
@@ -244,7 +303,8 @@ def _make_cloud(
     # `PointCloud.from_points` refuses all else.
     strays = check_points(name, points, nodata) if len(points) and np.isfinite(points).all() else ()
     try:
-        cloud = PointCloud.from_points(points, normals, name)
+        found = None if columns.colors is None else columns.colors.take(np.flatnonzero(kept))
+        cloud = PointCloud.from_points(points, normals, name, found)
     except SignalError as error:
         raise SignalError("; ".join([str(error), *(line.removeprefix("warning: ") for line in strays)])) from None
     cloud = replace(cloud, repairs=(*columns.notes, *notes, *strays, *cloud.repairs))

@@ -12,6 +12,7 @@ from numpy import ndarray
 from ..errors import SignalError
 from ..grid import name_of, read_array
 from ..las import read_las
+from ..shape.colors import CornerColors
 from ..shape.reading.ply import read_ply_points
 from .pcd import read_pcd
 from .text import read_point_text
@@ -25,11 +26,13 @@ class Columns:
         points: coordinates in the file's units, [n, 3].
         normals: as they are in the file, [n, 3], or None.
         notes: what the user should know of the reading.
+        colors: of the points, if the file has any.
     """
 
     points: Float[ndarray, "n 3"]
     normals: Float[ndarray, "n 3"] | None
     notes: tuple[str, ...] = ()
+    colors: CornerColors | None = None
 
 
 def read_points(path: Path) -> Columns:

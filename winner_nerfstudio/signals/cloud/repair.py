@@ -14,8 +14,8 @@ CELLS = 1 << 30
 
 def clean_points(
     name: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
-) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, list[str]]:
-    """Return points that differ, their unit normals or None, and what was dropped, for the user to read.
+) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, Int[ndarray, " m"], list[str]]:
+    """Return points that differ, their unit normals or None, their indices, and what was dropped, for the user to read.
 
     Raises:
         SignalError: coordinates are not finite, too few points are left, or the normals are none.
@@ -27,17 +27,17 @@ def clean_points(
             f"{name}: {broken} of {len(points)} points are NaN or infinite; every coordinate must be finite"
             " (--nodata nan drops points without coordinates)"
         )
-    repairs: list[str] = []
+    repairs, kept = list[str](), np.arange(len(points))
     if normals is not None:
-        points, normals, repairs = _clean_normals(name, points, np.asarray(normals, np.float64))
+        points, normals, kept, repairs = _clean_normals(name, points, np.asarray(normals, np.float64))
     first = _select_distinct(points) if len(points) else np.arange(0)
     if len(first) < len(points):
         repairs.append(f"repaired: dropped {len(points) - len(first):,} doubled points")
-        points, normals = points[first], None if normals is None else normals[first]
+        points, kept, normals = points[first], kept[first], None if normals is None else normals[first]
     if len(points) < FEWEST_POINTS:
         raise SignalError(f"{name}: {len(points)} points that differ; at least {FEWEST_POINTS} are needed")
     check_extent(name, points)
-    return points, normals, repairs
+    return points, normals, kept, repairs
 
 
 def _select_distinct(points: Float[ndarray, "n 3"]) -> Int[ndarray, " m"]:
@@ -54,8 +54,12 @@ def _select_distinct(points: Float[ndarray, "n 3"]) -> Int[ndarray, " m"]:
 
 def _clean_normals(
     name: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
-) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, list[str]]:
-    """Make normals unit, and drop points without a usable one; if none is usable, keep all points without normals."""
+) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, Int[ndarray, " m"], list[str]]:
+    """Make normals unit, and drop points without a usable one; if none is usable, keep all points without normals.
+
+    Returns:
+        Points, normals or None, the points' indices, and what was dropped.
+    """
     if normals.shape != points.shape:
         raise SignalError(f"{name}: {len(normals)} normals of {len(points)} points; one each is needed")
     largest = np.abs(np.where(np.isfinite(normals), normals, 0)).max(initial=0)
@@ -63,10 +67,10 @@ def _clean_normals(
     lengths = np.linalg.norm(normals, axis=-1)
     good = np.isfinite(lengths) & (lengths > 1e-6)
     if not good.any():
-        return points, None, ["repaired: all normals are zero or not finite; left them out"]
+        return points, None, np.arange(len(points)), ["repaired: all normals are zero or not finite; left them out"]
     if (normals[good] >= 0).all():
         raise SignalError(
             f"{name}: nx ny nz are nowhere negative, so they are no normals of a body; are they colours? leave them out"
         )
     dropped = f"repaired: dropped {(~good).sum():,} points whose normals are zero or not finite"
-    return points[good], normals[good] / lengths[good, None], [dropped] * (not good.all())
+    return points[good], normals[good] / lengths[good, None], np.flatnonzero(good), [dropped] * (not good.all())

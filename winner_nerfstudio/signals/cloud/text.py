@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..errors import SignalError
+from ..shape.colors import CornerColors
 from ..shape.reading.text import read_lines
 
 LARGEST = 1 << 31
@@ -64,11 +65,13 @@ class Rows:
     notes: list[str]
 
 
-def read_point_text(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
+def read_point_text(
+    path: Path,
+) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...], CornerColors | None]:
     """Read a text of points, a row each, with names of columns or without.
 
     Returns:
-        Points, normals or None, and what the user should know of the reading.
+        Points, normals or None, what the user should know of the reading, and colours or None.
 
     Raises:
         SignalError: a line cannot be understood, or the columns cannot be told.
@@ -86,7 +89,16 @@ def read_point_text(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "
     known = ~np.isnan(points).all(-1)
     if not known.all():
         notes.append(f"repaired: dropped {(~known).sum():,} points without coordinates")
-    return points[known], None if normals is None else normals[known], tuple(notes)
+    colors = _take_colors(table[known], [name.lower() for name in columns])
+    return points[known], None if normals is None else normals[known], tuple(notes), colors
+
+
+def _take_colors(table: Float[ndarray, "n c"], columns: Sequence[str]) -> CornerColors | None:
+    """Return the colours of rows if some columns hold such."""
+    for names in (COLOR, ("red", "green", "blue")):
+        if set(names) <= set(columns):
+            return CornerColors.from_numbers(table[:, [columns.index(name) for name in names]])
+    return None
 
 
 def _read_rows(path: Path) -> Rows:

@@ -45,7 +45,9 @@ def check_mesh(name: str, mesh: trimesh.Trimesh) -> tuple[Float[ndarray, "v 3"],
     return vertices, faces
 
 
-def weld(name: str, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> tuple[trimesh.Trimesh, list[str]]:
+def weld(
+    name: str, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]
+) -> tuple[trimesh.Trimesh, Int[ndarray, " g"], list[str]]:
     """Merge vertices by position, then drop faces that became lines or are there twice, wound alike.
 
     Slivers with three corners stay, for without them the surface would have slits; so do two faces back to back, which
@@ -57,7 +59,7 @@ def weld(name: str, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"])
         faces: indices of vertices.
 
     Returns:
-        The welded mesh, and what was changed, for the user to read.
+        The welded mesh; the index in `faces` of each of its faces; and what was changed, for the user to read.
 
     Raises:
         SignalError: no face with an area is left.
@@ -70,17 +72,19 @@ def weld(name: str, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"])
         _, first_of_group = np.unique(group, return_index=True)
         keep, merged = keep[first_of_group], group[merged.reshape(-1)]
     welded = merged.reshape(-1)[faces]
-    welded = welded[(welded != np.roll(welded, 1, axis=-1)).all(-1)]
+    source = np.flatnonzero((welded != np.roll(welded, 1, axis=-1)).all(-1))
+    welded = welded[source]
     # Each face turned so that its least corner leads: alike if and only if wound alike.
     turned = np.take_along_axis(welded, (welded.argmin(-1)[:, None] + np.arange(3)) % 3, axis=-1)
     _, first = np.unique(turned, axis=0, return_index=True)
-    mesh = trimesh.Trimesh(vertices[keep], welded[np.sort(first)], process=False)
+    first = np.sort(first)
+    mesh = trimesh.Trimesh(vertices[keep], welded[first], process=False)
     mesh.remove_unreferenced_vertices()
     if len(mesh.faces) == 0 or not mesh.area > 1e-12:
         raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
     doubled, dropped = len(vertices) - len(keep), len(faces) - len(first)
     repairs = [f"repaired: welded {doubled:,} doubled vertices"] * bool(doubled)
-    return mesh, repairs + [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
+    return mesh, source[first], repairs + [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
 
 
 def warn_of_rounding(vertices: Float[ndarray, "v 3"]) -> list[str]:
@@ -145,7 +149,7 @@ def _signed_volumes(mesh: trimesh.Trimesh) -> Float[ndarray, " f"]:
 
 def remove_inner(
     mesh: trimesh.Trimesh, normals: Float[ndarray, "f 3"], winding_number: Callable[[ndarray], ndarray], most: int
-) -> tuple[trimesh.Trimesh, bool]:
+) -> tuple[trimesh.Trimesh, Int[ndarray, " g"], bool]:
     """Return the mesh without the parts of its surface that have the inside on both sides, and so bound nothing.
 
     These are inner shells wound outwards, partitions, and where bodies overlap. Faces that lie inside in part are cut.
@@ -158,11 +162,13 @@ def remove_inner(
             times as many were not enough for a first look at all faces, the mesh is returned as it is.
 
     Returns:
-        The mesh, and whether all faces were cut as finely as they should be.
+        The mesh; the index of the face that each of its faces is a part of; and whether all faces were cut as finely as
+        they should be.
     """
     if 2 * len(_WITHIN) * len(mesh.faces) > 3 * most:
-        return mesh, False
-    corners, kept, asked, fine = mesh.triangles, [], 0, True
+        return mesh, np.arange(len(mesh.faces)), False
+    corners, parents, asked, fine = mesh.triangles, np.arange(len(mesh.faces)), 0, True
+    kept: list[tuple[ndarray, ndarray]] = []
     while len(corners):
         points = np.einsum("pc,fcx->fpx", _WITHIN, corners)
         ahead, behind = (points + side * SIDE * normals[:, None] for side in (1, -1))
@@ -173,13 +179,16 @@ def remove_inner(
         asked += winding.size
         if cut.any() and asked + 4 * cut.sum() * 2 * len(_WITHIN) > most:
             # What lies outside in part is kept whole: the sign is right with it, and the distance outside.
-            kept.append(corners[~inner.all(-1)])
+            outer = ~inner.all(-1)
+            kept.append((corners[outer], parents[outer]))
             fine = False
             break
-        kept.append(corners[~cut & (inner.mean(-1) < 0.5)])
-        corners, normals = _quarter(corners[cut]), np.tile(normals[cut], (4, 1))
-    skin = np.concatenate(kept)
-    return trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False), fine
+        outer = ~cut & (inner.mean(-1) < 0.5)
+        kept.append((corners[outer], parents[outer]))
+        corners, normals, parents = _quarter(corners[cut]), np.tile(normals[cut], (4, 1)), np.tile(parents[cut], 4)
+    skin, source = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    outside = trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False)
+    return outside, source, fine
 
 
 def _quarter(corners: Float[ndarray, "f 3 3"]) -> Float[ndarray, "g 3 3"]:

@@ -17,11 +17,13 @@ from ..records import ShapeRecord
 from ..samples import SHAPES, sample
 from ..sdf import MARGIN, SignedDistance
 from ..strays import check_vertices
+from .colors import CornerColors, SurfaceColors
 from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides
 from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
 from .sampling import draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
+from .visual import read_visual
 
 WORK = 1e8
 """Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 5 s."""
@@ -44,6 +46,8 @@ class Shape(SignedDistance):
         mix: how training samples are distributed.
         signed: whether it has an inside; if not, distances are positive on both sides.
         solid: the mesh that winding numbers are taken from, if that is not `mesh`.
+        colors: the colours of the input's faces, if there are any.
+        source: index of the input's face on which each face of `mesh` lies.
     """
 
     name: str
@@ -54,10 +58,17 @@ class Shape(SignedDistance):
     mix: Mix = field(default_factory=Mix)
     signed: bool = True
     solid: trimesh.Trimesh | None = None
+    colors: SurfaceColors | None = None
+    source: Int[ndarray, " f"] | None = None
 
     @classmethod
     def from_mesh(
-        cls, mesh: trimesh.Trimesh, name: str = "mesh", mix: Mix | None = None, sign: Sign = "auto"
+        cls,
+        mesh: trimesh.Trimesh,
+        name: str = "mesh",
+        mix: Mix | None = None,
+        sign: Sign = "auto",
+        colors: CornerColors | None = None,
     ) -> "Shape":
         """Check, normalise, weld and orient a mesh.
 
@@ -68,6 +79,7 @@ class Shape(SignedDistance):
             sign: "watertight" takes watertight meshes only, "winding" closes holes by the generalised winding number,
                 "unsigned" fits the distance from either side, as open surfaces need; "auto" takes the first of these
                 that fits the mesh.
+            colors: of its faces' corners, [f, 3].
 
         Raises:
             SignalError: no faces, vertices that are not finite, no area, a mesh that `sign` does not fit, or fractions
@@ -80,11 +92,15 @@ class Shape(SignedDistance):
         vertices, faces = check_mesh(name, mesh)
         strays = check_vertices(name, vertices)
         normalization = Normalization.to_cube(vertices.min(0), vertices.max(0), MARGIN)
-        unit, repairs = weld(name, normalization.to_unit(vertices), faces)
+        triangles = normalization.to_unit(vertices)[faces] if colors is not None else None
+        unit, source, repairs = weld(name, normalization.to_unit(vertices), faces)
         repairs += [*strays, *warn_of_rounding(vertices)]
         if sign != "unsigned":
             repairs += orient(unit)
-        return cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix)._with_sign(sign)
+        shape = cls(name, unit, normalization, count_holes(unit), tuple(repairs), mix)
+        if colors is not None and triangles is not None:
+            shape = replace(shape, colors=SurfaceColors(triangles, colors), source=source)
+        return shape._with_sign(sign)
 
     def _with_sign(self, sign: Sign) -> "Shape":
         """Return the shape signed or unsigned, as `sign` and the mesh have it.
@@ -109,7 +125,7 @@ class Shape(SignedDistance):
     def _without_inner(self) -> "Shape":
         """Return the shape without those parts of its surface that lie inside it."""
         most = int(WORK / max(self._queries.near_faces, 1))
-        mesh, fine = remove_inner(self.mesh, self.normals, self.winding_number, most)
+        mesh, parents, fine = remove_inner(self.mesh, self.normals, self.winding_number, most)
         if len(mesh.faces) == 0:
             raise SignalError(f"{self.name}: all of the surface lies inside the shape; use --sign unsigned")
         coarse = ["warning: bodies cross in so many places that some of the surface inside the shape is left"] * (
@@ -124,6 +140,7 @@ class Shape(SignedDistance):
             self,
             mesh=mesh,
             solid=self.mesh if even.all() or not fine else mesh,
+            source=None if self.source is None else self.source[parents],
             repairs=(
                 *self.repairs,
                 f"repaired: left out {part:.1%} of the surface, which lies inside the shape",
@@ -169,7 +186,7 @@ class Shape(SignedDistance):
                 f"{_count(self.holes, 'hole')}; sign from the generalised winding number, which closes them smoothly"
             )
         size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
-        return [f"{self.name}: {size}; {policy}", *self.repairs]
+        return [f"{self.name}: {size}; {policy}", *([self.colors.describe()] if self.colors else []), *self.repairs]
 
     def facts(self) -> dict[str, str]:
         """Return what else there is to know of the surface, by name, for `winner-inspect`."""
@@ -219,9 +236,56 @@ class Shape(SignedDistance):
         self, rng: np.random.Generator, count: int
     ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
         """Return points spread uniformly by area, [n, 3], and their faces' unit normals, [n, 3]."""
-        queries = self._queries
-        points, face = sample_triangles(rng, count, queries.vertices, queries.faces, self._cumulative_area)
+        points, face = self._sample_faces(rng, count)
         return points, self.normals[face]
+
+    @property
+    def texel(self) -> float:
+        """Return the typical distance between texels, or between coloured corners, unit-cube lengths."""
+        return self._colored[0].texel
+
+    @property
+    def color_bits(self) -> int:
+        """Return the bits of a channel of the colours."""
+        return self._colored[0].corners.bits
+
+    def sample_colors(
+        self, rng: np.random.Generator, count: int, unseen: bool = False
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return points spread uniformly by area, their faces' unit normals and their sRGB colours, [n, 3] each."""
+        points, face = self._sample_faces(rng, count)
+        colors, source = self._colored
+        return points, self.normals[face], colors.at(points, source[face])
+
+    def color_at(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+        """Return the sRGB colours in [0, 1] of the points of the surface that are nearest to points, for [n, 3]."""
+        _, face, nearest = self.closest(points)
+        colors, source = self._colored
+        return colors.at(nearest, source[face])
+
+    def walk(
+        self, points: Float[ndarray, "n 3"], moves: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]
+    ) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+        """Return where small moves from points of the surface lead on it, unit normals and colours there.
+
+        A move goes a little below the surface as well, so that it turns around edges instead of ending there.
+        """
+        below = np.linalg.norm(moves, axis=-1, keepdims=True) / 2 * normals
+        _, face, nearest = self.closest(points + moves - below)
+        colors, source = self._colored
+        return nearest, self.normals[face], colors.at(nearest, source[face])
+
+    @property
+    def _colored(self) -> tuple[SurfaceColors, Int[ndarray, " f"]]:
+        """Return the colours of the input's faces, and the index of the input's face for each face."""
+        assert self.colors is not None, "only shapes with colours are asked for them"
+        assert self.source is not None, "it is there if colours are"
+        return self.colors, self.source
+
+    def _sample_faces(self, rng: np.random.Generator, count: int) -> tuple[Float[ndarray, "n 3"], Int[ndarray, " n"]]:
+        """Return points spread uniformly by area, [n, 3], and the indices of their faces, [n]."""
+        queries = self._queries
+        return sample_triangles(rng, count, queries.vertices, queries.faces, self._cumulative_area)
 
     def cast_rays(
         self, origins: Float[ndarray, "n 3"], directions: Float[ndarray, "n 3"]
@@ -269,24 +333,32 @@ class Shape(SignedDistance):
         return np.cumsum(self.mesh.area_faces)
 
 
-def load_shape(source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto") -> Shape:
+def load_shape(
+    source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto", colors: bool = False
+) -> Shape:
     """Load a shape from a mesh file (.obj .ply .stl .off .glb .gltf .3mf) or a built-in sample.
 
     Args:
         source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.
         mix: how training samples are distributed.
         sign: how inside and outside are told apart, see `Shape.from_mesh`.
+        colors: whether to read the colours as well; those that are the same everywhere are left out.
 
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
     if isinstance(source, trimesh.Trimesh):
-        return Shape.from_mesh(source, "mesh", mix, sign)
+        return Shape.from_mesh(source, "mesh", mix, sign, _select(read_visual(source) if colors else None))
     if str(source).startswith("sample:"):
         return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
-    mesh, notes = read_mesh(Path(source))
-    shape = Shape.from_mesh(mesh, str(source), mix, sign)
+    mesh, found, notes = read_mesh(Path(source), colors)
+    shape = Shape.from_mesh(mesh, str(source), mix, sign, _select(found))
     return replace(shape, repairs=(*notes, *shape.repairs))
+
+
+def _select(colors: CornerColors | None) -> CornerColors | None:
+    """Return colours that there is something to fit of; None if all of the surface has the same."""
+    return None if colors is None or colors.is_plain else colors
 
 
 def _count(count: int, noun: str) -> str:

@@ -7,6 +7,7 @@ import trimesh
 
 from ...errors import SignalError
 from ...samples import SHAPES
+from ..colors import CornerColors
 from .gltf import read_gltf
 from .obj import read_obj
 from .off import read_off
@@ -15,7 +16,7 @@ from .polygons import Polygons, check_corners, triangulate
 from .stl import read_stl
 from .threemf import read_3mf
 
-READERS: dict[str, Callable[[Path], Polygons]] = {
+READERS: dict[str, Callable[..., Polygons]] = {
     ".3mf": read_3mf,
     ".glb": read_gltf,
     ".gltf": read_gltf,
@@ -25,13 +26,20 @@ READERS: dict[str, Callable[[Path], Polygons]] = {
     ".stl": read_stl,
 }
 """The reader of each format."""
+COLORED = (".glb", ".gltf", ".obj", ".ply")
+"""The formats whose colours are read; their readers take the keyword `colors`."""
 
 
-def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
+def read_mesh(path: Path, colors: bool = True) -> tuple[trimesh.Trimesh, CornerColors | None, tuple[str, ...]]:
     """Read a mesh file; the parts of a scene are put in their positions and joined, polygons are cut into triangles.
 
+    Args:
+        path: of the file.
+        colors: whether to read the colours as well.
+
     Returns:
-        The mesh, and what the user should know of the reading, a line each.
+        The mesh; the colours of its faces' corners, [f, 3], if the file has any; and what the user should know of the
+        reading, a line each.
 
     Raises:
         SignalError: there is no such file, it cannot be read, it contradicts itself, or it holds no triangles.
@@ -43,15 +51,17 @@ def read_mesh(path: Path) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
     if suffix not in READERS:
         raise SignalError(f"{path}: not a mesh format that can be read; use one of {', '.join(sorted(READERS))}")
     try:
-        polygons = READERS[suffix](path)
+        polygons = READERS[suffix](path, colors=True) if colors and suffix in COLORED else READERS[suffix](path)
     except SignalError:
         raise
     except Exception as error:  # readers fail in their own many ways
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SignalError(f"{path}: cannot be read as a {suffix} mesh ({reason}); is the file whole?") from error
     check_corners(path, polygons)
-    faces, notes = triangulate(path, polygons)
+    cut, notes = triangulate(path, polygons)
+    faces = polygons.corners[cut]
     if len(faces) == 0:
         left_out = "".join(f" ({note})" for note in (*polygons.notes, *notes))
         raise SignalError(f"{path}: holds no triangles{left_out}; a surface made of triangles is needed")
-    return trimesh.Trimesh(polygons.vertices, faces, process=False), (*polygons.notes, *notes)
+    mesh = trimesh.Trimesh(polygons.vertices, faces, process=False)
+    return mesh, polygons.colors and polygons.colors.take(cut), (*polygons.notes, *notes)

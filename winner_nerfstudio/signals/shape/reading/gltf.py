@@ -15,8 +15,10 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from ...extras import import_extra
+from ..colors import CornerColors, Texture, Wrap, to_srgb
 from .polygons import Polygons
 from .scenes import MOST_FACES, check_scene, transform
+from .textures import decode_texture, find_beside, read_texture
 
 DRACO = "KHR_draco_mesh_compression"
 MOST_ZEROS = 1 << 22
@@ -26,18 +28,23 @@ WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights",
 """Beginnings of the names of extensions that leave the surface as it is."""
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+WRAPS: dict[Any, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 POINTS_AND_LINES = (0, 1, 2, 3)
 TRIANGLES, STRIP, FAN = 4, 5, 6
 
 
-def read_gltf(path: Path) -> Polygons:
+def read_gltf(path: Path, colors: bool = False) -> Polygons:
     """Read the triangles of a glTF file's scene.
+
+    Args:
+        path: of the file.
+        colors: whether to read the base colours: of textures, materials and vertices.
 
     Raises:
         SignalError: the file contradicts itself, needs an extension that is not known, or names a file that may not be
             read.
     """
-    document = _Document(path, *_open(path))
+    document = _Document(path, *_open(path), colors)
     document.check_extensions()
     parts: list[Polygons] = []
     size = 0
@@ -88,15 +95,18 @@ class _Document:
         path: the file.
         content: its JSON.
         chunk: the binary chunk of a .glb file.
+        colors: whether colours are read.
         notes: what the user should know, a line each.
     """
 
     path: Path
     content: dict[str, Any]
     chunk: bytes | None
+    colors: bool = False
     notes: list[str] = field(default_factory=list)
     _buffers: dict[int, bytes] = field(default_factory=dict)
     _meshes: dict[Any, Polygons] = field(default_factory=dict)
+    _textures: dict[int, Texture | None] = field(default_factory=dict)
 
     def check_extensions(self) -> None:
         """Check that no extension is required that is not known.
@@ -184,7 +194,67 @@ class _Document:
             indices = self._read_accessor(primitive["indices"]).astype(np.int64).reshape(-1)
         else:
             indices = np.arange(len(vertices))
-        return Polygons.from_faces(vertices, self._cut(indices, mode))
+        faces = self._cut(indices, mode)
+        in_range = faces.size and faces.min() >= 0 and faces.max() < len(vertices)
+        colors = self._read_colors(primitive, len(vertices)) if self.colors and in_range else None
+        return Polygons.from_faces(vertices, faces, colors=colors and colors.take(faces.reshape(-1)))
+
+    def _read_colors(self, primitive: dict[str, Any], count: int) -> CornerColors | None:
+        """Return the base colours of a part's vertices, [count], or None and a note if they cannot be read."""
+        try:
+            return self._paint(primitive, count)
+        except Exception as error:  # what describes colours may be anything, and is no reason to refuse a shape
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            self._note(f"warning: the colours of a part of it are left out ({reason})")
+            return None
+
+    def _paint(self, primitive: dict[str, Any], count: int) -> CornerColors | None:
+        """Return base colours: texture times factor times the vertices' colours (glTF 2.0, section 3.9.2)."""
+        attributes = primitive["attributes"]
+        material = _item(self.content["materials"], primitive["material"]) if "material" in primitive else {}
+        base = material.get("pbrMetallicRoughness", {})
+        linear = np.tile(np.array(base.get("baseColorFactor", (1, 1, 1, 1))[:3], np.float64), (count, 1))
+        if "COLOR_0" in attributes:
+            linear *= self._read_accessor(attributes["COLOR_0"])[:, :3]
+        colors = CornerColors(to_srgb(linear).astype(np.float32), 16 if "COLOR_0" in attributes else 8)
+        placed = base.get("baseColorTexture")
+        if placed is None:
+            return colors if "COLOR_0" in attributes or "material" in primitive else None
+        texture = self._read_texture(placed["index"])
+        if texture is None:
+            return colors
+        moved = placed.get("extensions", {}).get("KHR_texture_transform", {})
+        channel = moved.get("texCoord", placed.get("texCoord", 0))
+        if moved.get("rotation"):
+            raise ValueError("KHR_texture_transform with a rotation is not read")
+        uv = self._read_accessor(attributes[f"TEXCOORD_{channel}"]) * moved.get("scale", (1, 1))
+        uv = uv + moved.get("offset", (0, 0))
+        bits = max(texture.bits, colors.bits if "COLOR_0" in attributes else 8)
+        return CornerColors(colors.values, bits, uv.astype(np.float32), np.zeros(count, np.int32), (texture,))
+
+    def _read_texture(self, index: int) -> Texture | None:
+        """Return a texture; None, and a note, if it cannot be read."""
+        if index not in self._textures:
+            try:
+                self._textures[index] = self._load_texture(_item(self.content["textures"], index))
+            except (SignalError, ValueError, KeyError, TypeError) as error:
+                self._textures[index] = None
+                self._note(f"warning: a texture is left out ({' '.join(str(error).split())[:200]})")
+        return self._textures[index]
+
+    def _load_texture(self, texture: dict[str, Any]) -> Texture:
+        extended = [each["source"] for each in texture.get("extensions", {}).values() if "source" in each]
+        image = _item(self.content["images"], texture.get("source", *extended[:1]))
+        sampler = _item(self.content["samplers"], texture["sampler"]) if "sampler" in texture else {}
+        wrap = tuple(WRAPS.get(sampler.get(key), "repeat") for key in ("wrapS", "wrapT"))
+        if "bufferView" in image:
+            view = _item(self.content["bufferViews"], image["bufferView"])
+            data = self._read_view(image["bufferView"], 0, np.dtype("u1"), 1, view["byteLength"]).tobytes()
+        elif str(image["uri"]).startswith("data:"):
+            data = _decode_uri(image["uri"])
+        else:
+            return Texture(read_texture(self._named_file(image["uri"])), (wrap[0], wrap[1]))
+        return Texture(decode_texture(f"{self.path}: its texture", data), (wrap[0], wrap[1]))
 
     def _cut(self, indices: Int[ndarray, " n"], mode: int) -> Int[ndarray, "t 3"]:
         """Return the triangles that a list, a strip or a fan of indices means."""
@@ -286,8 +356,7 @@ class _Document:
                 )
             return self.chunk
         if uri.startswith("data:"):
-            header, _, payload = uri.partition(",")
-            return base64.b64decode(payload, validate=True) if header.endswith(";base64") else unquote(payload).encode()
+            return _decode_uri(uri)
         return self._named_file(uri).read_bytes()
 
     def _named_file(self, uri: str) -> Path:
@@ -296,11 +365,8 @@ class _Document:
         Raises:
             SignalError: it is none in the document's folder or below it.
         """
-        folder = self.path.resolve().parent
         for name in (unquote(uri), uri):
-            # A drive or a scheme, such as file: or http:, would lead elsewhere.
-            target = (folder / name.replace("\\", "/")).resolve()
-            if target.is_relative_to(folder) and ":" not in name and "\0" not in name and target.is_file():
+            if target := find_beside(self.path, name):
                 return target
         raise SignalError(
             f"{self.path}: names the file {uri[:80]!r}, which is not in the same folder or below it; put it there"
@@ -332,6 +398,12 @@ class _Document:
             )
         accessor = _item(accessors, primitive["attributes"]["POSITION"])
         return Polygons.from_faces(_dequantize(vertices, accessor), faces)
+
+
+def _decode_uri(uri: str) -> bytes:
+    """Return the data that a URI of the scheme data: holds."""
+    header, _, payload = uri.partition(",")
+    return base64.b64decode(payload, validate=True) if header.endswith(";base64") else unquote(payload).encode()
 
 
 def _item(items: list[dict[str, Any]], index: Any) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""Wavefront .obj: its ``v`` and ``f`` lines; materials, normals and texture coordinates are not read."""
+"""Wavefront .obj: its ``v`` and ``f`` lines, and colours from its vertices or its materials' textures."""
 
 import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from ..colors import CornerColors
+from .materials import read_materials
 from .polygons import Polygons
 from .text import parse_rows, read_lines, take_columns, to_indices
 
@@ -14,8 +17,30 @@ FREE_FORM = (b"curv", b"curv2", b"surf")
 """Statements of curves and surfaces that are not made of polygons."""
 
 
-def read_obj(path: Path) -> Polygons:
+@dataclass
+class Paint:
+    """What an .obj file says of colours.
+
+    Attributes:
+        coordinates: the ``vt`` lines without their first word.
+        before: how many of them there are before each face.
+        uses: index of the first face after each ``usemtl`` line, and the name of the material.
+        libraries: files of materials.
+    """
+
+    coordinates: list[bytes] = field(default_factory=list)
+    before: list[int] = field(default_factory=list)
+    uses: list[tuple[int, bytes]] = field(default_factory=list)
+    libraries: list[bytes] = field(default_factory=list)
+
+
+def read_obj(path: Path, colors: bool = False) -> Polygons:
     """Read the polygons of an .obj file; every ``f`` line becomes one, and every ``fo`` line, as it was called once.
+
+    Args:
+        path: of the file.
+        colors: whether to read colours: of materials' textures, else of vertices (``v x y z r g b``), else of
+            materials. Without usable ones there is a note at most.
 
     Raises:
         ValueError: a line has other than numbers, or too few.
@@ -25,7 +50,7 @@ def read_obj(path: Path) -> Polygons:
     vertices: list[bytes] = []
     faces: list[bytes] = []
     before: list[int] = []  # how many vertices there are before each face
-    free_forms = 0
+    free_forms, paint = 0, Paint()
     for line in data.split(b"\n"):
         key, *rest = line.split(None, 1) or [b""]
         if key == b"v":
@@ -33,6 +58,13 @@ def read_obj(path: Path) -> Polygons:
         elif key in (b"f", b"fo"):
             faces += rest or [b""]
             before.append(len(vertices))
+            paint.before.append(len(paint.coordinates))
+        elif key == b"vt":
+            paint.coordinates += rest or [b""]
+        elif key == b"usemtl":
+            paint.uses.append((len(faces), rest[0].strip() if rest else b""))
+        elif key == b"mtllib":
+            paint.libraries += rest
         free_forms += key in FREE_FORM
     coordinates, columns = parse_rows(vertices)
     # Of 1/2/3 the first is the vertex.
@@ -43,9 +75,61 @@ def read_obj(path: Path) -> Polygons:
     # -1 is the vertex last written before the face.
     corners = np.where(corners > 0, corners - 1, corners + np.repeat(np.array(before, np.int64), sizes))
     notes = (f"warning: {free_forms:,} free-form curves and surfaces are not read; export polygons",) * bool(free_forms)
-    return Polygons(
-        take_columns(coordinates, columns, 3), corners, sizes, (*notes, *_note_weights(coordinates, columns))
-    )
+    notes = (*notes, *_note_weights(coordinates, columns))
+    polygons = Polygons(take_columns(coordinates, columns, 3), corners, sizes, notes)
+    if not colors:
+        return polygons
+    painted, more = _read_colors(path, polygons, paint, faces)
+    if painted is None and len(columns) and (columns == 6).all():
+        of_vertices = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:])
+        in_range = ((corners >= 0) & (corners < len(columns))).all()
+        painted = of_vertices.take(corners) if of_vertices is not None and in_range else None
+    return replace(polygons, colors=painted, notes=(*notes, *more))
+
+
+def _read_colors(
+    path: Path, polygons: Polygons, paint: Paint, faces: list[bytes]
+) -> tuple[CornerColors | None, tuple[str, ...]]:
+    """Return the colours that an .obj file's materials give to corners, or None, and notes for the user."""
+    if not paint.uses or not paint.libraries:
+        return None, ()
+    materials, notes = read_materials(path, paint.libraries)
+    starts = [start for start, _ in paint.uses]
+    used = [materials.get(name) for _, name in paint.uses]
+    if not any(used):
+        return None, notes
+    lengths = np.diff([*starts, len(polygons.sizes)])
+    of_face = np.concatenate([np.full(starts[0], -1), np.repeat(np.arange(len(used)), lengths)])
+    material = np.repeat(of_face, polygons.sizes)
+    plain = np.array([*((1, 1, 1) if m is None or m.texture else m.color for m in used), (1, 1, 1)], np.float32)
+    colors = CornerColors(plain[material])
+    textures = list({id(m.texture): m.texture for m in used if m and m.texture}.values())
+    if not textures:
+        return colors, notes
+    uv, known = _read_coordinates(polygons, paint, faces)
+    index = {id(texture): number for number, texture in enumerate(textures)}
+    table = np.array([*(index[id(m.texture)] if m and m.texture else -1 for m in used), -1], np.int32)
+    bits = max(texture.bits for texture in textures)
+    texture = np.where(known, table[material], -1).astype(np.int32)
+    return replace(colors, bits=bits, uv=uv, texture=texture, textures=tuple(textures)), notes
+
+
+def _read_coordinates(
+    polygons: Polygons, paint: Paint, faces: list[bytes]
+) -> tuple[Float[ndarray, "c 2"], Bool[ndarray, " c"]]:
+    """Return texture coordinates of corners, to the right and down, and whether all corners of a face have some."""
+    numbers, columns = parse_rows(paint.coordinates)
+    table = take_columns(numbers, columns, 2) if len(columns) else np.zeros((0, 2))
+    words = b" ".join(faces).split()  # 1/2/3: the second is the coordinates' index, which may be missing
+    index = to_indices(np.array([float(parts[1] or 0) if len(parts := word.split(b"/")) > 1 else 0 for word in words]))
+    index = np.where(index > 0, index - 1, index + np.repeat(np.array(paint.before, np.int64), polygons.sizes))
+    missing = np.array([len(parts := word.split(b"/")) < 2 or not parts[1] for word in words], bool)
+    missing |= (index < 0) | (index >= len(table))
+    first = np.cumsum(polygons.sizes) - polygons.sizes
+    broken = np.add.reduceat(missing, first[polygons.sizes > 0]) > 0 if len(missing) else np.zeros(0, bool)
+    uv = table[np.where(missing, 0, index)] if len(table) else np.zeros((len(words), 2))
+    uv = np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32)
+    return uv, ~np.repeat(broken, polygons.sizes[polygons.sizes > 0])
 
 
 def _note_weights(coordinates: Float[ndarray, " n"], columns: Int[ndarray, " r"]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...errors import SignalError
+from ..colors import CornerColors
 from .polygons import Polygons
 from .text import PADDING, parse_numbers, to_indices
 
@@ -23,6 +24,8 @@ MOST_COLUMNS = 1000
 """Elements and properties of a file."""
 CORNERS = ("vertex_indices", "vertex_index")
 """Names of the list of a face's or a strip's corners."""
+COLORS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
+"""Names of the columns that hold a colour."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,12 @@ class Column:
 Table = dict[str, Column]
 
 
-def read_ply(path: Path) -> Polygons:
+def read_ply(path: Path, colors: bool = False) -> Polygons:
     """Read the polygons and triangle strips of a .ply file.
+
+    Args:
+        path: of the file.
+        colors: whether to read the colours of the vertices, or those of the faces if the vertices have none.
 
     Raises:
         SignalError: the header is none, or the file holds other than its header says.
@@ -83,11 +90,31 @@ def read_ply(path: Path) -> Polygons:
     triangles = [cut_strip(strip) for row in _rows(strips) for strip in _split_strips(row)]
     cut = Polygons.from_faces(vertices, np.concatenate([np.zeros((0, 3), np.int64), *triangles]))
     corners = np.concatenate([faces.values, cut.corners])
-    return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), notes)
+    painted = None
+    if colors:
+        of_vertices, of_faces = (_read_colors(tables.get(name, {})) for name in ("vertex", "face"))
+        if of_vertices is not None and (corners < len(vertices)).all() and (corners >= 0).all():
+            painted = of_vertices.take(corners)
+        elif of_faces is not None and not len(cut.sizes):
+            painted = of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
+    return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), notes, painted)
 
 
-def read_ply_points(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
-    """Read the vertices of a .ply file, their normals if there are any, and notes for the user.
+def _read_colors(table: Table) -> CornerColors | None:
+    """Return the colours of an element's rows, [r], if it has some: whole numbers from 0 on, or floats from 0 to 1."""
+    names = next((names for names in COLORS if set(names) <= set(table)), None)
+    if names is None:
+        return None
+    columns = [table[name] for name in names]
+    if any((column.sizes != 1).any() for column in columns):
+        return None
+    return CornerColors.from_numbers(np.stack([column.values for column in columns], -1))
+
+
+def read_ply_points(
+    path: Path,
+) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...], CornerColors | None]:
+    """Read the vertices of a .ply file, their normals if there are any, notes for the user, and colours if any.
 
     Raises:
         SignalError: the header is none, or the file holds other than its header says.
@@ -95,7 +122,7 @@ def read_ply_points(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "
     tables, notes = _read_tables(path)
     has_normals = {"nx", "ny", "nz"} <= set(tables.get("vertex", {}))
     normals = _coordinates(path, tables, ("nx", "ny", "nz")) if has_normals else None
-    return _coordinates(path, tables, ("x", "y", "z")), normals, notes
+    return _coordinates(path, tables, ("x", "y", "z")), normals, notes, _read_colors(tables.get("vertex", {}))
 
 
 def cut_strip(strip: Int[ndarray, " n"]) -> Int[ndarray, "t 3"]:

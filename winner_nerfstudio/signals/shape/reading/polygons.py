@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ...errors import SignalError
+from ..colors import CornerColors
 
 ROUNDING = 1e-9
 """Part of a polygon's area by which rounding may turn one of its triangles over."""
@@ -30,20 +31,26 @@ class Polygons:
         corners: indices of vertices, polygon after polygon, int64 [c].
         sizes: corners of each polygon, int64 [p]; they sum to c.
         notes: what the user should know of the reading, a line each.
+        colors: of the corners, [c], if the file has any.
     """
 
     vertices: Float[ndarray, "v 3"]
     corners: Int[ndarray, " c"]
     sizes: Int[ndarray, " p"]
     notes: tuple[str, ...] = ()
+    colors: CornerColors | None = None
 
     @classmethod
     def from_faces(
-        cls, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f n"], notes: tuple[str, ...] = ()
+        cls,
+        vertices: Float[ndarray, "v 3"],
+        faces: Int[ndarray, "f n"],
+        notes: tuple[str, ...] = (),
+        colors: CornerColors | None = None,
     ) -> "Polygons":
         """Make polygons that all have the same number of corners."""
         sizes = np.full(len(faces), faces.shape[1], np.int64)
-        return cls(vertices.astype(np.float64), faces.reshape(-1).astype(np.int64), sizes, notes)
+        return cls(vertices.astype(np.float64), faces.reshape(-1).astype(np.int64), sizes, notes, colors)
 
     @classmethod
     def join(cls, parts: "Sequence[Polygons]", notes: tuple[str, ...] = ()) -> "Polygons":
@@ -55,6 +62,7 @@ class Polygons:
             np.concatenate([part.corners + start for part, start in zip(parts, starts, strict=False)]),
             np.concatenate([part.sizes for part in parts]),
             (*notes, *(note for part in parts for note in part.notes)),
+            CornerColors.join([(len(part.corners), part.colors) for part in parts]),
         )
 
 
@@ -84,14 +92,14 @@ def triangulate(path: Path, polygons: Polygons) -> tuple[Int[ndarray, "t 3"], tu
         polygons: of the file.
 
     Returns:
-        Indices of vertices, in the order of the polygons, and what the user should know, a line each.
+        Indices of `Polygons.corners`, in the order of the polygons, and what the user should know, a line each.
 
     Raises:
         SignalError: a concave polygon has more than `MOST_CORNERS` corners.
     """
     sizes, starts = polygons.sizes, np.cumsum(polygons.sizes) - polygons.sizes
     if (sizes == 3).all():
-        return polygons.corners.reshape(-1, 3), ()
+        return np.arange(len(polygons.corners)).reshape(-1, 3), ()
     counts = (sizes - 2).clip(min=0)
     first = np.cumsum(counts) - counts
     triangles = np.empty((int(counts.sum()), 3), np.int64)
@@ -100,8 +108,9 @@ def triangulate(path: Path, polygons: Polygons) -> tuple[Int[ndarray, "t 3"], tu
         same = np.flatnonzero(sizes == size)
         step = max(1, BLOCK // int(size))
         for some in (same[i : i + step] for i in range(0, len(same), step)):
-            corners = polygons.corners[starts[some, None] + np.arange(size)]
-            cut, failed = _cut_alike(path, polygons.vertices[corners]) if size > 3 else (np.arange(3)[None, None], 0)
+            corners = starts[some, None] + np.arange(size)
+            points = polygons.vertices[polygons.corners[corners]] if size > 3 else None
+            cut, failed = (np.arange(3)[None, None], 0) if points is None else _cut_alike(path, points)
             cut = np.broadcast_to(cut, (len(some), size - 2, 3))
             triangles[first[some, None] + np.arange(size - 2)] = np.take_along_axis(corners[:, None], cut, axis=-1)
             crossing += failed

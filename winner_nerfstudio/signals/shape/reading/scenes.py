@@ -37,7 +37,8 @@ def transform(polygons: Polygons, matrix: Float[ndarray, "4 4"]) -> Polygons:
     """Return triangles moved; a reflection turns them over, so that their outside stays outside."""
     if (matrix == np.eye(4)).all():
         return polygons
-    faces = polygons.corners.reshape(-1, 3)
+    faces, colors = polygons.corners.reshape(-1, 3), polygons.colors
     if np.linalg.det(matrix[:3, :3]) < 0:
         faces = faces[:, ::-1]
-    return Polygons.from_faces(polygons.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces)
+        colors = colors and colors.take(np.arange(faces.size).reshape(-1, 3)[:, ::-1].reshape(-1))
+    return Polygons.from_faces(polygons.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces, colors=colors)

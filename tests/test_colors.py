@@ -1,0 +1,397 @@
+"""Colours of shapes: read from files, kept in place, and looked up on the surface."""
+
+import json
+import struct
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.fields.fitted import FittedField
+from winner_nerfstudio.kinds.shape import MeshExport
+from winner_nerfstudio.signals.cloud import PointCloud, load_surface
+from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
+from winner_nerfstudio.signals.shape.painting import Painting
+
+AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
+SIDES = AXES | {(2, 1): (90, 40, 200)}
+"""The colour of each side of the box, by its axis and direction."""
+CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+FIELD = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
+
+
+def box(shift=(0.0, 0.0, 0.0)):
+    """The vertices [24, 3], quads [6, 4], and texture coordinates [24, 2] (downwards) of a box, wound outwards."""
+    points, uv = [], []
+    for number, (axis, side) in enumerate(SIDES):
+        corners = np.insert(CORNERS[:: 1 if side > 0 else -1], axis, side, axis=1)
+        corners = corners[::-1] if axis == 1 else corners
+        points.append(corners + shift)
+        uv.append(np.add(FIELD, (number % 3, number // 3)) / (3, 2))
+    return np.concatenate(points) * (1.0, 0.8, 0.6), np.arange(24).reshape(6, 4), np.concatenate(uv)
+
+
+def atlas(dtype=np.uint8):
+    """The picture, [64, 96, 3], whose six fields have the colours of the sides."""
+    tiles = np.array(list(SIDES.values()), dtype).reshape(2, 3, 3)
+    return np.repeat(np.repeat(tiles, 32, axis=0), 32, axis=1) * (257 if dtype == np.uint16 else 1)
+
+
+def assert_sides(shape, tolerance=0.01):
+    """Check that each side of the box has its colour, seen from outside it."""
+    rng = np.random.default_rng(0)
+    for (axis, side), color in SIDES.items():
+        points = np.insert(rng.uniform(-0.9, 0.9, (50, 2)), axis, 1.05 * side, axis=1) * (1.0, 0.8, 0.6)
+        found = shape.color_at(shape.normalization.to_unit(points))
+        assert np.abs(found - np.array(color) / 255).max() < tolerance, (axis, side)
+    points, normals, colors = shape.sample_colors(rng, 500)
+    axis = np.abs(normals).argmax(-1)
+    expected = [SIDES[a, int(np.sign(n[a]))] for a, n in zip(axis, normals, strict=True)]
+    assert np.abs(colors - np.array(expected) / 255).max() < tolerance
+
+
+def write_obj(folder, picture=True, flipped=()):
+    """Write the textured box as box.obj, box.mtl and paint.png; some faces may be wound inwards."""
+    points, quads, uv = box()
+    lines = ["mtllib box.mtl", *(f"v {x} {y} {z}" for x, y, z in points), *(f"vt {u} {1 - v}" for u, v in uv)]
+    lines.append("usemtl paint")
+    for index, quad in enumerate(quads + 1):
+        corners = quad[::-1] if index in flipped else quad
+        lines.append("f " + " ".join(f"{corner}/{corner}" for corner in corners))
+    (folder / "box.obj").write_text("\n".join(lines))
+    (folder / "box.mtl").write_text("newmtl paint\nKd 0.5 0.5 0.5\nmap_Kd -s 1 1 1 paint.png\n")
+    if picture:
+        Image.fromarray(atlas()).save(folder / "paint.png")
+    return folder / "box.obj"
+
+
+def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None):
+    """Write the box as a .glb file, with the texture or with linear colours of vertices, twice as an instance."""
+    points, quads, uv = box()
+    faces = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1).astype("<u4")
+    image = path.with_suffix(".png")
+    Image.fromarray(atlas()).save(image)
+    parts = [points.astype("<f4").tobytes(), faces.tobytes(), uv.astype("<f4").tobytes(), image.read_bytes()]
+    parts += [] if colors is None else [colors.astype("<f4").tobytes()]
+    parts = [part + b"\0" * (-len(part) % 4) for part in parts]
+    starts = np.cumsum([0, *map(len, parts)])
+    views = [{"buffer": 0, "byteOffset": int(s), "byteLength": len(p)} for s, p in zip(starts[:-1], parts, strict=True)]
+    accessors = [
+        {"bufferView": 0, "componentType": 5126, "count": 24, "type": "VEC3"},
+        {"bufferView": 1, "componentType": 5125, "count": 36, "type": "SCALAR"},
+        {"bufferView": 2, "componentType": 5126, "count": 24, "type": "VEC2"},
+        {"bufferView": 4, "componentType": 5126, "count": 24, "type": "VEC3"},
+    ]
+    base = {"baseColorFactor": factor} | ({"baseColorTexture": {"index": 0}} if texture else {})
+    attributes = {"POSITION": 0, "TEXCOORD_0": 2} | ({} if colors is None else {"COLOR_0": 3})
+    document = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": 1, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": base}],
+        "textures": [{"source": 0, "sampler": 0}],
+        "samplers": [{"wrapS": 33071}],
+        "images": [{"bufferView": 3, "mimeType": "image/png"}],
+        "accessors": accessors[: 4 if colors is not None else 3],
+        "bufferViews": views,
+        "buffers": [{"byteLength": int(starts[-1])}],
+    }
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    body = b"".join(parts)
+    path.write_bytes(
+        struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(body))
+        + struct.pack("<I4s", len(text), b"JSON")
+        + text
+        + struct.pack("<I4s", len(body), b"BIN\0")
+        + body
+    )
+    return path
+
+
+def test_each_side_of_a_textured_box_keeps_its_colour(tmp_path):
+    shape = load_surface(write_obj(tmp_path), colors=True)
+    assert shape.closed
+    assert "colours: a texture of 96 x 64 texels, sRGB of 8 bits" in shape.describe()
+    assert_sides(shape)
+
+
+def test_colours_stay_in_place_where_faces_are_turned_round(tmp_path):
+    shape = load_surface(write_obj(tmp_path, flipped=(0, 3)), colors=True)
+    assert any("wound both ways" in line for line in shape.repairs)
+    assert_sides(shape)
+
+
+def test_colours_stay_in_place_where_a_second_body_is_cut_away(tmp_path):
+    points, quads, uv = box()
+    mesh = trimesh.Trimesh(points, quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3), process=False)
+    mesh.visual = trimesh.visual.TextureVisuals(uv * (1, -1) + (0, 1), image=Image.fromarray(atlas()))
+    inner = trimesh.creation.box((0.5, 0.5, 3.0))
+    inner.visual = trimesh.visual.TextureVisuals(np.full((8, 2), 0.25), image=Image.fromarray(atlas()))
+    shape = load_surface(trimesh.util.concatenate([mesh, inner]), colors=True)
+    assert any("which lies inside the shape" in line for line in shape.repairs)
+    side = np.array([[0.9, 0.1, 0.65], [-0.7, -0.3, -0.65], [1.1, 0.2, 0.0], [0.0, -0.9, 0.1]])
+    found = shape.color_at(shape.normalization.to_unit(side))
+    expected = np.array([SIDES[2, 1], SIDES[2, -1], SIDES[0, 1], SIDES[1, -1]]) / 255
+    assert np.abs(found - expected).max() < 0.01
+
+
+def test_without_colours_a_shape_is_what_it_was(tmp_path):
+    plain, colored = (load_surface(write_obj(tmp_path), colors=colors) for colors in (False, True))
+    assert plain.colors is None
+    assert (plain.mesh.vertices == colored.mesh.vertices).all()
+    assert (plain.mesh.faces == colored.mesh.faces).all()
+
+
+@pytest.mark.parametrize("remove", ["paint.png", "box.mtl"])
+def test_a_missing_texture_is_told_and_leaves_the_shape(tmp_path, remove):
+    path = write_obj(tmp_path)
+    (tmp_path / remove).unlink()
+    shape = load_surface(path, colors=True)
+    assert shape.colors is None
+    assert any(remove in line and "warning" in line for line in shape.repairs)
+
+
+def test_a_texture_outside_the_folder_is_not_read(tmp_path):
+    (tmp_path / "below").mkdir()
+    path = write_obj(tmp_path / "below")
+    (tmp_path / "below/paint.png").rename(tmp_path / "paint.png")
+    (tmp_path / "below/box.mtl").write_text("newmtl paint\nmap_Kd ../paint.png\n")
+    assert load_surface(path, colors=True).colors is None
+
+
+def test_a_gltf_texture_is_read_with_its_factor_as_light(tmp_path):
+    assert_sides(load_surface(write_glb(tmp_path / "box.glb"), colors=True))
+    shape = load_surface(write_glb(tmp_path / "half.glb", factor=(0.5, 0.5, 0.5, 1)), colors=True)
+    points = shape.normalization.to_unit(np.array([[0, 0, 0.7]]))
+    expected = to_srgb(0.5 * to_linear(np.array(SIDES[2, 1]) / 255))
+    assert shape.color_at(points)[0] == pytest.approx(expected, abs=0.01)
+
+
+def test_linear_colours_of_gltf_vertices_become_srgb(tmp_path):
+    colors = to_linear(np.repeat(np.array(list(SIDES.values())), 4, axis=0) / 255)
+    shape = load_surface(write_glb(tmp_path / "box.glb", texture=False, colors=colors), colors=True)
+    assert "colours of vertices or faces, sRGB of 16 bits" in shape.describe()
+    assert_sides(shape)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+@pytest.mark.parametrize("where", ["vertex", "face"])
+def test_colours_of_a_ply_file_stay_in_place(tmp_path, encoding, where):
+    points, quads, _ = box()
+    faces = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+    colors = np.array(list(SIDES.values()))
+    visual = {f"{where}_colors": np.repeat(colors, 4 if where == "vertex" else 2, axis=0)}
+    trimesh.Trimesh(points, faces, process=False, **visual).export(tmp_path / "box.ply", encoding=encoding)
+    assert_sides(load_surface(tmp_path / "box.ply", colors=True))
+
+
+def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path):
+    points, quads, _ = box()
+    colors = np.repeat(np.array(list(SIDES.values())), 4, axis=0) / 255
+    lines = [f"v {' '.join(map(str, row))}" for row in np.concatenate([points, colors], -1)]
+    lines += ["f " + " ".join(map(str, quad + 1)) for quad in quads]
+    (tmp_path / "box.obj").write_text("\n".join(lines))
+    assert_sides(load_surface(tmp_path / "box.obj", colors=True))
+
+
+def test_a_surface_of_one_colour_has_none_to_fit(tmp_path):
+    path = write_obj(tmp_path)
+    Image.new("RGB", (8, 8), (200, 10, 10)).save(tmp_path / "paint.png")
+    assert load_surface(path, colors=True).colors is None
+
+
+def test_colours_of_points_stay_with_them_where_others_are_dropped(tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((2000, 3))
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    colors = np.rint((points + 1) / 2 * 255).astype(int)
+    rows = np.concatenate([np.c_[points, colors], np.c_[points, colors][:50]])  # some of them twice
+    lines = ["x y z red green blue", *(" ".join(map(str, row)) for row in rows)]
+    (tmp_path / "ball.txt").write_text("\n".join(lines))
+    cloud = load_surface(tmp_path / "ball.txt", colors=True)
+    assert len(cloud.points) == 2000
+    world = cloud.normalization.to_world(cloud.points)
+    assert np.abs(cloud.colors.values - (world + 1) / 2).max() < 0.01
+
+
+def test_textures_are_interpolated_between_the_centres_of_texels_and_wrapped():
+    pixels = np.zeros((1, 2, 3), np.uint16)
+    pixels[0, 1] = 65535
+    positions = np.array([[0.25, 0.5], [0.5, 0.5], [0.75, 0.5], [1.0, 0.5], [1.25, 0.5], [-0.25, 0.5]])
+    expected = {"repeat": [0, 0.5, 1, 0.5, 0, 1], "clamp": [0, 0.5, 1, 1, 1, 0], "mirror": [0, 0.5, 1, 1, 1, 0]}
+    for wrap, values in expected.items():
+        assert Texture(pixels, (wrap, "repeat")).sample(positions)[:, 0].tolist() == values
+
+
+def test_srgb_and_linear_light_are_each_others_inverse():
+    values = np.linspace(0, 1, 256)
+    assert to_srgb(to_linear(values)) == pytest.approx(values)
+    assert to_linear(np.array([0.5])) == pytest.approx(0.21404114)  # IEC 61966-2-1
+
+
+def test_the_weights_of_a_triangles_corners_give_back_the_point():
+    rng = np.random.default_rng(0)
+    triangles = rng.standard_normal((20, 3, 3))
+    weights = rng.dirichlet((1, 1, 1), 20)
+    points = np.einsum("nk,nkx->nx", weights, triangles)
+    assert barycentric(points, triangles) == pytest.approx(weights)
+
+
+SMALL = {
+    "hidden_dim": 32,
+    "num_layers": 2,
+    "batch_size": 64,
+    "eval_resolution": 16,
+    "progress": False,
+    "measure": False,
+}
+RUN = {"steps": 300, "learning_rate": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    """A small fit of the textured box, not measured, and the folder of the box."""
+    folder = tmp_path_factory.mktemp("box")
+    return fit(write_obj(folder), **RUN, **SMALL), folder
+
+
+def test_colours_are_fitted_beside_the_distance_and_do_not_change_it(colored):
+    fitted, folder = colored
+    plain = fit(folder / "box.obj", colour="off", **RUN, **SMALL)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (fitted(points) == plain(points)).all()
+    assert plain.companion is None
+    assert "colours: psi=" in fitted.provenance["initialization"]
+    with pytest.raises(ValueError, match="this field has no colours"):
+        plain.color(points)
+
+
+def test_colours_alone_come_out_as_they_do_beside_a_distance(colored):
+    fitted, folder = colored
+    painting = Painting(load_surface(folder / "box.obj", colors=True))
+    options = {name: value for name, value in SMALL.items() if name != "eval_resolution"}
+    alone = fit(painting, **RUN, **options)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (alone(points).clip(0, 1) == fitted.color(points)).all()
+
+
+def test_a_few_steps_bring_the_colours_of_the_sides(colored):
+    fitted, _ = colored
+    for (axis, side), color in SIDES.items():
+        point = np.insert(np.zeros((1, 2)), axis, side, axis=1) * (1.0, 0.8, 0.6)
+        distances = np.linalg.norm(np.array(list(SIDES.values())) / 255 - fitted.color(point), axis=-1)
+        assert list(SIDES.values())[distances.argmin()] == color
+
+
+def test_siren_has_its_start_for_colours_too(colored):
+    _, folder = colored
+    started = {
+        init: fit(folder / "box.obj", steps=1, learning_rate=1e-9, init=init, **SMALL) for init in ("winner", "siren")
+    }
+    assert started["siren"].provenance["initialization"] == "siren; colours: siren"
+    winner, siren = (started[init].companion.network.state_dict() for init in started)
+    assert any((winner[name] != siren[name]).any() for name in winner)
+
+
+def test_a_field_file_keeps_the_colours_and_an_altered_one_is_refused(colored, tmp_path):
+    fitted, _ = colored
+    fitted.save(tmp_path / "box.safetensors")
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (load_field(tmp_path / "box.safetensors").color(points) == fitted.color(points)).all()
+    changed = deepcopy(fitted)
+    for weight in changed.companion.network.parameters():
+        weight += 0.1
+    changed.save(tmp_path / "other.safetensors")
+    with safe_open(tmp_path / "box.safetensors", "pt") as file, safe_open(tmp_path / "other.safetensors", "pt") as more:
+        metadata, mixed = file.metadata(), {name: more.get_tensor(name) for name in more.keys()}  # noqa: SIM118
+    save_file(mixed, tmp_path / "mixed.safetensors", metadata)
+    with pytest.raises(FieldFileError, match="digest"):
+        load_field(tmp_path / "mixed.safetensors")
+    del mixed[next(name for name in mixed if name.startswith("companion."))]
+    save_file(mixed, tmp_path / "mixed.safetensors", metadata)
+    with pytest.raises(FieldFileError):
+        load_field(tmp_path / "mixed.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".glb", ".obj"])
+def test_exported_vertices_have_the_fitted_colours(colored, tmp_path, suffix):
+    fitted, _ = colored
+    MeshExport(Path(), tmp_path / f"box{suffix}", resolution=16).write(fitted, lambda part: None)
+    mesh = trimesh.load(tmp_path / f"box{suffix}", force="mesh")
+    expected = fitted.color(mesh.vertices)
+    # The colours of a .glb file are linear light, and trimesh shows them so.
+    expected = to_linear(expected) if suffix == ".glb" else expected
+    assert mesh.visual.kind == "vertex"
+    assert np.abs(mesh.visual.vertex_colors[:, :3] / 255 - expected).max() < 0.01
+    back = load_surface(tmp_path / f"box{suffix}", colors=True)
+    some = np.asarray(mesh.vertices)[:100]
+    assert back.color_at(back.normalization.to_unit(some)) == pytest.approx(fitted.color(some), abs=0.02)
+
+
+def test_fitted_colours_that_are_not_there_are_refused(colored, tmp_path):
+    fitted, _ = colored
+    with pytest.raises(ValueError, match="there are no fitted colours"):
+        MeshExport(Path(), tmp_path / "a.ply", resolution=16, colors="fitted").write(
+            FittedField(fitted.field), lambda part: None
+        )
+    with pytest.raises(ValueError, match=r"\.stl holds no colours"):
+        MeshExport(Path(), tmp_path / "a.stl", resolution=16, colors="fitted").write(fitted, lambda part: None)
+
+
+def striped(cycles):
+    """A sphere whose texture has stripes, so many from pole to pole."""
+    mesh = trimesh.creation.uv_sphere(count=(16, 16))
+    v = np.arccos(mesh.vertices[:, 2].clip(-1, 1)) / np.pi
+    rows = np.arange(512) / 512
+    stripes = np.rint(127.5 + 100 * np.sin(2 * np.pi * cycles * rows))[:, None, None].astype(np.uint8)
+    picture = Image.fromarray(np.broadcast_to(stripes, (512, 512, 3)).copy())
+    u = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0]) / (2 * np.pi)
+    mesh.visual = trimesh.visual.TextureVisuals(np.stack([u, 1 - v], -1), image=picture)
+    return Painting(load_surface(mesh, colors=True))
+
+
+def test_the_frequency_of_a_texture_is_measured_in_units_of_the_cube():
+    frequencies = [axis.nyquist * axis.centroid for axis in (striped(cycles).axes[0] for cycles in (8, 16, 32))]
+    assert frequencies == sorted(frequencies)
+    # A walk at an angle to the stripes meets fewer of them: on average 2 / pi of those straight across.
+    across = 2 * np.pi * 32 / (np.pi * 0.9)
+    assert 0.5 * across < frequencies[2] < 1.1 * across
+
+
+def test_parts_of_a_texture_that_no_face_uses_do_not_count(tmp_path):
+    path = write_obj(tmp_path)
+    before = Painting(load_surface(path, colors=True)).axes
+    wide = np.concatenate([atlas(), np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)], 1)
+    Image.fromarray(wide).save(tmp_path / "paint.png")
+    text = [
+        f"vt {float(words[1]) / 2} {words[2]}" if words[0] == "vt" else " ".join(words)
+        for words in map(str.split, path.read_text().splitlines())
+    ]
+    path.write_text("\n".join(text))
+    after = Painting(load_surface(path, colors=True)).axes
+    assert after[0].samples == before[0].samples
+    assert after[0].centroid == pytest.approx(before[0].centroid, abs=0.01)
+
+
+def test_colours_of_points_are_measured_at_points_that_are_never_fitted():
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((800, 3))
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    cloud = PointCloud.from_points(points, points, colors=CornerColors(((points + 1) / 2).astype(np.float32)))
+    painting = Painting(cloud)
+    fitted = {tuple(row) for row in cloud.sample_colors(rng, 20_000)[0]}
+    unseen = {tuple(row) for row in painting.draw_unseen(5000)[0]}
+    assert len(unseen) == 50
+    assert not fitted & unseen
+    batch = painting.draw(rng, 100)
+    world = cloud.normalization.to_world(batch["coords"].astype(float))
+    assert np.abs(batch["values"] - world).max() < 0.02

@@ -1,0 +1,65 @@
+"""Textures: the pictures that mesh files name or hold, read as sRGB values of 8 or 16 bits."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+from ...errors import SignalError
+from ..colors import to_srgb
+
+MOST_TEXELS = 200_000_000
+"""Larger textures are refused before they are decoded."""
+
+
+def read_texture(path: Path) -> Shaped[ndarray, "h w 3"]:
+    """Read a picture as sRGB values [h, w, 3] of 8 or 16 bits, without its alpha.
+
+    Pictures of floats, such as .exr and .hdr, hold linear light and are converted, to 16 bits.
+
+    Raises:
+        SignalError: it cannot be read, is too large, or its channels are no colours; the message is one line.
+    """
+    from ...image.reading.files import read_picture
+
+    picture = read_picture(path, MOST_TEXELS)
+    pixels, mode = picture.pixels, picture.mode
+    if mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        raise SignalError(f"{path}: a texture of mode {mode} is not read; convert it to RGB")
+    pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, -1)
+    if pixels.dtype.kind == "f":
+        return np.rint(to_srgb(pixels.astype(np.float64)) * 65535).astype(np.uint16)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise SignalError(f"{path}: a texture of {pixels.dtype} values is not read; save it with 8 or 16 bits")
+    if picture.white is not None:
+        most = np.iinfo(pixels.dtype).max
+        pixels = np.rint(pixels.astype(np.float64) * (most / picture.white)).astype(pixels.dtype)
+    return np.ascontiguousarray(pixels)
+
+
+def decode_texture(name: str, data: bytes) -> Shaped[ndarray, "h w 3"]:
+    """Read a picture that a mesh file holds, see `read_texture`.
+
+    Raises:
+        SignalError: as `read_texture`; the message calls it `name`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "texture"
+        path.write_bytes(data)
+        try:
+            return read_texture(path)
+        except SignalError as error:
+            raise SignalError(str(error).replace(str(path), name)) from None
+
+
+def find_beside(path: Path, name: str) -> Path | None:
+    """Return a file that a mesh file names, if it is in the same folder or below it; else None."""
+    folder = path.resolve().parent
+    try:
+        target = (folder / name.replace("\\", "/")).resolve()
+        is_beside = target.is_relative_to(folder) and ":" not in name and "\0" not in name and target.is_file()
+    except (OSError, ValueError):  # no name of a file at all
+        return None
+    return target if is_beside else None
