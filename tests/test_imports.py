@@ -24,9 +24,9 @@ CORE = {
     "results",
 }
 BELOW = {
-    "winner": {"winner"},
+    "winner": {"winner", "axis_names"},
     "networks": {"networks", "winner"},
-    "signals": {"registry", "signals", "winner"},
+    "signals": {"registry", "signals", "winner", "axis_names"},
     "fields": {"fields", "networks", "signals", "winner", "registry", "files", "version"},
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},

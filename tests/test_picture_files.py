@@ -664,6 +664,8 @@ def test_depth_and_alpha_are_among_the_facts(tmp_path):
     assert facts["values"] == "uint8, 8 bits each"
     Pillow.fromarray(samples("u1", 3)).save(tmp_path / "b.png")
     assert load_image(tmp_path / "b.png").facts()["alpha"] == "none"
+    (tmp_path / "c.pgm").write_bytes(b"P5 3 2 4095\n" + np.arange(6, dtype=">u2").tobytes())
+    assert load_image(tmp_path / "c.pgm").facts()["values"] == "uint16, 12 of 16 bits each"
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def _read(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | No
     if read != header.point_count:
         raise SignalError(f"{path}: its header says {header.point_count:,} points, the file holds {read:,}")
     scales = " x ".join(f"{scale:g}" for scale in dict.fromkeys(map(float, header.scales)))
-    used = "coordinates" if names is None else "coordinates and normals"
-    notes = [f"LAS {header.version}, in steps of {scales}; only {used} are used"]
+    columns = "coordinates" if names is None else "coordinates and normals"
+    notes = [f"LAS {header.version}, in steps of {scales}; only {columns} are used"]
     notes += [f"classes: {_describe_classes(classes)}"] if classes[2:].any() else []
     notes += [f"left out {withheld:,} points that are flagged as withheld"] if withheld else []
     return np.concatenate(points), None if names is None else np.concatenate(normals), tuple(notes)

@@ -280,7 +280,7 @@ def _inspect_ogg(file: BinaryIO) -> SoundFile:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         last = data.rfind(b"OggS\0")
         is_cut = len(data) > last + 5 and not data[last + 5] & 4
-        notes = ("warning: the file has no last page; it was cut off",) if is_cut else ()
+        notes: tuple[str, ...] = ("warning: the file has no last page; it was cut off",) if is_cut else ()
         if (count := len(re.findall(rb"OggS\0[\2\3\6\7]", data))) > 1:
             notes += (f"warning: holds {count:,} sounds or streams; the first is read",)
         parts = _ogg_parts(data) if data[28:33] == b"\x7fFLAC" else ()

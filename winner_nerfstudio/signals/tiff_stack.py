@@ -31,7 +31,8 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     from .nodata import declared_nodata
 
     with tifffile.TiffFile(path) as file:
-        series, page = file.series[0], file.pages[0]
+        page: Any = file.pages[0]
+        series = file.series[0]
         if len(file.series) != 1:
             raise SignalError(f"{path}: its {len(file.pages)} pages are of several sizes; a stack has one")
         photometric = int(getattr(page, "photometric", BLACK_IS_LEAST))

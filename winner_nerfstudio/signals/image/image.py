@@ -39,10 +39,13 @@ class Image(Grid[ImageRecord]):
         straight = mode in STRAIGHT_ALPHA and self.channels in (2, 4)
         alpha = f"{last}, by which colours are premultiplied" if mode in PREMULTIPLIED else "none"
         values = np.dtype(self.draft.pixel_dtype)
+        held = 8 * values.itemsize
+        # Unsigned values of up to 16 bits are scaled by the greatest one that the file can hold.
+        used = int(self.units.offset + self.units.amplitude).bit_length() if values.kind == "u" and held <= 16 else held
         return {
             **super().facts(),
             "alpha": f"{last}, by which colours are not premultiplied" if straight else alpha,
-            "values": f"{values.newbyteorder('=')}, {8 * values.itemsize} bits each",
+            "values": f"{values.newbyteorder('=')}, {held if used >= held else f'{used} of {held}'} bits each",
         }
 
 

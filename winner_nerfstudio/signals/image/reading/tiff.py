@@ -269,8 +269,8 @@ def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
 def _describe_scale(page: Any) -> list[str]:
     """Return a note on a scale and an offset that GDAL's metadata give the values; GDAL does not apply them either."""
     items = re.findall(r'role="(scale|offset)"[^>]*>([^<]*)<', str(page.tags.valueof(GDAL_METADATA, "")))
-    stated = dict.fromkeys(f"{role} {ascii(number)[1:-1][:20]}" for role, number in items)
-    stated = [entry for entry in stated if entry not in ("scale 1", "offset 0")]
+    entries = dict.fromkeys(f"{role} {ascii(number)[1:-1][:20]}" for role, number in items)
+    stated = [entry for entry in entries if entry not in ("scale 1", "offset 0")]
     return [f"the values are as stored; the file's {', '.join(stated)[:80]} are not applied"] if stated else []
 
 
