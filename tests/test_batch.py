@@ -1,10 +1,12 @@
 """Many files at once: what becomes of each, that nothing is done twice, and that no company changes a bit."""
 
+import contextlib
 import csv
 import io
 import multiprocessing
 import random
 import signal
+import socket
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,7 +25,9 @@ from winner_nerfstudio.batch.sources import BatchError, find_files
 from winner_nerfstudio.batch.store import Store
 from winner_nerfstudio.cli import batch as command
 from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.networks import Siren
 from winner_nerfstudio.signals.samples import IMAGES
+from winner_nerfstudio.training.stack import SharedStart
 
 QUICK = {"steps": 4, "hidden_dim": 16, "num_layers": 2, "progress": False}
 BAD = {"empty.png": b"", "cut.png": b"\x89PNG\r\n\x1a\n....", "what.xyzzy": b"?", "noise.wav": b"RIFFRIFF"}
@@ -120,6 +124,28 @@ def test_nothing_is_fitted_twice_but_what_has_changed(tmp_path, monkeypatch):
     changed = fit_many(crops, out, **{**QUICK, "exactness": 0.3})
     assert len(fitted) == len({row.digest for row in changed.rows}) == 4
     assert not {row.field for row in changed.rows} & {row.field for row in first.rows}
+
+
+def test_a_shared_start_gives_its_hidden_layers_to_networks_of_its_shape():
+    network = Siren(2, 3, 8, 2)
+    last = network[-1].weight.clone()
+    start = SharedStart(3, ((torch.ones(8, 2), torch.zeros(8)), (torch.ones(8, 8), torch.zeros(8))))
+    assert start.apply(network)
+    assert network[0].weight.eq(1).all()
+    assert network[2].weight.eq(1).all()
+    assert torch.equal(network[-1].weight, last)
+    assert not start.apply(Siren(2, 3, 16, 2))
+
+
+def test_fits_with_a_shared_start_are_other_fits_than_those_without(tmp_path):
+    write_crops(tmp_path / "crops", 4)
+    (tmp_path / "crops" / "bad.png").write_bytes(b"")
+    own = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    shared = fit_many(tmp_path / "crops", tmp_path / "out", shared_start=3, **QUICK)
+    assert not {row.field for row in shared.rows if row.field} & {row.field for row in own.rows}
+    assert shared.fields[0].provenance["initialization"] == "shared start of 3 signals"
+    with pytest.raises(BatchError, match="hold no 5 small signals of one size"):
+        fit_many(tmp_path / "crops", tmp_path / "out", shared_start=5, **QUICK)
 
 
 def test_a_field_that_was_removed_is_fitted_again(tmp_path):
@@ -268,6 +294,16 @@ def test_the_table_is_written_for_parquet_too(tmp_path):
     assert [row["error"] for row in table] == [row.error for row in batch.rows]
 
 
+def free_ports():
+    """Ports for a node of Ray, which waits no more than 15 s for its agents to choose their own (Ray's issue 65983)."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind(("", 0))
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+
+
 @pytest.mark.commands
 def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'winner-nerfstudio[ray]'")
@@ -278,8 +314,8 @@ def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
     crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
     longer = {**QUICK, "steps": 60, "seed": 5}
     fit_many(crops, tmp_path / "here", **longer)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    second = cluster.add_node(num_cpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **free_ports()})
+    second = cluster.add_node(num_cpus=1, **free_ports())
     try:
         ray.init(address=cluster.address, log_to_driver=False)
         lost = []

@@ -11,8 +11,24 @@ from typing import Any
 from ..registry import kind_named
 from ..training.fit import Course
 from ..training.prepare import FitOptions, option_names, sort_options
+from ..training.stack import SharedStart
 from ..version import __version__
 from .sources import BatchError, compute_file_digest
+
+
+@dataclass(frozen=True)
+class JobStart:
+    """The start that small signals of a kind share.
+
+    Attributes:
+        kind: name of the kind.
+        layers: the hidden layers.
+        digest: their digest.
+    """
+
+    kind: str
+    layers: SharedStart
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Job:
         device: name of the device; None for CUDA where it is available, else the CPU.
         measure: whether the metrics of each fit are computed.
         pack: whether the fields of a task are written into one file.
+        start: the start that small signals share; None if each has its own.
     """
 
     folder: Path
@@ -34,6 +51,11 @@ class Job:
     device: str | None = None
     measure: bool = True
     pack: bool = False
+    start: JobStart | None = None
+
+    def find_start(self, kind: str) -> SharedStart | None:
+        """Return the hidden layers that small signals of a kind begin with, or None."""
+        return self.start.layers if self.start is not None and self.start.kind == kind else None
 
     def compute_key(self, kind: str, digest: str) -> str:
         """Return the key of a fit, which is that of another fit only if that would give the same field.
@@ -52,6 +74,7 @@ class Job:
             "kind": kind,
             "course": asdict(self.course),
             "measure": self.measure,
+            "start": self.start.digest if self.start is not None and self.start.kind == kind else None,
             **{name: asdict(getattr(options, name)) for name in ("data", "network", "batches")},
         }
         files = [value for value in entries["data"].values() if isinstance(value, Path) and value.is_file()]

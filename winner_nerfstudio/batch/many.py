@@ -15,6 +15,7 @@ from .engine import build_engine
 from .job import Job, sort_options_by_kind
 from .plan import Planner
 from .progress import BatchProgress
+from .shared import add_shared_start
 from .sources import find_files
 from .store import Row, Store
 
@@ -64,6 +65,7 @@ def fit_many(
     engine: str = "local",
     cpus: float = 1,
     gpus: float = 0,
+    shared_start: int = 0,
     progress: bool = True,
     **options: Any,
 ) -> Batch:
@@ -91,6 +93,9 @@ def fit_many(
         engine: "local" for this process, "ray" for workers on this machine, "ray://HOST:PORT" for those of a cluster.
         cpus: cores that a worker takes.
         gpus: graphics processors that a worker takes; a part of one for several workers on it.
+        shared_start: number of small signals, the first ones of one size, to which a network is fitted whose hidden
+            layers all small signals of their kind begin with (STRAINER, arXiv 2409.09566), instead of WINNER's start
+            for each; 0 for none.
         progress: whether to print how far it is.
         options: options as of `fit`; each is for all kinds that have it.
 
@@ -107,7 +112,8 @@ def fit_many(
     names = list(dict.fromkeys(each for each in kinds if isinstance(each, str)))
     course = Course(steps, learning_rate, optimizer, seed)
     job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
-    return run_batch(job, files, kinds, Workers(engine, cpus, gpus), Console(quiet=not progress))
+    workers = Workers(engine, cpus, gpus)
+    return run_batch(job, files, kinds, workers, Console(quiet=not progress), shared_start)
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,12 @@ def _find_kind(file: Path) -> str | Exception:
 
 
 def run_batch(
-    job: Job, files: Sequence[Path], kinds: Sequence[str | Exception], workers: Workers, console: Console
+    job: Job,
+    files: Sequence[Path],
+    kinds: Sequence[str | Exception],
+    workers: Workers,
+    console: Console,
+    shared_start: int = 0,
 ) -> Batch:
     """Do what `fit_many` does, from options that are sorted.
 
@@ -148,6 +159,7 @@ def run_batch(
         kinds: the name of each file's kind, or the error that says why it is not known.
         workers: who does it.
         console: where the progress is shown.
+        shared_start: as of `fit_many`.
 
     Raises:
         ValueError: as `fit_many`.
@@ -158,7 +170,7 @@ def run_batch(
     rate = 1.0 if course.learning_rate is None else course.learning_rate
     check_run(1 if course.steps is None else course.steps, rate, course.seed, job.device)
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
-    store = Store(job.folder, job.pack)
+    job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     planner = Planner(job, store.open())
     with BatchProgress(console, len(files)) as shown, opened as engine:
         try:

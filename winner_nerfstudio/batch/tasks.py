@@ -151,7 +151,7 @@ def _fit_bank(job: Job, bank: Sequence[Loaded], device: torch.device) -> list[Ro
     began, plan = time.perf_counter(), bank[0].plan
     assert plan is not None
     try:
-        fitted = fit_small_signals([loaded.signal for loaded in bank], plan, device)
+        fitted = fit_small_signals([loaded.signal for loaded in bank], plan, device, job.find_start(bank[0].file.kind))
     except Exception as error:
         if is_out_of_memory(error) and len(bank) > 1:
             half = len(bank) // 2

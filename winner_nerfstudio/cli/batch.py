@@ -54,6 +54,8 @@ class BatchCommand:
     """Seed of the networks and the batches."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """cpu or cuda; cuda if there is one."""
+    shared_start: Annotated[int, tyro.conf.arg(metavar="COUNT")] = 0
+    """Begin small signals with the hidden layers of one network that is fitted to the first COUNT of one size."""
     measure: bool = True
     """Compute the metrics of each fit."""
     engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
@@ -105,7 +107,7 @@ def _run(arguments: list[str]) -> int:
     job = Job(command.output, options, course, command.device, command.measure, command.pack)
     print(escape(f"{len(files):,} files, to be fitted into {command.output}"), flush=True)
     workers = Workers(command.engine, command.cpus, command.gpus)
-    return _report(run_batch(job, files, kinds, workers, Console()))
+    return _report(run_batch(job, files, kinds, workers, Console(), command.shared_start))
 
 
 def _report(batch: "Batch") -> int:

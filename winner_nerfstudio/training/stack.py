@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..fields import Field
 from ..networks import Siren, Stack
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
+from ..winner import Axis, winner_init_
 from .bank import PartError
 from .decay import cosine_decay
 from .fit import Course
@@ -75,7 +77,7 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
 
 
 def fit_small_signals(
-    signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device
+    signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device, start: SharedStart | None = None
 ) -> list[tuple[Field, dict[str, Any]]]:
     """Fit a network to each of some signals of one kind, of the same samples and channels, all at once.
 
@@ -86,6 +88,7 @@ def fit_small_signals(
         signals: the signals.
         plan: what `plan_small_signal` returns for them.
         device: device to train on.
+        start: the hidden layers that all networks of their shape begin with instead of WINNER's; none if left out.
 
     Returns:
         For each signal its field, on the CPU, and the record of its initialisation, see `describe_initialization`.
@@ -97,11 +100,69 @@ def fit_small_signals(
     for signal in signals:
         field = build_field(signal, network, seed)
         records.append(describe_initialization(initialize_(field, signal, network, seed, lowers=True), network))
+        if start is not None and start.apply(_network_of(field)):
+            records[-1] = {"init": f"shared start of {start.count} signals", "noise": None}
         fields.append(field)
     stack = _stack_networks([_network_of(field) for field in fields]).to(device)
     _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan.course)
     _unstack(stack, [_network_of(field) for field in fields])
     return [(field.eval(), record) for field, record in zip(fields, records, strict=True)]
+
+
+@dataclass(frozen=True)
+class SharedStart:
+    """The hidden layers that many networks begin with: those of one network that was fitted to some signals.
+
+    It is STRAINER's start (Vyas et al. 2024, arXiv 2409.09566): one network with an output layer for each signal.
+
+    Attributes:
+        count: number of those signals.
+        layers: weight and bias of each hidden layer.
+    """
+
+    count: int
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    def apply(self, network: Siren) -> bool:
+        """Give the hidden layers to a network, whose last layer stays; return whether it is of their shape."""
+        own = [layer for layer in network if isinstance(layer, torch.nn.Linear)][:-1]
+        if [layer.weight.shape for layer in own] != [weight.shape for weight, _ in self.layers]:
+            return False
+        with torch.no_grad():
+            for layer, (weight, bias) in zip(own, self.layers, strict=True):
+                layer.weight.copy_(weight)
+                layer.bias.copy_(bias)
+        return True
+
+
+def fit_shared_start(signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device) -> SharedStart:
+    """Fit one network to some signals of the same samples and channels at once, and return its hidden layers.
+
+    Args:
+        signals: the signals.
+        plan: what `plan_small_signal` returns for them.
+        device: device to train on.
+    """
+    first, options = signals[0], plan.options.network
+    joined = replace(first, values=np.concatenate([signal.values for signal in signals], -1))
+    network = Siren(first.dim, joined.channels, options.width, options.num_layers)
+    axes = [
+        Axis(sum(axis.centroid for axis in own) / len(own), own[0].samples)
+        for own in zip(*(s.axes for s in signals), strict=True)
+    ]
+    winner_init_(
+        network,
+        centroid=first.centroid,
+        schedule=options.noise.rule(True),
+        dim=first.dim,
+        channels=first.channels,
+        axes=axes,
+        seed=plan.course.seed,
+    )
+    stack = _stack_networks([network]).to(device)
+    _train(stack, _build_sampler([joined], plan.options.batches, plan.course.seed, device), plan.course)
+    layers = zip(stack.weights[:-1], stack.biases[:-1], strict=True)
+    return SharedStart(len(signals), tuple((w.detach()[0].cpu(), b.detach()[0].cpu()) for w, b in layers))
 
 
 def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
