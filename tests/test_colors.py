@@ -13,12 +13,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
 from winner_nerfstudio.signals.shape.painting import Painting
+
+from .conftest import fit as train
+from .conftest import make_config, metrics_of
 
 AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
 SIDES = AXES | {(2, 1): (90, 40, 200)}
@@ -395,3 +399,22 @@ def test_colours_of_points_are_measured_at_points_that_are_never_fitted():
     batch = painting.draw(rng, 100)
     world = cloud.normalization.to_world(batch["coords"].astype(float))
     assert np.abs(batch["values"] - world).max() < 0.02
+
+
+@pytest.mark.commands
+def test_ns_train_fits_the_same_colours_and_so_does_a_resumed_run(tmp_path):
+    options = {"pipeline__model__eval_resolution": 16, "timestamp": "x", "pipeline__datamanager__batch_size": 64}
+    schedule = make_config("winner-sdf").optimizers
+    schedule["fields"]["scheduler"].max_steps = 12
+    options["optimizers"] = schedule
+    path = write_obj(tmp_path)
+    whole, half = (train("winner-sdf", path, tmp_path / str(steps), steps, **options) for steps in (12, 7))
+    resumed = train("winner-sdf", path, tmp_path / "on", 12, load_dir=half.parent / "nerfstudio_models", **options)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    expected = fit(path, **SMALL | {"batch_size": 64, "hidden_dim": 24}, steps=12)
+    for config in (whole, resumed):
+        assert (load_fitted(config).color(points) == expected.color(points)).all()
+        assert metrics_of(config)["psnr_colour"] > 5
+    shown = np.asarray(Image.open(whole.parent / "target-fit-error.png"))
+    target = shown[:, : shown.shape[1] // 3].reshape(-1, 3).astype(int)
+    assert (np.ptp(target, axis=-1) > 80).mean() > 0.02  # clay would be grey

@@ -40,8 +40,7 @@ class FittedField(nn.Module):
     The target fills a box of the world; values outside the box mean nothing.
 
     The other results of a field depend on its kind (see `Kind.results`): ``mesh(resolution, level)`` of a shape or a
-    volume, ``color(points)`` of a shape with colours, ``image(size)``, ``audio(rate)``, ``volume(size)``;
-    ``dir(field)`` lists them.
+    volume, ``image(size)``, ``audio(rate)``, ``volume(size)``; ``dir(field)`` lists them.
 
     Args:
         field: the network and its normalisation.
@@ -145,6 +144,19 @@ class FittedField(nn.Module):
             return factor * self._compute_hessian(unit).diagonal(dim1=-2, dim2=-1).sum(-1).double()
 
         return self._evaluate_at(points, trace, ())
+
+    def color(self, points: Points) -> Points:
+        """Compute the fitted colours of a shape at points on its surface or close to it, sRGB values in [0, 1].
+
+        Args:
+            points: of the world, [..., 3]; a tensor gives a tensor, and anything else an array.
+
+        Raises:
+            ValueError: the shape had no colours, or the points have another number of coordinates.
+        """
+        if self.companion is None:
+            raise ValueError("this field has no colours: its shape had none, or they were left out")
+        return FittedField(self.companion)(points).clip(0, 1)
 
     def save(self, path: str | Path) -> None:
         """Write a field file (safetensors), see `load_field`; a failure leaves an existing file unchanged.

@@ -194,8 +194,8 @@ class ShapeKind(Kind):
 
     @property
     def results(self) -> Mapping[str, Callable[..., Any]]:
-        """The functions `mesh` and `color`."""
-        return {"mesh": mesh, "color": color}
+        """The function `mesh`."""
+        return {"mesh": mesh}
 
     @property
     def exports(self) -> Mapping[str, type[Export]]:
@@ -227,21 +227,6 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
     surface, solid = extract_mesh(fitted.field, resolution, level)
     vertices = solid.normalization.to_world(surface.vertices)
     return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
-
-
-def color(fitted: FittedField, points: Any) -> Any:
-    """Return the fitted colours at points on the surface or close to it, sRGB values in [0, 1].
-
-    Args:
-        fitted: a field of a shape that had colours.
-        points: of the world, [..., 3]; a tensor gives a tensor, and anything else an array.
-
-    Raises:
-        ValueError: the shape had no colours, or the points have another number of coordinates.
-    """
-    if fitted.companion is None:
-        raise ValueError("this field has no colours: its shape had none, or they were left out")
-    return type(fitted)(fitted.companion)(points).clip(0, 1)
 
 
 @dataclass
