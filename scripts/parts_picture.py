@@ -1,8 +1,8 @@
 """Draw the picture of docs/results.md: a photograph, one network's fit of it, and that of small networks for its parts.
 
 Both fits get the same time on the same processor. The photograph is scikit-image's astronaut, 512 by 512 pixels, which
-is in the public domain; the picture shows a piece of it. It takes some minutes on two cores, and needs neither nerfstudio
-nor a GPU.
+is in the public domain; the picture shows a piece of it. It takes some minutes on two cores, and needs neither
+nerfstudio nor a GPU.
 """
 
 import time
