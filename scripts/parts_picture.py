@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from winner_nerfstudio import FittedField, fit
 
-PIECE = slice(40, 190), slice(140, 290)
+PIECE = slice(70, 130), slice(175, 235)
 """The rows and columns that are shown."""
 PROBE = 20
 """Training steps from which the single network's speed is known."""
