@@ -183,3 +183,12 @@ def test_bytes_that_vtk_writes_as_colours_are_read(tmp_path, as_text):
     head = HEAD.format("ASCII" if as_text else "BINARY").encode() + b"POINT_DATA 120\nCOLOR_SCALARS d 1\n"
     (tmp_path / "a.vtk").write_bytes(head + data)
     check(load_volume(tmp_path / "a.vtk"), bytes_.astype(float))
+
+
+@pytest.mark.parametrize(
+    "body", ["FIELD f 1000000000\nb -1 4 float\n", "SCALARS a float 0\n", "FIELD f 2\nb 1 -120 int\n"]
+)
+def test_arrays_of_sizes_that_cannot_be_end_in_one_line(tmp_path, body):
+    (tmp_path / "a.vtk").write_text(HEAD.format("BINARY") + "POINT_DATA 120\n" + body)
+    with pytest.raises(SignalError, match=r"a\.vtk: cannot be read as .vtk \(array 1 has -?\d+ times -?\d+ values\)"):
+        load_volume(tmp_path / "a.vtk")

@@ -89,7 +89,13 @@ class _Walk:
         return []
 
     def add(self, name: bytes, owner: bytes, kind: bytes, components: int, count: int) -> None:
-        """Add the array that begins here, and go behind it."""
+        """Add the array that begins here, and go behind it.
+
+        Raises:
+            ValueError: it is of no size that can be, or the file has very many arrays.
+        """
+        if components < 1 or count < 0 or len(self.entries) >= MOST_ARRAYS:
+            raise ValueError(f"array {len(self.entries) + 1} has {count} times {components} values")
         start = self.position
         entry = Entry(name.decode("latin-1"), owner, kind.decode("latin-1"), components, count, start, start)
         if self.is_text:
@@ -105,7 +111,7 @@ class _Walk:
     def run(self) -> None:
         """List the arrays."""
         owner, count = b"", 0
-        while len(self.entries) < MOST_ARRAYS and (words := self.line()):
+        while words := self.line():
             key, *rest = (words[0].upper(), *words[1:])
             if key in (b"DIMENSIONS", b"SPACING", b"ASPECT_RATIO", b"ORIGIN"):
                 self.geometry[key] = [float(word) for word in rest[:3]]
