@@ -314,7 +314,7 @@ def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
     crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
     longer = {**QUICK, "steps": 60, "seed": 5}
     fit_many(crops, tmp_path / "here", **longer)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **free_ports()})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **free_ports()})
     second = cluster.add_node(num_cpus=1, **free_ports())
     try:
         ray.init(address=cluster.address, log_to_driver=False)

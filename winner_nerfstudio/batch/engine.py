@@ -84,7 +84,8 @@ class _RayEngine:
     def run(self, job: Job, tasks: Iterable[Sequence[TaskFile]]) -> Iterator[list[Row]]:
         ray = self._ray
         work = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=RETRIES)(_work)
-        shared, waiting, running = ray.put(job), iter(tasks), set()
+        shared, waiting = ray.put(job), iter(tasks)
+        running: set[Any] = set()
         ahead = max(TASKS_AHEAD, int(TASKS_AHEAD * ray.cluster_resources().get("CPU", 1) / self._cpus))
         ended = False
         while not ended or running:

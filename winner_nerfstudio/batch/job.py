@@ -69,7 +69,7 @@ class Job:
     def _describe_options(self, kind: str) -> str:
         """Return as text all that decides what becomes of a file's contents, besides the contents."""
         options = self.options[kind]
-        entries = {
+        entries: dict[str, Any] = {
             "program": __version__,
             "kind": kind,
             "course": asdict(self.course),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..fields import Field
-from ..networks import Siren, Stack
+from ..networks import Sine, Siren, Stack
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Axis, winner_init_
@@ -200,16 +200,16 @@ def _network_of(field: Field) -> Siren:
 
 def _stack_networks(networks: Sequence[Siren]) -> Stack:
     """Return a stack of copies of some networks of one shape."""
-    first = [layer for layer in networks[0] if isinstance(layer, torch.nn.Linear)]
-    width, frequencies = first[0].out_features, [part.omega_0 for part in networks[0] if hasattr(part, "omega_0")]
+    layers = [layer for layer in networks[0] if isinstance(layer, torch.nn.Linear)]
+    first = next(part.omega_0 for part in networks[0] if isinstance(part, Sine))
     stack = Stack(
         len(networks),
-        first[0].in_features,
-        first[-1].out_features,
-        width,
-        len(first) - 1,
+        layers[0].in_features,
+        layers[-1].out_features,
+        layers[0].out_features,
+        len(layers) - 1,
         omega_0=networks[0].omega_0,
-        first_omega_0=frequencies[0],
+        first_omega_0=first,
     )
     with torch.no_grad():
         for mine, theirs in _pair(stack, networks):
