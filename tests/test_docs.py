@@ -22,9 +22,9 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 OURS = {"winner_nerfstudio", "torch"}
 FOREIGN = {
     *("camera_path_filename", "load_config", "load_dir", "max_num_iterations", "no_deps", "normal_method"),
-    *("output_path", "quick", "rendered_output_names", "help", "help_all", "texture_method", "vis"),
+    *("head", "output_path", "quick", "rendered_output_names", "help", "help_all", "texture_method", "vis"),
 }
-"""Options of nerfstudio's commands, of pip and of shell scripts."""
+"""Options of nerfstudio's commands, of pip, of ray and of shell scripts."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
