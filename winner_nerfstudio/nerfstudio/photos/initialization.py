@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...training.options import NoiseOptions
-from ...winner import EXACTNESS, Initialization
+from ...winner import Initialization
 from ...winner.photos import SceneFrequency
 
 
@@ -33,7 +33,7 @@ class PhotoInitializationOptions:
                 f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; leave it"
                 " out, or use fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
             )
-        if self.noise.exactness != EXACTNESS or self.noise.hidden_biases is not None:
+        if self.noise.exactness is not None or self.noise.hidden_biases is not None:
             raise ValueError(
                 "--pipeline.model.noise.exactness and --pipeline.model.noise.hidden-biases are for signals, not for"
                 " photographs; leave them out"
