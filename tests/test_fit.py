@@ -136,6 +136,7 @@ def test_a_mesh_in_memory_and_points():
         (picture(), {"steps": 0}, "steps=0 must be a whole number, at least 1"),
         (picture(), {"steps": 1e3}, "steps=1000.0 must be a whole number"),
         (picture(), {"learning_rate": -1.0}, "learning_rate=-1.0 must be positive"),
+        (picture(), {"optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
         (picture(), {"seed": -1}, "seed=-1 must be a whole number"),
         (picture(), {"train_fraction": 2.0}, "train_fraction=2.0 must be above 0"),
         (picture(), {"max_side": 0}, "max_side=0 must be at least 1"),

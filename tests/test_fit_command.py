@@ -82,7 +82,7 @@ def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path
     (tmp_path / "b.png").write_bytes(b"good")
     status, shown = winner_fit(picture, "--output", "b.png", "b.npy", *SMALL, 20, "--learning-rate", 10)
     assert status == POOR_FIT
-    assert "the fit failed: it is no better than the target's mean, whose psnr is" in shown
+    assert "the fit failed: it is not a decibel better than the target's mean, whose psnr is" in shown
     assert "try a lower learning rate" in shown
     assert "b.png: kept as it was" in shown
     assert (tmp_path / "b.png").read_bytes() == b"good"
@@ -178,7 +178,7 @@ def test_an_interrupted_fit_writes_what_is_there(picture, winner_fit, monkeypatc
 
 
 def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, recwarn):
-    with pytest.warns(UserWarning, match="the fit failed: it is no better than the target's mean"):
+    with pytest.warns(UserWarning, match="the fit failed: it is not a decibel better than the target's mean"):
         fit(picture, steps=20, learning_rate=10.0, hidden_dim=24, progress=False)
     recwarn.clear()
     fit(picture, steps=300, hidden_dim=64, num_layers=3, progress=False)

@@ -180,7 +180,7 @@ class Baseline:
     Attributes:
         metric: name of the metric that is compared.
         least: value that the metric must exceed.
-        words: what a fit is that does not exceed it, such as "is no better than the target's mean".
+        words: what a fit is that does not exceed it, such as "is not a decibel better than the target's mean".
         good: value of the kind's curve metric from which a fit is good, however fast it still improves.
         rise: gain of that metric in the second half of a run from which the fit still improves fast.
     """

@@ -9,8 +9,9 @@ from .metrics.descriptions import describe_metric
 from .networks import Bank
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from .fields import Field
     from .training.verdict import Verdict
 
 
@@ -46,32 +47,39 @@ def results_table(
     return table
 
 
-def measure_sizes(network: "nn.Module", name: str) -> dict[str, int]:
-    """Return the bytes of a network's weights, and those of the file that was fitted, if there is one.
+def measure_sizes(field: "nn.Module", companion: "nn.Module | None", name: str) -> dict[str, int]:
+    """Return the bytes of a field's weights, and those of the file that was fitted, if there is one.
 
     Args:
-        network: the network.
+        field: the field.
+        companion: the field beside it, if there is one, see `FittedField`; its weights count too.
         name: name of the signal, which is the file's path if it was read from a file.
     """
-    sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in network.parameters())}
+    sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in _list_weights(field, companion))}
     path = Path(name)
     return sizes | ({"input file": path.stat().st_size} if path.is_file() else {})
 
 
-def describe_size(network: "nn.Module", name: str) -> str:
-    """Return in words the parts and weights of a network, with the weights' bytes beside those of the input.
+def describe_size(field: "Field", companion: "nn.Module | None", name: str) -> str:
+    """Return in words the parts and weights of a field, with the weights' bytes beside those of the input.
 
     Args:
-        network: the network.
+        field: the field.
+        companion: the field beside it, as in `measure_sizes`.
         name: name of the signal, as in `measure_sizes`.
     """
-    sizes, divided = measure_sizes(network, name), ""
+    sizes, network, divided = measure_sizes(field, companion, name), field.network, ""
     if isinstance(network, Bank):
         box = " x ".join(f"{n:,}" for n in network.tiling.box)
         divided = f"{network.tiling.count:,} parts of {box} samples, together "
-    weights = sum(weight.numel() for weight in network.parameters())
+    weights = sum(weight.numel() for weight in _list_weights(field, companion))
     beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
     return f"{divided}{weights:,} weights, {format_bytes(sizes['weights'])}{beside}"
+
+
+def _list_weights(field: "nn.Module", companion: "nn.Module | None") -> "list[Tensor]":
+    """Return the weights of a field and of the one beside it."""
+    return [weight for each in (field, companion) if each is not None for weight in each.parameters()]
 
 
 def format_bytes(count: float) -> str:

@@ -104,7 +104,7 @@ def load_entry(path: Path, name: str) -> Entry:
         history = check_progress({"history": fitted.provenance.get("history")}).get("history") or []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Entry(name, fitted, history, measure_sizes(fitted.field.network, "")["weights"])
+    return Entry(name, fitted, history, measure_sizes(fitted.field, fitted.companion, "")["weights"])
 
 
 def make_rows(entries: list[Entry]) -> list[Row]:

@@ -142,7 +142,7 @@ class FitRun:
 
         command = self.command
         steps, rate = 1 if command.steps is None else command.steps, command.learning_rate
-        device = check_run(steps, 1.0 if rate is None else rate, command.seed, command.device)
+        device = check_run(steps, 1.0 if rate is None else rate, command.seed, command.device, command.optimizer)
         target, plan, started = self._start(options, device)
         with self.console.status("Preparing the metrics..."):
             monitor = build_monitor(self.kind, target, started.companion_field)
@@ -186,7 +186,10 @@ class FitRun:
             fitted = FittedField(deepcopy(started.field), None, deepcopy(started.companion_field))
             for export in self.exports:
                 export.check(fitted)
-        network, described = plan.options.network, describe_size(started.field.network, str(command.file))
+        network, described = (
+            plan.options.network,
+            describe_size(started.field, started.companion_field, str(command.file)),
+        )
         self.say(f"initialisation: {started.initialization['init']}")
         self.say(
             f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}"
@@ -206,7 +209,7 @@ class FitRun:
         progress = started.initialization | {"seconds": outcome.seconds, "history": outcome.history}
         origin = provenance(progress, outcome.steps, finite(metrics))
         fitted = FittedField(started.field, origin, started.companion_field)
-        sizes = measure_sizes(started.field.network, target.name)
+        sizes = measure_sizes(started.field, started.companion_field, target.name)
         shown = finite(metrics) | {"train_seconds": outcome.seconds}
         self.console.print(results_table(shown, sizes, self._find_previous(fitted), verdict))
         return fitted

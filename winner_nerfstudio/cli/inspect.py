@@ -64,7 +64,7 @@ class Inspect:
             *filter(None, [plan.note]),
             f"initialisation: {started.initialization['init']}",
             f"network: {network.num_layers} layers of {network.width}, "
-            + describe_size(started.field.network, str(self.file)),
+            + describe_size(started.field, started.companion_field, str(self.file)),
             f"ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points; about"
             f" {minutes:.2g} minutes of training here ({device})",
         ]

@@ -90,7 +90,7 @@ class GridKind(Kind):
         from ..metrics.grid import mean_psnr
 
         mean = mean_psnr(signal)
-        words = f"is no better than the target's mean, whose psnr is {mean:.2f} dB"
+        words = f"is not a decibel better than the target's mean, whose psnr is {mean:.2f} dB"
         return Baseline("psnr", mean + 1, words, good=30, rise=2) if math.isfinite(mean) else None
 
     def sample_count(self, signal: Grid[Any]) -> int:

@@ -6,7 +6,7 @@ SOAP and Muon treat the weights between two hidden layers as matrices, and all o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -41,11 +41,20 @@ def build_optimizer(
     has_complex = any(parameter.is_complex() for parameter in parameters)
     if name == "adam":
         return torch.optim.Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
-    if name not in _MATRIX_OPTIMIZERS:
-        raise ValueError(f"optimizer={name!r} is not one of: adam, {', '.join(_MATRIX_OPTIMIZERS)}")
+    check_optimizer(name)
     if has_complex:
         raise ValueError(f"optimizer={name!r} has no rule for complex weights; use adam")
     return _MATRIX_OPTIMIZERS[name](parameters, lr, eps, weight_decay)
+
+
+def check_optimizer(name: str) -> None:
+    """Check the name of an optimiser.
+
+    Raises:
+        ValueError: there is no optimiser of that name.
+    """
+    if name not in get_args(OptimizerName):
+        raise ValueError(f"optimizer={name!r} is not one of: {', '.join(get_args(OptimizerName))}")
 
 
 class MatrixOptimizer(torch.optim.Optimizer):

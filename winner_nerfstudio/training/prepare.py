@@ -14,6 +14,7 @@ from ..registry import Kind, kind_named, kind_of
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
 from ..winner.inputs import convert_input, is_array_like
+from .optimizers import check_optimizer
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 
@@ -144,7 +145,7 @@ def _options_of_steps(kind: Kind, steps: tuple[float, ...] | None) -> dict[str, 
     return {name: options[name] for name in option_names(kind)[kind.options] if name in options}
 
 
-def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.device:
+def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any, optimizer: str | None = None) -> torch.device:
     """Check the arguments that every run has, and return its device.
 
     Raises:
@@ -154,6 +155,8 @@ def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any) -> torch.d
         raise ValueError(f"steps={steps} must be a whole number, at least 1")
     if not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
         raise ValueError(f"learning_rate={learning_rate} must be positive and finite")
+    if optimizer is not None:
+        check_optimizer(optimizer)
     if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
         raise ValueError(f"seed={seed} must be a whole number, at least 0")
     try:

@@ -113,7 +113,7 @@ class SignalPipeline(VanillaPipeline):
         previous: dict[str, float] = {}
         if output_path is not None:
             previous = find_previous(output_path, model.field.record.to_json())
-        sizes = measure_sizes(model.field.network, self.datamanager.signal.name)
+        sizes = measure_sizes(model.field, model.companion, self.datamanager.signal.name)
         CONSOLE.print(results_table(metrics, sizes, previous, self.verdict))
         if output_path is not None:
             write_pictures(self._render_pictures(), output_path)

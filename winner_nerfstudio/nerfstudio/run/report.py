@@ -73,7 +73,7 @@ class Reporter:
                 # Without emoji, because rich would replace part of a name such as sample:sponge: by one.
                 CONSOLE.print(escape(line), markup=False, emoji=False, soft_wrap=True)
             CONSOLE.print(f"initialisation: {self.model.progress['init']}", markup=False)
-            network = describe_size(self.model.field.network, self.pipeline.datamanager.signal.name)
+            network = describe_size(self.model.field, self.model.companion, self.pipeline.datamanager.signal.name)
             CONSOLE.print(f"network: {network}", markup=False, soft_wrap=True)
             self.total, self.measured_step = self.trainer.last_step, step
             every = steps_per_measurement(
