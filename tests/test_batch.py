@@ -222,6 +222,30 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, t
         fit_many("sample:mandala", mixed, **QUICK)
 
 
+def test_a_folder_of_the_users_own_is_left_as_it_is_whatever_its_folders_are_called(tmp_path):
+    (tmp_path / "mine" / "records").mkdir(parents=True)
+    for name in ("records/.hidden", "batch.json"):
+        (tmp_path / "mine" / name).write_text("{}")
+    before = sorted((tmp_path / "mine").rglob("*"))
+    with pytest.raises(BatchError, match="mine: holds other files; name a new folder"):
+        fit_many("sample:mandala", tmp_path / "mine", **QUICK)
+    assert sorted((tmp_path / "mine").rglob("*")) == before
+
+
+def test_only_what_a_killed_run_has_left_is_removed_from_a_batch(tmp_path):
+    store, out = Store(tmp_path / "out", False), tmp_path / "out"
+    out.mkdir()
+    (out / "batch.json").write_bytes(b"")  # a run that was killed while it made the folder
+    store.open()
+    left = [f"records/.{'a' * 24}-123.json", f"fields/.a_b.png-{'0' * 16}-7.safetensors", ".table-5.csv"]
+    others = ["fields/.DS_Store", "records/.nfs0001", f"records/.{'b' * 24}-1.json/", ".note-5.csv"]
+    for name in [*left, *others]:
+        (out / name).mkdir() if name.endswith("/") else (out / name).write_text("")
+    store.open()
+    assert not any((out / name).exists() for name in left)
+    assert all((out / name).exists() for name in others)
+
+
 def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):
     write_crops(tmp_path / "crops", 2)
     batch = fit_many(tmp_path / "crops", tmp_path / "out", **{**QUICK, "learning_rate": 1e38, "optimizer": "adam"})

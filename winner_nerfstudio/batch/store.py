@@ -1,7 +1,8 @@
 """The folder of a batch: fields, records of finished fits, each written whole and once, and the table of all.
 
-``fields/NAME-KEY.safetensors`` or ``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of
-fits that were finished together. A record is written after its fields, so that whatever it names is there.
+``batch.json`` marks the folder as one that a batch may write to. ``fields/NAME-KEY.safetensors`` or
+``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of fits that were finished together. A
+record is written after its fields, so that whatever it names is there.
 """
 
 import csv
@@ -18,6 +19,15 @@ from ..files import replacing
 from .sources import BatchError
 
 FORMAT = "winner-nerfstudio batch 1"
+MARKER = "batch.json"
+"""The file by which the folder of a batch is known; it is written before all others."""
+_UNFINISHED = {
+    ".": r"\.table-\d+\.(csv|parquet)",
+    "fields": r"\.[\w.-]+-[0-9a-f]{16}-\d+\.safetensors",
+    "packs": r"\.[0-9a-f]{24}-\d+\.safetensors",
+    "records": r"\.[0-9a-f]{24}-\d+\.json",
+}
+"""The names, by folders, under which files are written before they are whole, see `replacing`."""
 FIRST_COLUMNS = ("path", "digest", "kind", "status")
 LAST_COLUMNS = ("bytes", "seconds", "field", "error")
 
@@ -51,6 +61,14 @@ class Row:
     error: str = ""
 
 
+def is_batch_folder(folder: Path) -> bool:
+    """Return whether a folder is one that a batch was written to."""
+    try:
+        return json.loads((folder / MARKER).read_text()) == {"format": FORMAT}
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 class Store:
     """The folder of a batch.
 
@@ -70,18 +88,30 @@ class Store:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
-        names = ("fields", "packs", "records")
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "records").is_dir():
-            raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
-        for name in names:
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-            for unfinished in (self.folder / name).glob(".*"):
-                unfinished.unlink(missing_ok=True)
+        if not is_batch_folder(self.folder):
+            self._mark()
+        for name, pattern in _UNFINISHED.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            for path in (self.folder / name).glob(".*"):
+                if re.fullmatch(pattern, path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
         return {row.key: row for row in self._read_records() if FieldPlace.parse(row.field, self.folder).path.exists()}
+
+    def _mark(self) -> None:
+        """Make the folder and its marker, which a killed run may have left empty.
+
+        Raises:
+            BatchError: the folder holds something else.
+        """
+        marker = self.folder / MARKER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(path != marker or not path.is_file() or path.stat().st_size for path in self.folder.iterdir()):
+            raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
+        marker.write_text(json.dumps({"format": FORMAT}))
 
     def _read_records(self) -> Iterable[Row]:
         """Yield the rows of all records that have a field."""
-        for path in sorted((self.folder / "records").glob("*.json")):
+        for path in sorted((self.folder / "records").glob("[!.]*.json")):
             try:
                 record = json.loads(path.read_text())
                 rows = [Row(**row) for row in record["rows"]] if record["format"] == FORMAT else []
