@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import trimesh
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from winner_nerfstudio import fit, fit_many, load_field, load_fields
 from winner_nerfstudio.batch import many
+from winner_nerfstudio.batch.job import Job
 from winner_nerfstudio.batch.sources import BatchError, find_files
 from winner_nerfstudio.batch.store import Store
+from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.networks import Siren
@@ -155,6 +158,72 @@ def test_a_field_that_was_removed_is_fitted_again(tmp_path):
     (tmp_path / "out" / before.rows[1].field).unlink()
     fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
     assert contents(tmp_path / "out") == kept
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_field_that_was_cut_off_is_refused_with_what_repairs_it_and_is_fitted_again(tmp_path, pack):
+    write_crops(tmp_path / "crops", 2)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", pack=pack, **QUICK)
+    path = tmp_path / "out" / batch.rows[0].field.partition("#")[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for read in (batch.fields.__getitem__, batch.fields.weights().__getitem__):
+        with pytest.raises(FieldFileError, match=f"{path.name}: not a whole .*; remove that file and run the batch ag"):
+            read(0)
+    again = fit_many(tmp_path / "crops", tmp_path / "out", pack=pack, **QUICK)
+    assert path.read_bytes() == whole
+    assert again.fields[0].provenance["figures"] == batch.rows[0].metrics
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b'{"format": "winner-nerfstudio batch 1", "rows": [{"path": 3}]}']
+)
+def test_a_damaged_record_is_left_out_in_one_line_and_its_files_are_fitted_again(tmp_path, content, capsys):
+    write_crops(tmp_path / "crops", 2)
+    fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    kept = contents(tmp_path / "out")
+    (record,) = (tmp_path / "out" / "records").iterdir()
+    record.write_bytes(content)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **{**QUICK, "progress": True})
+    assert f"warning: {record}: is no whole record and is left out" in capsys.readouterr().out
+    assert [row.status == "failed" for row in batch.rows] == [False, False]
+    assert contents(tmp_path / "out") == kept
+
+
+def test_fields_say_which_files_they_were_fitted_to_and_how_many_there_are(mixed, tmp_path):
+    fields = fit_many(mixed, tmp_path / "out", **QUICK).fields
+    assert repr(fields) == "<9 fields: 6 image, 1 volume, 2 audio>"
+    rows = [line for line in without_times(tmp_path / "out") if line["field"]]
+    assert fields.paths == tuple(line["path"] for line in rows)
+    assert fields[2:5].paths == fields.paths[2:5]
+    assert [field.kind for field in fields] == [line["kind"] for line in rows]
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    """The folder of a batch of one shape with colours."""
+    folder = tmp_path_factory.mktemp("colored")
+    box = trimesh.creation.box()
+    box.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (8, 4)).astype(np.uint8)
+    box.export(folder / "box.ply")
+    return fit_many(folder / "box.ply", folder / "out", measure=False, **QUICK).folder
+
+
+def test_the_weights_of_a_coloured_shape_are_those_of_both_networks(colored):
+    fields = load_fields(colored)
+    parts = [*fields[0].field.network.parameters(), *fields[0].companion.network.parameters()]
+    assert torch.equal(fields.weights()[0], torch.cat([part.reshape(-1) for part in parts]))
+    (line,) = without_times(colored)
+    assert int(line["bytes"]) == 4 * len(fields.weights()[0])
+
+
+def test_a_shape_whose_colours_have_diverged_has_no_field(colored, tmp_path):
+    fitted = load_fields(colored)[0]
+    next(fitted.companion.network.parameters()).fill_(float("nan"))
+    file = TaskFile(Path("box.ply"), "", "sdf", "0" * 64)
+    fit = Fit(fitted.field, fitted.companion, {}, 4, {}, "", 0.0)
+    (row,) = _write(Job(tmp_path, {}), [Loaded(file, None, None, 0.0)], [fit])
+    assert (row.status, row.error) == ("failed", "box.ply: the fit has diverged; try a learning rate")
 
 
 def test_packs_hold_the_same_fields_and_give_their_weights(mixed, tmp_path):

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..fields.pack import Fields, load_fields
 from ..registry import kind_of
+from ..signals.messages import escape
 from ..training.fit import Course
 from ..training.prepare import check_run
 from .engine import build_engine
@@ -172,6 +173,9 @@ def run_batch(
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     planner = Planner(job, store.open())
+    for path in store.damaged:
+        line = f"warning: {path}: is no whole record and is left out; what it alone names is fitted again"
+        console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
     with BatchProgress(console, len(files)) as shown, opened as engine:
         try:
             for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):

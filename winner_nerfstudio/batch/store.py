@@ -46,6 +46,7 @@ class Row:
         bytes: bytes of the field's weights.
         seconds: time that the fit has taken, a share of the time of those that were fitted together.
         field: where the field lies in the folder, see `FieldPlace.parse`.
+        size: bytes of the file that the field lies in.
         error: why there is no field, or what is wrong with the fit.
     """
 
@@ -58,6 +59,7 @@ class Row:
     bytes: int = 0
     seconds: float = 0.0
     field: str = ""
+    size: int = 0
     error: str = ""
 
 
@@ -79,6 +81,8 @@ class Store:
 
     def __init__(self, folder: Path, pack: bool) -> None:
         self.folder, self.pack = folder, pack
+        self.damaged: list[Path] = []
+        """The records that cannot be read, by which nothing is known to be finished."""
 
     def open(self) -> dict[str, Row]:
         """Make the folder, remove what a killed run has left unfinished, and return the finished rows by their keys.
@@ -95,7 +99,7 @@ class Store:
             for path in (self.folder / name).glob(".*"):
                 if re.fullmatch(pattern, path.name) and path.is_file():
                     path.unlink(missing_ok=True)
-        return {row.key: row for row in self._read_records() if FieldPlace.parse(row.field, self.folder).path.exists()}
+        return {row.key: row for row in self._read_records() if self._measure(row.field) == row.size}
 
     def _mark(self) -> None:
         """Make the folder and its marker, which a killed run may have left empty.
@@ -109,17 +113,19 @@ class Store:
             raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
         marker.write_text(json.dumps({"format": FORMAT}))
 
+    def _measure(self, field: str) -> int:
+        """Return the bytes of the file that a field lies in; -1 if there is none."""
+        path = FieldPlace.parse(field, self.folder).path
+        return path.stat().st_size if path.is_file() else -1
+
     def _read_records(self) -> Iterable[Row]:
-        """Yield the rows of all records that have a field."""
+        """Yield the rows of all records that are whole."""
+        self.damaged = []
         for path in sorted((self.folder / "records").glob("[!.]*.json")):
             try:
-                record = json.loads(path.read_text())
-                rows = [Row(**row) for row in record["rows"]] if record["format"] == FORMAT else []
-            except (ValueError, KeyError, TypeError):
-                raise BatchError(
-                    f"{path}: is no record of a batch; remove it, and its files are fitted again"
-                ) from None
-            yield from (row for row in rows if row.field)
+                yield from _read_record(path)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                self.damaged.append(path)
 
     def write(self, name: str, rows: Sequence[Row], fields: Sequence[FittedField]) -> list[Row]:
         """Write fields, then their record, each whole; return the rows with their fields' places.
@@ -135,11 +141,13 @@ class Store:
         if self.pack:
             path = f"packs/{name}.safetensors"
             save_pack(fields, self.folder / path)
-            placed = [replace(row, field=f"{path}#{index}") for index, row in enumerate(rows)]
+            size = self._measure(path)
+            placed = [replace(row, field=f"{path}#{index}", size=size) for index, row in enumerate(rows)]
         else:
             placed = [replace(row, field=_name_field(row)) for row in rows]
             for row, fitted in zip(placed, fields, strict=True):
                 fitted.save(self.folder / row.field)
+            placed = [replace(row, size=self._measure(row.field)) for row in placed]
         with replacing(self.folder / "records" / f"{name}.json") as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, "rows": [asdict(row) for row in placed]}))
         return placed
@@ -167,6 +175,23 @@ class Store:
         with replacing(path) as temporary:
             parquet.write_table(table, temporary)
         return [self.folder / TABLE, path]
+
+
+def _read_record(path: Path) -> list[Row]:
+    """Return the rows of a record.
+
+    Raises:
+        ValueError: it is damaged.
+        KeyError, TypeError: likewise.
+    """
+    record, blank = json.loads(path.read_text(encoding="utf-8")), asdict(Row(""))
+    rows = [Row(**row) for row in record["rows"]]
+    if record["format"] != FORMAT:
+        raise ValueError("another format")
+    for row in rows:
+        if any(type(value) is not type(blank[name]) for name, value in asdict(row).items()) or not row.field:
+            raise ValueError("a row of other types")
+    return rows
 
 
 def _name_field(row: Row) -> str:

@@ -174,7 +174,8 @@ def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row
     """Write fields that were fitted together, and return their rows; those that have diverged have no field."""
     rows, fields, failed = [], [], []
     for loaded, fit in zip(several, fits, strict=True):
-        weights = list(fit.field.network.parameters())
+        networks = [each.network for each in (fit.field, fit.companion) if each is not None]
+        weights = [weight for network in networks for weight in network.parameters()]
         if not all(bool(torch.isfinite(weight).all()) for weight in weights):
             rate = "" if job.course.learning_rate is None else f" below {job.course.learning_rate:g}"
             failed.append(refuse(loaded.file, f"{loaded.file.path}: the fit has diverged; try a learning rate{rate}"))
