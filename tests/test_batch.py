@@ -305,14 +305,25 @@ def test_only_what_a_killed_run_has_left_is_removed_from_a_batch(tmp_path):
     store, out = Store(tmp_path / "out", False), tmp_path / "out"
     out.mkdir()
     (out / "batch.json").write_bytes(b"")  # a run that was killed while it made the folder
-    store.open()
+    with store.open():
+        pass
     left = [f"records/.{'a' * 24}-123.json", f"fields/.a_b.png-{'0' * 16}-7.safetensors", ".table-5.csv"]
     others = ["fields/.DS_Store", "records/.nfs0001", f"records/.{'b' * 24}-1.json/", ".note-5.csv"]
     for name in [*left, *others]:
         (out / name).mkdir() if name.endswith("/") else (out / name).write_text("")
-    store.open()
+    with store.open():
+        pass
     assert not any((out / name).exists() for name in left)
     assert all((out / name).exists() for name in others)
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_writes(winner_batch, tmp_path):
+    pytest.importorskip("fcntl", reason="Windows has no such locks")
+    with Store(tmp_path / "out", False).open():
+        status, shown = winner_batch("sample:mandala", "--output", "out", "--steps", 1)
+    assert (status, shown.split(";")[0]) == (1, "error: out: another run writes into it")
+    with Store(tmp_path / "out", False).open() as finished:
+        assert not finished
 
 
 def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):

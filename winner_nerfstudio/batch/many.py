@@ -172,14 +172,20 @@ def run_batch(
     check_run(1 if course.steps is None else course.steps, rate, course.seed, job.device)
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
-    planner = Planner(job, store.open())
-    for path in store.damaged:
+    with store.open() as finished, opened as engine:
+        _warn(store.damaged, console)
+        planner = Planner(job, finished)
+        with BatchProgress(console, len(files)) as shown:
+            try:
+                for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):
+                    shown.add(planner.finish(rows))
+            finally:
+                tables = store.write_table(planner.list_rows(files))
+    return Batch(job.folder, planner.list_rows(files), tables)
+
+
+def _warn(damaged: Sequence[Path], console: Console) -> None:
+    """Say which records are damaged, one line each."""
+    for path in damaged:
         line = f"warning: {path}: is no whole record and is left out; what it alone names is fitted again"
         console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
-    with BatchProgress(console, len(files)) as shown, opened as engine:
-        try:
-            for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):
-                shown.add(planner.finish(rows))
-        finally:
-            tables = store.write_table(planner.list_rows(files))
-    return Batch(job.folder, planner.list_rows(files), tables)

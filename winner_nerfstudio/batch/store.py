@@ -8,10 +8,11 @@ record is written after its fields, so that whatever it names is there.
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
@@ -84,25 +85,29 @@ class Store:
         self.damaged: list[Path] = []
         """The records that cannot be read, by which nothing is known to be finished."""
 
-    def open(self) -> dict[str, Row]:
-        """Make the folder, remove what a killed run has left unfinished, and return the finished rows by their keys.
+    @contextmanager
+    def open(self) -> Iterator[dict[str, Row]]:
+        """Make the folder, remove what a killed run has left unfinished, and yield the finished rows by their keys.
+
+        Until the block ends no other run can open the folder.
 
         Raises:
-            BatchError: the folder is a file, or holds something else.
+            BatchError: the folder is a file, holds something else, or another run writes into it.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
         if not is_batch_folder(self.folder):
-            self._mark()
-        for name, pattern in _UNFINISHED.items():
-            (self.folder / name).mkdir(exist_ok=True)
-            for path in (self.folder / name).glob(".*"):
-                if re.fullmatch(pattern, path.name) and path.is_file():
-                    path.unlink(missing_ok=True)
-        return {row.key: row for row in self._read_records() if self._measure(row.field) == row.size}
+            self._make()
+        with (self.folder / MARKER).open("a", encoding="utf-8") as marker:
+            self._lock(marker)
+            if marker.tell() == 0:
+                marker.write(json.dumps({"format": FORMAT}))
+                marker.flush()
+            self._clean()
+            yield {row.key: row for row in self._read_records() if self._measure(row.field) == row.size}
 
-    def _mark(self) -> None:
-        """Make the folder and its marker, which a killed run may have left empty.
+    def _make(self) -> None:
+        """Make the folder, in which a killed run may have left an empty marker.
 
         Raises:
             BatchError: the folder holds something else.
@@ -111,7 +116,31 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(path != marker or not path.is_file() or path.stat().st_size for path in self.folder.iterdir()):
             raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
-        marker.write_text(json.dumps({"format": FORMAT}))
+
+    def _lock(self, marker: IO[str]) -> None:
+        """Keep other runs out of the folder until the marker is closed or this process dies, where the system can.
+
+        Raises:
+            BatchError: another run writes into it.
+        """
+        with suppress(ImportError):  # there is none on Windows
+            import fcntl
+
+            try:
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                line = f"{self.folder}: another run writes into it; wait until it has ended, or name another folder"
+                raise BatchError(line) from None
+            except OSError:  # some file systems have no locks
+                pass
+
+    def _clean(self) -> None:
+        """Make the folders within, and remove what a killed run has left unfinished."""
+        for name, pattern in _UNFINISHED.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            for path in (self.folder / name).glob(".*"):
+                if re.fullmatch(pattern, path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
 
     def _measure(self, field: str) -> int:
         """Return the bytes of the file that a field lies in; -1 if there is none."""
