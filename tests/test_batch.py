@@ -277,12 +277,51 @@ def test_folders_patterns_and_lists_name_files_once(mixed, tmp_path):
         find_files(tmp_path / "missing", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("kind,path\nimage,a.png\n\n,\nimage,\n", "list.csv: line 5 has no path"),
+        ("kind,path\n,a.png\nimage\n", "list.csv: line 3 has no path"),
+        ("x,y\na.png,1\n", "list.csv: has no column path"),
+        ("a.png\nfolder\n", "list.csv: line 2: .*folder is a folder"),
+    ],
+)
+def test_a_row_of_a_list_that_names_no_file_is_refused_with_its_line(tmp_path, text, line):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(BatchError, match=line):
+        find_files(tmp_path / "list.csv", tmp_path / "out")
+
+
+def test_a_row_of_a_list_without_a_first_cell_is_read_and_numbers_are_points(tmp_path):
+    (tmp_path / "list.csv").write_text("kind,path\n,a.png\n")
+    (tmp_path / "points.csv").write_text("0.5,1,2\n3,4,5\n")
+    assert find_files(tmp_path / "list.csv", tmp_path / "out") == [tmp_path / "a.png"]
+    assert find_files(tmp_path / "points.csv", tmp_path / "out") == [tmp_path / "points.csv"]
+
+
+def test_results_are_no_files_to_fit_neither_ours_nor_those_of_other_batches(tmp_path):
+    write_crops(tmp_path / "crops", 1)
+    for name in ("crops/other", "crops/out"):
+        with Store(tmp_path / name, False).open():
+            pass
+    told = []
+    assert find_files(tmp_path / "crops", tmp_path / "crops" / "out", told.append) == [tmp_path / "crops" / "00.png"]
+    assert told == [f"left out, as folders of other batches: {tmp_path / 'crops' / 'other'}"]
+    with pytest.raises(BatchError, match="crops, the folder of the results; name another one"):
+        find_files(tmp_path / "crops", tmp_path / "crops")
+    with pytest.raises(BatchError, match="other: is the folder of a batch"):
+        find_files(tmp_path / "crops" / "other", tmp_path / "new")
+
+
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, tmp_path):
     for options, line in [
         ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
         ({"steps": 0}, "steps=0 must be a whole number"),
         ({"engine": "slurm"}, "engine='slurm' is not one of: local, ray"),
         ({"cpus": 0}, "cpus=0 must be more than 0"),
+        ({"gpus": 0.5}, "gpus=0.5: only workers of ray take them; add engine=ray"),
     ]:
         with pytest.raises(ValueError, match=line):
             fit_many(mixed, tmp_path / "out", **{**QUICK, **options})
@@ -358,11 +397,12 @@ def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_t
     assert "failed: files/cut.png: its PNG header is cut off; is the file whole?" in shown
     assert {max(field.field.record.shape) for field in load_fields("out") if field.kind == "image"} == {8}
     assert winner_batch("files/tone0.wav", "--output", "sound", *small)[0] == 0
-    assert winner_batch("files", "--output", "out", "--bogus", "1") == (
-        1,
-        "error: --bogus is no option for a fit of a picture or a volume: an occupancy, a density, a distance or a"
-        " sound; --help-all lists them",
-    )
+    kinds = "a picture or a volume: an occupancy, a density, a distance or a sound"
+    for option, hint in [("--bogus", ""), ("--max-sides=3", "is --max-side meant? "), ("--step", "is --steps meant? ")]:
+        assert winner_batch("files", "--output", "out", option, 3) == (
+            2,
+            f"error: {option.partition('=')[0]} is no option for a fit of {kinds}; {hint}--help-all lists them\n",
+        )
     status, shown = winner_batch("files", "--help-all")
     assert status == 0
     assert "--max-side" in shown

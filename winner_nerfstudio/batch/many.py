@@ -108,13 +108,14 @@ def fit_many(
         OSError: the folder cannot be written to.
         KeyboardInterrupt: the user has stopped the run; what was finished is kept.
     """
-    files = find_files(data, Path(output))
+    console = Console(quiet=not progress)
+    files = find_files(data, Path(output), lambda line: _say(line, console))
     kinds = find_kinds(files, kind)
     names = list(dict.fromkeys(each for each in kinds if isinstance(each, str)))
     course = Course(steps, learning_rate, optimizer, seed)
     job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
     workers = Workers(engine, cpus, gpus)
-    return run_batch(job, files, kinds, workers, Console(quiet=not progress), shared_start)
+    return run_batch(job, files, kinds, workers, console, shared_start)
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def run_batch(
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:
-        _warn(store.damaged, console)
+        for path in store.damaged:
+            _say(f"warning: {path}: is no whole record and is left out; what it alone names is fitted again", console)
         planner = Planner(job, finished)
         with BatchProgress(console, len(files)) as shown:
             try:
@@ -184,8 +186,6 @@ def run_batch(
     return Batch(job.folder, planner.list_rows(files), tables)
 
 
-def _warn(damaged: Sequence[Path], console: Console) -> None:
-    """Say which records are damaged, one line each."""
-    for path in damaged:
-        line = f"warning: {path}: is no whole record and is left out; what it alone names is fitted again"
-        console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
+def _say(line: str, console: Console) -> None:
+    """Print a line in which nothing is markup."""
+    console.print(escape(line), markup=False, highlight=False, soft_wrap=True)

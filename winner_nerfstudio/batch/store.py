@@ -17,11 +17,10 @@ from typing import IO, Any
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
 from ..files import replacing
-from .sources import BatchError
+from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
-FORMAT = "winner-nerfstudio batch 1"
-MARKER = "batch.json"
-"""The file by which the folder of a batch is known; it is written before all others."""
+FIRST_COLUMNS = ("path", "digest", "kind", "status")
+LAST_COLUMNS = ("bytes", "seconds", "field", "error")
 _UNFINISHED = {
     ".": r"\.table-\d+\.(csv|parquet)",
     "fields": r"\.[\w.-]+-[0-9a-f]{16}-\d+\.safetensors",
@@ -29,8 +28,6 @@ _UNFINISHED = {
     "records": r"\.[0-9a-f]{24}-\d+\.json",
 }
 """The names, by folders, under which files are written before they are whole, see `replacing`."""
-FIRST_COLUMNS = ("path", "digest", "kind", "status")
-LAST_COLUMNS = ("bytes", "seconds", "field", "error")
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,6 @@ class Row:
     field: str = ""
     size: int = 0
     error: str = ""
-
-
-def is_batch_folder(folder: Path) -> bool:
-    """Return whether a folder is one that a batch was written to."""
-    try:
-        return json.loads((folder / MARKER).read_text()) == {"format": FORMAT}
-    except (OSError, ValueError, RecursionError):
-        return False
 
 
 class Store:

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
-    files = find_files(command.files, command.output)
+    files = find_files(command.files, command.output, lambda line: print(escape(line)))
     kinds = find_kinds(files, command.kind)
     named = [kind_named(name) for name in dict.fromkeys(kind for kind in kinds if isinstance(kind, str))]
     if wants_help:
@@ -102,7 +102,7 @@ def _run(arguments: list[str]) -> int:
             with suppress(SystemExit):
                 parse_fit_options(kind, PROGRAM, ["--help"])
         return 0
-    options = parse_options_by_kind(named, PROGRAM, rest)
+    options = parse_options_by_kind(named, PROGRAM, rest, [each.name for each in fields(BatchCommand)])
     course = Course(command.steps, command.learning_rate, command.optimizer, command.seed)
     job = Job(command.output, options, course, command.device, command.measure, command.pack)
     print(escape(f"{len(files):,} files, to be fitted into {command.output}"), flush=True)
