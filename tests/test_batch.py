@@ -409,6 +409,24 @@ def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_t
     assert "--duration" in shown
 
 
+def test_the_command_says_what_was_fitted_before_and_each_line_is_whole(winner_batch, tmp_path):
+    write_crops(tmp_path / "crops", 5)
+    command = ["crops", "--output", "out", "--steps", 4, "--hidden-dim", 16]
+    shown = winner_batch(*command)[1].splitlines()
+    assert shown[0] == "5 files: 0 fitted before, 5 to fit"
+    assert shown[1].startswith("file 5/5, ")
+    load_fields(tmp_path / "out").places[0].path.unlink()
+    (tmp_path / "crops" / "notes.txt").write_text("no points")
+    (tmp_path / "crops" / "what.xyzzy").write_text("")
+    shown = winner_batch(*command)[1].splitlines()
+    assert shown[0] == "7 files: 4 fitted before, 2 to fit, 1 that cannot be fitted"
+    assert [line for line in shown if line.startswith("file 7/7, 2 failed")]
+    assert not [line for line in shown if line.endswith((",", ", "))]
+    assert "s now, " in next(line for line in shown if line.startswith("weights: "))
+    assert fit_many(tmp_path / "crops", tmp_path / "out", measure=True, **QUICK).seconds > 0
+    assert fit_many(tmp_path / "crops" / "01.png", tmp_path / "out", **QUICK).seconds == 0
+
+
 def fit_in_silence(folder, out):
     fit_many(folder, out, measure=False, **{**QUICK, "steps": 12})
 

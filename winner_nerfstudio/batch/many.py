@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from ..fields.pack import Fields, load_fields
+from ..progress import working
 from ..registry import kind_of
 from ..signals.messages import escape
 from ..training.fit import Course
@@ -29,11 +30,13 @@ class Batch:
         folder: the folder of the results.
         rows: a row for each file, in order.
         tables: the files of the table.
+        seconds: time of the fits of this run, without those of earlier runs.
     """
 
     folder: Path
     rows: Sequence[Row]
     tables: Sequence[Path]
+    seconds: float
 
     @property
     def failed(self) -> list[Row]:
@@ -176,14 +179,26 @@ def run_batch(
     with store.open() as finished, opened as engine:
         for path in store.damaged:
             _say(f"warning: {path}: is no whole record and is left out; what it alone names is fitted again", console)
-        planner = Planner(job, finished)
-        with BatchProgress(console, len(files)) as shown:
+        planner, seconds = Planner(job, finished), 0.0
+        with working(console, "reading the files"):
+            waiting = planner.find_waiting(files, kinds)
+        known = planner.list_rows(files)
+        _say(_describe_known(len(files), known), console)
+        with BatchProgress(console, len(files), known) as shown:
             try:
-                for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):
+                for rows in engine.run(job, planner.divide(waiting)):
+                    seconds += sum(row.seconds for row in rows)
                     shown.add(planner.finish(rows))
             finally:
                 tables = store.write_table(planner.list_rows(files))
-    return Batch(job.folder, planner.list_rows(files), tables)
+    return Batch(job.folder, planner.list_rows(files), tables, seconds)
+
+
+def _describe_known(count: int, known: Sequence[Row]) -> str:
+    """Return a line that says how many files need a fit, from the rows of those that need none."""
+    failed = sum(row.status == "failed" for row in known)
+    unknown = f", {failed:,} that cannot be fitted" if failed else ""
+    return f"{count:,} files: {len(known) - failed:,} fitted before, {count - len(known):,} to fit{unknown}"
 
 
 def _say(line: str, console: Console) -> None:
