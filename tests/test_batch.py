@@ -79,6 +79,8 @@ def test_every_good_file_has_a_field_and_every_bad_one_the_line_that_fit_refuses
         assert (rows[name].status, rows[name].error, rows[name].field) == ("failed", str(refused.value), "")
     good = [row for row in batch.rows if row.field]
     assert {row.kind for row in good} == {"image", "audio", "volume"}
+    assert any(row.status == "poor" for row in good)
+    assert all((row.status == "poor") == bool(row.error) for row in good)
     for row in good:
         field = load_field(tmp_path / "out" / row.field)
         assert field.kind == row.kind

@@ -186,9 +186,8 @@ def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row
         fields.append(FittedField(fit.field.cpu(), origin, None if fit.companion is None else fit.companion.cpu()))
         file, size = loaded.file, sum(weight.numel() * weight.element_size() for weight in weights)
         status, seconds = "poor" if fit.fault else "fitted", round(loaded.seconds + fit.seconds, 4)
-        rows.append(
-            Row(str(file.path), file.digest, file.kind, file.key, status, metrics, size, seconds, "", fit.fault)
-        )
+        row = Row(str(file.path), file.digest, file.kind, file.key, status, metrics, size, seconds, error=fit.fault)
+        rows.append(row)
     if rows:
         name = hashlib.sha256(" ".join(row.key for row in rows).encode()).hexdigest()[:24]
         rows = Store(job.folder, job.pack).write(name, rows, fields)
