@@ -7,6 +7,7 @@ record is written after its fields, so that whatever it names is there.
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -89,7 +90,7 @@ class Store:
             self._make()
         with (self.folder / MARKER).open("a", encoding="utf-8") as marker:
             self._lock(marker)
-            if marker.tell() == 0:
+            if os.fstat(marker.fileno()).st_size == 0:
                 marker.write(json.dumps({"format": FORMAT}))
                 marker.flush()
             self._clean()
@@ -209,6 +210,7 @@ def _read_record(path: Path) -> list[Row]:
     for row in rows:
         if any(type(value) is not type(blank[name]) for name, value in asdict(row).items()) or not row.field:
             raise ValueError("a row of other types")
+        FieldPlace.parse(row.field, path)
     return rows
 
 
