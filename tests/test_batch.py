@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import trimesh
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from winner_nerfstudio import fit, fit_many, load_field, load_fields
 from winner_nerfstudio.batch import many
+from winner_nerfstudio.batch.job import Job
 from winner_nerfstudio.batch.sources import BatchError, find_files
 from winner_nerfstudio.batch.store import Store
+from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.networks import Siren
@@ -76,6 +79,8 @@ def test_every_good_file_has_a_field_and_every_bad_one_the_line_that_fit_refuses
         assert (rows[name].status, rows[name].error, rows[name].field) == ("failed", str(refused.value), "")
     good = [row for row in batch.rows if row.field]
     assert {row.kind for row in good} == {"image", "audio", "volume"}
+    assert any(row.status == "poor" for row in good)
+    assert all((row.status == "poor") == bool(row.error) for row in good)
     for row in good:
         field = load_field(tmp_path / "out" / row.field)
         assert field.kind == row.kind
@@ -157,6 +162,71 @@ def test_a_field_that_was_removed_is_fitted_again(tmp_path):
     assert contents(tmp_path / "out") == kept
 
 
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_field_that_was_cut_off_is_refused_with_what_repairs_it_and_is_fitted_again(tmp_path, pack):
+    write_crops(tmp_path / "crops", 2)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", pack=pack, **QUICK)
+    path = tmp_path / "out" / batch.rows[0].field.partition("#")[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for read in (batch.fields.__getitem__, batch.fields.weights().__getitem__):
+        with pytest.raises(FieldFileError, match=f"{path.name}: not a whole .*; remove that file and run the batch ag"):
+            read(0)
+    again = fit_many(tmp_path / "crops", tmp_path / "out", pack=pack, **QUICK)
+    assert path.read_bytes() == whole
+    assert again.fields[0].provenance["figures"] == batch.rows[0].metrics
+
+
+@pytest.mark.parametrize("content", ["", "\xff", "[]", '[{"path": 3}]', '[{"path": "a", "field": "fields/a#b"}]'])
+def test_a_damaged_record_is_left_out_in_one_line_and_its_files_are_fitted_again(tmp_path, content, capsys):
+    write_crops(tmp_path / "crops", 2)
+    fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    kept = contents(tmp_path / "out")
+    (record,) = (tmp_path / "out" / "records").iterdir()
+    rows = f'{{"format": "winner-nerfstudio batch 1", "rows": {content}}}' if content.startswith("[{") else content
+    record.write_text(rows, encoding="latin-1")
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **{**QUICK, "progress": True})
+    assert f"warning: {record}: is no whole record and is left out" in capsys.readouterr().out
+    assert [row.status == "failed" for row in batch.rows] == [False, False]
+    assert contents(tmp_path / "out") == kept
+
+
+def test_fields_say_which_files_they_were_fitted_to_and_how_many_there_are(mixed, tmp_path):
+    fields = fit_many(mixed, tmp_path / "out", **QUICK).fields
+    assert repr(fields) == "<9 fields: 6 image, 1 volume, 2 audio>"
+    rows = [line for line in without_times(tmp_path / "out") if line["field"]]
+    assert fields.paths == tuple(line["path"] for line in rows)
+    assert fields[2:5].paths == fields.paths[2:5]
+    assert [field.kind for field in fields] == [line["kind"] for line in rows]
+
+
+@pytest.fixture(scope="module")
+def colored(tmp_path_factory):
+    """The folder of a batch of one shape with colours."""
+    folder = tmp_path_factory.mktemp("colored")
+    box = trimesh.creation.box()
+    box.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (8, 4)).astype(np.uint8)
+    box.export(folder / "box.ply")
+    return fit_many(folder / "box.ply", folder / "out", measure=False, **QUICK).folder
+
+
+def test_the_weights_of_a_coloured_shape_are_those_of_both_networks(colored):
+    fields = load_fields(colored)
+    parts = [*fields[0].field.network.parameters(), *fields[0].companion.network.parameters()]
+    assert torch.equal(fields.weights()[0], torch.cat([part.reshape(-1) for part in parts]))
+    (line,) = without_times(colored)
+    assert int(line["bytes"]) == 4 * len(fields.weights()[0])
+
+
+def test_a_shape_whose_colours_have_diverged_has_no_field(colored, tmp_path):
+    fitted = load_fields(colored)[0]
+    next(fitted.companion.network.parameters()).fill_(float("nan"))
+    file = TaskFile(Path("box.ply"), "", "sdf", "0" * 64)
+    fit = Fit(fitted.field, fitted.companion, {}, 4, {}, "", 0.0)
+    (row,) = _write(Job(tmp_path, {}), [Loaded(file, None, None, 0.0)], [fit])
+    assert (row.status, row.error) == ("failed", "box.ply: the fit has diverged; try a learning rate")
+
+
 def test_packs_hold_the_same_fields_and_give_their_weights(mixed, tmp_path):
     single = fit_many(mixed, tmp_path / "single", **QUICK)
     packed = fit_many(mixed, tmp_path / "packed", pack=True, **QUICK)
@@ -208,18 +278,92 @@ def test_folders_patterns_and_lists_name_files_once(mixed, tmp_path):
         find_files(tmp_path / "missing", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("kind,path\nimage,a.png\n\n,\nimage,\n", "list.csv: line 5 has no path"),
+        ("kind,path\n,a.png\nimage\n", "list.csv: line 3 has no path"),
+        ("x,y\na.png,1\n", "list.csv: has no column path"),
+        ("a.png\nfolder\n", "list.csv: line 2: .*folder is a folder"),
+    ],
+)
+def test_a_row_of_a_list_that_names_no_file_is_refused_with_its_line(tmp_path, text, line):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(BatchError, match=line):
+        find_files(tmp_path / "list.csv", tmp_path / "out")
+
+
+def test_a_row_of_a_list_without_a_first_cell_is_read_and_numbers_are_points(tmp_path):
+    (tmp_path / "list.csv").write_text("kind,path\n,a.png\n")
+    (tmp_path / "points.csv").write_text("0.5,1,2\n3,4,5\n")
+    assert find_files(tmp_path / "list.csv", tmp_path / "out") == [tmp_path / "a.png"]
+    assert find_files(tmp_path / "points.csv", tmp_path / "out") == [tmp_path / "points.csv"]
+
+
+def test_results_are_no_files_to_fit_neither_ours_nor_those_of_other_batches(tmp_path):
+    write_crops(tmp_path / "crops", 1)
+    for name in ("crops/other", "crops/out"):
+        with Store(tmp_path / name, False).open():
+            pass
+    told = []
+    assert find_files(tmp_path / "crops", tmp_path / "crops" / "out", told.append) == [tmp_path / "crops" / "00.png"]
+    assert told == [f"left out, as folders of other batches: {tmp_path / 'crops' / 'other'}"]
+    with pytest.raises(BatchError, match="crops, the folder of the results; name another one"):
+        find_files(tmp_path / "crops", tmp_path / "crops")
+    with pytest.raises(BatchError, match="other: is the folder of a batch"):
+        find_files(tmp_path / "crops" / "other", tmp_path / "new")
+
+
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, tmp_path):
     for options, line in [
         ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
         ({"steps": 0}, "steps=0 must be a whole number"),
         ({"engine": "slurm"}, "engine='slurm' is not one of: local, ray"),
         ({"cpus": 0}, "cpus=0 must be more than 0"),
+        ({"gpus": 0.5}, "gpus=0.5: only workers of ray take them; add engine=ray"),
     ]:
         with pytest.raises(ValueError, match=line):
             fit_many(mixed, tmp_path / "out", **{**QUICK, **options})
     assert not (tmp_path / "out").exists()
     with pytest.raises(BatchError, match="holds other files"):
         fit_many("sample:mandala", mixed, **QUICK)
+
+
+def test_a_folder_of_the_users_own_is_left_as_it_is_whatever_its_folders_are_called(tmp_path):
+    (tmp_path / "mine" / "records").mkdir(parents=True)
+    for name in ("records/.hidden", "batch.json"):
+        (tmp_path / "mine" / name).write_text("{}")
+    before = sorted((tmp_path / "mine").rglob("*"))
+    with pytest.raises(BatchError, match="mine: holds other files; name a new folder"):
+        fit_many("sample:mandala", tmp_path / "mine", **QUICK)
+    assert sorted((tmp_path / "mine").rglob("*")) == before
+
+
+def test_only_what_a_killed_run_has_left_is_removed_from_a_batch(tmp_path):
+    store, out = Store(tmp_path / "out", False), tmp_path / "out"
+    out.mkdir()
+    (out / "batch.json").write_bytes(b"")  # a run that was killed while it made the folder
+    with store.open():
+        pass
+    left = [f"records/.{'a' * 24}-123.json", f"fields/.a_b.png-{'0' * 16}-7.safetensors", ".table-5.csv"]
+    others = ["fields/.DS_Store", "records/.nfs0001", f"records/.{'b' * 24}-1.json/", ".note-5.csv"]
+    for name in [*left, *others]:
+        (out / name).mkdir() if name.endswith("/") else (out / name).write_text("")
+    with store.open():
+        pass
+    assert not any((out / name).exists() for name in left)
+    assert all((out / name).exists() for name in others)
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_writes(winner_batch, tmp_path):
+    pytest.importorskip("fcntl", reason="Windows has no such locks")
+    with Store(tmp_path / "out", False).open():
+        status, shown = winner_batch("sample:mandala", "--output", "out", "--steps", 1)
+    assert (status, shown.split(";")[0]) == (1, "error: out: another run writes into it")
+    with Store(tmp_path / "out", False).open() as finished:
+        assert not finished
 
 
 def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):
@@ -254,15 +398,34 @@ def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_t
     assert "failed: files/cut.png: its PNG header is cut off; is the file whole?" in shown
     assert {max(field.field.record.shape) for field in load_fields("out") if field.kind == "image"} == {8}
     assert winner_batch("files/tone0.wav", "--output", "sound", *small)[0] == 0
-    assert winner_batch("files", "--output", "out", "--bogus", "1") == (
-        1,
-        "error: --bogus is no option for a fit of a picture or a volume: an occupancy, a density, a distance or a"
-        " sound; --help-all lists them",
-    )
+    kinds = "a picture or a volume: an occupancy, a density, a distance or a sound"
+    for option, hint in [("--bogus", ""), ("--max-sides=3", "is --max-side meant? "), ("--step", "is --steps meant? ")]:
+        assert winner_batch("files", "--output", "out", option, 3) == (
+            2,
+            f"error: {option.partition('=')[0]} is no option for a fit of {kinds}; {hint}--help-all lists them\n",
+        )
     status, shown = winner_batch("files", "--help-all")
     assert status == 0
     assert "--max-side" in shown
     assert "--duration" in shown
+
+
+def test_the_command_says_what_was_fitted_before_and_each_line_is_whole(winner_batch, tmp_path):
+    write_crops(tmp_path / "crops", 5)
+    command = ["crops", "--output", "out", "--steps", 4, "--hidden-dim", 16]
+    shown = winner_batch(*command)[1].splitlines()
+    assert shown[0] == "5 files: 0 fitted before, 5 to fit"
+    assert shown[1].startswith("file 5/5, ")
+    load_fields(tmp_path / "out").places[0].path.unlink()
+    (tmp_path / "crops" / "notes.txt").write_text("no points")
+    (tmp_path / "crops" / "what.xyzzy").write_text("")
+    shown = winner_batch(*command)[1].splitlines()
+    assert shown[0] == "7 files: 4 fitted before, 2 to fit, 1 that cannot be fitted"
+    assert [line for line in shown if line.startswith("file 7/7, 2 failed")]
+    assert not [line for line in shown if line.endswith((",", ", "))]
+    assert "s now, " in next(line for line in shown if line.startswith("weights: "))
+    assert fit_many(tmp_path / "crops", tmp_path / "out", measure=True, **QUICK).seconds > 0
+    assert fit_many(tmp_path / "crops" / "01.png", tmp_path / "out", **QUICK).seconds == 0
 
 
 def fit_in_silence(folder, out):

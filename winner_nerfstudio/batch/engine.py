@@ -33,11 +33,15 @@ def build_engine(name: str, cpus: float, gpus: float) -> AbstractContextManager[
         gpus: graphics processors that a worker takes.
 
     Raises:
-        ValueError: there is no such engine, or Ray is not installed; the message is one line.
+        ValueError: there is no such engine or no such workers, or Ray is not installed; the message is one line.
     """
     if not (cpus > 0 and gpus >= 0):
         raise BatchError(f"cpus={cpus} must be more than 0, and gpus={gpus} not negative")
     if name == "local":
+        if (cpus, gpus) != (1, 0):
+            raise BatchError(
+                f"cpus={cpus:g}, gpus={gpus:g}: only workers of ray take them; add engine=ray or leave them out"
+            )
         return _run_here()
     if name != "ray" and not name.startswith("ray://"):
         raise BatchError(f"engine={name!r} is not one of: local, ray, ray://HOST:PORT")

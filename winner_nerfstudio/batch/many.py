@@ -8,7 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from ..fields.pack import Fields, load_fields
+from ..progress import working
 from ..registry import kind_of
+from ..signals.messages import escape
 from ..training.fit import Course
 from ..training.prepare import check_run
 from .engine import build_engine
@@ -28,11 +30,13 @@ class Batch:
         folder: the folder of the results.
         rows: a row for each file, in order.
         tables: the files of the table.
+        seconds: time of the fits of this run, without those of earlier runs.
     """
 
     folder: Path
     rows: Sequence[Row]
     tables: Sequence[Path]
+    seconds: float
 
     @property
     def failed(self) -> list[Row]:
@@ -107,13 +111,14 @@ def fit_many(
         OSError: the folder cannot be written to.
         KeyboardInterrupt: the user has stopped the run; what was finished is kept.
     """
-    files = find_files(data, Path(output))
+    console = Console(quiet=not progress)
+    files = find_files(data, Path(output), lambda line: _say(line, console))
     kinds = find_kinds(files, kind)
     names = list(dict.fromkeys(each for each in kinds if isinstance(each, str)))
     course = Course(steps, learning_rate, optimizer, seed)
     job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
     workers = Workers(engine, cpus, gpus)
-    return run_batch(job, files, kinds, workers, Console(quiet=not progress), shared_start)
+    return run_batch(job, files, kinds, workers, console, shared_start)
 
 
 @dataclass(frozen=True)
@@ -171,11 +176,31 @@ def run_batch(
     check_run(1 if course.steps is None else course.steps, rate, course.seed, job.device)
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
-    planner = Planner(job, store.open())
-    with BatchProgress(console, len(files)) as shown, opened as engine:
-        try:
-            for rows in engine.run(job, planner.plan(files, kinds, shown.settle)):
-                shown.add(planner.finish(rows))
-        finally:
-            tables = store.write_table(planner.list_rows(files))
-    return Batch(job.folder, planner.list_rows(files), tables)
+    with store.open() as finished, opened as engine:
+        for path in store.damaged:
+            _say(f"warning: {path}: is no whole record and is left out; what it alone names is fitted again", console)
+        planner, seconds = Planner(job, finished), 0.0
+        with working(console, "reading the files"):
+            waiting = planner.find_waiting(files, kinds)
+        known = planner.list_rows(files)
+        _say(_describe_known(len(files), known), console)
+        with BatchProgress(console, len(files), known) as shown:
+            try:
+                for rows in engine.run(job, planner.divide(waiting)):
+                    seconds += sum(row.seconds for row in rows)
+                    shown.add(planner.finish(rows))
+            finally:
+                tables = store.write_table(planner.list_rows(files))
+    return Batch(job.folder, planner.list_rows(files), tables, seconds)
+
+
+def _describe_known(count: int, known: Sequence[Row]) -> str:
+    """Return a line that says how many files need a fit, from the rows of those that need none."""
+    failed = sum(row.status == "failed" for row in known)
+    unknown = f", {failed:,} that cannot be fitted" if failed else ""
+    return f"{count:,} files: {len(known) - failed:,} fitted before, {count - len(known):,} to fit{unknown}"
+
+
+def _say(line: str, console: Console) -> None:
+    """Print a line in which nothing is markup."""
+    console.print(escape(line), markup=False, highlight=False, soft_wrap=True)

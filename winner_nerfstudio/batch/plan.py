@@ -1,6 +1,6 @@
 """The division of a batch into tasks, and what is known of each file so far."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,31 +26,34 @@ class Planner:
         self._waiting: dict[str, list[str]] = {}
         self._rows: dict[str, Row] = {}
 
-    def plan(
-        self, files: Sequence[Path], kinds: Sequence[str | Exception], settled: Callable[[Row], None]
-    ) -> Iterator[list[TaskFile]]:
-        """Yield tasks of some small files of a kind, or of a large one; files that need no fit are in none.
+    def find_waiting(self, files: Sequence[Path], kinds: Sequence[str | Exception]) -> list[TaskFile]:
+        """Read all files and return those that need a fit; of those with the same contents the first.
 
         Args:
             files: the files.
             kinds: the name of each file's kind, or the error that says why it is not known.
-            settled: function that is called with the row of each file that needs no task.
         """
-        open_tasks: dict[str, list[TaskFile]] = {}
-        sizes: dict[str, int] = {}
+        waiting = []
         for path, kind in zip(files, kinds, strict=True):
             row, file = self._look_up(path, kind)
             if row is not None:
                 self._rows[row.path] = row
-                settled(row)
             elif file is not None:
-                size = path.stat().st_size if path.is_file() else TASK_BYTES
-                task = open_tasks.setdefault(file.kind, [])
-                if task and (sizes[file.kind] + size > TASK_BYTES or len(task) == MOST_MEMBERS):
-                    yield task
-                    task, sizes[file.kind] = [], 0
-                open_tasks[file.kind] = [*task, file]
-                sizes[file.kind] = sizes.get(file.kind, 0) + size
+                waiting.append(file)
+        return waiting
+
+    def divide(self, waiting: Sequence[TaskFile]) -> Iterator[list[TaskFile]]:
+        """Yield tasks of some small files of a kind, or of a large one."""
+        open_tasks: dict[str, list[TaskFile]] = {}
+        sizes: dict[str, int] = {}
+        for file in waiting:
+            size = file.path.stat().st_size if file.path.is_file() else TASK_BYTES
+            task = open_tasks.setdefault(file.kind, [])
+            if task and (sizes[file.kind] + size > TASK_BYTES or len(task) == MOST_MEMBERS):
+                yield task
+                task, sizes[file.kind] = [], 0
+            open_tasks[file.kind] = [*task, file]
+            sizes[file.kind] = sizes.get(file.kind, 0) + size
         yield from open_tasks.values()
 
     def _look_up(self, path: Path, kind: str | Exception) -> tuple[Row | None, TaskFile | None]:

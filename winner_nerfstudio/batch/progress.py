@@ -1,7 +1,7 @@
 """What a batch shows while it runs: how many files are done and have failed, the rate, and the time that is left."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -19,15 +19,17 @@ class BatchProgress:
     Args:
         console: where it is shown.
         total: number of files.
+        known: the rows of the files that need no fit.
     """
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, known: Sequence[Row]) -> None:
         self._console, self._total, self._is_live = console, total, console.is_terminal or console.is_jupyter
+        self._done = self._known = self._printed = len(known)
+        self._failed = sum(row.status == "failed" for row in known)
+        self._began = time.perf_counter()
         before, after = "file {task.completed:.0f}/{task.total:.0f}", "{task.fields[status]}"
         self._bar = progress_bar(console, before, after, disable=not self._is_live or console.quiet)
-        self._task = self._bar.add_task("", total=total, status="")
-        self._began = time.perf_counter()
-        self._done = self._failed = self._known = self._printed = 0
+        self._task = self._bar.add_task("", total=total, completed=self._done, status=self._describe())
 
     def __enter__(self) -> "BatchProgress":
         self._bar.__enter__()
@@ -38,11 +40,6 @@ class BatchProgress:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
-    def settle(self, row: Row) -> None:
-        """Count a file that was fitted before, or that cannot be fitted."""
-        self._known += 1
-        self.add([row])
-
     def add(self, rows: Iterable[Row]) -> None:
         """Count files that are finished, and show it."""
         for row in rows:
@@ -50,18 +47,20 @@ class BatchProgress:
             self._failed += row.status == "failed"
         status = self._describe()
         self._bar.update(self._task, completed=self._done, status=status)
-        if not self._is_live and (self._done - self._printed) * LINES >= self._total:
+        is_due = (self._done - self._printed) * LINES >= self._total or self._done == self._total
+        if not self._is_live and is_due:
             self._printed = self._done
-            self._console.print(f"file {self._done}/{self._total}, {status}", markup=False, highlight=False)
+            line = ", ".join(part for part in (f"file {self._done}/{self._total}", status) if part)
+            self._console.print(line, markup=False, highlight=False)
 
     def _describe(self) -> str:
         """Return in words the failures, the rate and the time that is left."""
-        fitted, seconds = self._done - self._known, time.perf_counter() - self._began
+        fitted, left = self._done - self._known, self._total - self._done
         parts = [f"{self._failed} failed"] if self._failed else []
         if fitted:
-            rate = fitted / max(seconds, 1e-9)
+            rate = fitted / max(time.perf_counter() - self._began, 1e-9)
             parts += [f"{rate:.3g} a second" if rate >= 0.1 else f"{rate * 3600:.3g} an hour"]
-            parts += [f"{_describe_time((self._total - self._done) / rate)} left"]
+            parts += [f"{_describe_time(left / rate)} left"] if left else []
         return ", ".join(parts)
 
 

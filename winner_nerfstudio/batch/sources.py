@@ -2,14 +2,19 @@
 
 import csv
 import hashlib
+import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
 from ..registry import all_kinds
 from ..signals.messages import MessageError
 
+FORMAT = "winner-nerfstudio batch 1"
+MARKER = "batch.json"
+"""The file by which the folder of a batch is known; it is written before all others."""
 BLOCK = 1 << 20
 """The bytes of a file that are read at a time."""
 
@@ -18,39 +23,60 @@ class BatchError(MessageError):
     """A batch that cannot be fitted: the message is one line that says what is wrong and what would be right."""
 
 
-def find_files(data: str | Path | Sequence[str | Path], output: Path) -> list[Path]:
+def is_batch_folder(folder: Path) -> bool:
+    """Return whether a folder is one that a batch was written to."""
+    try:
+        return bool(json.loads((folder / MARKER).read_text(encoding="utf-8")) == {"format": FORMAT})
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def find_files(
+    data: str | Path | Sequence[str | Path], output: Path, tell: Callable[[str], None] = lambda line: None
+) -> list[Path]:
     """Return the files that are meant, each once, in a fixed order.
 
     Args:
         data: a folder, of which all files are meant, also those in folders within; a pattern such as ``photos/*.png``,
             in which ``**`` stands for folders within; a list of files in .csv; a file or ``sample:NAME``; or several of
-            these. Names that begin with a dot are left out of folders.
+            these. Names that begin with a dot are left out of folders, and so are folders of other batches.
         output: the folder of the results, whose files are not meant.
+        tell: function that is called with a line that says which folders were left out, if any were.
 
     Raises:
         BatchError: there is no such file or folder, or no file in it.
     """
     several = [data] if isinstance(data, (str, Path)) else list(data)
-    own = output.resolve()
+    own, skipped = output.resolve(), list[Path]()
     found: dict[Path, None] = {}
     for source in several:
-        files = [path for path in _expand(str(source)) if own not in path.resolve().parents]
+        every = list(_expand(str(source), skipped))
+        files = [path for path in every if own not in path.resolve().parents]
+        if every and not files:
+            raise BatchError(
+                f"{source}: its files lie in {output}, the folder of the results; name another one for them"
+            )
         if not files:
             raise BatchError(f"{source}: holds no files; name a folder, a pattern, a list in .csv, or files")
         found |= dict.fromkeys(files)
     if not found:
         raise BatchError("no files are named; name a folder, a pattern, a list in .csv, or files")
+    if others := [str(path) for path in dict.fromkeys(skipped) if path.resolve() != own]:
+        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+        tell(f"left out, as folders of other batches: {', '.join(others[:3])}{more}")
     return list(found)
 
 
-def _expand(source: str) -> Iterator[Path]:
-    """Yield the files that a source means."""
+def _expand(source: str, skipped: list[Path]) -> Iterator[Path]:
+    """Yield the files that a source means, and add to `skipped` the folders of batches in it."""
     path = Path(source)
     if source.startswith("sample:"):
         yield path
+    elif is_batch_folder(path):
+        raise BatchError(f"{source}: is the folder of a batch, whose files are results; name files to fit")
     elif path.is_dir() and not _is_dataset(path):
-        yield from _walk(path)
-    elif path.suffix.lower() == ".csv" and path.is_file():
+        yield from _walk(path, skipped)
+    elif path.suffix.lower() == ".csv" and path.is_file() and not _holds_points(path):
         yield from _read_list(path)
     elif path.exists():
         yield path
@@ -69,34 +95,56 @@ def _is_dataset(path: Path) -> bool:
     )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files in a folder and in those within, sorted by name, without hidden ones."""
+def _walk(folder: Path, skipped: list[Path]) -> Iterator[Path]:
+    """Yield all files in a folder and in those within, sorted by name, without hidden ones and those of batches."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not _is_dataset(path):
-            yield from _walk(path)
-        else:
+        if not entry.is_dir() or _is_dataset(path):
             yield path
+        elif is_batch_folder(path):
+            skipped.append(path)
+        else:
+            yield from _walk(path, skipped)
+
+
+def _holds_points(path: Path) -> bool:
+    """Return whether the first row of a .csv file is all numbers, so that it holds points and is no list of files."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = next((line for line in file if line.strip()), "")
+    try:
+        return bool([float(cell) for cell in re.split(r"[,;\s]+", first.strip()) if cell])
+    except ValueError:
+        return False
 
 
 def _read_list(path: Path) -> Iterator[Path]:
     """Yield the files that a list names in its column ``path``, or else in its first column, relative to the list.
 
     Raises:
-        BatchError: the list cannot be read.
+        BatchError: the list cannot be read, has neither a column ``path`` nor a file in its first row, or a row names
+            no file or a folder.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row and row[0].strip()]
+            reader = csv.reader(file)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise BatchError(f"{path}: cannot be read as a list of files ({error}); it needs a column path") from None
-    column = rows[0].index("path") if rows and "path" in rows[0] else None
-    for row in rows if column is None else rows[1:]:
-        if len(row) > (column or 0):
-            name = row[column or 0].strip()
-            yield Path(name) if name.startswith("sample:") else path.parent / name
+    rows, column = [(line, row) for line, row in rows if any(row)], 0
+    if rows and "path" in rows[0][1]:
+        column = rows.pop(0)[1].index("path")
+    elif rows and not (rows[0][1][0].startswith("sample:") or (path.parent / rows[0][1][0]).exists()):
+        raise BatchError(f"{path}: has no column path, and its first row does not begin with the name of a file")
+    for line, row in rows:
+        name = row[column] if column < len(row) else ""
+        if not name:
+            raise BatchError(f"{path}: line {line} has no path; name a file, or remove the line")
+        listed = Path(name) if name.startswith("sample:") else path.parent / name
+        if listed.is_dir() and not _is_dataset(listed):
+            raise BatchError(f"{path}: line {line}: {listed} is a folder; a list names files")
+        yield listed
 
 
 def compute_file_digest(path: Path) -> str:

@@ -1,25 +1,34 @@
 """The folder of a batch: fields, records of finished fits, each written whole and once, and the table of all.
 
-``fields/NAME-KEY.safetensors`` or ``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of
-fits that were finished together. A record is written after its fields, so that whatever it names is there.
+``batch.json`` marks the folder as one that a batch may write to. ``fields/NAME-KEY.safetensors`` or
+``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of fits that were finished together. A
+record is written after its fields, so that whatever it names is there.
 """
 
 import csv
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
 from ..files import replacing
-from .sources import BatchError
+from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
-FORMAT = "winner-nerfstudio batch 1"
 FIRST_COLUMNS = ("path", "digest", "kind", "status")
 LAST_COLUMNS = ("bytes", "seconds", "field", "error")
+_UNFINISHED = {
+    ".": r"\.table-\d+\.(csv|parquet)",
+    "fields": r"\.[\w.-]+-[0-9a-f]{16}-\d+\.safetensors",
+    "packs": r"\.[0-9a-f]{24}-\d+\.safetensors",
+    "records": r"\.[0-9a-f]{24}-\d+\.json",
+}
+"""The names, by folders, under which files are written before they are whole, see `replacing`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Row:
         bytes: bytes of the field's weights.
         seconds: time that the fit has taken, a share of the time of those that were fitted together.
         field: where the field lies in the folder, see `FieldPlace.parse`.
+        size: bytes of the file that the field lies in.
         error: why there is no field, or what is wrong with the fit.
     """
 
@@ -48,6 +58,7 @@ class Row:
     bytes: int = 0
     seconds: float = 0.0
     field: str = ""
+    size: int = 0
     error: str = ""
 
 
@@ -61,35 +72,79 @@ class Store:
 
     def __init__(self, folder: Path, pack: bool) -> None:
         self.folder, self.pack = folder, pack
+        self.damaged: list[Path] = []
+        """The records that cannot be read, by which nothing is known to be finished."""
 
-    def open(self) -> dict[str, Row]:
-        """Make the folder, remove what a killed run has left unfinished, and return the finished rows by their keys.
+    @contextmanager
+    def open(self) -> Iterator[dict[str, Row]]:
+        """Make the folder, remove what a killed run has left unfinished, and yield the finished rows by their keys.
+
+        Until the block ends no other run can open the folder.
 
         Raises:
-            BatchError: the folder is a file, or holds something else.
+            BatchError: the folder is a file, holds something else, or another run writes into it.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
-        names = ("fields", "packs", "records")
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "records").is_dir():
+        if not is_batch_folder(self.folder):
+            self._make()
+        with (self.folder / MARKER).open("a", encoding="utf-8") as marker:
+            self._lock(marker)
+            if os.fstat(marker.fileno()).st_size == 0:
+                marker.write(json.dumps({"format": FORMAT}))
+                marker.flush()
+            self._clean()
+            yield {row.key: row for row in self._read_records() if self._measure(row.field) == row.size}
+
+    def _make(self) -> None:
+        """Make the folder, in which a killed run may have left an empty marker.
+
+        Raises:
+            BatchError: the folder holds something else.
+        """
+        marker = self.folder / MARKER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(path != marker or not path.is_file() or path.stat().st_size for path in self.folder.iterdir()):
             raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
-        for name in names:
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-            for unfinished in (self.folder / name).glob(".*"):
-                unfinished.unlink(missing_ok=True)
-        return {row.key: row for row in self._read_records() if FieldPlace.parse(row.field, self.folder).path.exists()}
+
+    def _lock(self, marker: IO[str]) -> None:
+        """Keep other runs out of the folder until the marker is closed or this process dies, where the system can.
+
+        Raises:
+            BatchError: another run writes into it.
+        """
+        with suppress(ImportError):  # there is none on Windows
+            import fcntl
+
+            try:
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                line = f"{self.folder}: another run writes into it; wait until it has ended, or name another folder"
+                raise BatchError(line) from None
+            except OSError:  # some file systems have no locks
+                pass
+
+    def _clean(self) -> None:
+        """Make the folders within, and remove what a killed run has left unfinished."""
+        for name, pattern in _UNFINISHED.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            for path in (self.folder / name).glob(".*"):
+                if re.fullmatch(pattern, path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+
+    def _measure(self, field: str) -> int:
+        """Return the bytes of the file that a field lies in; -1 if there is none."""
+        path = FieldPlace.parse(field, self.folder).path
+        return path.stat().st_size if path.is_file() else -1
 
     def _read_records(self) -> Iterable[Row]:
-        """Yield the rows of all records that have a field."""
-        for path in sorted((self.folder / "records").glob("*.json")):
+        """Yield the rows of all records that are whole."""
+        self.damaged = []
+        for path in sorted((self.folder / "records").glob("[!.]*.json")):
             try:
-                record = json.loads(path.read_text())
-                rows = [Row(**row) for row in record["rows"]] if record["format"] == FORMAT else []
-            except (ValueError, KeyError, TypeError):
-                raise BatchError(
-                    f"{path}: is no record of a batch; remove it, and its files are fitted again"
-                ) from None
-            yield from (row for row in rows if row.field)
+                yield from _read_record(path)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                self.damaged.append(path)
 
     def write(self, name: str, rows: Sequence[Row], fields: Sequence[FittedField]) -> list[Row]:
         """Write fields, then their record, each whole; return the rows with their fields' places.
@@ -105,11 +160,13 @@ class Store:
         if self.pack:
             path = f"packs/{name}.safetensors"
             save_pack(fields, self.folder / path)
-            placed = [replace(row, field=f"{path}#{index}") for index, row in enumerate(rows)]
+            size = self._measure(path)
+            placed = [replace(row, field=f"{path}#{index}", size=size) for index, row in enumerate(rows)]
         else:
             placed = [replace(row, field=_name_field(row)) for row in rows]
             for row, fitted in zip(placed, fields, strict=True):
                 fitted.save(self.folder / row.field)
+            placed = [replace(row, size=self._measure(row.field)) for row in placed]
         with replacing(self.folder / "records" / f"{name}.json") as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, "rows": [asdict(row) for row in placed]}))
         return placed
@@ -137,6 +194,24 @@ class Store:
         with replacing(path) as temporary:
             parquet.write_table(table, temporary)
         return [self.folder / TABLE, path]
+
+
+def _read_record(path: Path) -> list[Row]:
+    """Return the rows of a record.
+
+    Raises:
+        ValueError: it is damaged.
+        KeyError, TypeError: likewise.
+    """
+    record, blank = json.loads(path.read_text(encoding="utf-8")), asdict(Row(""))
+    rows = [Row(**row) for row in record["rows"]]
+    if record["format"] != FORMAT:
+        raise ValueError("another format")
+    for row in rows:
+        if any(type(value) is not type(blank[name]) for name, value in asdict(row).items()) or not row.field:
+            raise ValueError("a row of other types")
+        FieldPlace.parse(row.field, path)
+    return rows
 
 
 def _name_field(row: Row) -> str:

@@ -174,7 +174,8 @@ def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row
     """Write fields that were fitted together, and return their rows; those that have diverged have no field."""
     rows, fields, failed = [], [], []
     for loaded, fit in zip(several, fits, strict=True):
-        weights = list(fit.field.network.parameters())
+        networks = [each.network for each in (fit.field, fit.companion) if each is not None]
+        weights = [weight for network in networks for weight in network.parameters()]
         if not all(bool(torch.isfinite(weight).all()) for weight in weights):
             rate = "" if job.course.learning_rate is None else f" below {job.course.learning_rate:g}"
             failed.append(refuse(loaded.file, f"{loaded.file.path}: the fit has diverged; try a learning rate{rate}"))
@@ -185,9 +186,8 @@ def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row
         fields.append(FittedField(fit.field.cpu(), origin, None if fit.companion is None else fit.companion.cpu()))
         file, size = loaded.file, sum(weight.numel() * weight.element_size() for weight in weights)
         status, seconds = "poor" if fit.fault else "fitted", round(loaded.seconds + fit.seconds, 4)
-        rows.append(
-            Row(str(file.path), file.digest, file.kind, file.key, status, metrics, size, seconds, "", fit.fault)
-        )
+        row = Row(str(file.path), file.digest, file.kind, file.key, status, metrics, size, seconds, error=fit.fault)
+        rows.append(row)
     if rows:
         name = hashlib.sha256(" ".join(row.key for row in rows).encode()).hexdigest()[:24]
         rows = Store(job.folder, job.pack).write(name, rows, fields)

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
-    files = find_files(command.files, command.output)
+    files = find_files(command.files, command.output, lambda line: print(escape(line)))
     kinds = find_kinds(files, command.kind)
     named = [kind_named(name) for name in dict.fromkeys(kind for kind in kinds if isinstance(kind, str))]
     if wants_help:
@@ -102,10 +102,9 @@ def _run(arguments: list[str]) -> int:
             with suppress(SystemExit):
                 parse_fit_options(kind, PROGRAM, ["--help"])
         return 0
-    options = parse_options_by_kind(named, PROGRAM, rest)
+    options = parse_options_by_kind(named, PROGRAM, rest, [each.name for each in fields(BatchCommand)])
     course = Course(command.steps, command.learning_rate, command.optimizer, command.seed)
     job = Job(command.output, options, course, command.device, command.measure, command.pack)
-    print(escape(f"{len(files):,} files, to be fitted into {command.output}"), flush=True)
     workers = Workers(command.engine, command.cpus, command.gpus)
     return _report(run_batch(job, files, kinds, workers, Console(), command.shared_start))
 
@@ -116,10 +115,11 @@ def _report(batch: "Batch") -> int:
 
     for row in [*batch.failed, *batch.poor][:10]:
         print(escape(f"{row.status}: {row.error if row.status == 'failed' else f'{row.path}: {row.error}'}"))
-    size, seconds = sum(row.bytes for row in batch.rows), sum(row.seconds for row in batch.rows)
+    fits = {row.field: row for row in batch.rows if row.field}.values()  # files with the same contents have one
+    size, seconds = sum(row.bytes for row in fits), sum(row.seconds for row in fits)
     fitted = len(batch.rows) - len(batch.failed)
     print(f"{fitted:,} of {len(batch.rows):,} files fitted, {len(batch.failed):,} failed, {len(batch.poor):,} poor")
-    print(f"weights: {format_bytes(size)}; time of the fits: {seconds:,.0f} s")
+    print(f"weights: {format_bytes(size)}; time of the fits: {batch.seconds:,.0f} s now, {seconds:,.0f} s in all")
     print(escape(f"table: {', '.join(map(str, batch.tables))}"))
     return INCOMPLETE if batch.failed or batch.poor else 0
 

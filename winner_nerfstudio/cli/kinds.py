@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import field, fields, make_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import tyro
 
 from ..registry import Kind, kind_named, kind_of
+from ..signals.messages import escape
 from ..training.prepare import FitOptions
 
 
@@ -74,13 +76,16 @@ def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOpti
     return _check(kind, parsed)
 
 
-def parse_options_by_kind(kinds: Sequence[Kind], program: str, arguments: list[str]) -> dict[str, FitOptions]:
+def parse_options_by_kind(
+    kinds: Sequence[Kind], program: str, arguments: list[str], others: Sequence[str] = ()
+) -> dict[str, FitOptions]:
     """Parse all options of fits of several kinds; an option is for all kinds that have it.
 
     Args:
         kinds: the kinds.
         program: name of the program.
         arguments: the arguments of the command line that are such options.
+        others: names of the program's other options, one of which a misspelt option may mean.
 
     Returns:
         The options by the kinds' names.
@@ -101,11 +106,22 @@ def parse_options_by_kind(kinds: Sequence[Kind], program: str, arguments: list[s
             return_unknown_args=True,
         )
         options[kind.name] = _check(kind, parsed)
-        unknown.append({argument for argument in rest if argument.startswith("--")})
+        unknown.append({argument for argument in rest if argument.startswith("-")})
     if strange := set.intersection(*unknown) if unknown else set():
-        names = " or ".join(kind.title for kind in kinds)
-        raise ValueError(f"{min(strange)} is no option for a fit of {names}; --help-all lists them")
+        _refuse_option(min(strange), kinds, others)
     return options
+
+
+def _refuse_option(option: str, kinds: Sequence[Kind], others: Sequence[str]) -> NoReturn:
+    """End the program with the line that an option is one of no kind, and which one may be meant."""
+    groups = [group for kind in kinds for group in (kind.options, kind.network, kind.batches)]
+    names = {*others, *(each.name for group in groups for each in fields(group))}
+    option = option.partition("=")[0]
+    close = get_close_matches(option.lstrip("-").replace("-", "_"), sorted(names), 1, 0.75)
+    hint = f"is --{close[0].replace('_', '-')} meant? " if close else ""
+    titles = " or ".join(kind.title for kind in kinds)
+    print(f"error: {escape(option)} is no option for a fit of {titles}; {hint}--help-all lists them", file=sys.stderr)
+    sys.exit(2)
 
 
 def _all_options(kind: Kind) -> Any:

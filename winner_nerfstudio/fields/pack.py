@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,13 +22,16 @@ from torch.utils.data import Dataset
 
 from ..files import replacing
 from ..signals.messages import shorten
-from .file import FieldFileError, describe_field, load_field, parse_json, rebuild, sort_metadata
+from .file import COMPANION, FieldFileError, describe_field, load_field, parse_json, rebuild, sort_metadata
 from .fitted import FittedField
 
 FORMAT = "winner-nerfstudio pack 1"
 TABLE = "table.csv"
 """The table of a folder of many fits; its column ``field`` says where each field lies."""
+NETWORKS = ("network.", f"{COMPANION}network.")
+"""What the names of the weights of a field begin with, and those of its companion."""
 _REMEDY = "name a pack, or a folder that winner-batch wrote"
+_REPAIR = "remove that file and run the batch again, which fits its fields anew"
 
 
 def save_pack(fields: Sequence[FittedField], path: Path) -> None:
@@ -58,44 +62,63 @@ class FieldPlace:
     Attributes:
         path: the field file, the pack, or the folder of a field in groups.
         index: the field's index in a pack; None for any other file.
+        kind: name of the field's kind.
+        source: the file that it was fitted to; "" if that is not known.
     """
 
     path: Path
     index: int | None = None
+    kind: str = ""
+    source: str = ""
 
     @classmethod
-    def parse(cls, text: str, folder: Path) -> FieldPlace:
+    def parse(cls, text: str, folder: Path, kind: str = "", source: str = "") -> FieldPlace:
         """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``."""
         name, _, index = text.partition("#")
-        return cls(folder / name, int(index) if index else None)
+        return cls(folder / name, int(index) if index else None, kind, source)
 
     def load(self) -> FittedField:
-        """Load the field, see `load_field`."""
-        if self.index is None:
-            return load_field(self.path)
-        entries = _read_entries(self.path)[self.index]
+        """Load the field, see `load_field`.
+
+        Raises:
+            FieldFileError: the file is missing, truncated or altered.
+        """
         try:
-            return rebuild(entries, self._read_tensors(""))
-        except ValueError as error:
-            raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REMEDY}") from None
+            if self.index is None:
+                return load_field(self.path)
+            return rebuild(_read_entries(self.path)[self.index], self._read_tensors(""))
+        except FieldFileError as error:
+            raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
+        except (ValueError, IndexError) as error:
+            raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REPAIR}") from None
 
     def load_weights(self) -> Tensor:
-        """Return all weights and biases in one row, layer by layer, without building the network: [p]."""
-        tensors = self._read_tensors("network.")
+        """Return all weights and biases in one row, layer by layer, without building the network: [p].
+
+        Those of a companion's network, such as that of a shape's colours, follow those of the field's own.
+
+        Raises:
+            FieldFileError: the file is missing or truncated.
+        """
+        try:
+            tensors = self._read_tensors(*NETWORKS)
+        except FieldFileError as error:
+            raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
         return torch.cat([tensors[name].reshape(-1) for name in sorted(tensors, key=_by_layer)])
 
-    def _read_tensors(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors whose names begin with `prefix`."""
+    def _read_tensors(self, *prefixes: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin with one of some prefixes."""
         own = "" if self.index is None else f"{self.index}."
+        begins = tuple(own + prefix for prefix in prefixes)
         with _open(self.path) as file:
-            names = [name for name in file.keys() if name.startswith(own + prefix)]  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(begins)]  # noqa: SIM118
             return {name[len(own) :]: file.get_tensor(name) for name in names}
 
 
 def _by_layer(name: str) -> list[Any]:
-    """Return what sorts tensors' names by the numbers in them, and a layer's weight before its bias."""
+    """Return what sorts tensors' names by network, the numbers in them, and a layer's weight before its bias."""
     parts = [int(part) if part.isdigit() else -1 for part in name.split(".")]
-    return [*parts, name.endswith("bias"), name]
+    return [name.startswith(COMPANION), *parts, name.endswith("bias"), name]
 
 
 class Fields(Sequence[FittedField]):
@@ -118,6 +141,16 @@ class Fields(Sequence[FittedField]):
     def __getitem__(self, index: int | slice) -> FittedField | Fields:
         return Fields(self.places[index]) if isinstance(index, slice) else self.places[index].load()
 
+    def __repr__(self) -> str:
+        counts = Counter(place.kind for place in self.places)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+        return f"<{len(self):,} fields{': ' if kinds else ''}{kinds}>"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file that each field was fitted to, as the table names it; "" for the fields of a pack."""
+        return tuple(place.source for place in self.places)
+
     def __iter__(self) -> Iterator[FittedField]:
         return (place.load() for place in self.places)
 
@@ -128,6 +161,8 @@ class Fields(Sequence[FittedField]):
 
 class WeightDataset(Dataset[Tensor]):
     """All weights of a field in one row [p], layer by layer, each weight [out, in] before its bias; read when needed.
+
+    A coloured shape has two networks; that of its colours follows its own.
 
     Fields of one shape have rows of one length, which a `torch.utils.data.DataLoader` makes batches of.
 
@@ -148,6 +183,8 @@ class WeightDataset(Dataset[Tensor]):
 def load_fields(path: str | Path) -> Fields:
     """Return the fields of a pack, or those of a folder that `fit_many` wrote, in the order of its table.
 
+    Rows of the table without a field are left out; `Fields.paths` says which file each field was fitted to.
+
     Nothing but their places is read before a field is asked for.
 
     Raises:
@@ -156,11 +193,12 @@ def load_fields(path: str | Path) -> Fields:
     path = Path(path)
     if path.is_dir() and (path / TABLE).is_file():
         with (path / TABLE).open(newline="", encoding="utf-8") as file:
-            named = [row.get("field") for row in csv.DictReader(file)]
-        return Fields([FieldPlace.parse(name, path) for name in named if name])
+            rows = [row for row in csv.DictReader(file) if row.get("field")]
+        return Fields([FieldPlace.parse(row["field"], path, row.get("kind", ""), row.get("path", "")) for row in rows])
     if not path.is_file():
         raise FieldFileError(f"{path}: {'has no ' + TABLE if path.is_dir() else 'no such file'}; {_REMEDY}")
-    return Fields([FieldPlace(path, index) for index in range(len(_read_entries(path)))])
+    entries = _read_entries(path)
+    return Fields([FieldPlace(path, index, str(each.get("kind", ""))) for index, each in enumerate(entries)])
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
