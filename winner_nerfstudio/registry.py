@@ -98,8 +98,7 @@ class SmallRecipe:
         most: greatest number of samples of such a signal.
         width: width of the networks' layers.
         steps: number of training steps.
-        learning_rate: learning rate at the first step; it falls along half a cosine.
-        optimizer: optimiser: adam, soap or muon.
+        rates: learning rate at the first step by optimiser, see `Recipe`.
         batch_size: greatest number of samples per training step.
         between: share of the steps that fit the target half-way between its samples.
     """
@@ -107,13 +106,12 @@ class SmallRecipe:
     most: int
     width: int
     steps: int
-    learning_rate: float
-    optimizer: str = "muon"
+    rates: Mapping[str, float]
     batch_size: int = 512
     between: float = 0.25
 
 
-SMALL = (SmallRecipe(1280, 32, 200, 4e-3), SmallRecipe(4096, 64, 400, 1.5e-3))
+SMALL = (SmallRecipe(1280, 32, 200, {"muon": 4e-3}), SmallRecipe(4096, 64, 400, {"muon": 1.5e-3}))
 """The recipes of small pictures, sounds and volumes; docs/batch.md has what was measured."""
 
 

@@ -172,8 +172,7 @@ def run_batch(
         KeyboardInterrupt: as `fit_many`.
     """
     course = job.course
-    rate = 1.0 if course.learning_rate is None else course.learning_rate
-    check_run(1 if course.steps is None else course.steps, rate, course.seed, job.device, course.optimizer)
+    check_run(course.steps, course.learning_rate, course.seed, job.device, course.optimizer)
     opened = build_engine(workers.engine, workers.cpus, workers.gpus)
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:

@@ -38,7 +38,7 @@ def add_shared_start(job: Job, files: Sequence[Path], kinds: Sequence[str | Exce
         group = groups.setdefault((kind, signal.lattice.shape, signal.lattice.pitch, signal.channels), [])
         group.append(signal)
         if len(group) == count:
-            start = fit_shared_start(group, plan, check_run(1, 1.0, job.course.seed, job.device))
+            start = fit_shared_start(group, plan, check_run(None, None, job.course.seed, job.device))
             return replace(job, start=JobStart(str(kind), start, _compute_digest(start)))
     raise BatchError(f"shared_start={count}: the files hold no {count} small signals of one size; use fewer, or none")
 

@@ -94,7 +94,7 @@ def run_task(job: Job, files: Sequence[TaskFile]) -> Iterator[list[Row]]:
         OSError: the folder of the batch cannot be written to.
         KeyboardInterrupt: the user has stopped the run.
     """
-    device = check_run(1, 1.0, job.course.seed, job.device)
+    device = check_run(None, None, job.course.seed, job.device)
     banks: dict[Any, list[Loaded]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters is in the rows

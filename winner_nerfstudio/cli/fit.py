@@ -141,8 +141,7 @@ class FitRun:
         from ..training.verdict import POOR_FIT, judge
 
         command = self.command
-        steps, rate = 1 if command.steps is None else command.steps, command.learning_rate
-        device = check_run(steps, 1.0 if rate is None else rate, command.seed, command.device, command.optimizer)
+        device = check_run(command.steps, command.learning_rate, command.seed, command.device, command.optimizer)
         target, plan, started = self._start(options, device)
         with self.console.status("Preparing the metrics..."):
             monitor = build_monitor(self.kind, target, started.companion_field)
@@ -186,10 +185,8 @@ class FitRun:
             fitted = FittedField(deepcopy(started.field), None, deepcopy(started.companion_field))
             for export in self.exports:
                 export.check(fitted)
-        network, described = (
-            plan.options.network,
-            describe_size(started.field, started.companion_field, str(command.file)),
-        )
+        network = plan.options.network
+        described = describe_size(started.field, started.companion_field, str(command.file))
         self.say(f"initialisation: {started.initialization['init']}")
         self.say(
             f"fitting with {network.network}, {network.num_layers} layers of {network.width}, {described}"

@@ -51,7 +51,7 @@ class Inspect:
             from ..training.plan import make_plan
             from ..training.prepare import check_run
 
-            device = check_run(1, 1.0, SEED, None)
+            device = check_run(None, None, SEED, None)
             signal = kind.load(str(self.file), options.data)
         plan = make_plan(signal, options)
         with working(console, "initialising"):

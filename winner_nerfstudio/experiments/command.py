@@ -74,7 +74,7 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
         OSError: A file cannot be read or written.
     """
     experiment = replace_baseline(read_experiment(arguments.config, arguments.small), arguments.baseline)
-    device = check_run(1, 1.0, 0, arguments.device)
+    device = check_run(None, None, 0, arguments.device)
     runs = _plan(arguments, experiment, Workspace(device, arguments.folder, arguments.kept), console)
     kept = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in kept if record is not None]

@@ -67,8 +67,7 @@ def fit(
         ValueError: an option or the data cannot be used; the message is one line.
     """
     console = Console(quiet=not progress)
-    rate = 1.0 if learning_rate is None else learning_rate
-    device = check_run(1 if steps is None else steps, rate, seed, device, optimizer)
+    device = check_run(steps, learning_rate, seed, device, optimizer)
     with working(console, f"loading {data if isinstance(data, (str, Path)) else 'the data'}"):
         signal, fit_options = prepare(data, kind, options)
     result = fit_signal(signal, fit_options, Course(steps, learning_rate, optimizer, seed), device, console, measure)

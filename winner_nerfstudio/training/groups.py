@@ -131,10 +131,8 @@ def run_groups(
         ValueError: as `fit_groups`.
         OSError: as `fit_groups`.
     """
-    steps, rate, seed = options.steps, options.learning_rate, options.seed
-    device = check_run(
-        1 if steps is None else steps, 1.0 if rate is None else rate, seed, options.device, options.optimizer
-    )
+    seed = options.seed
+    device = check_run(options.steps, options.learning_rate, seed, options.device, options.optimizer)
     if not isinstance(given.data, GridOptions):
         raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
     with working(console, "reading the file"):

@@ -146,14 +146,14 @@ def _options_of_steps(kind: Kind, steps: tuple[float, ...] | None) -> dict[str, 
 
 
 def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any, optimizer: str | None = None) -> torch.device:
-    """Check the arguments that every run has, and return its device.
+    """Check the arguments that every run has, and return its device; steps, rate and optimiser may be left out as None.
 
     Raises:
         ValueError: a number is out of its range, or the device cannot be used.
     """
-    if not (isinstance(steps, (int, np.integer)) and steps >= 1):
+    if steps is not None and not (isinstance(steps, (int, np.integer)) and steps >= 1):
         raise ValueError(f"steps={steps} must be a whole number, at least 1")
-    if not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
+    if learning_rate is not None and not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
         raise ValueError(f"learning_rate={learning_rate} must be positive and finite")
     if optimizer is not None:
         check_optimizer(optimizer)

@@ -11,6 +11,7 @@ import torch
 
 from ..fields import Field
 from ..networks import Sine, Siren, Stack
+from ..registry import find_rate
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Axis, winner_init_
@@ -65,12 +66,13 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
         between=recipe.between if batches.between is None else batches.between,
     )
     width = recipe.width if network.hidden_dim is None else network.hidden_dim
+    optimizer = next(iter(recipe.rates)) if course.optimizer is None else course.optimizer
     return SmallPlan(
         replace(options, network=replace(network, parts=(1,), hidden_dim=width), batches=batches),
         Course(
             recipe.steps if course.steps is None else course.steps,
-            recipe.learning_rate if course.learning_rate is None else course.learning_rate,
-            recipe.optimizer if course.optimizer is None else course.optimizer,
+            find_rate(recipe.rates, optimizer) if course.learning_rate is None else course.learning_rate,
+            optimizer,
             course.seed,
         ),
     )

@@ -1,6 +1,5 @@
 """The buttons in the viewer that write the current fit to a file."""
 
-import contextlib
 import copy
 import threading
 import time
@@ -13,6 +12,7 @@ from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerSlider
 from ...fields import Field
 from ...fields.fitted import FittedField
 from ...registry import export_for, kind_named
+from .hold import hold_training
 
 RESOLUTIONS = (64, 512)
 """Smallest and largest number of samples per axis that can be set."""
@@ -69,8 +69,7 @@ class ExportButton(ViewerControl):
         """Copy the field and start to write the file in the background, unless it is being written already."""
         if not self.running.acquire(blocking=False):
             return
-        lock = self.viewer.train_lock
-        with lock if lock is not None else contextlib.nullcontext():
+        with hold_training(self.viewer):
             (field, companion), step = copy.deepcopy((self.field, self.companion)), self.viewer.step
         fitted = FittedField(field, companion=companion)
         output, write = self.prepare(fitted, self.viewer.log_filename.parent / f"{self.stem}-step{step}")

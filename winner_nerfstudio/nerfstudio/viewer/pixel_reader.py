@@ -1,12 +1,13 @@
 """The values of target and fit at a pixel that is clicked in the viewer."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
 from nerfstudio.viewer.viewer_elements import ViewerClick, ViewerControl
 from numpy import ndarray
+
+from .hold import hold_training
 
 Values = dict[str, Float[ndarray, " c"]]
 """Values of a pixel's channels, by what has them."""
@@ -42,8 +43,7 @@ class PixelReader(ViewerControl):
         if pixel is None:
             self.note.content = "No pixel there."
             return
-        lock = self.viewer.train_lock
-        with lock if lock is not None else contextlib.nullcontext():
+        with hold_training(self.viewer):
             values = self.read(*pixel)
         rows = [f"| {name} | {', '.join(f'{value:.4g}' for value in each)} |" for name, each in values.items()]
         self.note.content = "\n".join([f"| row {pixel[0]}, column {pixel[1]} | |", "|---|---|", *rows])

@@ -1,7 +1,6 @@
 """Players in the viewer's page for the sound that is fitted, its target, and the difference of both."""
 
 import base64
-import contextlib
 import io
 import threading
 from collections.abc import Callable
@@ -11,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from nerfstudio.viewer.viewer_elements import ViewerControl
 from numpy import ndarray
+
+from .hold import hold_training
 
 LONGEST = 15.0
 """Seconds that are played at most, because the page gets the sound as text."""
@@ -50,12 +51,11 @@ class SoundPlayer(ViewerControl):
 
     def _show(self) -> None:
         """Show the players."""
-        lock = self.viewer.train_lock
         try:
             if not RATES[0] <= self.sample_rate <= RATES[1]:
                 self.players.content = f"Browsers do not play {self.sample_rate:g} samples per second."
                 return
-            with lock if lock is not None else contextlib.nullcontext():
+            with hold_training(self.viewer):
                 sounds = self.record(int(LONGEST * self.sample_rate))
             self.players.content = "\n\n".join(
                 f'{name}\n\n<audio controls src="{encode(sound, self.sample_rate)}" style={{{{width: "100%"}}}} />'
