@@ -527,6 +527,21 @@ def test_frames_of_flac_are_told_by_their_check_sums(tmp_path):
     assert find_end(whole[:-100], 4096) is None
 
 
+def test_a_wav_in_pieces_or_with_two_descriptions_is_refused_for_that(tmp_path):
+    plain = wav(len(CONTENT))
+    described = plain[12 : plain.index(b"data")]
+    (tmp_path / "twice.wav").write_bytes(plain[:12] + described + plain[12:])
+    with pytest.raises(
+        SignalError, match=r"twice.wav: describes its samples twice \(fmt\); write it anew, as one sound"
+    ):
+        load_audio(tmp_path / "twice.wav")
+    samples = plain[plain.index(b"data") :]
+    pieces = b"LIST" + struct.pack("<I", 4 + len(samples)) + b"wavl" + samples
+    (tmp_path / "pieces.wav").write_bytes(plain[:12] + described + pieces)
+    with pytest.raises(SignalError, match=r"pieces.wav: holds its samples as a list of pieces and silences \(wavl\)"):
+        load_audio(tmp_path / "pieces.wav")
+
+
 @pytest.mark.parametrize("between", [b"", b"LIST" + struct.pack("<I", 4) + b"INFO"])
 def test_a_wav_with_two_chunks_of_samples_is_refused_for_that(tmp_path, between):
     (tmp_path / "a.wav").write_bytes(wav(len(CONTENT), behind=between + b"data" + struct.pack("<I", 4) + bytes(4)))

@@ -123,6 +123,11 @@ def test_coordinates_say_how_far_apart_samples_are():
     np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], cube[:, :, ::-1], atol=1e-5)
     given, _ = prepare(xarray.DataArray(cube, coords, ("x", "y", "z")), None, {"spacing": 3.0})
     assert given.record.spacing == (3, 3, 3)
+    first = volume.normalization.to_world(volume.lattice.coords(torch.tensor([0])).numpy())
+    np.testing.assert_allclose(first[0], [0, 3, 0], atol=1e-6)
+    moved, _ = prepare(xarray.DataArray(cube, coords, ("x", "y", "z")), None, {"origin": (1.0, -2.0, 5.0)})
+    first = moved.normalization.to_world(moved.lattice.coords(torch.tensor([0])).numpy())
+    np.testing.assert_allclose(first[0], [1, -2, 5], atol=1e-6)
     sound, _ = prepare(xarray.DataArray(SERIES, {"t": np.arange(200) / 8000}, ("t",)), None, {})
     assert sound.sample_rate == 8000
     times = pandas.date_range("2020-01-01", periods=200, freq="250ms")

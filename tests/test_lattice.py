@@ -37,5 +37,5 @@ def test_neighbours_in_a_long_sound_stay_as_far_apart_as_float32_allows():
 
 
 def test_the_world_of_a_lattice_is_what_its_spacing_says():
-    normalization = Lattice((3, 5)).normalization(spacing=0.5, first=10.0)
+    normalization = Lattice((3, 5)).normalization(spacing=0.5, origin=(10.0, 10.0))
     np.testing.assert_allclose(normalization.to_unit(np.array([[10.0, 10.0], [11.0, 12.0]])), [[-0.5, -1], [0.5, 1]])

@@ -248,6 +248,16 @@ def test_a_given_spacing_goes_before_that_of_the_file_and_that_is_told(tmp_path)
     assert not any("gives way" in note for note in load_volume(tmp_path / "a.nrrd").notes)
 
 
+def test_a_given_origin_goes_before_that_of_the_file_and_that_is_told(tmp_path):
+    write_nrrd()(tmp_path / "a.nrrd")
+    volume = load_volume(tmp_path / "a.nrrd", VolumeOptions(origin=(1, 2, -3)))
+    assert "the file's origin of 10 -20 30 gives way to --origin 1 2 -3" in volume.notes
+    first = volume.normalization.to_world(-np.array(volume.lattice.half_extents))
+    np.testing.assert_allclose(first, [1, 2, -3], atol=1e-6)
+    with pytest.raises(SignalError, match=r"origin=.* must be finite"):
+        load_volume(tmp_path / "a.nrrd", VolumeOptions(origin=(1, 2, float("nan"))))
+
+
 @pytest.mark.parametrize(
     "name, write",
     [

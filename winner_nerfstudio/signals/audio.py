@@ -182,7 +182,7 @@ def _make_audio(
     candidates = (Path(name).suffix.lower(), ".wav", ".npy")
     suffix = next(suffix for suffix in candidates if not cannot_save(Path(f"fit{suffix}"), rate, channels, draft))
     measure = f"{values.dtype if is_array else 'parts of full scale'} at {rate:g} Hz"
-    normalization = lattice.normalization(1 / rate, first / rate)
+    normalization = lattice.normalization(1 / rate, (first / rate,))
     return Audio(name, units.to_unit(values), normalization, units, draft, suffix, measure, tuple(notes))
 
 

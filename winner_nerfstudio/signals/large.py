@@ -28,7 +28,7 @@ from .options import AudioOptions, GridOptions, ImageOptions, VolumeOptions
 from .picture_suffixes import TIFFS
 from .records import AudioRecord, GridRecord, VolumeRecord
 from .units import Units
-from .volume import Volume, choose_level, choose_spacing, mean_slope, measure_slopes
+from .volume import Volume, choose_level, mean_slope, measure_slopes, place_samples
 from .volume_files import open_volume
 
 WHOLE_ONLY = ("noise_std", "reference", "train_fraction", "max_side", "smooth")
@@ -249,7 +249,7 @@ def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
     count = lattice.count
     size = f"{count:,} samples at {rate:g} Hz ({count / rate:.6g} s), channels: {blocks.channels}"
     return LargeGrid(
-        "audio", blocks, units, lattice.normalization(1 / rate, first / rate), draft, markers,
+        "audio", blocks, units, lattice.normalization(1 / rate, (first / rate,)), draft, markers,
         options.nodata != "auto", options.mono and blocks.channels > 1, (size, *told, *notes),
     )  # fmt: skip
 
@@ -286,7 +286,7 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
         stated, origin, told, declared = file.spacing, file.origin, file.notes, file.nodata
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
-    spacing, more = choose_spacing(options.spacings, stated)
+    spacing, first, more = place_samples(options, stated, origin)
     markers, found, notes = _screen(blocks, options, declared, False)
     assert found is not None
     low, high = found.low, found.high
@@ -294,15 +294,13 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     if not low <= level <= high:
         raise SignalError(f"{blocks.name}: level={level:g} lies outside the values, {low:g} to {high:g}")
     lattice, units = Lattice(blocks.shape, pitch_of(spacing)), Units.spanning(low, high)
-    normalization = lattice.normalization(min(spacing))
-    center = tuple(middle + first for middle, first in zip(normalization.center, origin, strict=True))
     draft = VolumeRecord(
         shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", dtype=blocks.dtype.str,
         ndim=ndim, spacing=spacing, level=level, inside=options.inside, slope=1.0,
     )  # fmt: skip
     size = f"{' x '.join(map(str, blocks.shape))} samples ({blocks.dtype}), {low:g} to {high:g}"
     grid = LargeGrid(
-        "volume", blocks, units, replace(normalization, center=center), draft, markers, options.nodata != "auto",
+        "volume", blocks, units, lattice.normalization(min(spacing), first), draft, markers, options.nodata != "auto",
         notes=(size, *told, *more, *notes),
     )  # fmt: skip
     return replace(grid, record=replace(draft, slope=_measure_slope(grid, draft)))

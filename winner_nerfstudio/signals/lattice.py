@@ -60,14 +60,15 @@ class Lattice:
         """Half the sides of the box that the samples span, unit-cube lengths."""
         return tuple((n - 1) / 2 * spacing for n, spacing in zip(self.shape, self.spacings, strict=True))
 
-    def normalization(self, spacing: float = 1.0, first: float = 0.0) -> Normalization:
-        """Return the normalisation of a world in which every axis begins at `first`.
+    def normalization(self, spacing: float = 1.0, origin: Sequence[float] | None = None) -> Normalization:
+        """Return the normalisation of a world in which the first sample lies at `origin`.
 
         Args:
             spacing: distance in the world of neighbours along an axis of pitch 1.
-            first: coordinate of the first sample along every axis.
+            origin: coordinates of the first sample; 0 along every axis if left out.
         """
-        center = tuple(first + (n - 1) / 2 * (pitch * spacing) for n, pitch in zip(self.shape, self.pitch, strict=True))
+        axes = zip(origin or (0.0,) * self.dim, self.shape, self.pitch, strict=True)
+        center = tuple(first + (n - 1) / 2 * (pitch * spacing) for first, n, pitch in axes)
         return Normalization(center, self.spacing / spacing)
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:

@@ -158,6 +158,8 @@ class VolumeOptions(GridOptions):
     spacing: float | tuple[float, float, float] | None = None
     """Distance between neighbouring samples in the world, or one along each axis, such as 1 1 2.5; if left out the
     file's, or 1 where it states none."""
+    origin: tuple[float, float, float] | None = None
+    """Coordinates of the first sample in the world; if left out the file's, or 0 0 0 where it states none."""
     dataset: str | None = None
     """Name of the array in a file that has names for arrays (.h5 .zarr .vti .vtk); the only one if left out."""
     level: float | None = None
@@ -184,6 +186,8 @@ class VolumeOptions(GridOptions):
             raise SignalError(
                 f"spacing={self.spacing} must be positive and finite: one number, or one for each of 3 axes"
             )
+        if self.origin is not None and not (len(self.origin) == 3 and np.isfinite(self.origin).all()):
+            raise SignalError(f"origin={self.origin} must be finite: one number for each of 3 axes")
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")
         if self.smooth not in ("none", "gaussian", "constrained"):

@@ -48,6 +48,7 @@ NAMES = (
     b"COMM",
 )
 """Names that chunks have."""
+ANEW = "write it anew, as one sound"
 
 
 @dataclass(frozen=True)
@@ -305,8 +306,12 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile
     layout, description, long_size, samples = f"{order}4sI", b"", None, None
     for chunk in _chunks(file, size, 12, layout):
         file.seek(chunk.start)
+        if chunk.name == b"fmt " and description:
+            raise SignalError(f"{path}: describes its samples twice (fmt); {ANEW}")
         if chunk.name == b"fmt ":
             description = file.read(min(chunk.size, 1 << 10))
+        elif chunk.name == b"LIST" and file.read(4) == b"wavl":
+            raise SignalError(f"{path}: holds its samples as a list of pieces and silences (wavl); {ANEW}")
         elif chunk.name == b"ds64":
             sizes = file.read(24)
             long_size, samples = (int.from_bytes(sizes[start : start + 8], "little") for start in (8, 16))
@@ -357,9 +362,7 @@ def _check_single(path: Path, file: BinaryIO, size: int, data: Chunk, layout: st
     """
     after = data.start + data.size + data.size % 2
     if 0 < data.size < size and any(chunk.name == b"data" for chunk in _chunks(file, size, after, layout)):
-        raise SignalError(
-            f"{path}: has several chunks of samples (data), of which a .wav file has one; write it anew, as one sound"
-        )
+        raise SignalError(f"{path}: has several chunks of samples (data), of which a .wav file has one; {ANEW}")
 
 
 def _check_format(path: Path, description: bytes, order: str) -> tuple[bytes, tuple[str, ...]]:

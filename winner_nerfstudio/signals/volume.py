@@ -65,7 +65,7 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, file = name_of(source), _read(source, options)
-    array, (spacing, spacing_notes) = file.values, choose_spacing(options.spacings, file.spacing)
+    array, (spacing, origin, place_notes) = file.values, place_samples(options, file.spacing, file.origin)
     check_values(name, array)
     ndim, dtype = array.ndim, array.dtype.str
     screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata, file.nodata)
@@ -101,29 +101,36 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         *warnings,
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
         *file.notes,
-        *spacing_notes,
+        *place_notes,
     ]
-    if any(file.origin):
-        notes.append(f"the first sample lies at {' x '.join(f'{x:g}' for x in file.origin)}")
     if within.all() or not within.any():
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
-    normalization = lattice.normalization(min(spacing))
-    center = tuple(middle + first for middle, first in zip(normalization.center, file.origin, strict=True))
-    normalization = replace(normalization, center=center)
+    normalization = lattice.normalization(min(spacing), origin)
     return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes), missing=screened.missing)
 
 
-def choose_spacing(
-    given: tuple[float, ...] | None, stated: tuple[float, ...] | None
-) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return the spacing of a volume along each axis, the given one before the file's, and notes."""
-    if given is None:
-        return (1.0, 1.0, 1.0) if stated is None else stated, ()
-    if stated is None or np.allclose(stated, given, rtol=1e-6, atol=0):
-        return given, ()
-    ours, theirs = (_write_spacing(steps) for steps in (given, stated))
-    return given, (f"the file's spacing of {theirs} gives way to --spacing {ours}",)
+def place_samples(
+    options: VolumeOptions, spacing: tuple[float, ...] | None, origin: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
+    """Return the spacing of a volume's samples, the position of the first one, and notes.
+
+    Args:
+        options: what the user says of them, which goes before what the file says.
+        spacing: the file's spacing along each axis; None if it states none.
+        origin: the file's position of the first sample.
+    """
+    notes, given, first = [], options.spacings, options.origin
+    if given is not None and spacing is not None and not np.allclose(spacing, given, rtol=1e-6, atol=0):
+        ours, theirs = (_write_spacing(steps) for steps in (given, spacing))
+        notes.append(f"the file's spacing of {theirs} gives way to --spacing {ours}")
+    if first is not None and any(origin) and not np.allclose(origin, first, rtol=1e-6, atol=0):
+        ours, theirs = (" ".join(f"{x:g}" for x in position) for position in (first, origin))
+        notes.append(f"the file's origin of {theirs} gives way to --origin {ours}")
+    chosen = origin if first is None else tuple(map(float, first))
+    if any(chosen):
+        notes.append(f"the first sample lies at {' x '.join(f'{x:g}' for x in chosen)}")
+    return given or spacing or (1.0, 1.0, 1.0), chosen, notes
 
 
 def _write_spacing(steps: tuple[float, ...], mark: str = " ") -> str:

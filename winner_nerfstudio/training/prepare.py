@@ -13,7 +13,7 @@ from torch import Tensor
 from ..registry import Kind, kind_named, kind_of
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
-from ..winner.inputs import convert_input, is_array_like
+from ..winner.inputs import Input, convert_input, is_array_like
 from .optimizers import check_optimizer
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
@@ -90,16 +90,15 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
     Raises:
         ValueError: an option is unknown, or the data or an option's value cannot be used.
     """
-    data, dim, steps = as_data(data)
+    data, found = as_data(data)
     if is_signal(data):
         if kind not in (None, data.kind):
             raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
         return data, sort_options(kind_named(data.kind), options, loaded=True)
-    if kind is not None or dim is not None:
-        signal_kind = kind_named(kind if kind is not None else _KINDS_OF_AXES[dim or 1])
-    else:
-        signal_kind = kind_of(data)
-    options = _options_of_steps(signal_kind, steps) | options
+    if kind is None and found is not None and found.dim is not None:
+        kind = _KINDS_OF_AXES[found.dim]
+    signal_kind = kind_of(data) if kind is None else kind_named(kind)
+    options = _options_of_input(signal_kind, found) | options
     if not isinstance(data, (str, Path, np.ndarray)) and not signal_kind.claims(data):
         raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
     sorted_options = sort_options(signal_kind, options)
@@ -111,37 +110,37 @@ def is_signal(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("kind", "normalization", "describe"))
 
 
-def as_data(data: Any) -> tuple[Any, int | None, tuple[float, ...] | None]:
+def as_data(data: Any) -> tuple[Any, Input | None]:
     """Convert whatever holds an array to a numpy array, and scenes to meshes; return other data unchanged.
 
     Returns:
-        The data; the number of spatial axes and the distances between samples along them, where the object says so
-        (xarray, pandas), else None, see `convert_input`.
+        The data; what `convert_input` found of an object that holds an array, else None.
 
     Raises:
         ValueError: the data is of a type that cannot be fitted.
     """
     if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
-        return data.to_mesh(), None, None
+        return data.to_mesh(), None
     if isinstance(data, (str, Path)) or hasattr(data, "faces") or is_signal(data):
-        return data, None, None
+        return data, None
     if not is_array_like(data):
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
-    values, dim, steps = convert_input(data)
-    return values.cpu().numpy() if isinstance(values, Tensor) else values, dim, steps
+    found = convert_input(data)
+    return found.values.cpu().numpy() if isinstance(found.values, Tensor) else found.values, found
 
 
 _KINDS_OF_AXES = {1: "audio", 2: "image", 3: "volume"}
 """The kinds of arrays whose object says how many of their axes are spatial."""
 
 
-def _options_of_steps(kind: Kind, steps: tuple[float, ...] | None) -> dict[str, Any]:
-    """Return the options of a kind that say how far samples are apart, for these distances along the axes."""
-    if steps is None or len(steps) != kind.axes:
+def _options_of_input(kind: Kind, found: Input | None) -> dict[str, Any]:
+    """Return the options of a kind that say where its samples lie, as far as the object with the array says so."""
+    if found is None or found.steps is None or len(found.steps) != kind.axes:
         return {}
-    rate = 1 / steps[0]
+    rate = 1 / found.steps[0]
     whole = round(rate)
-    options = {"spacing": steps, "sample_rate": whole if abs(rate - whole) < 1e-6 * rate else rate}
+    rate = whole if abs(rate - whole) < 1e-6 * rate else rate
+    options = {"spacing": found.steps, "origin": found.origin, "sample_rate": rate}
     return {name: options[name] for name in option_names(kind)[kind.options] if name in options}
 
 

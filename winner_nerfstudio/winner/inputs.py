@@ -30,11 +30,13 @@ class Input(NamedTuple):
         values: A tensor, or an array, which may be a masked one.
         dim: The number of spatial axes, where the object says which axis holds channels; else None.
         steps: The distances between samples along the spatial axes, where the object has coordinates; else None.
+        origin: The coordinates of the first sample of the values, likewise.
     """
 
     values: Tensor | NDArray[Any]
     dim: int | None = None
     steps: tuple[float, ...] | None = None
+    origin: tuple[float, ...] | None = None
 
 
 def is_array_like(data: Any) -> bool:
@@ -172,12 +174,15 @@ def _convert_labelled(data: Any) -> Input:
     if wanted and sorted(letters) == sorted(wanted):
         spatial = [spatial[letters.index(letter)] for letter in wanted]
     values = np.asarray(data.values).transpose([dims.index(name) for name in (*spatial, *channels)])
-    steps = [_measure_step(name, data.coords[name]) if name in data.coords else None for name in spatial]
+    coords = [data.coords.get(name) for name in spatial]
+    steps = [None if coord is None else _measure_step(name, coord) for name, coord in zip(spatial, coords, strict=True)]
     if len(spatial) != 2:  # rows of a picture may run down
         values = np.flip(values, [axis for axis, step in enumerate(steps) if step is not None and step < 0])
     values = _mask_and_scale(values, data.attrs, data.encoding)
-    known = any(step is not None for step in steps)
-    return Input(values, len(spatial), tuple(abs(step or 1.0) for step in steps) if known else None)
+    if all(step is None for step in steps):
+        return Input(values, len(spatial))
+    origin = tuple(0.0 if step is None else _find_least(coord) for step, coord in zip(steps, coords, strict=True))
+    return Input(values, len(spatial), tuple(abs(step or 1.0) for step in steps), origin)
 
 
 def _mask_and_scale(values: NDArray[Any], attributes: Mapping[str, Any], encoding: Mapping[str, Any]) -> NDArray[Any]:
@@ -246,6 +251,12 @@ def _measure_step(name: str, coordinate: Any) -> float | None:
             f"its coordinate {name!r} is not evenly spaced, {steps.min():.4g} to {steps.max():.4g}; interpolate it"
         )
     return mean
+
+
+def _find_least(coordinate: Any) -> float:
+    """Return the least of an axis' coordinates, where its first sample lies once the axis ascends; 0 for times."""
+    values = np.asarray(coordinate)
+    return 0.0 if values.dtype.kind in "mM" else float(values.min())
 
 
 def describe_shape(shape: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ def check_samples(signal: Samples, dim: int | None) -> Tensor:
         ValueError: The signal is empty, has values that are not finite or not real, axes that do not fit `dim`, or
             channels that seem to come first.
     """
-    values, known_dim, _ = convert_input(signal)
+    values, known_dim = convert_input(signal)[:2]
     dim = known_dim if dim is None else dim
     shape = tuple(values.shape)
     spatial = max(len(shape) - 1, 1) if dim is None else dim

@@ -86,7 +86,7 @@ def compute_noise_scales(
     network = find_network_to_perturb(module, layers, omega_0)
     shape = None
     if target is not None:
-        target, known_dim, _ = convert_input(target)
+        target, known_dim = convert_input(target)[:2]
         shape = tuple(target.shape)
         dim = known_dim if dim is None and network.is_encoded else dim
     dim = _find_dim(network, shape) if dim is None else dim
