@@ -447,6 +447,11 @@ def kind_of(data: Any) -> Kind:
     )
 
 
+def kind_of_grid(axes: int) -> Kind:
+    """Return the kind of regularly sampled values of this many axes, channels not counted."""
+    return _find_claiming_kind(SimpleNamespace(shape=(1 << 10,) * axes))
+
+
 _MOST_CHANNELS, _LEAST_LENGTH = 4, 16
 """Lengths up to which a first axis may hold channels, and above which the other axes hold samples."""
 

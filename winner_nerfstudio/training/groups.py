@@ -305,6 +305,6 @@ def _measure(folder: Path, index: FolderIndex, signal: LargeGrid, device: torch.
     rms = float(np.sqrt(error.sum() / (count * signal.channels)))
     metrics = {"psnr": psnr(rms), "psnr_paper": psnr(rms, 1.0)}
     loud = power > SILENCE**2 * power.max()
-    if index.kind == "audio" and loud.any():
+    if "snr" in kind_named(index.kind).metric_names.names and loud.any():
         metrics["snr"] = float(np.mean([to_decibels(*pair) for pair in zip(power[loud], error[loud], strict=True)]))
     return metrics

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..registry import Kind, kind_named, kind_of
+from ..registry import Kind, kind_named, kind_of, kind_of_grid
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
 from ..winner.inputs import Input, convert_input, is_array_like
@@ -96,8 +96,9 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
             raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
         return data, sort_options(kind_named(data.kind), options, loaded=True)
     if kind is None and found is not None and found.dim is not None:
-        kind = _KINDS_OF_AXES[found.dim]
-    signal_kind = kind_of(data) if kind is None else kind_named(kind)
+        signal_kind = kind_of_grid(found.dim)
+    else:
+        signal_kind = kind_of(data) if kind is None else kind_named(kind)
     options = _options_of_input(signal_kind, found) | options
     if not isinstance(data, (str, Path, np.ndarray)) and not signal_kind.claims(data):
         raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
@@ -127,10 +128,6 @@ def as_data(data: Any) -> tuple[Any, Input | None]:
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")
     found = convert_input(data)
     return found.values.cpu().numpy() if isinstance(found.values, Tensor) else found.values, found
-
-
-_KINDS_OF_AXES = {1: "audio", 2: "image", 3: "volume"}
-"""The kinds of arrays whose object says how many of their axes are spatial."""
 
 
 def _options_of_input(kind: Kind, found: Input | None) -> dict[str, Any]:
