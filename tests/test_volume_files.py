@@ -372,6 +372,11 @@ def with_big_zarr(path):
     zarr.open_array(str(path), mode="w", shape=(6000, 6000, 6000), dtype="f4", chunks=(10, 10, 10))
 
 
+def naming_files(names):
+    header = "NRRD0004\ntype: float\ndimension: 3\nsizes: 4 5 6\nencoding: raw\nendian: little\ndata file: "
+    return lambda path: path.write_text(header + names + "\n")
+
+
 VTK = b"# vtk DataFile Version 3.0\nx\nBINARY\nDATASET STRUCTURED_POINTS\nDIMENSIONS 6000 6000 6000\nSPACING 1 1 1\n"
 VTK += b"ORIGIN 0 0 0\nPOINT_DATA 216000000000\nSCALARS a float\nLOOKUP_TABLE default\n"
 REFUSED = {
@@ -380,6 +385,8 @@ REFUSED = {
     "bomb.nrrd": (nrrd_bomb("gzip", gzip.compress), "more than the 120 bytes that its header states"),
     "bomb-2.nrrd": (nrrd_bomb("bzip2", bz2.compress), "more than the 120 bytes that its header states"),
     "outside.nhdr": (outside, "its data file ../elsewhere.raw lies outside its folder"),
+    "list.nhdr": (naming_files("LIST 2\na.raw\nb.raw"), "its samples lie in several files (LIST 2); join them"),
+    "pattern.nhdr": (naming_files("a%02d.raw 0 7 1 2"), "several files (a%02d.raw 0 7 1 2); join them"),
     "missing.nhdr": (linked, "is missing; put it beside it"),
     "color.nrrd": (
         write_nrrd(np.zeros((3, 5, 4), "u1"), kinds=["RGB-color", "domain", "domain"]),

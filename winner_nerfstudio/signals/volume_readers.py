@@ -1,6 +1,7 @@
 """Readers of volume files: what a file says of its array is known before the values are read."""
 
 import bz2
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -31,11 +32,21 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
+_SEVERAL_FILES = re.compile(rb"^data ?file: *(LIST\b.*|.*%.*)$", re.MULTILINE | re.IGNORECASE)
+"""The line by which the header of a .nhdr file names several files of samples."""
+
+
 @contextmanager
 def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the array of a .nrrd file, or of a .nhdr file whose data lie in its own folder."""
     nrrd = import_extra("nrrd", "nrrd", f"{path}: is read")
     with path.open("rb") as file:
+        if several := _SEVERAL_FILES.search(file.read(1 << 16).partition(b"\n\n")[0]):
+            names = ascii(several[1].decode("latin1").strip())[1:-1][:60]
+            raise SignalError(
+                f"{path}: its samples lie in several files ({names}); join them: unu save -i IN.nhdr -o OUT.nrrd"
+            )
+        file.seek(0)
         header = nrrd.read_header(file)
         start = file.tell()
     name = header.get("data file", header.get("datafile"))
