@@ -26,9 +26,9 @@ def torn_box(extents=(2.0, 1.0, 0.5)):
     return trimesh.Trimesh(box.vertices[box.faces].reshape(-1, 3), np.arange(36).reshape(12, 3), process=False)
 
 
-def snowman(scale=1.0, center=(0.0, 0.0, 0.0)):
+def snowman(scale=1.0, center=(0.0, 0.0, 0.0), subdivisions=4):
     """A big ball, a small one upon it in y, and a third to its side in x: no two views of it are alike."""
-    balls = [sphere(scale * radius, 4, scale * np.array(offset)) for offset, radius in SNOWMAN]
+    balls = [sphere(scale * radius, subdivisions, scale * np.array(offset)) for offset, radius in SNOWMAN]
     mesh = trimesh.util.concatenate(balls)
     mesh.apply_translation(center)
     return mesh

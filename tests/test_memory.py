@@ -9,9 +9,9 @@ from PIL import Image
 
 from .forked import start
 
-LIMIT = 8e9
+LIMIT = 4e9
 enough = pytest.mark.skipif(
-    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 2 * LIMIT, reason="takes up to 8 GB of memory, of 16"
+    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 2 * LIMIT, reason="takes up to 4 GB of memory, of 8"
 )
 
 
@@ -29,8 +29,8 @@ def peak_of(method, target, folder):
 
 @enough
 @pytest.mark.quality
-def test_sixty_megapixels_stay_under_eight_gigabytes(tmp_path):
-    row, column = np.ogrid[:6000, :10_000]
+def test_thirty_megapixels_stay_under_four_gigabytes(tmp_path):
+    row, column = np.ogrid[:3000, :10_000]
     pixels = np.stack([(row * (c + 1) + column * (c + 2)) % 251 for c in range(3)], -1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "large.png", compress_level=1)
     del pixels
@@ -39,10 +39,10 @@ def test_sixty_megapixels_stay_under_eight_gigabytes(tmp_path):
 
 @enough
 @pytest.mark.quality
-def test_thirty_minutes_of_stereo_stay_under_eight_gigabytes(tmp_path):
+def test_fifteen_minutes_of_stereo_stay_under_four_gigabytes(tmp_path):
     time = np.arange(44_100 * 60) / 44_100
     minute = np.stack([0.5 * np.sin(2000 * time), 0.3 * np.cos(3000 * time)], -1)
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 44_100, 2, "PCM_16") as file:
-        for _ in range(30):
+        for _ in range(15):
             file.write(minute)
     assert peak_of("winner-audio", "long.wav", tmp_path) < LIMIT
