@@ -78,6 +78,11 @@ class Workers:
         return _run_ray(ray, engine.removeprefix("ray").removeprefix("://"), cpus, gpus)
 
 
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _LocalEngine:
     """This process, which does one task after the other."""
 
@@ -94,8 +99,7 @@ def _run_here() -> Iterator[Engine]:
 @contextmanager
 def _run_processes(cpus: float) -> Iterator[Engine]:
     """Start processes, which end when the block does."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = max(1, int(cores / cpus))
+    count = max(1, int(count_cores() / cpus))
     pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (max(1, int(cpus)),))
     try:
         yield _ProcessEngine(pool, count)

@@ -88,4 +88,4 @@ class Share(NamedTuple):
         """Replace weights by those of the first process, in place."""
         if self.count > 1:
             for weight in weights:
-                dist.broadcast(weight.detach(), 0)
+                dist.broadcast(torch.view_as_real(weight.detach()) if weight.is_complex() else weight.detach(), 0)

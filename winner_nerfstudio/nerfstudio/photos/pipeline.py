@@ -54,17 +54,18 @@ class PhotoPipeline(VanillaPipeline):
         return losses
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Return the outputs, losses and metrics of this process's share of the step's rays."""
+        """Return the outputs, losses and metrics of a step: those of this process's share of the rays."""
+        if self.share.count == 1:
+            whole: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_train_loss_dict(step)
+            return whole
         rays, batch = self.datamanager.next_train(step)
-        batch, weight = self.share.split(batch)
-        if len(batch["indices"]) < len(rays):
+        own, weight = self.share.split(batch)
+        if len(own["indices"]) < len(rays):
             rays = rays[self.share.rows(len(rays))]
         outputs = self.model(rays)
-        metrics = self.model.get_metrics_dict(outputs, batch)
-        losses = self.model.get_loss_dict(outputs, batch, metrics)
-        if self.share.count > 1:
-            losses = self.share.add_terms({name: weight * loss for name, loss in losses.items()})
-        return outputs, losses, metrics
+        metrics = self.model.get_metrics_dict(outputs, own)
+        losses = self.model.get_loss_dict(outputs, own, metrics)
+        return outputs, self.share.add_terms({name: weight * loss for name, loss in losses.items()}), metrics
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
