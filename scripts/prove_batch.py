@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,6 +73,7 @@ class Proofs:
     """Pixels of the large picture along each side."""
     steps: int = 100
     """Number of training steps of the large picture."""
+    _seconds: float = field(default=0.0, init=False)
 
     def run(self) -> None:
         """Print what was found."""
@@ -83,24 +84,29 @@ class Proofs:
 
     def prove_files(self, folder: Path) -> None:
         """Fit the mixed files and count what came of them."""
-        batch = fit_many(make_files(folder / "files"), folder / "whole", **QUICK)
+        batch = self._fit_mixed(folder)
         fields = len(list((folder / "whole" / "fields").iterdir()))
         print(f"{len(batch.rows)} files: {fields} fields, {len(batch.failed)} rows that say why there is none, such as")
         for row in batch.failed:
             print(f"    {row.error}")
 
+    def _fit_mixed(self, folder: Path) -> many.Batch:
+        """Make the mixed files and fit them."""
+        files, began = make_files(folder / "files"), time.perf_counter()
+        batch = fit_many(files, folder / "whole", **QUICK)
+        self._seconds = time.perf_counter() - began
+        return batch
+
     def prove_killed(self, folder: Path) -> None:
         """Kill a run at random moments until it has been killed often enough, and compare what it comes to."""
-        files = make_files(folder / "files")
-        began = time.perf_counter()
         if not (folder / "whole").exists():
-            fit_many(files, folder / "whole", **QUICK)
-        longest = max((time.perf_counter() - began) / self.kills, 1.0)
+            self._fit_mixed(folder)
+        files, mean = folder / "files", self._seconds / self.kills
         rng, forked, seen = random.Random(0), multiprocessing.get_context("fork"), []
         for _ in range(self.kills):
             process = forked.Process(target=fit_many, args=(files, folder / "killed"), kwargs=QUICK)
             process.start()
-            time.sleep(rng.uniform(0.05, 2 * longest))
+            time.sleep(rng.uniform(0, 2 * mean))
             process.kill()
             process.join()
             seen.append(len(list((folder / "killed").glob("fields/[!.]*"))))

@@ -317,7 +317,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, t
     for options, line in [
         ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
         ({"steps": 0}, "steps=0 must be a whole number"),
-        ({"engine": "slurm"}, "engine='slurm' is not one of: local, ray"),
+        ({"engine": "slurm"}, "engine='slurm' is not one of: local, processes, ray, ray://HOST:PORT"),
         ({"cpus": 0}, "cpus=0 must be more than 0"),
         ({"gpus": 0.5}, "gpus=0.5: only workers of ray take them; add engine=ray"),
     ]:

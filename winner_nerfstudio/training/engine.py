@@ -19,7 +19,9 @@ TASKS_AHEAD = 2
 RETRIES = 10
 """How often a task is begun anew because its worker of Ray has died."""
 
-S, T, R = TypeVar("S"), TypeVar("T"), TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class EngineError(MessageError):

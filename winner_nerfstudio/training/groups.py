@@ -307,6 +307,7 @@ def _read_and_train(job: GroupJob, group: int) -> list[int]:
     """
     if job.index.key not in _read:
         _read.clear()
+        assert isinstance(job.options.data, GridOptions)
         signal = open_large(job.data, job.index.kind, job.options.data)
         if signal.record != job.index.record:
             raise FolderError(f"{job.data}: has changed, or is another file where a worker reads it")

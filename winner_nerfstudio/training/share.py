@@ -8,7 +8,8 @@ process takes the step that one process alone would take, to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """The share of one of several processes, by default of the only one.
 
     Attributes:
