@@ -1,12 +1,10 @@
 """Many files at once: what becomes of each, that nothing is done twice, and that no company changes a bit."""
 
-import contextlib
 import csv
 import io
 import multiprocessing
 import random
 import signal
-import socket
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,7 +19,6 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from winner_nerfstudio import fit, fit_many, load_field, load_fields
-from winner_nerfstudio.batch import many
 from winner_nerfstudio.batch.job import Job
 from winner_nerfstudio.batch.sources import BatchError, find_files
 from winner_nerfstudio.batch.store import Store
@@ -320,7 +317,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, t
     for options, line in [
         ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
         ({"steps": 0}, "steps=0 must be a whole number"),
-        ({"engine": "slurm"}, "engine='slurm' is not one of: local, ray"),
+        ({"engine": "slurm"}, "engine='slurm' is not one of: local, processes, ray, ray://HOST:PORT"),
         ({"cpus": 0}, "cpus=0 must be more than 0"),
         ({"gpus": 0.5}, "gpus=0.5: only workers of ray take them; add engine=ray"),
     ]:
@@ -455,47 +452,3 @@ def test_the_table_is_written_for_parquet_too(tmp_path):
     table = parquet.read_table(tmp_path / "out" / "table.parquet").to_pylist()
     assert [row["psnr"] for row in table] == [row.metrics.get("psnr") for row in batch.rows]
     assert [row["error"] for row in table] == [row.error for row in batch.rows]
-
-
-def free_ports():
-    """Ports for a node of Ray, which waits no more than 15 s for its agents to choose their own (Ray's issue 65983)."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for each in sockets:
-            each.bind(("", 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
-
-
-@pytest.mark.commands
-def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(tmp_path):
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'winner-nerfstudio[ray]'")
-    from ray.cluster_utils import Cluster
-
-    for size in range(12, 20):  # a bank of each size
-        write_crops(tmp_path / "crops" / str(size), 3, size, size)
-    crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
-    longer = {**QUICK, "steps": 60, "seed": 5}
-    fit_many(crops, tmp_path / "here", **longer)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **free_ports()})
-    second = cluster.add_node(num_cpus=1, **free_ports())
-    try:
-        ray.init(address=cluster.address, log_to_driver=False)
-        lost = []
-
-        def lose(finished):
-            if not lost:
-                cluster.remove_node(second, allow_graceful=False)
-                lost.append(finished)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("winner_nerfstudio.batch.plan.MOST_MEMBERS", 2)
-            add = many.BatchProgress.add
-            patch.setattr(many.BatchProgress, "add", lambda self, rows: (lose(rows), add(self, rows)))
-            fit_many(crops, tmp_path / "there", engine=f"ray://{cluster.address}", **longer)
-        assert lost
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
-    assert without_times(tmp_path / "there") == without_times(tmp_path / "here")

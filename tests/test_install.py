@@ -83,7 +83,7 @@ def imports(tree, late):
         yield from imports(node, late)
 
 
-FOLDERS = {"nerfstudio": "nerfstudio", "onnx": "export", "formats": "signals", "parquet": "batch", "ray": "batch"}
+FOLDERS = {"nerfstudio": "nerfstudio", "onnx": "export", "formats": "signals", "parquet": "batch", "ray": "training"}
 """The folder of the package that uses an extra: nerfstudio's at the top of a module, the others' late."""
 
 

@@ -148,12 +148,12 @@ def test_no_seam_shows_where_two_groups_meet(fitted):
 def test_a_fit_that_was_stopped_goes_on_with_the_first_group_that_is_not_there(source, fitted, tmp_path, monkeypatch):
     train, trained = training._train_group, []
 
-    def stop_at_second(folder, index, signal, options, group, device):
+    def stop_at_second(job, signal, group):
         trained.append(group)
         if trained == [0, 1]:
-            (folder / ".group-000001-77.safetensors").write_bytes(b"half")  # what a killed process leaves
+            (job.folder / ".group-000001-77.safetensors").write_bytes(b"half")  # what a killed process leaves
             raise KeyboardInterrupt
-        train(folder, index, signal, options, group, device)
+        return train(job, signal, group)
 
     monkeypatch.setattr(training, "_train_group", stop_at_second)
     with pytest.raises(KeyboardInterrupt):

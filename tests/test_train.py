@@ -275,7 +275,6 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
             "no target given; name one with --data FILE (.obj .ply .stl .off .glb .3mf .xyz .pcd .npy) or one of",
         ),
         ({"pipeline__datamanager__data": "sample:bunny"}, "sample:bunny: no such built-in shape; there are: cog"),
-        ({"machine__num_devices": 2}, "a run uses one device"),
         ({"max_num_iterations": 0}, "at least 1"),
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
         ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),

@@ -87,7 +87,6 @@ def mistakes(photographs, tmp_path):
         ({"data": photographs.folder, "pipeline__model__noise__schedule": "paper"}, "schedule paper is for signals"),
         ({"data": photographs.folder, "pipeline__model__init": "siren", "pipeline__model__noise__s0": 3.0}, "no noise"),
         ({"data": photographs.folder, "pipeline__reference": "sample:nothing"}, "--pipeline.reference sample:nothing"),
-        ({"data": photographs.folder, "machine__num_devices": 2}, "a run uses one device"),
     ]
 
 

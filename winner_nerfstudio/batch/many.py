@@ -11,15 +11,16 @@ from ..fields.pack import Fields, load_fields
 from ..progress import working
 from ..registry import kind_of
 from ..signals.messages import escape
+from ..training.engine import Workers
 from ..training.fit import Course
 from ..training.prepare import check_run
-from .engine import build_engine
 from .job import Job, sort_options_by_kind
 from .plan import Planner
 from .progress import BatchProgress
 from .shared import add_shared_start
 from .sources import find_files
 from .store import Row, Store
+from .tasks import run_task
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ def fit_many(
         device: device to train on; if left out, CUDA where it is available, else the CPU.
         measure: whether to compute the metrics of each fit.
         pack: whether fields that are finished together are written into one file.
-        engine: "local" for this process, "ray" for workers on this machine, "ray://HOST:PORT" for those of a cluster.
+        engine: "local" for this process, "processes" for others on this machine, "ray" for workers of Ray on it,
+            "ray://HOST:PORT" for those of a cluster, see `Workers`.
         cpus: cores that a worker takes.
-        gpus: graphics processors that a worker takes; a part of one for several workers on it.
+        gpus: graphics processors that a worker of Ray takes; a part of one for several workers on it.
         shared_start: number of small signals, the first ones of one size, to which a network is fitted whose hidden
             layers all small signals of their kind begin with (STRAINER, arXiv 2409.09566), instead of WINNER's start
             for each; 0 for none.
@@ -119,21 +121,6 @@ def fit_many(
     job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
     workers = Workers(engine, cpus, gpus)
     return run_batch(job, files, kinds, workers, console, shared_start)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Who does the tasks of a batch.
-
-    Attributes:
-        engine: "local", "ray" or "ray://HOST:PORT".
-        cpus: cores that a worker takes.
-        gpus: graphics processors that a worker takes.
-    """
-
-    engine: str = "local"
-    cpus: float = 1
-    gpus: float = 0
 
 
 def find_kinds(files: Sequence[Path], kind: str | None) -> list[str | Exception]:
@@ -173,7 +160,7 @@ def run_batch(
     """
     course = job.course
     check_run(course.steps, course.learning_rate, course.seed, job.device, course.optimizer)
-    opened = build_engine(workers.engine, workers.cpus, workers.gpus)
+    opened = workers.open()
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:
         for path in store.damaged:
@@ -185,7 +172,7 @@ def run_batch(
         _say(_describe_known(len(files), known), console)
         with BatchProgress(console, len(files), known) as shown:
             try:
-                for rows in engine.run(job, planner.divide(waiting)):
+                for rows in engine.run(run_task, job, planner.divide(waiting)):
                     seconds += sum(row.seconds for row in rows)
                     shown.add(planner.finish(rows))
             finally:

@@ -59,9 +59,10 @@ class BatchCommand:
     measure: bool = True
     """Compute the metrics of each fit."""
     engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
-    """local, this process; ray, workers on this machine; ray://HOST:PORT, those of a cluster."""
+    """local, this process; processes, others on this machine; ray, workers of Ray on it; ray://HOST:PORT, those of a
+    cluster."""
     cpus: float = 1
-    """Cores that a worker of ray takes."""
+    """Cores that a worker takes."""
     gpus: float = 0
     """Graphics processors that a worker of ray takes; may be a part of one."""
 
@@ -89,8 +90,9 @@ def _run(arguments: list[str]) -> int:
         BatchCommand, prog=PROGRAM, description=description, args=arguments, return_unknown_args=True
     )
     from ..batch.job import Job
-    from ..batch.many import Workers, find_kinds, run_batch
+    from ..batch.many import find_kinds, run_batch
     from ..batch.sources import find_files
+    from ..training.engine import Workers
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 

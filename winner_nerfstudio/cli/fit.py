@@ -61,6 +61,13 @@ class Fit:
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
+    engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
+    """Who trains the parts of a signal larger than memory: local, this process; processes, others on this machine; ray,
+    workers of Ray on it; ray://HOST:PORT, those of a cluster."""
+    cpus: float = 1
+    """Cores that such a worker takes."""
+    gpus: float = 0
+    """Graphics processors that a worker of ray takes; may be a part of one."""
 
     def check_files(self) -> None:
         """Check the file and the outputs as far as it can be done without reading the file.
@@ -82,6 +89,11 @@ class Fit:
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
+        if not self.is_in_groups and (self.engine, self.cpus, self.gpus) != ("local", 1, 0):
+            raise ValueError(
+                "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
+                " suffix"
+            )
         if len({output.resolve() for output in self.output}) < len(self.output):
             raise ValueError("--output names a file twice")
 
@@ -305,9 +317,17 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     (folder,), console = command.output, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
+    from ..training.engine import Workers
     from ..training.groups import RunOptions, run_groups
 
-    run = RunOptions(command.steps, command.learning_rate, command.optimizer, command.seed, command.device)
+    run = RunOptions(
+        command.steps,
+        command.learning_rate,
+        command.optimizer,
+        command.seed,
+        command.device,
+        workers=Workers(command.engine, command.cpus, command.gpus),
+    )
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")
     line = f"to export it: winner-export {result} --load-config {quote(folder)} --output FILE"

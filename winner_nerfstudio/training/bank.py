@@ -22,6 +22,7 @@ from .loss import SquareLoss
 from .options import BatchOptions, NetworkOptions, ResidentOptions
 from .phases import Samples, StackSampler
 from .sampling import Batch
+from .share import Share
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -201,7 +202,14 @@ class PartLoss(SquareLoss):
         """Return the only term, ``mse``, computed some members at a time, so that they fit into a processor's cache."""
         bank = field.network
         assert isinstance(bank, Bank)
-        return {"mse": PartError.apply(bank, batch, *bank.parameters())}
+        return {"mse": PartError.apply(bank, batch, range(len(batch["values"])), *bank.parameters())}
+
+    def share_terms(self, field: Field, batch: Batch, share: Share) -> dict[str, Tensor]:
+        """Return a process's share of the term ``mse``, that of its own members; see `Loss.share_terms`."""
+        bank = field.network
+        assert isinstance(bank, Bank)
+        members = range(len(batch["values"]))[share.rows(len(batch["values"]))]
+        return {"mse": PartError.apply(bank, batch, members, *bank.parameters())}
 
 
 def _compute_errors(
@@ -227,22 +235,22 @@ class PartError(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, stack: Stack, batch: Batch, *parameters: Tensor) -> Tensor:
-        """Return the mean over the members, and keep the gradients."""
+    def forward(context: Any, stack: Stack, batch: Batch, members: range, *parameters: Tensor) -> Tensor:
+        """Return the share of some members in the mean over all, and keep the gradients, which are 0 for the others."""
         count, points = batch["values"].shape[:2]
         fitted = batch.get("fitted")
-        gradients = [torch.empty_like(parameter) for parameter in parameters]
+        gradients = [torch.zeros_like(parameter) for parameter in parameters]
         error = parameters[0].new_zeros(())
         step = max(1, MEMBER_POINTS.get(error.device.type, 1 << 14) // points)
-        for first in range(0, count, step):
-            members = slice(first, first + step)
-            own = [parameter.detach()[members].requires_grad_() for parameter in parameters]
+        for first in members[::step]:
+            some = slice(first, min(first + step, members.stop))
+            own = [parameter.detach()[some].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
-                values = stack.evaluate_with(batch["coords"][members], own)
-                errors = _compute_errors(values, batch["values"][members], None if fitted is None else fitted[members])
+                values = stack.evaluate_with(batch["coords"][some], own)
+                errors = _compute_errors(values, batch["values"][some], None if fitted is None else fitted[some])
                 total = errors.sum()
             for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
-                whole[members] = piece
+                whole[some] = piece
             error += total.detach() / count
         context.save_for_backward(*gradients)
         return error
@@ -250,7 +258,7 @@ class PartError(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients that were kept, times that of the mean."""
-        return None, None, *(gradient * each for each in context.saved_tensors)
+        return None, None, None, *(gradient * each for each in context.saved_tensors)
 
 
 class _Mean(torch.autograd.Function):

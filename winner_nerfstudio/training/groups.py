@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .decay import cosine_decay
+from .engine import Workers
 from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
@@ -60,6 +60,9 @@ def fit_groups(
     memory: float = MEMORY,
     progress: bool = True,
     measure: bool = True,
+    engine: str = "local",
+    cpus: float = 1,
+    gpus: float = 0,
     **options: Any,
 ) -> FittedField:
     """Fit a bank of small networks to a signal that is larger than memory, into a folder.
@@ -85,6 +88,11 @@ def fit_groups(
         memory: bytes that a group may take.
         progress: whether to print how the training proceeds.
         measure: whether to compute ``psnr``, and for sounds ``snr``, of the whole at the end.
+        engine: who trains the groups: "local" for this process, one group after the other, "processes" for others on
+            this machine, "ray" for workers of Ray on it, "ray://HOST:PORT" for those of a cluster, see `Workers`. On
+            CPUs of one type all give the same bits, if a worker has as many cores.
+        cpus: cores that a worker takes.
+        gpus: graphics processors that a worker of Ray takes.
         options: further options as of `fit`; ``parts`` and ``hidden_dim`` say how large the networks are.
 
     Returns:
@@ -97,7 +105,8 @@ def fit_groups(
     """
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
     given = sort_options(signal_kind, options)
-    run = RunOptions(steps, learning_rate, optimizer, seed, device, group_samples, memory, measure)
+    workers = Workers(engine, cpus, gpus)
+    run = RunOptions(steps, learning_rate, optimizer, seed, device, group_samples, memory, measure, workers)
     return run_groups(data, Path(output), given, run, Console(quiet=not progress))
 
 
@@ -113,6 +122,26 @@ class RunOptions:
     group_samples: int | None = None
     memory: float = MEMORY
     measure: bool = True
+    workers: Workers = field(default_factory=Workers)
+
+
+@dataclass(frozen=True)
+class GroupJob:
+    """What those who train the groups of a signal are told.
+
+    Attributes:
+        data: as in `fit_groups`.
+        folder: the folder of the fit.
+        index: its index.
+        options: the options of the fit, with nothing left open.
+        device: the device to train on.
+    """
+
+    data: str | Path | ndarray
+    folder: Path
+    index: FolderIndex
+    options: FitOptions
+    device: torch.device
 
 
 def run_groups(
@@ -150,8 +179,7 @@ def run_groups(
     index = _plan(signal, fit_options, run, options.group_samples, options.memory)
     index = _open_folder(folder, index)
     console.print(_describe(index), markup=False, highlight=False)
-    for group in _iterate_missing(folder, index, console):
-        _train_group(folder, index, signal, fit_options, group, device)
+    _train_groups(GroupJob(data, folder, index, fit_options, device), signal, options.workers, console)
     if options.measure and not index.figures:
         with working(console, "measuring the fit"):
             index = replace(index, figures=finite(_measure(folder, index, signal, device)))
@@ -242,21 +270,54 @@ def _describe(index: FolderIndex) -> str:
     )
 
 
-def _iterate_missing(folder: Path, index: FolderIndex, console: Console) -> Iterator[int]:
-    """Yield the groups that are not there yet, and show how many are."""
-    total = index.groups.count
-    with progress_bar(console, "group {task.completed:.0f}/{task.total:.0f}", "", disable=console.quiet) as bar:
-        task = bar.add_task("", total=total)
-        for group in range(total):
-            if not group_path(folder, group).is_file():
-                yield group
-            bar.update(task, completed=group + 1)
+def _train_groups(job: GroupJob, signal: LargeGrid, workers: Workers, console: Console) -> None:
+    """Train the groups that are not there yet, and show how many are.
+
+    Raises:
+        ValueError: there are no such workers, or they are to read an array of this process; the message is one line.
+    """
+    total = job.index.groups.count
+    missing = [group for group in range(total) if not group_path(job.folder, group).is_file()]
+    is_here, work = workers.engine == "local", _read_and_train
+    if is_here:
+
+        def work(job: GroupJob, group: int) -> list[int]:
+            return _train_group(job, signal, group)
+
+    elif isinstance(job.data, ndarray):
+        raise FolderError(f"engine={workers.engine!r}: workers read a file; write it with numpy.save, as .npy")
+    with (
+        workers.open() as engine,
+        progress_bar(console, "group {task.completed:.0f}/{task.total:.0f}", "", disable=console.quiet) as bar,
+    ):
+        task = bar.add_task("", total=total, completed=total - len(missing))
+        for _ in engine.run(work, job, missing):
+            bar.advance(task)
 
 
-def _train_group(
-    folder: Path, index: FolderIndex, signal: LargeGrid, options: FitOptions, group: int, device: torch.device
-) -> None:
-    """Train the members of a group, as `fit` trains a whole bank, and write them."""
+_read: dict[str, LargeGrid] = {}
+"""The signal that this process reads as a worker, by the key of its fit."""
+
+
+def _read_and_train(job: GroupJob, group: int) -> list[int]:
+    """Do what `_train_group` does in a worker, which opens the signal for the first group that it trains.
+
+    Raises:
+        FolderError: what it finds is not the signal of the fit.
+    """
+    if job.index.key not in _read:
+        _read.clear()
+        assert isinstance(job.options.data, GridOptions)
+        signal = open_large(job.data, job.index.kind, job.options.data)
+        if signal.record != job.index.record:
+            raise FolderError(f"{job.data}: has changed, or is another file where a worker reads it")
+        _read[job.index.key] = signal
+    return _train_group(job, _read[job.index.key], group)
+
+
+def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
+    """Train the members of a group, as `fit` trains a whole bank, and write them; return the group."""
+    folder, index, options, device = job.folder, job.index, job.options, job.device
     network, seed, steps = options.network, int(index.run["seed"]), int(index.run["steps"])
     extent, shape = index.groups.subtiling(group).extent, signal.lattice.shape
     part = signal.read(extent)
@@ -285,6 +346,7 @@ def _train_group(
     # Without the time it took, so that the same arguments give the same file.
     origin = provenance(initialization, steps, {}) | {"fit": index.key}
     FittedField(field, origin).save(group_path(folder, group))
+    return [group]
 
 
 def _measure(folder: Path, index: FolderIndex, signal: LargeGrid, device: torch.device) -> dict[str, float]:

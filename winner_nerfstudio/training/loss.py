@@ -11,6 +11,7 @@ from torch import Tensor
 from ..fields import Field
 from .options import DistanceOptions
 from .sampling import Batch
+from .share import Share
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -19,13 +20,15 @@ OFF_SURFACE_DECAY = 100.0
 """Rate at which SIREN's off-surface term falls with the distance, per unit-cube length."""
 CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
 """SIREN's weights of the normal term and the eikonal term for point clouds."""
+ALONE = Share()
+"""The share of a process that trains alone: everything."""
 
 
 class Loss(ABC):
     """A loss, which compares a field with a batch in three steps: `select`, `outputs` and `terms`."""
 
-    def select(self, field: Field, batch: Batch) -> Batch:
-        """Return the samples of a batch that a training step uses; all of them by default."""
+    def select(self, field: Field, batch: Batch, share: Share = ALONE) -> Batch:
+        """Return the samples of a batch that a training step uses, the same in each process; by default all of them."""
         return batch
 
     @abstractmethod
@@ -39,6 +42,13 @@ class Loss(ABC):
     def training_terms(self, field: Field, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of a batch that `select` has returned, with gradients by the field's weights."""
         return self.terms(self.outputs(field, batch["coords"]), batch)
+
+    def share_terms(self, field: Field, batch: Batch, share: Share) -> dict[str, Tensor]:
+        """Return a process's share of `training_terms`: over all processes the terms and their gradients add up."""
+        if share.count == 1:
+            return self.training_terms(field, batch)
+        own, weight = share.split(batch)
+        return {name: weight * term for name, term in self.training_terms(field, own).items()}
 
 
 class SquareLoss(Loss):
@@ -67,15 +77,17 @@ class DistanceLoss(Loss):
         self.normal_weight = CLOUD_NORMAL_WEIGHT * of_cloud if normal is None else normal
         self.eikonal_weight = CLOUD_EIKONAL_WEIGHT * of_cloud if eikonal is None else eikonal
 
-    def select(self, field: Field, batch: Batch) -> Batch:
+    def select(self, field: Field, batch: Batch, share: Share = ALONE) -> Batch:
         """Return the points with the greatest errors for a mesh, and all points for a point cloud.
 
         Finding those points takes about a third of the time that training on them takes.
         """
         if self.of_cloud or self.options.hardest == 1:
             return batch
+        own = share.rows(len(batch["coords"]))
         with torch.no_grad():
-            error = (field(batch["coords"]) - batch["values"]).abs()[:, 0]
+            error = (field(batch["coords"][own]) - batch["values"][own]).abs()[:, 0]
+        error = share.gather(error, len(batch["coords"]))
         rows = error.topk(max(1, round(len(error) * self.options.hardest))).indices
         return {name: values[rows] for name, values in batch.items()}
 

@@ -175,7 +175,7 @@ def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps))
     for step in range(course.steps):
         optimizer.zero_grad()
-        PartError.apply(stack, sampler.batch(step), *stack.parameters()).backward()
+        PartError.apply(stack, sampler.batch(step), range(stack.count), *stack.parameters()).backward()
         optimizer.step()
         schedule.step()
 

@@ -120,8 +120,8 @@ class SignalDataManager(VanillaDataManager):
         config: the data parser and the options of the batches.
         device: device of the batches.
         test_mode: "val" for training; in the other modes nothing is drawn before it is asked for.
-        world_size: unused; a run uses one device.
-        local_rank: unused; a run uses one device.
+        world_size: unused; all processes of a run draw the same batches, see `Share`.
+        local_rank: unused, likewise.
     """
 
     config: SignalDataManagerConfig  # type: ignore[assignment]

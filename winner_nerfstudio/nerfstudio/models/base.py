@@ -30,6 +30,7 @@ from ...training.initialize import (
 )
 from ...training.measure import build_monitor, measure
 from ...training.options import NetworkOptions
+from ...training.share import Share
 from ..viewer.cameras import front
 from ..viewer.first_view import nearest_up_axis
 from ..viewer.visible_outputs import VisibleOutputs
@@ -127,7 +128,7 @@ class SignalModel(Model):
         signal: Signal = self.kwargs["metadata"]["signal"]
         self.kind = kind_named(self.config.kind)
         self.loss = self.kind.loss(signal, self.config.options)
-        self.signal, self.screen = signal, VisibleOutputs()
+        self.signal, self.screen, self.share = signal, VisibleOutputs(), Share.of_process()
         self.register_buffer("up", nearest_up_axis(self.kwargs["metadata"]["cameras"]), persistent=False)
         self.last_loss: Tensor | float = float("nan")
         self.progress: dict[str, Any] = {"seconds": 0.0, "points": 0, "init": "none", "best": {}, "history": []}
@@ -187,8 +188,8 @@ class SignalModel(Model):
         raise TypeError(f"expected coordinates or rays, got {type(ray_bundle).__name__}")
 
     def select(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the samples of a batch that a training step uses."""
-        return self.loss.select(self.field, batch)
+        """Return the samples of a batch that a training step uses, those of all processes."""
+        return self.loss.select(self.field, batch, self.share)
 
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
         """Return the outputs of a picture, [h, w, c] each.
@@ -213,19 +214,19 @@ class SignalModel(Model):
         return self._keep(self.loss.terms(outputs, batch))
 
     def get_training_loss(self, batch: dict[str, Tensor], beside: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Return the terms of the loss, with gradients by the weights.
+        """Return the terms of the loss, with gradients by the weights: those of this process's share of the batch.
 
         Args:
             batch: what `select` has returned.
             beside: the companion's batch; its terms are named after its kind.
         """
-        terms = self.loss.training_terms(self.field, batch)
+        terms = self.loss.share_terms(self.field, batch, self.share)
         if beside is not None and self.beside is not None and self.companion is not None:
             companion, options = self.beside
             loss = kind_named(companion.kind).loss(companion, options)
-            more = loss.training_terms(self.companion, beside)
+            more = loss.share_terms(self.companion, beside, self.share)
             terms = terms | {f"{companion.kind}_{name}": term for name, term in more.items()}
-        return self._keep(terms)
+        return self._keep(self.share.add_terms(terms))
 
     def _keep(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Keep the sum of the terms for the progress display, and return them."""

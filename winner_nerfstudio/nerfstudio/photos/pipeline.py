@@ -12,6 +12,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...results import results_table
 from ...signals.messages import shorten
+from ...training.share import Share
 from ..quiet import quiet_libraries
 from ..run.report import say_next, write_metrics
 from .sdf_field import WinnerSDFField
@@ -37,6 +38,7 @@ class PhotoPipeline(VanillaPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
         super().__init__(*args, **kwargs)
+        self.share = Share.of_process()
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Load a checkpoint; if it is of another network or scene, end the program with a message of one line."""
@@ -50,6 +52,20 @@ class PhotoPipeline(VanillaPipeline):
         """Compute the losses on rays of the test photographs, without the graph that nerfstudio would build."""
         losses: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_eval_loss_dict(step)
         return losses
+
+    def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Return the outputs, losses and metrics of a step: those of this process's share of the rays."""
+        if self.share.count == 1:
+            whole: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_train_loss_dict(step)
+            return whole
+        rays, batch = self.datamanager.next_train(step)
+        own, weight = self.share.split(batch)
+        if len(own["indices"]) < len(rays):
+            rays = rays[self.share.rows(len(rays))]
+        outputs = self.model(rays)
+        metrics = self.model.get_metrics_dict(outputs, own)
+        losses = self.model.get_loss_dict(outputs, own, metrics)
+        return outputs, self.share.add_terms({name: weight * loss for name, loss in losses.items()}), metrics
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
@@ -75,10 +91,12 @@ class PhotoPipeline(VanillaPipeline):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Return the callbacks of data and model, and one that reports the metrics when the run ends."""
+        """Return the callbacks of data and model, and in the first process one that reports when the run ends."""
         callbacks = super().get_training_callbacks(training_callback_attributes)
         assert training_callback_attributes.trainer is not None
         folder = training_callback_attributes.trainer.base_dir
+        if self.share.rank > 0:
+            return callbacks
 
         def report(step: int) -> None:
             metrics = self.get_average_eval_image_metrics(step)

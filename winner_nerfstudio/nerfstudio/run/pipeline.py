@@ -55,7 +55,7 @@ class SignalPipeline(VanillaPipeline):
 
     @property
     def signal_model(self) -> SignalModel:
-        """Return the model, without a wrapper for parallel runs."""
+        """Return the model."""
         model = self.model
         assert isinstance(model, SignalModel)
         return model
@@ -136,8 +136,10 @@ class SignalPipeline(VanillaPipeline):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> list[TrainingCallback]:
-        """Return the callbacks of the data manager, the model and the report of the run."""
+        """Return the callbacks of the data manager, the model and, in the first process, the report of the run."""
         callbacks = super().get_training_callbacks(training_callback_attributes)
+        if self.signal_model.share.rank > 0:
+            return callbacks
         return callbacks + Reporter(self, training_callback_attributes.trainer).callbacks()
 
     def _render_pictures(self) -> dict[str, Tensor]:

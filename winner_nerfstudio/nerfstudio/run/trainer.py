@@ -2,8 +2,10 @@
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +13,9 @@ import torch
 import tyro
 import yaml
 from nerfstudio.configs.base_config import MachineConfig
+from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
@@ -21,13 +25,17 @@ from ...signals.messages import error_line, escape, shorten
 from ...training.optimizers import check_state
 from ...training.plan import make_plan
 from ...training.prepare import FitOptions
+from ...training.share import Share
 from ...training.verdict import POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries, quiet_nerfstudio
+from .processes import end_processes, exit_if_lost, seed_everything, start_processes
 
 C = TypeVar("C", bound=TrainerConfig)
+SECONDS_TO_END = 10.0
+"""How long the other processes may take to end after the last step."""
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
 
@@ -62,6 +70,27 @@ def order_help(config: type[C]) -> type[C]:
     return config
 
 
+def check_machine(machine: MachineConfig) -> None:
+    """Check the numbers of devices and machines.
+
+    Raises:
+        ValueError: they cannot be used here; the message is one line.
+    """
+    devices, machines = machine.num_devices, machine.num_machines
+    if machine.device_type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
+    if devices < 1 or machines < 1:
+        raise ValueError(f"--machine.num-devices {devices} and --machine.num-machines {machines} must be at least 1")
+    if machine.device_type == "cuda" and devices > torch.cuda.device_count():
+        raise ValueError(f"--machine.num-devices {devices}, but torch finds {torch.cuda.device_count()} here")
+    if machine.device_type == "mps" and devices * machines > 1:
+        raise ValueError(f"--machine.num-devices {devices}: a run on mps uses one device; leave it at 1")
+    if not 0 <= machine.machine_rank < machines:
+        raise ValueError(f"--machine.machine-rank {machine.machine_rank} must be from 0 to {machines - 1}")
+    if machines > 1 and machine.dist_url == "auto":
+        raise ValueError("--machine.num-machines needs an address of the first one: --machine.dist-url tcp://HOST:PORT")
+
+
 @order_help
 @dataclass
 class WinnerTrainerConfig(TrainerConfig):
@@ -69,6 +98,8 @@ class WinnerTrainerConfig(TrainerConfig):
 
     _target: type = field(default_factory=lambda: WinnerTrainer)
     machine: MachineConfig = field(default_factory=default_machine)
+    group: MachineConfig | None = field(default=None, init=False)
+    """The machine as the user has described it, if its processes are started by this package, see `complete`."""
 
     def __post_init__(self) -> None:
         """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it."""
@@ -89,7 +120,8 @@ class WinnerTrainerConfig(TrainerConfig):
         self.complete()
         if self.timestamp == _NO_TIMESTAMP:
             super().set_timestamp()
-            self._reserve_folder()
+            if self.machine.machine_rank == 0:  # only the first machine writes anything
+                self._reserve_folder()
 
     def _reserve_folder(self) -> None:
         """Make the run's folder; one that started in the same second keeps its own."""
@@ -105,6 +137,8 @@ class WinnerTrainerConfig(TrainerConfig):
 
     def save_config(self) -> None:
         """Write config.yml into the run's folder, whole or not at all; end the program with one line if it cannot."""
+        if self.machine.machine_rank > 0:
+            return
         path = self.get_base_dir() / "config.yml"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +158,13 @@ class WinnerTrainerConfig(TrainerConfig):
         return folder
 
     def complete(self) -> None:
-        """Set the checkpoint to load and the steps of the learning rate's decay from the other options."""
+        """Set the checkpoint to load and the steps of the learning rate's decay from the other options.
+
+        nerfstudio's launcher starts several processes for CUDA devices only. For others it is told of a single one,
+        which starts the others, see `setup`.
+        """
+        if self.machine.device_type != "cuda" and self.machine.num_devices * self.machine.num_machines > 1:
+            self.group, self.machine = self.machine, replace(self.machine, num_devices=1, num_machines=1)
         if self.load_dir is not None:
             # The checkpoint is named as a file: nerfstudio fails if the folder holds any other file, and a load_step
             # that is saved in config.yml makes ns-eval look for that step in the new run.
@@ -140,10 +180,7 @@ class WinnerTrainerConfig(TrainerConfig):
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
-        if self.machine.num_devices != 1 or self.machine.num_machines != 1:
-            raise ValueError("a run uses one device; leave --machine.num-devices and --machine.num-machines at 1")
-        if self.machine.device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
+        check_machine(self.machine)
         if self.max_num_iterations is not None and self.max_num_iterations < 1:
             raise ValueError(f"--max-num-iterations {self.max_num_iterations} must be at least 1")
         if self.load_dir is not None:
@@ -158,6 +195,15 @@ class WinnerTrainerConfig(TrainerConfig):
                 )
         if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
             raise ValueError(f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt")
+
+    def setup(self, **arguments: Any) -> "WinnerTrainer":
+        """Return a trainer; start the other processes of a run on CPUs first."""
+        processes = []
+        if self.group is not None and not comms.is_dist_avail_and_initialized():
+            processes = start_processes(self, self.group)
+        trainer: WinnerTrainer = super().setup(**arguments)
+        trainer.processes = processes
+        return trainer
 
     def print_to_terminal(self) -> None:
         """Do nothing, because the config is in config.yml and the run prints what matters of it."""
@@ -217,14 +263,48 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         return data
 
 
+class JoinedOptimizers(Optimizers):
+    """nerfstudio's optimisers, which take each step with the gradients of all processes.
+
+    nerfstudio's own way, torch's wrapper of a model, averages gradients of batches that each process draws for itself.
+    """
+
+    def optimizer_scaler_step_some(self, grad_scaler: Any, param_groups: list[str]) -> None:
+        """Add up the gradients of all processes before they are looked at in any way, and take a step."""
+        Share.of_process().add_gradients(weight for group in param_groups for weight in self.parameters[group])
+        super().optimizer_scaler_step_some(grad_scaler, param_groups)
+
+
 class WinnerTrainer(Trainer):
-    """A trainer that counts the steps before a resume in ``max_num_iterations`` and saves only complete files."""
+    """A trainer that counts the steps before a resume in ``max_num_iterations`` and saves only complete files.
+
+    Of several processes each trains on its share of every batch, see `Share`; only the first one writes, evaluates and
+    reports.
+
+    Args:
+        config: the config of the run.
+        local_rank: index of the process among those of its machine.
+        world_size: number of all processes, which nerfstudio's own classes are not told, because they would draw other
+            batches.
+    """
 
     config: WinnerTrainerConfig
+    processes: Sequence[SpawnProcess] = ()
+    """The processes that this one has started."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, config: WinnerTrainerConfig, local_rank: int = 0, world_size: int = 1) -> None:
+        self.share = Share.of_process()
+        if self.share.count > 1:
+            seed_everything(config.machine.seed)
+            if config.machine.device_type == "cuda":
+                torch.cuda.set_device(local_rank)
+        if self.share.rank > 0:
+            CONSOLE.quiet, config.vis = True, "tensorboard"
         with quiet_nerfstudio():
-            super().__init__(*args, **kwargs)
+            super().__init__(config, local_rank)
+        if self.share.rank > 0:  # nerfstudio writes a file in each process
+            self._folder = tempfile.TemporaryDirectory()
+            self.base_dir = Path(self._folder.name)
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Set up pipeline, optimizers and writers; only a viewer says something about itself."""
@@ -233,6 +313,16 @@ class WinnerTrainer(Trainer):
             return
         with quiet_nerfstudio():
             super().setup(test_mode)
+
+    def setup_optimizers(self) -> Optimizers:
+        """Return the optimisers; all processes begin with the weights of the first."""
+        self.share.copy_first(self.pipeline.parameters())
+        return JoinedOptimizers(self.config.optimizers.copy(), self.pipeline.get_param_groups())
+
+    def eval_iteration(self, step: int) -> None:
+        """Evaluate, in the first process."""
+        if self.share.rank == 0:
+            super().eval_iteration(step)
 
     @property
     def last_step(self) -> int:
@@ -267,16 +357,24 @@ class WinnerTrainer(Trainer):
             super().train()
         except OSError as error:
             raise SystemExit(f"{error_line(error)}; what was saved before is kept") from None
+        except RuntimeError:
+            exit_if_lost(self.processes, seconds=1)
+            raise
         finally:
             self.config.max_num_iterations = self._total
+            if self.config.group is not None:
+                end_processes(self.processes, SECONDS_TO_END if self.training_state == "completed" else 0.0)
         if getattr(self.pipeline, "verdict", None) is not None:
             raise SystemExit(POOR_FIT)
 
     def save_checkpoint(self, step: int) -> None:
         """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint.
 
-        If the file cannot be written, end the program with one line; the checkpoints before are kept.
+        Only the first process saves. If the file cannot be written, end the program with one line; the checkpoints
+        before are kept.
         """
+        if self.share.rank > 0:
+            return
         try:
             self._save_whole(step)
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full

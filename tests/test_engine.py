@@ -1,0 +1,126 @@
+"""Other workers than this process: what they do is the same to the bit, also if one of them is lost."""
+
+import contextlib
+import socket
+
+import numpy as np
+import pytest
+
+from winner_nerfstudio import fit_many
+from winner_nerfstudio.batch import many
+from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.training import groups
+from winner_nerfstudio.training.groups import fit_groups
+
+from .test_batch import QUICK, contents, without_times, write_crops
+
+PARTS = {**QUICK, "parts": (3, 3), "group_samples": 500, "overlap": 2}
+
+
+def free_ports():
+    """Ports for a node of Ray, which waits no more than 15 s for its agents to choose their own (Ray's issue 65983)."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind(("", 0))
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+
+
+def start_cluster():
+    """Start a cluster of Ray with two nodes on this machine, which other tests may make too slow for Ray's patience."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False}
+    for attempt in range(3):
+        made = Cluster()
+        try:
+            made.add_node(**head, **free_ports())
+            return made, made.add_node(num_cpus=1, **free_ports())
+        except Exception:
+            if made.head_node is not None:
+                made.shutdown()
+            if attempt == 2:
+                raise
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of Ray with two nodes on this machine, and its second node."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'winner-nerfstudio[ray]'")
+    made, second = start_cluster()
+    try:
+        ray.init(address=made.address, log_to_driver=False)
+        yield made, second
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def signal(tmp_path):
+    """The file of a signal in groups, and its fit by this process."""
+    np.save(tmp_path / "large.npy", np.random.default_rng(0).random((60, 50)).astype(np.float32))
+    fit_groups(tmp_path / "large.npy", tmp_path / "here", **PARTS)
+    return tmp_path / "large.npy"
+
+
+def assert_same_groups(one, other):
+    names = sorted(path.name for path in one.iterdir())
+    assert len(names) > 3
+    assert names == sorted(path.name for path in other.iterdir())
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.commands
+def test_the_groups_of_a_signal_are_the_same_bits_by_workers_of_ray(cluster, signal, tmp_path):
+    fit_groups(signal, tmp_path / "there", engine=f"ray://{cluster[0].address}", **PARTS)
+    assert_same_groups(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.commands
+def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(cluster, tmp_path, monkeypatch):
+    for size in range(12, 20):  # a bank of each size
+        write_crops(tmp_path / "crops" / str(size), 3, size, size)
+    crops = [tmp_path / "crops" / str(size) for size in range(12, 20)]
+    longer = {**QUICK, "steps": 60, "seed": 5}
+    fit_many(crops, tmp_path / "here", **longer)
+    lost = []
+
+    def lose(finished):
+        if not lost:
+            cluster[0].remove_node(cluster[1], allow_graceful=False)
+            lost.append(finished)
+
+    monkeypatch.setattr("winner_nerfstudio.batch.plan.MOST_MEMBERS", 2)
+    add = many.BatchProgress.add
+    monkeypatch.setattr(many.BatchProgress, "add", lambda self, rows: (lose(rows), add(self, rows)))
+    fit_many(crops, tmp_path / "there", engine=f"ray://{cluster[0].address}", **longer)
+    assert lost
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert without_times(tmp_path / "there") == without_times(tmp_path / "here")
+
+
+@pytest.mark.commands
+def test_the_groups_of_a_signal_are_the_same_bits_by_processes(signal, tmp_path):
+    fit_groups(signal, tmp_path / "there", engine="processes", **PARTS)
+    assert_same_groups(tmp_path / "here", tmp_path / "there")
+
+
+def test_workers_read_files_and_no_arrays(tmp_path):
+    with pytest.raises(ValueError, match=r"engine='processes': workers read a file; write it with numpy\.save"):
+        fit_groups(np.eye(60), tmp_path / "there", engine="processes", **PARTS)
+
+
+def test_a_worker_refuses_another_file_than_that_of_the_fit(signal, tmp_path, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(groups, "_train_groups", lambda job, *rest: jobs.append(job))
+    with pytest.raises(FieldFileError, match="has no group-000000"):
+        fit_groups(signal, tmp_path / "there", **{**PARTS, "measure": False})
+    assert groups._read_and_train(jobs[0], 1) == [1]
+    groups._read.clear()
+    np.save(signal, np.zeros((60, 50), np.float32))
+    with pytest.raises(ValueError, match=r"large\.npy: has changed, or is another file where a worker reads it"):
+        groups._read_and_train(jobs[0], 2)

@@ -1,0 +1,194 @@
+"""Who does the tasks of a large piece of work: this process, others on this machine, or workers of a Ray cluster."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeVar
+
+from ..signals.extras import import_extra
+from ..signals.messages import MessageError
+
+TASKS_AHEAD = 2
+"""Tasks per worker that are handed over before any is finished."""
+RETRIES = 10
+"""How often a task is begun anew because its worker of Ray has died."""
+
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class EngineError(MessageError):
+    """The error for workers that cannot be had; the message is one line."""
+
+
+class Engine(Protocol):
+    """Who does the tasks."""
+
+    def run(self, work: Callable[[S, T], Iterable[R]], shared: S, tasks: Iterable[T]) -> Iterator[R]:
+        """Do all tasks; yield what they give as soon as it is there, in any order.
+
+        Args:
+            work: a function of a module, from what all tasks share and a task to what the task gives.
+            shared: what all tasks share.
+            tasks: the tasks.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the tasks.
+
+    Attributes:
+        engine: "local" for this process, "processes" for as many on this machine as it has cores for, "ray" for workers
+            of Ray on this machine, "ray://HOST:PORT" for those of the cluster of that address.
+        cpus: cores that a worker takes.
+        gpus: graphics processors that a worker of Ray takes; may be a part of one.
+    """
+
+    engine: str = "local"
+    cpus: float = 1
+    gpus: float = 0
+
+    def open(self) -> AbstractContextManager[Engine]:
+        """Return the engine, which does its work within a ``with``.
+
+        Raises:
+            ValueError: there is no such engine or no such workers, or Ray is not installed; the message is one line.
+        """
+        engine, cpus, gpus = self.engine, self.cpus, self.gpus
+        if not (cpus > 0 and gpus >= 0):
+            raise EngineError(f"cpus={cpus} must be more than 0, and gpus={gpus} not negative")
+        if engine in ("local", "processes") and gpus:
+            raise EngineError(f"gpus={gpus:g}: only workers of ray take them; add engine=ray or leave them out")
+        if engine == "local":
+            if cpus != 1:
+                raise EngineError(f"cpus={cpus:g}: only other workers take them; add engine=processes or engine=ray")
+            return _run_here()
+        if engine == "processes":
+            return _run_processes(cpus)
+        if engine != "ray" and not engine.startswith("ray://"):
+            raise EngineError(f"engine={engine!r} is not one of: local, processes, ray, ray://HOST:PORT")
+        ray = import_extra("ray", "ray", "engine=ray: the workers are run")
+        return _run_ray(ray, engine.removeprefix("ray").removeprefix("://"), cpus, gpus)
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _LocalEngine:
+    """This process, which does one task after the other."""
+
+    def run(self, work: Callable[[S, T], Iterable[R]], shared: S, tasks: Iterable[T]) -> Iterator[R]:
+        for task in tasks:
+            yield from work(shared, task)
+
+
+@contextmanager
+def _run_here() -> Iterator[Engine]:
+    yield _LocalEngine()
+
+
+@contextmanager
+def _run_processes(cpus: float) -> Iterator[Engine]:
+    """Start processes, which end when the block does."""
+    count = max(1, int(count_cores() / cpus))
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (max(1, int(cpus)),))
+    try:
+        yield _ProcessEngine(pool, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _ProcessEngine:
+    """Processes of this machine."""
+
+    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+        self._pool, self._count = pool, count
+
+    def run(self, work: Callable[[S, T], Iterable[R]], shared: S, tasks: Iterable[T]) -> Iterator[R]:
+        running: set[Future[list[R]]] = set()
+        waiting = iter(tasks)
+        try:
+            while True:
+                for task in islice(waiting, TASKS_AHEAD * self._count - len(running)):
+                    running.add(self._pool.submit(_do_task, work, shared, task))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for each in done:
+                    yield from each.result()
+        except BrokenProcessPool:
+            line = "engine=processes: a process has ended, perhaps for want of memory; the same call goes on"
+            raise EngineError(line) from None
+
+
+@contextmanager
+def _run_ray(ray: Any, address: str, cpus: float, gpus: float) -> Iterator[Engine]:
+    """Connect to a cluster, or start one on this machine; leave or end it at the end."""
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        try:
+            ray.init(address=address or "local", include_dashboard=False if not address else None, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise EngineError(f"engine=ray://{address}: no cluster answers there ({reason})") from None
+    try:
+        yield _RayEngine(ray, cpus, gpus)
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+class _RayEngine:
+    """The workers of a Ray cluster, which write to a folder that all of them see."""
+
+    def __init__(self, ray: Any, cpus: float, gpus: float) -> None:
+        self._ray, self._cpus, self._gpus = ray, cpus, gpus
+
+    def run(self, work: Callable[[S, T], Iterable[R]], shared: S, tasks: Iterable[T]) -> Iterator[R]:
+        ray, threads = self._ray, max(1, int(self._cpus))
+        remote = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=RETRIES)(_do_ray_task)
+        stored, waiting = ray.put(shared), iter(tasks)
+        running: set[Any] = set()
+        ahead = max(TASKS_AHEAD, int(TASKS_AHEAD * ray.cluster_resources().get("CPU", 1) / self._cpus))
+        while True:
+            for task in islice(waiting, ahead - len(running)):
+                running.add(remote.remote(os.getcwd(), threads, work, stored, task))
+            if not running:
+                return
+            (done, *_), rest = ray.wait(list(running))
+            running = set(rest)
+            yield from ray.get(done)
+
+
+def _begin(threads: int) -> None:
+    """Prepare a process of this machine."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
+    torch.set_num_threads(threads)
+
+
+def _do_task(work: Callable[[S, T], Iterable[R]], shared: S, task: T) -> list[R]:
+    """Do a task in another process."""
+    return list(work(shared, task))
+
+
+def _do_ray_task(folder: str, threads: int, work: Callable[[S, T], Iterable[R]], shared: S, task: T) -> list[R]:
+    """Do a task in a worker of Ray, to which paths mean what they mean to the process that asks for it."""
+    import torch
+
+    with suppress(OSError):  # whole paths mean the same everywhere
+        os.chdir(folder)
+    torch.set_num_threads(threads)
+    return _do_task(work, shared, task)
