@@ -13,7 +13,7 @@ from PIL import Image
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.signals.image import load_image
-from winner_nerfstudio.winner import SCALED, scaled_init_
+from winner_nerfstudio.winner import SCALED, NetworkTraits, axes_of, scaled_init_
 
 from .conftest import call, config_of, metrics_of
 from .meshes import sphere
@@ -195,13 +195,14 @@ def test_an_interrupted_fit_is_what_it_was_then(monkeypatch):
     np.testing.assert_allclose(field.image(), short.image(), atol=20)
 
 
-@pytest.mark.parametrize("init", ["weight-scaling", "gradient-control"])
+@pytest.mark.parametrize("init", ["weight-scaling", "gradient-control", "matched-scaling"])
 def test_an_initialization_of_others_is_what_the_library_applies(init):
     options = {"progress": False, "measure": False, "learning_rate": 1e-9, "steps": 1, **NETWORK}
     fitted = fit(picture(), init=init, seed=3, **options)
     assert fitted.provenance["initialization"] == init
     network, other = fitted.field.network, copy.deepcopy(fitted.field.network)
-    scaled_init_(other, SCALED[init], seed=3)
+    traits = NetworkTraits(hidden_dim=32, num_layers=3)
+    scaled_init_(other, SCALED[init](axes_of(picture(), dim=2), traits), seed=3)
     coords = torch.rand(9, 2)
     torch.testing.assert_close(network(coords), other(coords), atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match=f"init {init} is for a single network; use parts 1, or another init"):

@@ -15,6 +15,7 @@ from winner_nerfstudio.networks import NETWORKS, Sine, build_network
 from winner_nerfstudio.winner import (
     SCALED,
     SCHEDULES,
+    Axis,
     NetworkTraits,
     NoiseScales,
     SirenScales,
@@ -26,6 +27,7 @@ from winner_nerfstudio.winner import (
     find_network_to_perturb,
     gradient_control,
     initialize_,
+    match_weight_scaling,
     scaled_init_,
     weight_scaling,
 )
@@ -379,7 +381,27 @@ def test_weight_scaling_multiplies_all_weights_but_the_last(omega):
     assert all(torch.equal(3 * before.weight, after.weight) for before, after in pairs[:-1])
     assert torch.equal(pairs[-1][0].weight, pairs[-1][1].weight)
     assert all(torch.equal(before.bias, after.bias) for before, after in pairs)
-    assert SCALED["weight-scaling"] == weight_scaling(2.5)
+    assert SCALED["weight-scaling"]([], NetworkTraits()) == weight_scaling(2.5)
+
+
+@pytest.mark.parametrize("dim, centroid, samples", [(1, 0.3, 1000), (2, 0.25, 100)])
+def test_matched_scaling_begins_with_the_targets_frequency(dim, centroid, samples):
+    axes = [Axis(centroid, samples)] * dim
+    scales = match_weight_scaling(axes, NetworkTraits(hidden_dim=1000))
+    network = Siren(dim, 1, 1000)
+    scaled_init_(network, scales, seed=0)
+    with torch.enable_grad():
+        points = torch.rand(400, dim, generator=torch.Generator().manual_seed(9)).requires_grad_()
+        sines = nn.Sequential(*list(network)[:-1])(points)
+        (slope,) = torch.autograd.grad(
+            (sines * torch.randn(1000, generator=torch.Generator().manual_seed(8))).sum(), points
+        )
+    frequency = (slope[:, 0].square().mean() / 1000 / sines.square().mean()).sqrt()
+    assert frequency == pytest.approx(axes[0].nyquist * centroid**1.2, rel=0.25)
+    assert scales == SirenScales(scales.first, scales.first, 1.0, 0.0)
+    assert match_weight_scaling([Axis(0.0, 100)], NetworkTraits()).first == 1, "of silence"
+    with pytest.raises(ValueError, match="behind an encoding"):
+        match_weight_scaling(axes, NetworkTraits(takes_coordinates=False))
 
 
 def test_gradient_control_keeps_a_layers_mean_square_gain_at_one():

@@ -24,7 +24,7 @@ from .lines import Lines, select_lines, select_piece
 from .ntk import compute_eigenbasis, compute_tangent_kernel
 from .spectra import OVERSAMPLING, Spectrum, band_centers, compute_layer_spectra, compute_spectrum
 
-Init = Literal["siren", "winner", "weight-scaling", "gradient-control"]
+Init = Literal["siren", "winner", "weight-scaling", "gradient-control", "matched-scaling"]
 TOP = (0.01, 0.1, 0.5)
 """Parts of the eigenvectors, those of the greatest eigenvalues, whose share of the target is reported."""
 WITHIN = (1e-1, 1e-2, 1e-3, 1e-6)

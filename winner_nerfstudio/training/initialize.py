@@ -12,7 +12,15 @@ from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..winner import SCALED, Initialization, scaled_init_, siren_init_, winner_init_
+from ..winner import (
+    SCALED,
+    Initialization,
+    describe_network,
+    find_network_to_perturb,
+    scaled_init_,
+    siren_init_,
+    winner_init_,
+)
 from .bank import BankInitialization, PartSampler, initialize_bank_
 from .loss import Loss
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
@@ -155,7 +163,8 @@ def initialize_(
         return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
     if not options.has_noise:
         if options.init in SCALED:
-            scaled_init_(network, SCALED[options.init], seed=seed)
+            traits = describe_network(find_network_to_perturb(network), signal.dim)
+            scaled_init_(network, SCALED[options.init](signal.axes, traits), seed=seed)
         elif options.network in SINE_NETWORKS:
             siren_init_(network, seed=seed)
         return None

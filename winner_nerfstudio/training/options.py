@@ -109,10 +109,10 @@ class NetworkOptions:
     """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes."""
     overlap: int | None = None
     """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
-    init: Literal["auto", "winner", "siren", "weight-scaling", "gradient-control"] = "auto"
+    init: Literal["auto", "winner", "siren", "weight-scaling", "gradient-control", "matched-scaling"] = "auto"
     """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; weight-scaling and
-    gradient-control are SIREN's with other scales, to compare them with; auto is winner for siren, and the network's
-    own for any other network."""
+    gradient-control are SIREN's with other scales, to compare them with, and matched-scaling is the former with a
+    factor for the target; auto is winner for siren, and the network's own for any other network."""
     noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise."""
 
@@ -194,6 +194,10 @@ class NetworkOptions:
             raise ValueError(
                 f"{flag}init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own, so leave it"
                 " out"
+            )
+        if self.init == "matched-scaling" and self.network == "siren-rff":
+            raise ValueError(
+                f"{flag}init matched-scaling doesn't know the frequencies that siren-rff puts before its sines"
             )
         if not self.has_noise and self.noise != NoiseOptions():
             raise ValueError(

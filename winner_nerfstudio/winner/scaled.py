@@ -1,5 +1,6 @@
 """Published initialisations of sine networks that are SIREN's with other scales, to be compared with."""
 
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from .init import siren_init_
+from .matched import EXACTNESS, Axis, NetworkTraits, bisect, compute_growth
 from .sines import SineNetwork, find_sine_network
 
 
@@ -48,8 +50,39 @@ def gradient_control() -> SirenScales:
     return SirenScales(hidden=sqrt(0.5), last=sqrt(0.5), hidden_biases=0.0)
 
 
-SCALED = {"weight-scaling": weight_scaling(), "gradient-control": gradient_control()}
-"""The initialisations of this kind, by the name that chooses them."""
+def match_weight_scaling(axes: Sequence[Axis], network: NetworkTraits, exactness: float = EXACTNESS) -> SirenScales:
+    """Return the scales of weight scaling whose factor makes a network begin with its target's frequency.
+
+    This is WINNER's idea for the factor of Yeom et al., and ours. With the weights of all layers but the last times
+    ``alpha``, and hidden biases of 0, the first sines' frequencies are ``alpha`` times SIREN's and grow from layer to
+    layer as `compute_growth` says. The factor, at least 1, is that with which the last sines' is that of
+    `NoiseSchedule.matched`, along the axis where the target's is highest.
+
+    Args:
+        axes: The target's spatial axes.
+        network: The network that is to be initialised.
+        exactness: As in `NoiseSchedule.matched`.
+
+    Raises:
+        ValueError: The network's inputs are not the target's coordinates.
+    """
+    if not network.takes_coordinates:
+        raise ValueError("the factor cannot be matched to a target behind an encoding of its coordinates")
+    siren = network.first_omega_0 / len(axes) / sqrt(3)
+    frequency = max(axis.nyquist * axis.centroid ** (2 * (1 - exactness)) if axis.centroid else 0.0 for axis in axes)
+
+    def is_too_high(factor: float) -> bool:
+        return factor * siren * compute_growth(network.num_layers, factor**2, factor) > frequency
+
+    return weight_scaling(bisect(is_too_high, 1.0, 100.0))._replace(hidden_biases=0.0)
+
+
+SCALED: dict[str, Callable[[Sequence[Axis], NetworkTraits], SirenScales]] = {
+    "weight-scaling": lambda axes, network: weight_scaling(),
+    "gradient-control": lambda axes, network: gradient_control(),
+    "matched-scaling": match_weight_scaling,
+}
+"""The initialisations of this kind, by the name that chooses them: from a target's axes and a network to the scales."""
 
 
 def scaled_init_(
