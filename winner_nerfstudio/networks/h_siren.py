@@ -39,8 +39,8 @@ class HSiren(SineChain):
     """A SIREN whose first sines are `HyperbolicSine` (arXiv 2410.04716: ``sin(sinh(2 x))`` in place of ``sin(x)``).
 
     Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]; the last layer is linear. Weights and biases
-    begin as SIREN's. The frequency is a factor of the hyperbolic sine, not of its argument, of which it would make
-    numbers up to ``sinh(60)``.
+    begin as SIREN's. Where SIREN's first frequency goes is our reading: it multiplies the hyperbolic sine, for in its
+    argument it would give numbers up to ``sinh(60)``.
 
     Args:
         in_dim: The coordinates per point.

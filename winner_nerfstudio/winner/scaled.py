@@ -41,11 +41,11 @@ def gradient_control() -> SirenScales:
     """Return scales that keep the gradients' size from layer to layer (Combette et al., ICLR 2026, arXiv 2512.06427).
 
     Weights from the second layer on are drawn from ``U(-c_w/sqrt(fan_in), +)/omega_0``, where SIREN has ``c_w =
-    sqrt(6)``. Two conditions give ``c_w`` and the deviation ``c_b`` of the biases: the sines' arguments keep the
-    variance ``v``, ``c_w^2/3 E[sin^2 z] + c_b^2 = v``, and a layer's mean square gain is one, ``c_w^2/3 E[cos^2 z] =
-    1``. For normally distributed arguments ``z`` this is ``c_w^2 = 6/(1 + e^-2v)`` and ``c_b^2 = v - tanh(v)``. The
-    authors take ``v = 0``: ``c_w = sqrt(3)``, and hidden biases of 0. Their first layer, which they fit to the sampling
-    rate, is SIREN's here.
+    sqrt(6)``. Two conditions of theirs give ``c_w`` and the deviation ``c_b`` of the biases: the sines' arguments keep
+    the variance ``v``, ``c_w^2/3 E[sin^2 z] + c_b^2 = v``, and a layer's mean square gain is one, ``c_w^2/3 E[cos^2 z]
+    = 1``. For normally distributed arguments ``z`` that is ``c_w^2 = 6/(1 + e^-2v)`` and ``c_b^2 = v - tanh(v)``,
+    derived here. They take ``v = 0``: ``c_w = sqrt(3)``, and hidden biases of 0. The first layer, which their paper
+    treats by itself, is SIREN's here.
     """
     return SirenScales(hidden=sqrt(0.5), last=sqrt(0.5), hidden_biases=0.0)
 
