@@ -559,6 +559,8 @@ def test_the_best_of_each_group_on_each_signal():
     assert "| a | 10.0 / 5.0 (1) | 15.0 / 2.0 (2) | 12.5 / 3.5 |" in by_held_out
     records["y", "a 2"] = [{"metrics": {}}]  # it diverged
     assert "| a | 10.0 / 5.0 (1) | 20.0 / 1.0 (1) |" in tables.format_best(experiment, records)
+    del records["y", "b"]
+    assert "| b | 9.0 / 9.0 |  |  |" in tables.format_best(experiment, records)
     assert tables.format_best(replace(experiment, best=()), records) == ""
 
 

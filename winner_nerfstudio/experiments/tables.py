@@ -235,7 +235,9 @@ def format_best(experiment: Experiment, records: Records) -> str:
             means = [mean(column) for column in zip(*values, strict=True)]
             cells = [_join(row, experiment.digits) for row in [*values, means]]
             labels = [name.removeprefix(group).strip(" ,") for name in chosen]
-            named = [f"{cell} ({label})" if label else cell for cell, label in zip(cells, labels, strict=False)]
+            named = [
+                f"{cell} ({label})" if cell and label else cell for cell, label in zip(cells, labels, strict=False)
+            ]
             lines.append(_format_line([group, *named, cells[-1]]))
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
@@ -248,7 +250,9 @@ def _rank(records: Records, signal: str, metric: str, variant: str) -> float:
 
 
 def _join(values: Iterable[float], digits: int) -> str:
-    return " / ".join(f"{value:.{digits}f}" for value in values)
+    """Return numbers in one cell, which is empty if one of them is lacking."""
+    texts = [f"{value:.{digits}f}" for value in values]
+    return "" if "nan" in texts else " / ".join(texts)
 
 
 def write_text(folder: Path, name: str, text: str) -> Path:
