@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from winner_nerfstudio import Siren, spectral_centroid, winner_init_
+from winner_nerfstudio.analysis import plots
 from winner_nerfstudio.analysis.lines import select_lines, select_piece
 from winner_nerfstudio.analysis.ntk import compute_eigenbasis, compute_tangent_kernel
 from winner_nerfstudio.analysis.spectra import band_centers, compute_layer_spectra, compute_spectrum
@@ -283,3 +284,11 @@ def test_every_kind_has_its_frequencies_in_its_own_units():
         assert found["target"]["nyquist"]["cycles_per_world_unit"] == pytest.approx(expected, rel=1e-5)
         assert found["target"]["kind"] == signal.kind
         assert [state["init"] for state in found["states"]] == ["winner"]
+
+
+def test_the_initializations_of_others_can_be_studied_and_drawn(tmp_path):
+    names = ("weight-scaling", "gradient-control", "matched-scaling")
+    found = study(load_audio(np.sin(np.arange(400.0))), Study(init=names, steps=0, **SMALL))
+    assert [(state["init"], state["initialization"]["init"]) for state in found["states"]] == [(n, n) for n in names]
+    plots.draw_spectra(found, tmp_path / "spectra.png")
+    assert (tmp_path / "spectra.png").stat().st_size > 1000

@@ -148,6 +148,8 @@ def reproduce(folder, *arguments):
         ({"seconds": 0, "steps": ..., "measure_every": ...}, "seconds=0.0 must be positive and finite"),
         ({"seconds": 3, "steps": ..., "measure_every": ...}, "the exponential course counts steps"),
         ({"relative": ["pnsr"]}, "relative: pnsr is no metric of kind 'audio'; is psnr meant?"),
+        ({"best": ["pnsr"]}, "best: pnsr is no metric of kind 'audio'; is psnr meant?"),
+        ({"variants__SIREN__optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
         ({"relative": ["psnr"], "baseline": ...}, "relative compares with the baseline, and there is none"),
     ],
 )
@@ -539,6 +541,38 @@ def test_errors_relative_to_the_baselines_are_geometric_means():
     del records["b", "new"]
     assert "| new |  |  |" in tables.format_relative(experiment, records)
     assert tables.format_relative(replace(experiment, relative=()), records) == ""
+
+
+def test_the_best_of_each_group_on_each_signal():
+    values = {"a 1": ((10, 5), (20, 1)), "a 2": ((11, 4), (15, 2)), "b": ((9, 9), (30, 3))}
+    records = {
+        (signal, name): [{"metrics": {"psnr": float(fitted), "psnr_held_out": float(held_out)}}]
+        for name, pairs in values.items()
+        for signal, (fitted, held_out) in zip("xy", pairs, strict=True)
+    }
+    variants = {name: Variant(group="a" if name != "b" else None) for name in values}
+    experiment = Experiment("audio", {}, variants, digits=1, best=("psnr", "psnr_held_out"))
+    by_fitted, by_held_out = tables.format_best(experiment, records).split("\n\nThe best")
+    assert "| group | x | y | mean |" in by_fitted
+    assert "| a | 11.0 / 4.0 (2) | 20.0 / 1.0 (1) | 15.5 / 2.5 |" in by_fitted
+    assert "| b | 9.0 / 9.0 | 30.0 / 3.0 | 19.5 / 6.0 |" in by_fitted
+    assert "| a | 10.0 / 5.0 (1) | 15.0 / 2.0 (2) | 12.5 / 3.5 |" in by_held_out
+    records["y", "a 2"] = [{"metrics": {}}]  # it diverged
+    assert "| a | 10.0 / 5.0 (1) | 20.0 / 1.0 (1) |" in tables.format_best(experiment, records)
+    del records["y", "b"]
+    assert "| b | 9.0 / 9.0 |  |  |" in tables.format_best(experiment, records)
+    assert tables.format_best(replace(experiment, best=()), records) == ""
+
+
+def test_a_variant_may_have_another_optimiser(folder):
+    path = written(folder, variants__SIREN__optimizer="muon", variants__half={"options": {"init": "siren"}})
+    muon, _, adam = planned(read_experiment(path), folder, seeds=1)[:3]
+    assert (muon.fit.optimizer, adam.fit.optimizer) == ("muon", "adam")
+    assert muon.specification["optimizer"] == "muon"
+    assert "optimizer" not in adam.specification, "records of runs by Adam stay good"
+    curves = [runs.perform(run, CPU, lambda part: None)["curve"] for run in (muon, adam)]
+    assert curves[0][0]["psnr"] == curves[1][0]["psnr"]
+    assert curves[0][-1]["psnr"] != curves[1][-1]["psnr"]
 
 
 def test_a_front_and_how_far_one_lies_above_another():

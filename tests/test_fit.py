@@ -1,5 +1,6 @@
 """A fit in one call is the command line's, to the bit."""
 
+import copy
 import json
 import re
 
@@ -12,6 +13,7 @@ from PIL import Image
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.signals.image import load_image
+from winner_nerfstudio.winner import SCALED, NetworkTraits, axes_of, scaled_init_
 
 from .conftest import call, config_of, metrics_of
 from .meshes import sphere
@@ -191,6 +193,22 @@ def test_an_interrupted_fit_is_what_it_was_then(monkeypatch):
     assert field.provenance["steps"] == 7
     # The rate falls more slowly in the longer run; the first step is the same.
     np.testing.assert_allclose(field.image(), short.image(), atol=20)
+
+
+@pytest.mark.parametrize("init", ["weight-scaling", "gradient-control", "matched-scaling"])
+def test_an_initialization_of_others_is_what_the_library_applies(init):
+    options = {"progress": False, "measure": False, "learning_rate": 1e-9, "steps": 1, **NETWORK}
+    fitted = fit(picture(), init=init, seed=3, **options)
+    assert fitted.provenance["initialization"] == init
+    network, other = fitted.field.network, copy.deepcopy(fitted.field.network)
+    traits = NetworkTraits(hidden_dim=32, num_layers=3)
+    scaled_init_(other, SCALED[init](axes_of(picture(), dim=2), traits), seed=3)
+    coords = torch.rand(9, 2)
+    torch.testing.assert_close(network(coords), other(coords), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match=f"init {init} is for a single network; use parts 1, or another init"):
+        fit(picture(), init=init, parts=(2,), steps=1)
+    with pytest.raises(ValueError, match=f"init {init} of siren has no noise"):
+        fit(picture(), init=init, exactness=0.5, steps=1)
 
 
 def test_the_data_has_a_seed_of_its_own():

@@ -13,16 +13,23 @@ from torch import nn
 from winner_nerfstudio import Initialization, NoiseSchedule, Siren, siren_init_, winner_init_
 from winner_nerfstudio.networks import NETWORKS, Sine, build_network
 from winner_nerfstudio.winner import (
+    SCALED,
     SCHEDULES,
+    Axis,
     NetworkTraits,
     NoiseScales,
+    SirenScales,
     TargetTraits,
     add_noise_,
     axes_of,
     compute_noise_scales,
     describe_network,
     find_network_to_perturb,
+    gradient_control,
     initialize_,
+    match_weight_scaling,
+    scaled_init_,
+    weight_scaling,
 )
 
 
@@ -358,7 +365,61 @@ def test_a_rule_that_is_added_sees_the_target_and_the_network(monkeypatch):
     assert seen == [(TargetTraits(found.centroid, 3, 2, axes_of(IMAGE)), NetworkTraits(32, 5))]
 
 
-@pytest.mark.parametrize("name", ["networks", "winner.init", "winner.scales", "winner.schedule"])
+def test_scales_of_one_are_siren_to_the_bit():
+    one, other = Siren(2, 3, 32), Siren(2, 3, 32)
+    siren_init_(one, seed=5)
+    scaled_init_(other, SirenScales(), seed=5)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("omega", [20.0, 30.0])
+def test_weight_scaling_multiplies_all_weights_but_the_last(omega):
+    siren, scaled = Siren(2, 3, 32, 4, omega_0=omega), Siren(2, 3, 32, 4, omega_0=omega)
+    siren_init_(siren, seed=5)
+    scaled_init_(scaled, weight_scaling(3.0), seed=5)
+    pairs = list(zip(linears(siren), linears(scaled), strict=True))
+    assert all(torch.equal(3 * before.weight, after.weight) for before, after in pairs[:-1])
+    assert torch.equal(pairs[-1][0].weight, pairs[-1][1].weight)
+    assert all(torch.equal(before.bias, after.bias) for before, after in pairs)
+    assert SCALED["weight-scaling"]([], NetworkTraits()) == weight_scaling(2.5)
+
+
+@pytest.mark.parametrize("dim, centroid, samples", [(1, 0.3, 1000), (2, 0.25, 100)])
+def test_matched_scaling_begins_with_the_targets_frequency(dim, centroid, samples):
+    axes = [Axis(centroid, samples)] * dim
+    scales = match_weight_scaling(axes, NetworkTraits(hidden_dim=1000))
+    network = Siren(dim, 1, 1000)
+    scaled_init_(network, scales, seed=0)
+    with torch.enable_grad():
+        points = torch.rand(400, dim, generator=torch.Generator().manual_seed(9)).requires_grad_()
+        sines = nn.Sequential(*list(network)[:-1])(points)
+        (slope,) = torch.autograd.grad(
+            (sines * torch.randn(1000, generator=torch.Generator().manual_seed(8))).sum(), points
+        )
+    frequency = (slope[:, 0].square().mean() / 1000 / sines.square().mean()).sqrt()
+    assert frequency == pytest.approx(axes[0].nyquist * centroid**1.2, rel=0.25)
+    assert scales == SirenScales(scales.first, scales.first, 1.0, 0.0)
+    assert match_weight_scaling([Axis(0.0, 100)], NetworkTraits()).first == 1, "of silence"
+    with pytest.raises(ValueError, match="behind an encoding"):
+        match_weight_scaling(axes, NetworkTraits(takes_coordinates=False))
+
+
+def test_gradient_control_keeps_a_layers_mean_square_gain_at_one():
+    network = Siren(2, 3, 512, 6, omega_0=20.0)
+    scaled_init_(network, gradient_control(), seed=0)
+    first, *hidden, last = linears(network)
+    assert first.weight.abs().max() == pytest.approx(1 / 2, rel=0.01), "SIREN's"
+    assert not any(layer.bias.any() for layer in hidden)
+    assert last.bias.any()
+    for layer in (*hidden, last):
+        assert layer.weight.abs().max() == pytest.approx(math.sqrt(3 / 512) / 20, rel=0.01)
+    # Around arguments of 0, where every cosine is 1, a layer multiplies a vector's mean square by one.
+    vectors = torch.randn(64, 512, generator=torch.Generator().manual_seed(1))
+    gain = (20 * vectors @ hidden[0].weight.T).square().mean() / vectors.square().mean()
+    assert gain == pytest.approx(1, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["networks", "winner.init", "winner.scaled", "winner.scales", "winner.schedule"])
 def test_the_examples_in_the_docstrings_run(name):
     module = importlib.import_module(f"winner_nerfstudio.{name}")
     with patch.dict(NETWORKS), patch.dict(SCHEDULES):

@@ -9,12 +9,13 @@ from torch import nn
 
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.networks import NETWORKS, Siren, build_network
+from winner_nerfstudio.networks.staf import SumOfSines
 from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ImageRecord
 from winner_nerfstudio.winner import siren_init_, winner_init_
 
-NAMES = ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"]
-SINES = ["siren", "finer", "finer++", "siren-rff"]
+NAMES = ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff", "h-siren", "staf"]
+SINES = ["siren", "finer", "finer++", "siren-rff", "h-siren"]
 COORDS = np.random.default_rng(0).uniform(-1, 1, (50, 2))
 
 RECORD = ImageRecord(shape=(2, 2), offset=0.0, amplitude=1.0, digest="", mode="L", dtype="<f4")
@@ -51,6 +52,19 @@ def gabor(omega, s):
     return lambda z: np.exp(1j * omega * z) * np.exp(-(s**2) * (z.real**2 + z.imag**2))
 
 
+def hyperbolic(omega):
+    return lambda z: np.sin(omega * np.sinh(2 * z))
+
+
+def sum_of_sines(part):
+    terms = [p.detach().double().numpy() for p in (part.amplitudes, part.frequencies, part.phases)]
+    return lambda z: sum(c * np.sin(w * z + p) for c, w, p in zip(*terms, strict=True))
+
+
+def sums_of_sines(network):
+    return [sum_of_sines(part) for part in network if isinstance(part, SumOfSines)]
+
+
 def bump(a):
     return lambda z: np.exp(-(z**2) / (2 * a**2))
 
@@ -81,6 +95,10 @@ def reference(name, network, coords):
         return by_formula(network, coords, nothing, *[bump(0.09)] * 3)
     if name == "relu-pe":
         return by_formula(network, coords, lambda x: positional(x, 10), *[lambda z: np.maximum(z.real, 0)] * 3)
+    if name == "h-siren":
+        return by_formula(network, coords, nothing, hyperbolic(30), *[lambda z: np.sin(30 * z)] * 2)
+    if name == "staf":
+        return by_formula(network, coords, nothing, *sums_of_sines(network))
     matrix = network.state_dict()["0.B"]
     return by_formula(network, coords, lambda x: fourier(x, matrix), *[lambda z: np.sin(30 * z)] * 3)
 
@@ -120,6 +138,28 @@ def test_wires_own_frequencies_and_envelope():
     network = build("wire", num_layers=2, omega_0=7, first_omega_0=4, s_0=3)
     expected = by_formula(network, COORDS, nothing, gabor(4, 3), gabor(7, 3))
     np.testing.assert_allclose(values(network, COORDS), expected, atol=1e-4)
+
+
+def test_h_sirens_own_frequencies():
+    network = build("h-siren", num_layers=2, omega_0=7, first_omega_0=4)
+    expected = by_formula(network, COORDS, nothing, hyperbolic(4), lambda z: np.sin(7 * z))
+    np.testing.assert_allclose(values(network, COORDS), expected, atol=1e-4)
+    first, *rest = linears(build("h-siren", 3, 200, 1000, 3, omega_0=20.0))
+    fills(first.weight, 1 / 3)
+    for layer in rest:
+        fills(layer.weight, math.sqrt(6 / 1000) / 20)
+
+
+def test_stafs_sums_begin_as_their_distributions_say():
+    network = build("staf", num_layers=2, tau=20_000, hidden_dim=4, omega_0=7.0, first_omega_0=40.0)
+    for part, omega in zip([network[1], network[3]], (40, 7), strict=True):
+        fills(part.frequencies - omega / 2, omega / 2)
+        fills(part.phases, math.pi)
+        squares = part.amplitudes.detach().square()  # of a Laplace distribution: exponential, of mean 1 / (2 tau)
+        assert squares.mean() == pytest.approx(1 / 40_000, rel=0.03)
+        assert squares.std() == pytest.approx(1 / 40_000, rel=0.05)
+        assert abs(part.amplitudes.sign().mean()) < 0.03
+    assert sum(p.numel() for p in build("staf", tau=3)[1].parameters()) == 9
 
 
 def test_gausss_own_width():
@@ -357,7 +397,7 @@ def test_networks_without_size_are_refused(name, size):
 @pytest.mark.parametrize(
     "name, argument",
     [
-        *((name, omega) for name in (*SINES, "wire") for omega in ("omega_0", "first_omega_0")),
+        *((name, omega) for name in (*SINES, "wire", "staf") for omega in ("omega_0", "first_omega_0")),
         ("finer", "bias_range"),
         ("finer++", "bias_range"),
         ("wire", "s_0"),
@@ -371,8 +411,10 @@ def test_scales_that_make_no_sense_are_refused(name, argument, value):
         build(name, **{argument: value})
 
 
-@pytest.mark.parametrize("name, argument", [("relu-pe", "num_frequencies"), ("siren-rff", "num_features")])
-def test_encodings_without_features_are_refused(name, argument):
+@pytest.mark.parametrize(
+    "name, argument", [("relu-pe", "num_frequencies"), ("siren-rff", "num_features"), ("staf", "tau")]
+)
+def test_encodings_and_sums_of_nothing_are_refused(name, argument):
     with pytest.raises(ValueError, match=f"^{argument}=0 must be at least 1"):
         build(name, **{argument: 0})
 
@@ -395,6 +437,8 @@ def test_the_smallest_network_works(name):
         ("gauss", 1e-3, 100),
         ("relu-pe", 2e-3, 100),
         ("siren-rff", 1e-3, 100),
+        ("h-siren", 1e-3, 100),
+        ("staf", 1e-3, 100),
     ],
 )
 def test_it_fits_a_picture(name, rate, factor):

@@ -260,7 +260,9 @@ def test_held_out_samples_are_measured_apart(tmp_path):
 
 
 @pytest.mark.commands
-@pytest.mark.parametrize("network", ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff"])
+@pytest.mark.parametrize(
+    "network", ["siren", "finer", "finer++", "wire", "gauss", "relu-pe", "siren-rff", "h-siren", "staf"]
+)
 def test_every_network_trains_is_kept_and_comes_back(tmp_path, network):
     source = picture(tmp_path / "a.png")
     options = make_config("winner-image").optimizers

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = {"siren": "C0", "winner": "C1"}
+COLORS = {"siren": "C0", "winner": "C1", "weight-scaling": "C2", "gradient-control": "C3", "matched-scaling": "C4"}
 DEPTH = 1e-9
 """The least density that is drawn, as a part of the greatest; below are the side lobes of the window."""
 STAGES = {"pre_activation": "argument of sine", "post_activation": "sine", "output": "output"}

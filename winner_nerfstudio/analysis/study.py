@@ -24,7 +24,7 @@ from .lines import Lines, select_lines, select_piece
 from .ntk import compute_eigenbasis, compute_tangent_kernel
 from .spectra import OVERSAMPLING, Spectrum, band_centers, compute_layer_spectra, compute_spectrum
 
-Init = Literal["siren", "winner"]
+Init = Literal["siren", "winner", "weight-scaling", "gradient-control", "matched-scaling"]
 TOP = (0.01, 0.1, 0.5)
 """Parts of the eigenvectors, those of the greatest eigenvalues, whose share of the target is reported."""
 WITHIN = (1e-1, 1e-2, 1e-3, 1e-6)
@@ -38,7 +38,7 @@ class Study:
     """What to measure, and how the networks are fitted in between."""
 
     init: tuple[Init, ...] = ("siren", "winner")
-    """Initialisations to compare: SIREN's, and SIREN's with WINNER's noise."""
+    """Initialisations to compare: SIREN's, SIREN's with WINNER's noise, and SIREN's with the scales of others."""
     noise: NoiseOptions = dataclass_field(default_factory=NoiseOptions)
     """WINNER's noise."""
     hidden_dim: int = 256
@@ -73,7 +73,7 @@ class Study:
                 f"init {' '.join(self.init) or 'of none'} must name one or more initialisations, each once"
             )
         if self.noise != NoiseOptions() and "winner" not in self.init:
-            raise ValueError("init siren has no noise; leave noise out, or add winner to init")
+            raise ValueError(f"init {' '.join(self.init)} has no noise; leave noise out, or add winner to init")
         if self.steps < 0 or self.seed < 0:
             raise ValueError(f"steps={self.steps} and seed={self.seed} must not be negative")
         if not 256 <= self.samples <= 1 << 17:

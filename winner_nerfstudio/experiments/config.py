@@ -11,6 +11,7 @@ import yaml
 
 from ..registry import find_rate, kind_named
 from ..training.decay import Decay
+from ..training.optimizers import check_optimizer
 from ..training.prepare import option_names, sort_options
 from .conversion import ConfigError, convert, suggest
 
@@ -45,7 +46,8 @@ class Variant:
         learning_rate: The first learning rate of Adam.
         decay: How the learning rate falls.
         noise_scale: A factor for the schedule's two noise scales.
-        group: Variants of one group are joined by a line in the plot of fronts.
+        group: Variants of one group are joined by a line in the plot of fronts, and compete in the tables of `best`.
+        optimizer: The optimiser, see `build_optimizer`; Adam if left out.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Variant:
     decay: Decay | None = None
     noise_scale: float | None = None
     group: str | None = None
+    optimizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Experiment:
         digits: Decimals of decibels in the table.
         baseline: The variant that the others are compared with: in how many steps they reach its last value.
         relative: Metrics whose errors are tabulated as parts of the baseline's.
+        best: Metrics, more of which is better: for each a table of every group's best variant by it.
         shown: Variants whose fits are drawn side by side; all if left out.
         front: Two metrics to plot over one another.
     """
@@ -110,6 +114,7 @@ class Experiment:
     digits: int = 2
     baseline: str | None = None
     relative: tuple[str, ...] = ()
+    best: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     front: Front | None = None
 
@@ -126,6 +131,7 @@ class Fit:
         decay: How the learning rate falls.
         noise_scale: A factor for the schedule's two noise scales, or None.
         measure_every: Steps between two points of the curve; None for points at the start and the end alone.
+        optimizer: The optimiser.
     """
 
     options: dict[str, Any]
@@ -135,6 +141,7 @@ class Fit:
     decay: Decay
     noise_scale: float | None
     measure_every: int | None
+    optimizer: str
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
@@ -215,6 +222,7 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
         decay=first(variant.decay, experiment.decay),
         noise_scale=variant.noise_scale,
         measure_every=None if steps is None else first(experiment.measure_every, max(1, steps // 100)),
+        optimizer=first(variant.optimizer, "adam"),
     )
 
 
@@ -318,6 +326,7 @@ def _check_metrics(experiment: Experiment) -> None:
     known = [name for name in names if not (whole and "held_out" in name)]
     front = experiment.front
     uses = [("metrics", name) for name in experiment.metrics] + [("relative", name) for name in experiment.relative]
+    uses += [("best", name) for name in experiment.best]
     for key, name in uses + ([("front.x", front.x), ("front.y", front.y)] if front else []):
         if name not in known:
             without = " without train_fraction" if name in names else ""
@@ -351,6 +360,10 @@ def _check_fit(experiment: Experiment, fit: Fit, key: str) -> None:
         raise ConfigError(f"{key}: steps={fit.steps} must be at least 1")
     if not 0 < fit.learning_rate < math.inf:
         raise ConfigError(f"{key}: learning_rate={fit.learning_rate} must be positive and finite")
+    try:
+        check_optimizer(fit.optimizer)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
     try:
         fit.decay.check()
     except ValueError as error:

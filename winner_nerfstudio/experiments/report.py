@@ -7,7 +7,16 @@ from . import plots
 from .config import Experiment
 from .fronts import find_fronts, format_gaps
 from .runs import Done
-from .tables import Records, format_csv, format_markdown, format_relative, group_records, make_rows, write_text
+from .tables import (
+    Records,
+    format_best,
+    format_csv,
+    format_markdown,
+    format_relative,
+    group_records,
+    make_rows,
+    write_text,
+)
 
 
 def write_report(experiment: Experiment, done: Done, folder: Path) -> str:
@@ -17,6 +26,7 @@ def write_report(experiment: Experiment, done: Done, folder: Path) -> str:
     rows = make_rows(experiment, records)
     write_text(folder, "table.csv", format_csv(rows))
     parts = [format_markdown(rows, experiment.digits), format_relative(experiment, records)]
+    parts.append(format_best(experiment, records))
     if experiment.front is not None:
         found = find_fronts(experiment, records)
         plots.draw_fronts(experiment, found, folder)

@@ -198,7 +198,7 @@ def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
     """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
     started = start(run.target, run.options, device, run.seed)
     clock = Clock(run.fit)
-    training = Training(started, run.fit.learning_rate, clock.decay)
+    training = Training(started, run.fit.learning_rate, clock.decay, run.fit.optimizer)
     started.sampler.batch(0)
     return started.field, training, clock
 
@@ -307,7 +307,10 @@ def _resolve_noise(
 
 def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
     network = {name: _round(value) for name, value in asdict(options.network).items() if name != "noise"}
-    return {**asdict(fit), "network": network, "batches": asdict(options.batches)}
+    described = {**asdict(fit), "network": network, "batches": asdict(options.batches)}
+    if fit.optimizer == "adam":  # as in records of before there was a choice
+        del described["optimizer"]
+    return described
 
 
 def _specify(run: Run, specification: dict[str, Any]) -> Run:

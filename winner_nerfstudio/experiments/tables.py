@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean, mean, stdev
 from typing import Any
@@ -209,6 +210,49 @@ def format_relative(experiment: Experiment, records: Records) -> str:
         return ""
     heading = f"Errors as parts of those of {experiment.baseline}, geometric means over the signals:"
     return "\n".join([heading, "", _format_line(["variant", *names]), "|---" * (len(names) + 1) + "|", *lines]) + "\n"
+
+
+def format_best(experiment: Experiment, records: Records) -> str:
+    """Return, for each metric of `Experiment.best`, a table of each group's best variant on every signal by it.
+
+    A cell has all these metrics, means over the seeds, and the variant's name without that of its group. The last
+    column has the means over the signals.
+    """
+    signals = list(dict.fromkeys(signal for signal, _ in records))
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(variant for _, variant in records):
+        groups.setdefault(experiment.variants[name].group or name, []).append(name)
+    parts = []
+    for metric in experiment.best:
+        lines = [f"The best of each group by {metric}; {' / '.join(experiment.best)}:", ""]
+        lines += [_format_line(["group", *signals, MEAN]), "|---" * (len(signals) + 2) + "|"]
+        for group, names in groups.items():
+            chosen = [max(names, key=partial(_rank, records, signal, metric)) for signal in signals]
+            values = [
+                [summarize_metric(records.get((signal, name), []), each).mean for each in experiment.best]
+                for signal, name in zip(signals, chosen, strict=True)
+            ]
+            means = [mean(column) for column in zip(*values, strict=True)]
+            cells = [_join(row, experiment.digits) for row in [*values, means]]
+            labels = [name.removeprefix(group).strip(" ,") for name in chosen]
+            named = [
+                f"{cell} ({label})" if cell and label else cell for cell, label in zip(cells, labels, strict=False)
+            ]
+            lines.append(_format_line([group, *named, cells[-1]]))
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _rank(records: Records, signal: str, metric: str, variant: str) -> float:
+    """Return a metric's mean for a variant on a signal; the least of numbers where there is none."""
+    value = summarize_metric(records.get((signal, variant), []), metric).mean
+    return -math.inf if math.isnan(value) else value
+
+
+def _join(values: Iterable[float], digits: int) -> str:
+    """Return numbers in one cell, which is empty if one of them is lacking."""
+    texts = [f"{value:.{digits}f}" for value in values]
+    return "" if "nan" in texts else " / ".join(texts)
 
 
 def write_text(folder: Path, name: str, text: str) -> Path:

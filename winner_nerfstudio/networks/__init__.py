@@ -24,10 +24,12 @@ from .chain import CoordinateNetwork
 from .finer import Finer, FinerPlusPlus
 from .gauss import Gauss
 from .groups import GroupedBank, Groups
+from .h_siren import HSiren
 from .relu_pe import ReluPe
 from .siren import Sine, Siren
 from .siren_rff import SirenRff
 from .stack import Stack
+from .staf import Staf
 from .wire import Wire
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -38,6 +40,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "gauss": Gauss,
     "relu-pe": ReluPe,
     "siren-rff": SirenRff,
+    "h-siren": HSiren,
+    "staf": Staf,
     "bank": Bank,
 }
 """The networks that a field may be made of, by the name that it is stored under.
@@ -122,11 +126,13 @@ __all__ = [
     "Gauss",
     "GroupedBank",
     "Groups",
+    "HSiren",
     "ReluPe",
     "Sine",
     "Siren",
     "SirenRff",
     "Stack",
+    "Staf",
     "Tiling",
     "Wire",
     "build_network",

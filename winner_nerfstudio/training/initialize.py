@@ -12,7 +12,15 @@ from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
-from ..winner import Initialization, siren_init_, winner_init_
+from ..winner import (
+    SCALED,
+    Initialization,
+    describe_network,
+    find_network_to_perturb,
+    scaled_init_,
+    siren_init_,
+    winner_init_,
+)
 from .bank import BankInitialization, PartSampler, initialize_bank_
 from .loss import Loss
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
@@ -119,7 +127,7 @@ def describe_initialization(
 ) -> dict[str, Any]:
     """Return a run's record of its initialisation: ``init`` in words, and ``noise`` as a dict, or None."""
     if initialization is None:
-        return {"init": options.network, "noise": None}
+        return {"init": options.init if options.init in SCALED else options.network, "noise": None}
     noise: dict[str, Any] = {
         "psi": initialization.centroid,
         "schedule": initialization.schedule,
@@ -154,7 +162,10 @@ def initialize_(
     if isinstance(network, Bank) and isinstance(signal, Grid):
         return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
     if not options.has_noise:
-        if options.network in SINE_NETWORKS:
+        if options.init in SCALED:
+            traits = describe_network(find_network_to_perturb(network), signal.dim)
+            scaled_init_(network, SCALED[options.init](signal.axes, traits), seed=seed)
+        elif options.network in SINE_NETWORKS:
             siren_init_(network, seed=seed)
         return None
     if noise.s0 is not None:

@@ -9,7 +9,7 @@ import torch
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
 from ..signals.lattice import Lattice
 from ..signals.messages import shorten
-from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
+from ..winner import EXACTNESS, SCALED, SCHEDULES, NoiseSchedule
 from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
@@ -88,7 +88,8 @@ class NetworkOptions:
     """A network and its initialisation."""
 
     network: str = "siren"
-    """Network: siren, or a network to compare it with: finer, finer++, gauss, relu-pe, siren-rff or wire."""
+    """Network: siren, or a network to compare it with: finer, finer++, gauss, h-siren, relu-pe, siren-rff, staf or
+    wire."""
     num_layers: int = 4
     """Number of hidden layers."""
     hidden_dim: int | None = None
@@ -108,9 +109,10 @@ class NetworkOptions:
     """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes."""
     overlap: int | None = None
     """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
-    init: Literal["auto", "winner", "siren"] = "auto"
-    """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; auto is winner for siren, and
-    the network's own for any other network."""
+    init: Literal["auto", "winner", "siren", "weight-scaling", "gradient-control", "matched-scaling"] = "auto"
+    """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; weight-scaling and
+    gradient-control are SIREN's with other scales, to compare them with, and matched-scaling is the former with a
+    factor for the target; auto is winner for siren, and the network's own for any other network."""
     noise: NoiseOptions = field(default_factory=NoiseOptions)
     """WINNER's noise."""
 
@@ -179,16 +181,23 @@ class NetworkOptions:
             )
         if self.has_parts and self.network != "siren":
             raise ValueError(f"{flag}parts are fitted by siren; leave {flag}network {self.network} out, or the parts")
+        if self.has_parts and self.init in SCALED:
+            raise ValueError(f"{flag}init {self.init} is for a single network; use {flag}parts 1, or another init")
         if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
             raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
 
     def _check_initialization(self, flag: str) -> None:
-        if self.init not in ("auto", "winner", "siren"):
-            raise ValueError(f"{flag}init {self.init} is not one of: auto, winner, siren")
+        names = ("auto", "winner", "siren", *SCALED)
+        if self.init not in names:
+            raise ValueError(f"{flag}init {self.init} is not one of: {', '.join(names)}")
         if self.init != "auto" and self.network not in SINE_NETWORKS:
             raise ValueError(
                 f"{flag}init {self.init} is for {' and '.join(SINE_NETWORKS)}; {self.network} has its own, so leave it"
                 " out"
+            )
+        if self.init == "matched-scaling" and self.network == "siren-rff":
+            raise ValueError(
+                f"{flag}init matched-scaling doesn't know the frequencies that siren-rff puts before its sines"
             )
         if not self.has_noise and self.noise != NoiseOptions():
             raise ValueError(

@@ -1,6 +1,6 @@
 """The matched rule: noise that makes a network begin with its target's frequencies; docs/noise-rule.md derives it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, pi, sqrt, tanh
 from typing import NamedTuple
 
@@ -142,14 +142,18 @@ def _find_second_variance(siren: float, frequency: float, num_layers: int) -> fl
 
     if not is_too_high(SECOND_VARIANCE):
         return SECOND_VARIANCE
-    low, high = 1.0, SECOND_VARIANCE
+    return bisect(is_too_high, 1.0, SECOND_VARIANCE)
+
+
+def bisect(is_too_high: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the greatest number between two that is not too high, to 50 bits; `low` if all are."""
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if is_too_high(middle) else (middle, high)
     return low
 
 
-def compute_growth(num_layers: int, variance: float) -> float:
+def compute_growth(num_layers: int, variance: float, gain: float = 1.0) -> float:
     """Compute the root mean square frequency of a SIREN's last sines over that of its first, before training.
 
     For a Gaussian process ``a`` of variance ``v`` and rms frequency ``B``, ``sin a`` has the variance
@@ -159,9 +163,10 @@ def compute_growth(num_layers: int, variance: float) -> float:
     Args:
         num_layers: The number of sine layers.
         variance: The variance of the second sines' arguments, radians squared; 1 without noise.
+        gain: What SIREN's weights from the third layer on are multiplied by.
     """
     product = 1.0
     for _ in range(num_layers - 1):
         product *= variance / tanh(variance)
-        variance = 1 - exp(-2 * variance)
+        variance = gain**2 * (1 - exp(-2 * variance))
     return sqrt(product)
