@@ -181,6 +181,7 @@ class Baseline:
         words: what a fit is that does not exceed it, such as "is not a decibel better than the target's mean".
         good: value of the kind's curve metric from which a fit is good, however fast it still improves.
         rise: gain of that metric in the second half of a run from which the fit still improves fast.
+        curve: that metric, if it is not the kind's curve metric.
     """
 
     metric: str
@@ -188,6 +189,7 @@ class Baseline:
     words: str
     good: float
     rise: float
+    curve: str | None = None
 
 
 class Kind(ABC):

@@ -112,13 +112,16 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     It is (1,) for a single network, and None if as many parts as it should have would take too much memory.
 
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
-    reproduce the noise of a noisy target, and know less of samples that are held out. Whoever sets the network's width
+    reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
+    single network, because the values of each part would have a constant of their own. Whoever sets the network's width
     or frequencies, or a published schedule, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
     single |= network.noise.schedule != NoiseOptions.schedule or network.num_layers != type(network).num_layers
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
+        return (1,)
+    if signal.derivatives is not None:
         return (1,)
     size = recipe.sizes[network.size]
     counts = divide(signal.lattice.shape, size)

@@ -192,6 +192,43 @@ class Resident:
         return {"coords": self.lattice.coords(index), "values": self._values[index]}
 
 
+class Derived(Resident):
+    """A sampler of a signal that is fitted by its derivatives, whose ``derivatives`` [n, c, k] are in the batches too.
+
+    If values are known at some samples, ``known`` [n, 1] is 1 there, else 0. To a batch that does not hold all samples
+    known ones are then added, a quarter of its number at most, a new choice at each step.
+    """
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        batch = super().batch(step)
+        if self.steps_per_pass == 1 or self._known is None:
+            return batch
+        rows, most = self._known.nonzero()[:, 0], max(1, self.batch_size // 4)
+        if len(rows) > most:
+            generator = build_generator(self.seed, EVALUATION_STREAM + step)
+            rows = rows[torch.randint(len(rows), (most,), generator=generator).to(self.device)]
+        more = self._get_samples(rows)
+        return {name: torch.cat([values, more[name]]) for name, values in batch.items()}
+
+    @cached_property
+    def _derivatives(self) -> Tensor:
+        assert self._signal.derivatives is not None
+        data = self._signal.derivatives.data
+        return torch.from_numpy(data.reshape(-1, *data.shape[-2:])).to(self.device)
+
+    @cached_property
+    def _known(self) -> Tensor | None:
+        assert self._signal.derivatives is not None
+        known = self._signal.derivatives.known
+        return None if known is None else torch.from_numpy(known.reshape(-1, 1)).float().to(self.device)
+
+    def _get_samples(self, index: Tensor) -> Batch:
+        """Return samples by their index in row-major order."""
+        batch = super()._get_samples(index) | {"derivatives": self._derivatives[index]}
+        return batch if self._known is None else batch | {"known": self._known[index]}
+
+
 def build_generator(seed: int, stream: int) -> torch.Generator:
     """Return a random generator for one of the many streams of a seed."""
     return torch.Generator().manual_seed((seed * 1_000_003 + stream) % 2**63)
