@@ -115,6 +115,10 @@ SMALL = (SmallRecipe(1280, 32, 200, {"muon": 4e-3}), SmallRecipe(4096, 64, 400, 
 """The recipes of small pictures, sounds and volumes; docs/batch.md has what was measured."""
 
 
+DERIVATIVE_RATES = {"muon": 1.5e-3, "adam": 5e-4}
+"""The learning rates of fits to a gradient or a Laplacian; docs/derivatives.md has what was measured."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is done by default for a kind of signal.
