@@ -208,9 +208,9 @@ def integrate(
     from scipy.fft import idctn
 
     axes = tuple(range(data.ndim - 2))
-    steps = np.broadcast_to(np.asarray(steps, np.float64), len(axes))
-    frequencies = _list_frequencies(data.shape[:-2], steps)
-    square = sum(frequency**2 for frequency in frequencies)
+    lengths = np.broadcast_to(np.asarray(steps, np.float64), len(axes))
+    frequencies = _list_frequencies(data.shape[:-2], lengths)
+    square = _sum_squares(frequencies)
     square = np.where(square > 0, square, np.inf)[..., None]
     if kind == "gradient":
         summed = sum(_transform(data[..., axis], axis) * -frequencies[axis][..., None] for axis in axes)
@@ -218,9 +218,9 @@ def integrate(
     mean = data[..., 0].mean(axes)
     spectrum = _transform(data[..., 0] - mean, None) / -square
     places = np.meshgrid(
-        *[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(data.shape, steps, strict=False)], indexing="ij"
+        *[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(data.shape, lengths, strict=False)], indexing="ij"
     )
-    bowl = sum(place**2 for place in places)
+    bowl = _sum_squares(places)
     return np.asarray(idctn(spectrum, axes=axes)) + (bowl - bowl.mean())[..., None] * mean / (2 * len(axes))
 
 
@@ -246,11 +246,10 @@ def differentiate(
     wide = np.asarray(values, np.float64)
     wide = wide if wide.ndim > dim else wide[..., None]
     axes = tuple(range(dim))
-    steps = np.broadcast_to(np.asarray(steps, np.float64), dim)
-    frequencies, spectrum = _list_frequencies(wide.shape[:dim], steps), _transform(wide, None)
+    lengths = np.broadcast_to(np.asarray(steps, np.float64), dim)
+    frequencies, spectrum = _list_frequencies(wide.shape[:dim], lengths), _transform(wide, None)
     if kind == "laplacian":
-        square = sum(frequency**2 for frequency in frequencies)
-        return np.asarray(idctn(spectrum * -square[..., None], axes=axes)).reshape(values.shape)
+        return np.asarray(idctn(spectrum * -_sum_squares(frequencies)[..., None], axes=axes)).reshape(values.shape)
     parts = [_synthesize(spectrum * -frequencies[axis][..., None], axis) for axis in axes]
     return np.stack(parts, -1).reshape(*values.shape, dim)
 
@@ -284,6 +283,11 @@ def _list_frequencies(shape: Sequence[int], steps: ndarray) -> list[ndarray]:
             *[math.pi * np.arange(n) / (n * h) for n, h in zip(shape, steps, strict=True)], indexing="ij", sparse=True
         )
     )
+
+
+def _sum_squares(parts: Sequence[ndarray]) -> ndarray:
+    """Return the sum of the squares of arrays that broadcast."""
+    return np.asarray(sum(part**2 for part in parts))
 
 
 def _transform(data: ndarray, sine_axis: int | None) -> ndarray:

@@ -236,21 +236,21 @@ class Derived(Resident):
                     ends = np.r_[: LANCZOS_TAPS - 1, 1 - LANCZOS_TAPS : 0]
                     np.moveaxis(cut, axis, 0)[ends] = np.nan
             tensors = torch.from_numpy(interpolate_half_way(values, half)), torch.from_numpy(cut)
-            self._cut[half] = tuple(tensor.to(self.device) for tensor in tensors)
-        values, cut = self._cut[half]
-        shape = values.shape[:-1]
+            self._cut[half] = tensors[0].to(self.device), tensors[1].to(self.device)
+        middle, slopes = self._cut[half]
+        shape = middle.shape[:-1]
         generator = build_generator(self.seed, 2 * EVALUATION_STREAM + turn)
         rows = torch.randint(shape.numel(), (self.batch_size,), generator=generator).to(self.device)
         index = torch.stack(torch.unravel_index(rows, shape), -1)
         batch = {
             "coords": self.lattice.at(index + torch.tensor(half, device=self.device) / 2),
-            "values": values.flatten(0, -2)[rows],
-            "derivatives": cut.flatten(0, -2)[rows].unflatten(-1, (values.shape[-1], -1)),
+            "values": middle.flatten(0, -2)[rows],
+            "derivatives": slopes.flatten(0, -2)[rows].unflatten(-1, (middle.shape[-1], -1)),
         }
         return batch if self._known is None else batch | {"known": torch.zeros_like(batch["values"][:, :1])}
 
     @cached_property
-    def _cut(self) -> dict[tuple[bool, ...], tuple[Tensor, ...]]:
+    def _cut(self) -> dict[tuple[bool, ...], tuple[Tensor, Tensor]]:
         """The values and the derivatives half-way between samples, as far as they have been asked for."""
         return {}
 

@@ -109,8 +109,8 @@ def _load_derivatives(source: str | Path | ndarray, options: ImageOptions) -> Im
     data, ndim, dtype, notes = _read_derivatives(source, options)
     lattice, channels = Lattice(data.shape[:2]), data.shape[2]
     if options.reference is not None:
-        clean = _load(str(options.reference), ImageOptions(options.max_pixels))
-        clean = read_samples(clean.units.to_own(clean.values), (*lattice.shape, channels), str(options.reference))
+        truth = _load(str(options.reference), ImageOptions(max_pixels=options.max_pixels))
+        clean = read_samples(truth.units.to_own(truth.values), (*lattice.shape, channels), str(options.reference))
     derived = derive(name, data, lattice, options.spacings or (1.0, 1.0), options, clean)
     draft = draft_record(Picture(np.empty(0, dtype), "array"), lattice.shape, derived.units, ndim)
     height, width = lattice.shape
