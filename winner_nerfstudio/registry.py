@@ -115,6 +115,10 @@ SMALL = (SmallRecipe(1280, 32, 200, {"muon": 4e-3}), SmallRecipe(4096, 64, 400, 
 """The recipes of small pictures, sounds and volumes; docs/batch.md has what was measured."""
 
 
+DERIVATIVE_RATES = {"muon": 1.5e-3, "adam": 5e-4}
+"""The learning rates of fits to a gradient or a Laplacian; docs/derivatives.md has what was measured."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is done by default for a kind of signal.
@@ -181,6 +185,7 @@ class Baseline:
         words: what a fit is that does not exceed it, such as "is not a decibel better than the target's mean".
         good: value of the kind's curve metric from which a fit is good, however fast it still improves.
         rise: gain of that metric in the second half of a run from which the fit still improves fast.
+        curve: that metric, if it is not the kind's curve metric.
     """
 
     metric: str
@@ -188,6 +193,7 @@ class Baseline:
     words: str
     good: float
     rise: float
+    curve: str | None = None
 
 
 class Kind(ABC):

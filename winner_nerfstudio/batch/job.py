@@ -79,7 +79,7 @@ class Job:
         }
         files = [value for value in entries["data"].values() if isinstance(value, Path) and value.is_file()]
         entries["files"] = [compute_file_digest(path) for path in files]
-        return json.dumps(entries, sort_keys=True, default=str)
+        return json.dumps(entries, sort_keys=True, default=lambda value: getattr(value, "tolist", value.__str__)())
 
 
 def sort_options_by_kind(kinds: list[str], options: dict[str, Any]) -> dict[str, FitOptions]:

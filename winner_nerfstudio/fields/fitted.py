@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..registry import has_result, kind_named, require_result, with_result
 from ..signals.records import Record
 from ..signals.units import Units
+from .derivatives import compute_hessian, compute_jacobian
 from .field import BLOCK, Field
 
 if TYPE_CHECKING:
@@ -204,23 +205,9 @@ class FittedField(nn.Module):
     def _compute_jacobian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d"]:
         with torch.enable_grad():
             unit = unit.detach().requires_grad_(True)
-            values = self.field(unit)
-            rows = [_differentiate(values[:, channel], unit, False) for channel in range(self.channels)]
-        return torch.stack(rows, 1)
+            return compute_jacobian(self.field(unit), unit, False)
 
     def _compute_hessian(self, unit: Float[Tensor, "m d"]) -> Float[Tensor, "m c d d"]:
         with torch.enable_grad():
             unit = unit.detach().requires_grad_(True)
-            values, rows = self.field(unit), []
-            for channel in range(self.channels):  # one at a time, because each keeps its graph in memory
-                slopes = _differentiate(values[:, channel], unit, True)
-                rows.append(torch.stack([_differentiate(slope, unit, False) for slope in slopes.unbind(1)], 1))
-        return torch.stack(rows, 1)
-
-
-def _differentiate(values: Float[Tensor, " m"], by: Float[Tensor, "m d"], graph: bool) -> Float[Tensor, "m d"]:
-    """Differentiate each value by its point; zero without a graph, as for second derivatives of ReLU networks."""
-    if not values.requires_grad:
-        return torch.zeros_like(by)
-    (derivative,) = torch.autograd.grad(values.sum(), by, create_graph=graph, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(by) if derivative is None else derivative
+            return compute_hessian(self.field(unit), unit, False)

@@ -13,7 +13,7 @@ from ..registry import Baseline, Kind, Monitor
 from ..signals.records import GridRecord, Record
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from matplotlib.axes import Axes
     from numpy import ndarray
 
@@ -37,6 +37,10 @@ GRID_METRICS = (
     "best_psnr_held_out_step",
 )
 """The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run."""
+DERIVATIVE_METRICS = ("snr_derivatives", "best_snr_derivatives", "best_snr_derivatives_step")
+"""The names of the metrics of derivatives, where a signal is fitted by them."""
+MEASURED, MONITORED = 1 << 16, 1 << 12
+"""Samples at which derivatives are compared at the end, and during a run."""
 
 
 class GridKind(Kind):
@@ -59,28 +63,61 @@ class GridKind(Kind):
         return ResidentOptions
 
     def loss(self, signal: Any, options: Any) -> Loss:
-        """Return the mean square error."""
+        """Return the mean square error, of the values or of the derivatives."""
         from ..training.bank import PartLoss
-        from ..training.loss import SquareLoss
+        from ..training.loss import DerivativeLoss, SquareLoss
 
+        if signal.derivatives is not None:
+            return DerivativeLoss(signal.derivatives)
         return PartLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Grid[Any], options: Any) -> dict[str, float]:
-        """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples."""
-        from ..fields.resample import evaluate_samples
-        from ..metrics.grid import grid_metrics
+        """Compute the metrics of any grid, see `grid_metrics`, and those of this kind, over all samples.
 
+        Those of a signal that is fitted by its derivatives are ``snr_derivatives``, see `derivatives_snr`, and the
+        others only if its reference is known.
+        """
+        from ..fields.resample import evaluate_samples
+        from ..metrics.grid import grid_metrics, quick_samples
+
+        metrics = {}
+        if signal.derivatives is not None:
+            metrics = self._measure_derivatives(field, signal, options, quick_samples(signal, MEASURED).fitted)
+            if signal.clean is None:
+                return metrics
         fitted = evaluate_samples(field, signal.lattice)
-        return grid_metrics(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
+        return metrics | grid_metrics(field.evaluate, signal, fitted) | self.special_metrics(signal, fitted)
+
+    def _measure_derivatives(
+        self, field: Field, signal: Grid[Any], options: Any, index: Int[ndarray, " n"]
+    ) -> dict[str, float]:
+        """Compute ``snr_derivatives`` at samples."""
+        import torch
+
+        from ..metrics.grid import derivatives_snr
+
+        loss = self.loss(signal, options)
+
+        @torch.no_grad()
+        def differentiate(coords: torch.Tensor) -> torch.Tensor:
+            return loss.outputs(field, coords.to(field.center.device))["derivatives"]
+
+        return {"snr_derivatives": derivatives_snr(differentiate, signal, index)}
 
     def special_metrics(self, signal: Any, fitted: Float[ndarray, "*axes c"]) -> dict[str, float]:
         """Compute the metrics that only this kind has, from the fit at all samples, in the network's units."""
         return {}
 
     def monitor(self, signal: Grid[Any], most: int = 1 << 16) -> Monitor:
-        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each."""
+        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each.
+
+        Of a signal that is fitted by its derivatives it is ``snr_derivatives``, which takes about four times as long.
+        """
         from ..metrics.grid import quick_metrics, quick_samples
 
+        if signal.derivatives is not None:
+            index = quick_samples(signal, min(most, MONITORED)).fitted
+            return Monitor(4 * len(index), lambda field: self._measure_derivatives(field, signal, None, index))
         samples = quick_samples(signal, most)
         points = len(samples.fitted) + len(samples.held_out)
         return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
@@ -89,6 +126,9 @@ class GridKind(Kind):
         """Return the ``psnr`` of the fitted samples' mean, and one decibel more; None for a constant signal."""
         from ..metrics.grid import mean_psnr
 
+        if signal.derivatives is not None:
+            words = "has derivatives that are not a decibel closer to the data than none"
+            return Baseline("snr_derivatives", 1, words, good=20, rise=2, curve="snr_derivatives")
         mean = mean_psnr(signal)
         words = f"is not a decibel better than the target's mean, whose psnr is {mean:.2f} dB"
         return Baseline("psnr", mean + 1, words, good=30, rise=2) if math.isfinite(mean) else None

@@ -11,7 +11,7 @@ from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import ImageOptions
 from ..signals.picture_suffixes import READ_ONLY, WRITTEN
 from ..signals.records import ImageRecord
-from .grid import GRID_METRICS, GridKind, grid_size, like_input
+from .grid import DERIVATIVE_METRICS, GRID_METRICS, GridKind, grid_size, like_input
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,7 +46,7 @@ class ImageKind(GridKind):
         small=SMALL,
     )
     metric_names = Metrics(
-        (*GRID_METRICS, "ssim"),
+        (*GRID_METRICS, *DERIVATIVE_METRICS, "ssim"),
         ("psnr_paper", "best_psnr_paper", "psnr_peak_to_peak", "psnr_between", "ssim"),
         "psnr_paper",
     )

@@ -11,7 +11,7 @@ from ..export.command import Export, Progress
 from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import VolumeOptions
 from ..signals.records import VolumeRecord
-from .grid import GRID_METRICS, GridKind, grid_size
+from .grid import DERIVATIVE_METRICS, GRID_METRICS, GridKind, grid_size
 from .shape import MeshExport, mesh
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class VolumeKind(GridKind):
         small=SMALL,
     )
     metric_names = Metrics(
-        (*GRID_METRICS, "iou", "iou_held_out"),
+        (*GRID_METRICS, *DERIVATIVE_METRICS, "iou", "iou_held_out"),
         ("psnr_paper", "psnr_peak_to_peak", "psnr_between", "iou"),
         "psnr_paper",
     )

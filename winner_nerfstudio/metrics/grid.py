@@ -144,6 +144,22 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
     return metrics
 
 
+def derivatives_snr(function: Callable[[Tensor], Tensor], signal: Grid, index: Int[ndarray, " n"]) -> float:
+    """Compute the signal-to-noise ratio in dB of derivatives: the rms of the data over that of the error.
+
+    Args:
+        function: the derivatives of the fit, [n, c, k], a function of coordinates [n, d].
+        signal: the signal that was fitted by its derivatives.
+        index: indices of the samples at which they are compared.
+    """
+    assert signal.derivatives is not None
+    data = signal.derivatives.data
+    data = data.reshape(-1, *data.shape[-2:])[index]
+    blocks = torch.from_numpy(index).long().split(BLOCK >> 5)  # derivatives need more memory than values
+    fitted = np.concatenate([function(signal.lattice.coords(block)).cpu().numpy() for block in blocks])
+    return psnr(root_mean_square(fitted, data), root_mean_square(data, np.zeros_like(data)))
+
+
 def between_error(function: Function, signal: Grid, anywhere: bool = False) -> float:
     """Compute the root mean square error between samples, at up to `BETWEEN_POINTS` random points.
 

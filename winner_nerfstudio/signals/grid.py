@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..winner import Axis
+    from .derivatives import Derivatives
 
 R = TypeVar("R", bound=GridRecord)
 
@@ -52,6 +53,8 @@ class Grid(Generic[R]):
         fitted: indices of the samples that are fitted, ascending; None means all.
         missing: where samples hold no data, [*axes]; None if all do. They are neither fitted nor held out, count in no
             metric, and have in `values` the value of the nearest that do, see `fill_missing`.
+        derivatives: the derivatives that are fitted in the place of `values`, which are then only what the derivatives
+            say of them, see `integrate`; None if the values are fitted.
     """
 
     kind: ClassVar[str]
@@ -67,6 +70,7 @@ class Grid(Generic[R]):
     clean: Float[ndarray, "*axes c"] | None = None
     fitted: Int[ndarray, " m"] | None = None
     missing: Bool[ndarray, "*axes"] | None = None
+    derivatives: Derivatives | None = None
 
     @property
     def lattice(self) -> Lattice:
@@ -87,6 +91,7 @@ class Grid(Generic[R]):
     def record(self) -> R:
         """The record, with a digest of the target by which it can be recognised."""
         parts = [self.values, self.truth, np.empty(0) if self.fitted is None else self.fitted]
+        parts += [] if self.derivatives is None else [self.derivatives.data]
         digest = blake2b(digest_size=16)
         for part in parts:
             digest.update(np.ascontiguousarray(part).data)
@@ -136,7 +141,7 @@ class Grid(Generic[R]):
             assert self.fitted is not None
             count = len(self.fitted)
             lines.append(f"fitting {count:,} of {count + len(self.held_out):,} samples, the rest is held out")
-        if self.clean is not None:
+        if self.clean is not None and self.derivatives is None:
             lines.append("the target is noisy; metrics are measured against the clean signal")
         return lines
 

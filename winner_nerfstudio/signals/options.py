@@ -110,19 +110,56 @@ class GridOptions(SignalOptions):
 
 
 @dataclass
-class ImageOptions(GridOptions):
+class SupervisedOptions(GridOptions):
+    """A signal that may be given by its derivatives instead of its values."""
+
+    supervise: Literal["values", "gradient", "laplacian"] = "values"
+    """What the data are: the values; or their gradient, with an axis more, the last, for its components along the other
+    axes; or their Laplacian. The values themselves are fitted in each case; a picture of three channels is taken for
+    the normals of a height if its gradient is asked for."""
+    known: Path | None = None
+    """With a gradient or a Laplacian: array file of the values where they are known, nan elsewhere. If left out, the
+    mean is 0, and with a Laplacian the slope across the border."""
+
+    def check(self) -> None:
+        """Check that derivatives come without what is done to values."""
+        super().check()
+        if self.supervise not in ("values", "gradient", "laplacian"):
+            raise SignalError(f"supervise={self.supervise!r} must be values, gradient or laplacian")
+        if self.supervise == "values" and self.known is not None:
+            raise SignalError("known holds values beside derivatives; it needs supervise=gradient or laplacian")
+        if self.supervise != "values" and (self.noise_std > 0 or self.train_fraction < 1):
+            raise SignalError(
+                f"supervise={self.supervise} goes without noise_std and train_fraction, which are for values; add noise"
+                " to the derivatives, or set some of them to nan with nodata=nan"
+            )
+
+
+@dataclass
+class ImageOptions(SupervisedOptions):
     """A picture."""
 
     max_pixels: int = 200_000_000
     """Larger pictures are refused before they are decoded."""
     max_side: int | None = None
     """Reduce the picture, by averaging, until its longer side has no more pixels than this."""
+    spacing: float | tuple[float, float] | None = None
+    """With a gradient or a Laplacian: distance between neighbouring pixels in the unit of length that the derivatives
+    are per, or one down and one to the right; 1 if left out. The fit's own coordinates are pixels."""
 
     def check(self) -> None:
-        """Check the limits on its size."""
+        """Check the limits on its size, and the spacing."""
         super().check()
+        _check_spacing(self.spacing, self.spacings, 2)
+        if self.supervise != "values" and self.max_side is not None:
+            raise SignalError("max_side reduces a picture of values; derivatives are fitted as they are")
         if self.max_pixels < 1 or (self.max_side is not None and self.max_side < 1):
             raise SignalError(f"max_pixels={self.max_pixels} and max_side={self.max_side} must be at least 1")
+
+    @property
+    def spacings(self) -> tuple[float, ...] | None:
+        """The distance between neighbouring pixels along each axis, or None if it is left out."""
+        return _spread_spacing(self.spacing, 2)
 
 
 @dataclass
@@ -152,7 +189,7 @@ class AudioOptions(GridOptions):
 
 
 @dataclass
-class VolumeOptions(GridOptions):
+class VolumeOptions(SupervisedOptions):
     """A scalar field that is sampled in three dimensions."""
 
     spacing: float | tuple[float, float, float] | None = None
@@ -180,26 +217,33 @@ class VolumeOptions(GridOptions):
         super().check()
         if self.max_samples < 1:
             raise SignalError(f"max_samples={self.max_samples} must be at least 1")
-        if self.spacings is not None and not (
-            len(self.spacings) == 3 and all(0 < step < float("inf") for step in self.spacings)
-        ):
-            raise SignalError(
-                f"spacing={self.spacing} must be positive and finite: one number, or one for each of 3 axes"
-            )
+        _check_spacing(self.spacing, self.spacings, 3)
         if self.origin is not None and not (len(self.origin) == 3 and np.isfinite(self.origin).all()):
             raise SignalError(f"origin={self.origin} must be finite: one number for each of 3 axes")
         if self.inside not in ("above", "below"):
             raise SignalError(f"inside={self.inside!r} must be above or below")
         if self.smooth not in ("none", "gaussian", "constrained"):
             raise SignalError(f"smooth={self.smooth!r} must be none, gaussian or constrained")
+        if self.supervise != "values" and self.smooth != "none":
+            raise SignalError(f"smooth={self.smooth} is for arrays of two values; leave it out with derivatives")
 
     @property
     def spacings(self) -> tuple[float, ...] | None:
         """The distance between neighbouring samples in the world along each axis, or None if it is left out."""
-        if self.spacing is None:
-            return None
-        steps = tuple(float(step) for step in np.atleast_1d(self.spacing))
-        return steps * 3 if len(steps) == 1 else steps
+        return _spread_spacing(self.spacing, 3)
+
+
+def _spread_spacing(spacing: float | tuple[float, ...] | None, axes: int) -> tuple[float, ...] | None:
+    """Return the spacing along each axis, from one for all or one for each; None if it is left out."""
+    if spacing is None:
+        return None
+    steps = tuple(float(step) for step in np.atleast_1d(spacing))
+    return steps * axes if len(steps) == 1 else steps
+
+
+def _check_spacing(spacing: float | tuple[float, ...] | None, steps: tuple[float, ...] | None, axes: int) -> None:
+    if steps is not None and not (len(steps) == axes and all(0 < step < float("inf") for step in steps)):
+        raise SignalError(f"spacing={spacing} must be positive and finite: one number, or one for each of {axes} axes")
 
 
 def nodata_values(nodata: NoData) -> tuple[float, ...]:

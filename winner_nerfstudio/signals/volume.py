@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from .derivatives import derive, read_samples
 from .errors import SignalError
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice, pitch_of
@@ -49,13 +50,16 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
     Args:
         source: a path, of one of `ARRAYS` or `READERS`; an array, also in .npy or .npz, is [x, y, z] or [x, y, z, 1] of
             any real type; ``sample:NAME`` with a name from `VOLUMES`.
-        options: the level and spacing of the values, the noise, the reference and the part that is fitted.
+        options: the level and spacing of the values, the noise, the reference and the part that is fitted; with
+            ``supervise`` the source holds derivatives, see docs/derivatives.md.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
     options = options or VolumeOptions()
     options.check()
+    if options.supervise != "values":
+        return _load_derivatives(source, options)
     if options.reference is None:
         return _load(source, options).under(options)
     clean = _load(str(options.reference), options)
@@ -65,17 +69,54 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
 def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
     """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
     name, file = name_of(source), _read(source, options)
-    array, (spacing, origin, place_notes) = file.values, place_samples(options, file.spacing, file.origin)
-    check_values(name, array)
-    ndim, dtype = array.ndim, array.dtype.str
-    screened = separate_missing(name, array.reshape(*array.shape[:3], 1), options.nodata, file.nodata)
-    warnings = check_range(name, screened, options.nodata)
-    array = screened.values
+    check_values(name, file.values)
+    values = file.values.reshape(*file.values.shape[:3], 1)
+    screened = separate_missing(name, values, options.nodata, file.nodata)
+    notes = (*screened.notes, *check_range(name, screened, options.nodata))
+    units = Units.spanning(screened.values.min().item(), screened.values.max().item())
+    return replace(_build(name, file, screened.values, units, notes, options), missing=screened.missing)
+
+
+def _load_derivatives(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
+    """Load a volume that is given by its derivatives."""
+    name, file, clean = name_of(source), _read(source, options), None
+    if name.startswith("sample:"):
+        raise SignalError(f"{name}: a built-in volume has values and no derivatives; leave out supervise")
+    check_values(name, file.values)
+    is_gradient = options.supervise == "gradient"
+    data = file.values.reshape(*file.values.shape[:3], 1, 3 if is_gradient else 1)
+    if options.reference is not None:
+        clean = read_samples(
+            _read(str(options.reference), VolumeOptions()).values, (*data.shape[:3], 1), str(options.reference)
+        )
+    spacing, _, _ = place_samples(options, file.spacing, file.origin)
+    derived = derive(name, data, Lattice(data.shape[:3], pitch_of(spacing)), spacing, options, clean)
+    dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float32)
+    ndim = file.values.ndim - (1 if is_gradient else 0)
+    file = replace(file, values=derived.values.astype(dtype)[..., 0] if ndim == 3 else derived.values.astype(dtype))
+    volume = _build(name, file, derived.values, derived.units, derived.notes, options)
+    return replace(volume, **derived.attributes())
+
+
+def _build(
+    name: str, file: VolumeFile, array: ndarray, units: Units, more: tuple[str, ...], options: VolumeOptions
+) -> Volume:
+    """Return the volume of an array [x, y, z, 1] without missing samples.
+
+    Args:
+        name: what messages call it.
+        file: what was read, whose array has the data type and the number of axes of the input.
+        array: the values.
+        units: the map to the network's values.
+        more: notes on the values.
+        options: the level and spacing.
+    """
+    spacing, origin, place_notes = place_samples(options, file.spacing, file.origin)
     low, high = array.min().item(), array.max().item()
     level = choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
-    lattice, units = Lattice(array.shape[:3], pitch_of(spacing)), Units.spanning(low, high)
+    lattice = Lattice(array.shape[:3], pitch_of(spacing))
     within = array > level if options.inside == "above" else array < level
     unit = units.to_unit(array)
     if options.smooth != "none":
@@ -86,8 +127,8 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         offset=units.offset,
         amplitude=units.amplitude,
         digest="",
-        dtype=dtype,
-        ndim=ndim,
+        dtype=file.values.dtype.str,
+        ndim=file.values.ndim,
         spacing=spacing,
         level=level,
         inside=options.inside,
@@ -95,10 +136,9 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         smoothed=True if options.smooth != "none" else None,
     )
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({array.dtype}), {low:g} to {high:g},"
+        f"{' x '.join(map(str, lattice.shape))} samples ({file.values.dtype}), {low:g} to {high:g},"
         f" {_write_spacing(spacing, ' x ')} apart",
-        *screened.notes,
-        *warnings,
+        *more,
         f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
         *file.notes,
         *place_notes,
@@ -107,7 +147,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
     normalization = lattice.normalization(min(spacing), origin)
-    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes), missing=screened.missing)
+    return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
 
 
 def place_samples(
@@ -162,6 +202,10 @@ def _read(source: str | Path | ndarray, options: VolumeOptions) -> VolumeFile:
         return VolumeFile(sample(VOLUMES, name, "volume"), None, origin, ())
 
     def check(shape: tuple[int, ...]) -> None:
+        if options.supervise == "gradient":
+            if len(shape) not in (4, 5) or shape[-1] != 3:
+                raise SignalError(f"{name}: an array of shape {shape} is no volume's gradient; [x, y, z, 3] is needed")
+            shape = shape[:-1]
         _check_shape(name, shape, options.max_samples)
 
     if not isinstance(source, ndarray):

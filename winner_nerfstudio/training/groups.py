@@ -24,7 +24,7 @@ from ..registry import kind_named, kind_of
 from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
-from ..signals.options import GridOptions
+from ..signals.options import GridOptions, SupervisedOptions
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .decay import cosine_decay
 from .engine import Workers
@@ -164,6 +164,8 @@ def run_groups(
     device = check_run(options.steps, options.learning_rate, seed, options.device, options.optimizer)
     if not isinstance(given.data, GridOptions):
         raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
+    if isinstance(given.data, SupervisedOptions) and given.data.supervise != "values":
+        raise ValueError(f"supervise={given.data.supervise} is not fitted in groups; name a file as the output")
     with working(console, "reading the file"):
         signal = open_large(data, given.kind.name, given.data)
     for line in signal.notes:

@@ -109,6 +109,8 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
     lattice = signal.lattice if isinstance(signal, Grid) else None
     if options.has_parts and lattice is None:
         raise SignalError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
+    if options.has_parts and isinstance(signal, Grid) and signal.derivatives is not None:
+        raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
     specification = options.specification(signal.dim, signal.channels, lattice)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..fields import Field
+from ..fields.derivatives import compute_hessian, compute_jacobian
+from ..signals.derivatives import Derivatives
 from .options import DistanceOptions
 from .sampling import Batch
 from .share import Share
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 OFF_SURFACE_DECAY = 100.0
 """Rate at which SIREN's off-surface term falls with the distance, per unit-cube length."""
+KNOWN_WEIGHT = 10.0
+"""Weight of the mean square error of known values beside that of derivatives, which is relative to their own."""
 CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
 """SIREN's weights of the normal term and the eikonal term for point clouds."""
 ALONE = Share()
@@ -61,6 +65,45 @@ class SquareLoss(Loss):
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the only term, the mean square error ``mse``."""
         return {"mse": torch.nn.functional.mse_loss(outputs["values"], batch["values"])}
+
+
+class DerivativeLoss(Loss):
+    """The mean square error of the gradient or the Laplacian, as in SIREN (arXiv 2006.09661, section 4.2).
+
+    It is relative to the mean square of the data. Values are held where they are known by their own mean square error,
+    or else at their mean.
+
+    Args:
+        derivatives: what is fitted.
+    """
+
+    def __init__(self, derivatives: Derivatives) -> None:
+        self.derivatives = derivatives
+        self._weight = 1 / derivatives.mean_square
+
+    def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+        """Return the field's ``values`` [n, c] and ``derivatives`` [n, c, k] at coordinates [n, d]."""
+        graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            coords = coords.detach().requires_grad_(True)
+            values = field(coords)
+            if self.derivatives.kind == "gradient":
+                return {"values": values, "derivatives": compute_jacobian(values, coords, graph)}
+            second = compute_hessian(values, coords, graph).diagonal(dim1=-2, dim2=-1)
+        stretched = second * second.new_tensor(self.derivatives.stretch)
+        return {"values": values, "derivatives": stretched.sum(-1, keepdim=True)}
+
+    def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the error of the derivatives, and that of the ``known`` values or of the ``mean`` of the values."""
+        data, error = batch["derivatives"], outputs["values"] - batch["values"]
+        lacking = torch.where(data.isnan(), 0.0, outputs["derivatives"] - data)
+        terms = {self.derivatives.kind: self._weight * lacking.square().mean()}
+        if self.derivatives.known is None:
+            return terms | {"mean": error.mean(0).square().mean()}
+        known = batch["known"]
+        return terms | {
+            "known": KNOWN_WEIGHT * (known * error.square()).sum() / (known.sum() * error.shape[1]).clamp(min=1)
+        }
 
 
 class DistanceLoss(Loss):

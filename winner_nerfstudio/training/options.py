@@ -10,7 +10,7 @@ from ..networks import NETWORKS, SIZES, build_network, complete_arguments
 from ..signals.lattice import Lattice
 from ..signals.messages import shorten
 from ..winner import EXACTNESS, SCALED, SCHEDULES, NoiseSchedule
-from .sampling import Drawn, Resident, Sampler
+from .sampling import Derived, Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
@@ -345,7 +345,8 @@ class ResidentOptions(BatchOptions):
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
         """Return the sampler that serves the batches of a signal."""
-        return Resident(signal, device, seed, self.points)
+        sampler = Resident if signal.derivatives is None else Derived
+        return sampler(signal, device, seed, self.points)
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..registry import PartRecipe, PartSize, find_rate
+from ..registry import DERIVATIVE_RATES, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
@@ -62,11 +63,18 @@ def make_plan(
                 " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
         options = replace(options, network=replace(options.network, parts=parts or (1,)))
-    return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer), note=note)
+    rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
+    plan = complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer, rates)
+    return replace(plan, note=note)
 
 
 def complete_plan(
-    options: FitOptions, is_whole: bool, steps: int | None, learning_rate: float | None, optimizer: str | None
+    options: FitOptions,
+    is_whole: bool,
+    steps: int | None,
+    learning_rate: float | None,
+    optimizer: str | None,
+    rates: Mapping[str, float] | None = None,
 ) -> Plan:
     """Choose what is left open once the number of parts is known.
 
@@ -76,10 +84,11 @@ def complete_plan(
         steps: number of training steps, or None.
         learning_rate: learning rate at the first step, or None.
         optimizer: name of the optimiser, or None.
+        rates: learning rates of a single network by optimiser; those of its kind's recipe if left out.
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
-    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.rates)
+    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, rates or recipe.rates)
     noise = network.noise
     if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
         noise = replace(noise, exactness=parts.exactness)
@@ -113,7 +122,8 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     It is (1,) for a single network, and None if as many parts as it should have would take too much memory.
 
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
-    reproduce the noise of a noisy target, and know less of samples that are held out. Whoever sets the network's width
+    reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
+    single network, because the values of each part would have a constant of their own. Whoever sets the network's width
     or frequencies, or a published schedule or initialisation, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
@@ -124,6 +134,8 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
         or network.num_layers != type(network).num_layers
     )
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
+        return (1,)
+    if signal.derivatives is not None:
         return (1,)
     size = recipe.sizes[network.size]
     counts = divide(signal.lattice.shape, size)

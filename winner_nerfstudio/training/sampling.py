@@ -2,6 +2,7 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..signals.grid import Grid
+from ..signals.interpolation import LANCZOS_TAPS, interpolate_half_way
 from ..signals.signal import Drawable
 
 Batch = dict[str, Tensor]
@@ -190,6 +192,84 @@ class Resident:
     def _get_samples(self, index: Tensor) -> Batch:
         """Return samples by their index in row-major order."""
         return {"coords": self.lattice.coords(index), "values": self._values[index]}
+
+
+class Derived(Resident):
+    """A sampler of a signal that is fitted by its derivatives, whose ``derivatives`` [n, c, k] are in the batches too.
+
+    Every other step fits them half-way between the samples, along some of the axes, where they are interpolated: a
+    network can have the right derivatives at all samples and, by what it does between them, the wrong values. They are
+    NaN, and not fitted, where that is too close to the border.
+
+    If values are known at some samples, ``known`` [n, 1] is 1 there, else 0. To a batch that does not hold all samples
+    known ones are added, a quarter of its number at most, a new choice at each step.
+    """
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        turn, is_between = divmod(step, 2) if self._halves else (step, 0)
+        batch = self._get_between(turn) if is_between else super().batch(turn)
+        if self._known is None or (self.steps_per_pass == 1 and not is_between):
+            return batch
+        rows, most = self._known.nonzero()[:, 0], max(1, self.batch_size // 4)
+        if len(rows) > most:
+            generator = build_generator(self.seed, EVALUATION_STREAM + step)
+            rows = rows[torch.randint(len(rows), (most,), generator=generator).to(self.device)]
+        more = self._get_samples(rows)
+        return {name: torch.cat([values, more[name]]) for name, values in batch.items()}
+
+    @cached_property
+    def _halves(self) -> list[tuple[bool, ...]]:
+        """The choices of axes along which points are half-way between samples; short axes are left out."""
+        choices = product(*[(False, True) if size > 2 * LANCZOS_TAPS else (False,) for size in self.lattice.shape])
+        return [half for half in choices if any(half)]
+
+    def _get_between(self, turn: int) -> Batch:
+        """Return points half-way between samples, drawn at random."""
+        half = self._halves[turn % len(self._halves)]
+        if half not in self._cut:
+            assert self._signal.derivatives is not None
+            values, data = self._signal.values, self._signal.derivatives.data
+            cut = interpolate_half_way(data.reshape(*data.shape[:-2], -1), half)
+            for axis, between in enumerate(half):
+                if between:  # what is interpolated from samples beyond the border, as in a mirror, is no derivative
+                    ends = np.r_[: LANCZOS_TAPS - 1, 1 - LANCZOS_TAPS : 0]
+                    np.moveaxis(cut, axis, 0)[ends] = np.nan
+            tensors = torch.from_numpy(interpolate_half_way(values, half)), torch.from_numpy(cut)
+            self._cut[half] = tensors[0].to(self.device), tensors[1].to(self.device)
+        middle, slopes = self._cut[half]
+        shape = middle.shape[:-1]
+        generator = build_generator(self.seed, 2 * EVALUATION_STREAM + turn)
+        rows = torch.randint(shape.numel(), (self.batch_size,), generator=generator).to(self.device)
+        index = torch.stack(torch.unravel_index(rows, shape), -1)
+        batch = {
+            "coords": self.lattice.at(index + torch.tensor(half, device=self.device) / 2),
+            "values": middle.flatten(0, -2)[rows],
+            "derivatives": slopes.flatten(0, -2)[rows].unflatten(-1, (middle.shape[-1], -1)),
+        }
+        return batch if self._known is None else batch | {"known": torch.zeros_like(batch["values"][:, :1])}
+
+    @cached_property
+    def _cut(self) -> dict[tuple[bool, ...], tuple[Tensor, Tensor]]:
+        """The values and the derivatives half-way between samples, as far as they have been asked for."""
+        return {}
+
+    @cached_property
+    def _derivatives(self) -> Tensor:
+        assert self._signal.derivatives is not None
+        data = self._signal.derivatives.data
+        return torch.from_numpy(data.reshape(-1, *data.shape[-2:])).to(self.device)
+
+    @cached_property
+    def _known(self) -> Tensor | None:
+        assert self._signal.derivatives is not None
+        known = self._signal.derivatives.known
+        return None if known is None else torch.from_numpy(known.reshape(-1, 1)).float().to(self.device)
+
+    def _get_samples(self, index: Tensor) -> Batch:
+        """Return samples by their index in row-major order."""
+        batch = super()._get_samples(index) | {"derivatives": self._derivatives[index]}
+        return batch if self._known is None else batch | {"known": self._known[index]}
 
 
 def build_generator(seed: int, stream: int) -> torch.Generator:

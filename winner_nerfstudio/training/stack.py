@@ -58,7 +58,7 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
     recipe = next((recipe for recipe in options.kind.recipe.small if signal.lattice.count <= recipe.most), None)
     if recipe is None or network.network != "siren" or network.parts != "auto":
         return None
-    if signal.clean is not None or signal.fitted is not None:
+    if signal.clean is not None or signal.fitted is not None or signal.derivatives is not None:
         return None
     batches = replace(
         batches,

@@ -43,12 +43,13 @@ def judge(kind: Kind, signal: Any, metrics: dict[str, float], history: list[Entr
     if value is None or not value > baseline.least:
         reached = f"the fit failed: it {baseline.words}" + (f" ({name} {value:.4g})" if value is not None else "")
         return Verdict(True, f"{reached}; try a lower learning rate, more steps, or another exactness")
-    curve = [(step, entry[kind.metric_names.curve]) for step, _, entry in history if kind.metric_names.curve in entry]
+    watched = baseline.curve or kind.metric_names.curve
+    curve = [(step, entry[watched]) for step, _, entry in history if watched in entry]
     before = [value for step, value in curve if step <= curve[-1][0] / 2]
     if not before or curve[-1][1] >= baseline.good or curve[-1][1] - before[-1] < baseline.rise:
         return None
     gain = curve[-1][1] - before[-1]
-    label = kind.metric_names.curve.replace("_", " ")
+    label = watched.replace("_", " ")
     return Verdict(
         False,
         f"the fit still improved fast when its steps ended: {label} {curve[-1][1]:.4g}, {gain:.2g} more than after half"

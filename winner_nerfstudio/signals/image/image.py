@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy import ndarray
 
+from ..derivatives import compute_slopes, derive, read_samples
 from ..errors import SignalError
 from ..grid import Grid, check_values, name_of, read_array, to_dtype
 from ..lattice import Lattice
@@ -55,13 +56,16 @@ def load_image(source: str | Path | ndarray, options: ImageOptions | None = None
     Args:
         source: a path; an array, also in .npy or .npz, is [height, width] or [height, width, channels] of any real
             type; ``sample:NAME`` with a name from `IMAGES`.
-        options: the size limits, the noise, the reference and the part of the samples that is fitted.
+        options: the size limits, the noise, the reference and the part of the samples that is fitted; with
+            ``supervise`` the source holds derivatives, see docs/derivatives.md.
 
     Raises:
         SignalError: a missing, unreadable or oversized file, or values that cannot be fitted.
     """
     options = options or ImageOptions()
     options.check()
+    if options.supervise != "values":
+        return _load_derivatives(source, options)
     clean = None if options.reference is None else _load(str(options.reference), options)
     return _load(source, options).under(options, clean)
 
@@ -97,6 +101,63 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     measure = str(pixels.dtype)
     image = Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
     return replace(image, missing=shrink_mask(screened.missing, lattice.shape))
+
+
+def _load_derivatives(source: str | Path | ndarray, options: ImageOptions) -> Image:
+    """Load a picture that is given by its derivatives, an array or, of a height, a picture of its normals."""
+    name, clean = name_of(source), None
+    data, ndim, dtype, notes = _read_derivatives(source, options)
+    lattice, channels = Lattice(data.shape[:2]), data.shape[2]
+    if options.reference is not None:
+        truth = _load(str(options.reference), ImageOptions(max_pixels=options.max_pixels))
+        clean = read_samples(truth.units.to_own(truth.values), (*lattice.shape, channels), str(options.reference))
+    derived = derive(name, data, lattice, options.spacings or (1.0, 1.0), options, clean)
+    draft = draft_record(Picture(np.empty(0, dtype), "array"), lattice.shape, derived.units, ndim)
+    height, width = lattice.shape
+    notes = [f"{width} x {height} pixels, {channels} channel{'s' * (channels != 1)} ({draft.label})", *notes]
+    values = derived.units.to_unit(derived.values)
+    return Image(
+        name, values, lattice.normalization(), derived.units, draft, ".npy", notes=(*notes, *derived.notes),
+        **derived.attributes(),
+    )  # fmt: skip
+
+
+def _read_derivatives(source: str | Path | ndarray, options: ImageOptions) -> tuple[ndarray, int, str, list[str]]:
+    """Return derivatives [h, w, c, k], the axes and the data type that the values have as an array, and notes."""
+    name, is_gradient = name_of(source), options.supervise == "gradient"
+    if name.startswith("sample:"):
+        raise SignalError(f"{name}: a built-in picture has values and no derivatives; leave out supervise")
+    if not isinstance(source, ndarray) and Path(source).suffix.lower() not in ARRAYS:
+        picture = read_picture(_existing(source), options.max_pixels)
+        if not is_gradient or picture.pixels.shape[2] < 3:
+            what = "three channels, which are normals" if is_gradient else "values; write its Laplacian as .npy"
+            raise SignalError(f"{name}: supervise={options.supervise} needs an array, or a picture of {what}")
+        return *_convert_normals(picture), picture.notes
+
+    def check(shape: tuple[int, ...]) -> None:
+        own = shape[:-1] if is_gradient else shape
+        if len(own) not in (2, 3) or (is_gradient and shape[-1] != 2) or (len(own) == 3 and own[2] > MAX_CHANNELS):
+            needed = "[h, w, 2] or [h, w, channels, 2]" if is_gradient else "[h, w] or [h, w, channels]"
+            hint = "; compute_slopes() makes one from normals" if shape[2:] == (3,) and is_gradient else ""
+            raise SignalError(
+                f"{name}: an array of shape {shape} is no picture's {options.supervise}; {needed} is needed{hint}"
+            )
+        if shape[0] * shape[1] > options.max_pixels:
+            raise SignalError(describe_excess(name, shape[1], shape[0], options.max_pixels))
+
+    array = read_array(source if isinstance(source, ndarray) else _existing(source), check)
+    check_values(name, array)
+    ndim = array.ndim - is_gradient
+    dtype = array.dtype.str if array.dtype.kind == "f" else "<f4"
+    return array.reshape(*array.shape[:2], -1, 2 if is_gradient else 1), ndim, dtype, []
+
+
+def _convert_normals(picture: Picture) -> tuple[ndarray, int, str]:
+    """Return the gradient of the height that a picture's normals are of, and the rest as `_read_derivatives` does."""
+    high, pixels = full_range(picture), picture.pixels[..., :3].astype(np.float64)
+    slopes = compute_slopes(pixels if high is None else 2 * pixels / high - 1)
+    picture.notes.append("taken for normals: red to the right, green up, blue towards the viewer")
+    return np.ma.masked_invalid(slopes[:, :, None]), 2, "<f4"
 
 
 def _existing(source: str | Path) -> Path:
