@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -29,6 +29,8 @@ GUTTER = 4
 """Texels between charts."""
 FILL = 0.7
 """Part of the picture that charts cover, about."""
+LEAST_AREA = 1e-6
+"""Area of a face, in square texels, that counts."""
 BLOCK = 1 << 20
 """Pairs of a texel and a face that are looked at together, which limits the memory."""
 _FRAMES = np.zeros((6, 3, 3))
@@ -97,8 +99,8 @@ def unfold(mesh: trimesh.Trimesh, size: int) -> Atlas:
     side_of_chart[chart] = side
     frames = _FRAMES[side_of_chart[of_chart], 1:]
     plane = np.einsum("wij,wj->wi", frames, mesh.vertices[vertex])
-    offset, scale = _pack(xatlas, plane, faces, of_chart, texels)
-    return Atlas(vertex, faces, plane * scale + offset[of_chart], _FRAMES[side], scale)
+    kept, faces, uv, scale = _pack(xatlas, plane, faces, of_chart, texels)
+    return Atlas(vertex[kept], faces, uv, _FRAMES[side], scale)
 
 
 def _normals(mesh: trimesh.Trimesh) -> Float[ndarray, "f 3"]:
@@ -180,9 +182,9 @@ def _find_hiding(plane: Float[ndarray, "f 3 2"], chart: Int[ndarray, " f"]) -> I
 
 
 def _pack(
-    xatlas: object, plane: Float[ndarray, "w 2"], faces: Int[ndarray, "f 3"], chart: Int[ndarray, " w"], texels: float
-) -> tuple[Float[ndarray, "c 2"], float]:
-    """Return where each chart is put in the picture, and the parts of the picture per length.
+    xatlas: Any, plane: Float[ndarray, "v 2"], faces: Int[ndarray, "f 3"], chart: Int[ndarray, " v"], texels: float
+) -> tuple[Int[ndarray, " w"], Int[ndarray, "f 3"], Float[ndarray, "w 2"], float]:
+    """Put charts into a square picture.
 
     Args:
         xatlas: the package.
@@ -190,26 +192,40 @@ def _pack(
         faces: the faces.
         chart: chart of each vertex.
         texels: texels per length, about.
+
+    Returns:
+        The index of the vertex that each of the picture's is, the faces, their vertices' coordinates in the picture, and
+        the parts of the picture per length.
     """
     count = int(chart.max()) + 1
-    low = np.full((count, 2), np.inf)
-    np.minimum.at(low, chart, plane)
-    extent = float((plane - low[chart]).max())
+    low = _find_corners(plane, chart, count)
     # xatlas takes what shares coordinates for one chart, so that each gets a cell of its own.
-    columns = math.ceil(math.sqrt(count))
-    cell = np.stack(np.divmod(np.arange(count), columns), -1) * extent * 1.5 - low
-    atlas = xatlas.Atlas()  # type: ignore[attr-defined]
-    atlas.add_uv_mesh((plane + cell[chart]).astype(np.float32), faces.astype(np.uint32))
-    options = xatlas.PackOptions()  # type: ignore[attr-defined]
-    options.texels_per_unit, options.padding, options.bilinear = texels, GUTTER, True
+    cell = np.stack(np.divmod(np.arange(count), math.ceil(math.sqrt(count))), -1)
+    spread = plane + (1.5 * float((plane - low[chart]).max()) * cell - low)[chart]
+    atlas = xatlas.Atlas()
+    atlas.add_uv_mesh((spread * texels).astype(np.float32), faces.astype(np.uint32))
+    options = xatlas.PackOptions()
+    options.texels_per_unit, options.padding, options.bilinear = 1.0, GUTTER, True
     options.rotate_charts = options.rotate_charts_to_axis = False
     atlas.generate(pack_options=options)
-    vertex, _, uv = atlas[0]
+    vertex, corners, uv = atlas[0]
+    vertex, corners = vertex.astype(np.int64), corners.astype(np.int64)
     longest = max(atlas.width, atlas.height)
-    scale = atlas.texels_per_unit / longest
-    offset = np.zeros((count, 2))
-    offset[chart[vertex]] = uv * (np.array([atlas.width, atlas.height]) / longest) - plane[vertex] * scale
-    return offset, scale
+    uv, scale = uv.astype(np.float64) * (atlas.width, atlas.height) / longest, texels * atlas.texels_per_unit / longest
+    # xatlas stretches small charts to whole texels and leaves faces without area where they are: of its result only the
+    # corner of each chart is taken.
+    plane, chart = plane[vertex] * scale, chart[vertex]
+    edges = plane[corners[:, 1:]] - plane[corners[:, :1]]
+    counted = np.unique(corners[np.abs(np.cross(edges[:, 0], edges[:, 1])) * longest**2 > LEAST_AREA])
+    offset = _find_corners(uv[counted], chart[counted], count) - _find_corners(plane[counted], chart[counted], count)
+    return vertex, corners, plane + offset[chart], scale
+
+
+def _find_corners(points: Float[ndarray, "n 2"], chart: Int[ndarray, " n"], count: int) -> Float[ndarray, "count 2"]:
+    """Return the least coordinates of the points of each chart, 0 of one without points."""
+    corner = np.full((count, 2), np.inf)
+    np.minimum.at(corner, chart, points)
+    return np.where(np.isfinite(corner), corner, 0.0)
 
 
 def iterate_texels(
