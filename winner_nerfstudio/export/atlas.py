@@ -30,7 +30,7 @@ GUTTER = 4
 FILL = 0.7
 """Part of the picture that charts cover, about."""
 LEAST_AREA = 1e-6
-"""Area of a face, in square texels, that counts."""
+"""Least area of a face, in square texels, that is shown."""
 BLOCK = 1 << 20
 """Pairs of a texel and a face that are looked at together, which limits the memory."""
 _FRAMES = np.zeros((6, 3, 3))
@@ -194,8 +194,8 @@ def _pack(
         texels: texels per length, about.
 
     Returns:
-        The index of the vertex that each of the picture's is, the faces, their vertices' coordinates in the picture, and
-        the parts of the picture per length.
+        The index of the vertex that each of the picture's is, the faces, the coordinates of their vertices in the
+        picture, and the parts of the picture per length.
     """
     count = int(chart.max()) + 1
     low = _find_corners(plane, chart, count)
@@ -215,10 +215,16 @@ def _pack(
     # xatlas stretches small charts to whole texels and leaves faces without area where they are: of its result only the
     # corner of each chart is taken.
     plane, chart = plane[vertex] * scale, chart[vertex]
-    edges = plane[corners[:, 1:]] - plane[corners[:, :1]]
-    counted = np.unique(corners[np.abs(np.cross(edges[:, 0], edges[:, 1])) * longest**2 > LEAST_AREA])
+    counted = np.unique(corners[measure_areas(plane[corners]) * longest**2 > LEAST_AREA])
     offset = _find_corners(uv[counted], chart[counted], count) - _find_corners(plane[counted], chart[counted], count)
-    return vertex, corners, plane + offset[chart], scale
+    return vertex, corners, (plane + offset[chart]).clip(0, 1), scale
+
+
+def measure_areas(triangles: Float[ndarray, "f 3 2"]) -> Float[ndarray, " f"]:
+    """Return the areas of triangles in the plane."""
+    first, second = (triangles[:, 1:] - triangles[:, :1]).transpose(1, 0, 2)
+    areas: Float[ndarray, " f"] = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
+    return areas
 
 
 def _find_corners(points: Float[ndarray, "n 2"], chart: Int[ndarray, " n"], count: int) -> Float[ndarray, "count 2"]:

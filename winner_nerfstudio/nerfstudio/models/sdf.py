@@ -9,6 +9,7 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
+from ...fields.field import evaluate_colors
 from ...surfaces.distance_grid import DistanceGrid
 from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportMesh
@@ -106,7 +107,7 @@ class SDFModel(SurfaceModel):
     def _paint_fit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the fitted colours of points of the surface."""
         assert self.companion is not None, "it is there where colours are"
-        return (self.companion.evaluate(points) / 2 + 0.5).clamp(0, 1)
+        return evaluate_colors(self.companion, points)
 
     def _paint_target(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the input's colours of points of its surface."""
