@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...fields.field import evaluate_colors
 from ...surfaces.distance_grid import DistanceGrid
-from ..viewer.color_legend import diverging, round_length, with_legend
+from ..viewer.color_legend import diverging, round_length, with_error_legend, with_legend
 from ..viewer.export_button import ExportMesh
 from ..viewer.shading import Seen
 from .base import Outputs
@@ -64,7 +64,9 @@ class SDFModel(SurfaceModel):
         return Outputs(view.outputs() | {"sdf-slice": lambda: view.slice(self._paint_slice)})
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
-        """Add a legend, in the input's units, to an output that shows numbers by colours."""
+        """Add a legend to an output that shows numbers by colours, in the input's units if they are lengths."""
+        if name == "error" and self.compares_colors:
+            return with_error_legend(picture, "difference in colour, relative to 0 to 1")
         if name == "error":
             return with_legend(picture, self.error_range.value, "distance from the target")
         if name == "sdf-slice":
