@@ -3,7 +3,11 @@
 Three shapes and a texture of 512 x 512 texels are made by code, and the colours are fitted with several seeds. Every
 result is written at once, so that the script can be stopped and started again::
 
-    python scripts/compare_colour.py --output colour.json --texture weave
+    python scripts/compare_colour.py --output colour.json --texture leaves
+
+The texture "leaves" is that of a scanned object: overlapping patches of all sizes with sharp borders, as photographs
+have them (the dead leaves model: Lee, Mumford and Huang 2001, doi:10.1023/A:1011109015675), and soft shading, of the
+same fineness everywhere on the surface. The others are patterns of the unit square.
 
 The table has the shape, the seed, the texture's centroid, and the PSNR of the colours from SIREN's and WINNER's start.
 """
@@ -15,14 +19,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from winner_nerfstudio import fit
 from winner_nerfstudio.signals.cloud import load_surface
 from winner_nerfstudio.signals.shape.painting import Painting
 
 SIZE = 512
+LEAVES, LEAST, LARGEST = 3000, 0.015, 0.4
+"""Number of patches and their least and greatest radius, beside half a shape's size."""
 SHAPES = ("torus", "sphere", "box")
-TEXTURES = ("weave", "discs", "grain")
+TEXTURES = ("leaves", "weave", "discs", "grain")
 
 
 def make_noise(rng, low, high, slope=0.0):
@@ -53,6 +60,25 @@ def make_texture(name, seed):
     return np.rint(base.clip(0, 1) * 255).astype(np.uint8)
 
 
+def make_leaves(place, seed):
+    """Return a texture [SIZE, SIZE, 3] of 8 bits that shows patches on a surface given over the unit square."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (np.mgrid[: 2 * SIZE, : 2 * SIZE].reshape(2, -1) + 0.5) / (2 * SIZE)
+    points = place(columns, 1 - rows)
+    radius = (LEAST**-2 + rng.random(LEAVES) * (LARGEST**-2 - LEAST**-2)) ** -0.5
+    centers = points[rng.integers(len(points), size=LEAVES)]
+    paints = rng.uniform(0.05, 0.45, (LEAVES, 3)) + rng.uniform(0.05, 0.45, (LEAVES, 1))
+    colors, tree = np.full(points.shape, 0.5), cKDTree(points)
+    for center, reach, paint in zip(centers, radius, paints, strict=True):
+        colors[tree.query_ball_point(center, reach)] = paint
+    for cycles in (1, 2, 4, 8):
+        ahead = rng.standard_normal(3)
+        wave = np.cos(2 * np.pi * cycles * points @ (ahead / np.linalg.norm(ahead)) + rng.uniform(0, 2 * np.pi))
+        colors += 0.04 * wave[:, None]
+    colors = colors.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
+    return np.rint(colors.clip(0, 1) * 255).astype(np.uint8)
+
+
 def make_grid(place, across, down):
     """Return vertices, texture coordinates (upwards) and triangles of a surface given over the unit square."""
     u, v = (axis.reshape(-1) for axis in np.meshgrid(np.linspace(0, 1, across + 1), np.linspace(0, 1, down + 1)))
@@ -74,33 +100,39 @@ def place_torus(u, v):
     return np.stack([radius * np.cos(around), radius * np.sin(around), 0.45 * np.sin(tube)], -1)
 
 
-def make_box():
-    """Return a box each of whose sides has all of the texture."""
+def place_box(u, v):
+    """Return points of a box whose sides lie in three columns and two rows of the unit square."""
+    column, row = (np.minimum((count * axis).astype(int), count - 1) for count, axis in ((3, u), (2, v)))
+    points = np.stack([np.ones_like(u), 6 * u - 2 * column - 1, 4 * v - 2 * row - 1], -1)
+    points = np.take_along_axis(points, (np.arange(3) - column[:, None]) % 3, 1)
+    return np.where(np.arange(3) == column[:, None], 1.0 - 2 * row[:, None], points)
+
+
+def make_box(is_whole):
+    """Return a box each of whose sides has all of the texture, or its part of it, see `place_box`."""
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
     points, uv, faces = [], [], []
-    for field in range(6):
-        axis, side = field % 3, 1 if field < 3 else -1
-        wound = corners if (side > 0) != (axis == 1) else corners[::-1]
-        points.append(np.insert(wound, axis, side, axis=1))
-        uv.append((wound + 1) / 2)
-        faces += [4 * field + np.array([0, 1, 2]), 4 * field + np.array([0, 2, 3])]
+    for side in range(6):
+        column, row = side % 3, side // 3
+        inner = (corners * (1 - 1 / SIZE) + 1) / 2
+        uv.append((corners + 1) / 2 if is_whole else (inner + np.array([column, row])) / (3, 2))
+        on_side = np.stack([np.full(4, 1 - 2 * row), *corners.T], -1)
+        points.append(np.roll(on_side, column, axis=1))
+        faces += [4 * side + np.array(face)[:: 1 - 2 * row] for face in ((0, 1, 2), (0, 2, 3))]
     return np.concatenate(points).astype(float), np.concatenate(uv), np.array(faces)
 
 
 def write_shape(name, texture, seed, folder):
     """Write a textured shape as .obj, .mtl and .png, and return the path of the first."""
-    makers = {
-        "sphere": lambda: make_grid(place_sphere, 128, 64),
-        "torus": lambda: make_grid(place_torus, 128, 64),
-        "box": make_box,
-    }
-    points, uv, faces = makers[name]()
+    place = {"sphere": place_sphere, "torus": place_torus, "box": place_box}[name]
+    points, uv, faces = make_box(texture != "leaves") if name == "box" else make_grid(place, 128, 64)
     lines = ["mtllib shape.mtl", *(f"v {point[0]} {point[1]} {point[2]}" for point in points)]
     lines += [*(f"vt {pair[0]} {pair[1]}" for pair in uv), "usemtl paint"]
     lines += ["f " + " ".join(f"{corner}/{corner}" for corner in face) for face in faces + 1]
     (folder / "shape.obj").write_text("\n".join(lines) + "\n")
     (folder / "shape.mtl").write_text("newmtl paint\nmap_Kd paint.png\n")
-    Image.fromarray(make_texture(texture, seed)).save(folder / "paint.png")
+    pixels = make_leaves(place, seed) if texture == "leaves" else make_texture(texture, seed)
+    Image.fromarray(pixels).save(folder / "paint.png")
     return folder / "shape.obj"
 
 

@@ -155,13 +155,40 @@ def test_without_colours_a_shape_is_what_it_was(tmp_path):
     assert (plain.mesh.faces == colored.mesh.faces).all()
 
 
-@pytest.mark.parametrize("remove", ["paint.png", "box.mtl"])
-def test_a_missing_texture_is_told_and_leaves_the_shape(tmp_path, remove):
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "paint.png",
+            None,
+            "box.mtl names the texture 'paint.png', which is not in the folder of box.obj or below it; it is left out;"
+            " put it there, under the name that box.mtl has",
+        ),
+        (
+            "box.mtl",
+            None,
+            "box.obj names the materials 'box.mtl', which are not in its folder or below it; without them it has no"
+            " colours; put the file there",
+        ),
+        (
+            "paint.png",
+            b"hello",
+            "paint.png: not a picture that can be read; use .png .jpg .tif .webp or .npy; it is",
+        ),
+        ("box.mtl", b"newmtl other", "its materials define no 'paint', which box.obj uses; such faces are white"),
+    ],
+    ids=["no picture", "no materials", "no picture's file", "no such material"],
+)
+def test_colours_that_cannot_be_read_are_told_and_leave_the_shape(tmp_path, name, content, words):
     path = write_obj(tmp_path)
-    (tmp_path / remove).unlink()
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
     shape = load_surface(path, colors=True)
     assert shape.colors is None
-    assert any(remove in line and "warning" in line for line in shape.repairs)
+    (line,) = [line for line in shape.repairs if line.startswith("warning: ")]
+    assert words in line
 
 
 def test_a_texture_outside_the_folder_is_not_read(tmp_path):

@@ -11,9 +11,9 @@ from nerfstudio.data.scene_box import SceneBox
 
 from winner_nerfstudio.nerfstudio.models import audio
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
-from winner_nerfstudio.nerfstudio.models.grid import error_colors
 from winner_nerfstudio.nerfstudio.viewer.audio_panel import HEIGHT, WIDTH, Window, draw_panel, select_frames
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, FRONT, look_at_origin
+from winner_nerfstudio.nerfstudio.viewer.color_legend import error_colors
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.image import load_image
 from winner_nerfstudio.signals.options import AudioOptions

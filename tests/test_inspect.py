@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from winner_nerfstudio.cli.inspect import Inspect
+from winner_nerfstudio.cli.inspect import Inspect, main
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.training.prepare import sort_options
 
@@ -46,6 +46,18 @@ def test_a_picture_is_described(tmp_path):
     assert "samples: 12 x 20" in lines
     assert lines[-2].startswith("network: 4 layers of 256, 198,915 weights, 796 kB")
     assert lines[-1].startswith("ns-train winner-image: 3,000 steps of 240 points")
+
+
+def test_the_options_of_a_fit_are_those_of_its_description(tmp_path, monkeypatch, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(tmp_path / "a.png")
+    described = []
+    for options in (["--parts", "2", "2", "--size", "small"], ["--hidden-dim", "16", "--batch-size", "100"]):
+        monkeypatch.setattr("sys.argv", ["winner-inspect", str(tmp_path / "a.png"), *options])
+        main()
+        described.append(capsys.readouterr().out.splitlines()[-2:])
+    assert described[0][0].startswith("network: 4 layers of 32, 4 parts of 34 x 34 samples, together 13,188 weights")
+    assert described[1][0].startswith("network: 4 layers of 16, 881 weights, 3.5")
+    assert "steps of 100 points" in described[1][1]
 
 
 @pytest.mark.parametrize(

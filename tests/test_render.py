@@ -16,7 +16,7 @@ from PIL import Image
 from winner_nerfstudio.nerfstudio.models.base import Outputs
 from winner_nerfstudio.nerfstudio.run.sheet import write_sheet
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
-from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, round_length, with_legend
+from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, from_black_to_bright, round_length, with_legend
 from winner_nerfstudio.nerfstudio.viewer.turntable import make_camera_path
 from winner_nerfstudio.signals.shape import MARGIN
 
@@ -128,6 +128,28 @@ def test_errors_are_coloured_by_their_sign_in_the_inputs_units(view, model):
     model.iso_level.value = -0.4
     blue = view()["error"][64, 64]
     assert blue[2] - blue[0] > 0.3
+
+
+def test_the_error_of_colours_is_how_far_they_are_from_the_targets(tmp_path):
+    ball = sphere(20.0, 4, (100, 0, -50))
+    ball.visual.vertex_colors = (127.5 + 100 * (ball.vertices - ball.center_mass) / 20).astype(np.uint8)
+    ball.export(tmp_path / "ball.ply")
+    config = make_config("winner-sdf", pipeline__datamanager__data=tmp_path / "ball.ply")
+    model = config.pipeline.setup(device="cpu", test_mode="test").model
+    model.field.network = TrueBall()
+    model.companion.network.forward = lambda coords: coords / RADIUS * 200 / 255 + 0.02
+    camera = look_at_origin((0.0, 0.0, 3.0), "y", 320, 320)
+    distance = model.get_outputs_for_camera(camera)["error"]
+    assert model.compared.value == "distance"
+    model.compared.value = "colours"
+    error = model.get_outputs_for_camera(camera)["error"]
+    # An offset of 0.02 in -1 to 1 is one of 0.01 in 0 to 1: 40 of the 80 dB of the scale.
+    np.testing.assert_allclose(error[160, 160], from_black_to_bright(torch.zeros(1))[0], atol=0.08)
+    np.testing.assert_allclose(error[120, 130], error[160, 160], atol=0.08)
+    assert np.ptp(distance[160, 160].numpy()) < 0.06  # grey
+    legends = [picture[290:, 150:] for picture in (distance, error)]
+    assert (legends[0] - legends[1]).abs().max() > 0.3
+    assert (error[:40] == 1).all()
 
 
 def test_a_slice_has_its_lines_where_the_distance_says(view, model):

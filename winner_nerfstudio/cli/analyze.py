@@ -18,7 +18,7 @@ from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
-from .kinds import parse
+from .kinds import parse_command, parse_data_options
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def main() -> None:
     start_command()
     command: Analyze | None = None
     try:
-        command, options = parse(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)
-        command.run(options)
+        command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)
+        command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:

@@ -13,12 +13,13 @@ from rich.console import Console
 from ..progress import working
 from ..signals.messages import error_line, escape
 from ..training.prepare import FitOptions
-from .kinds import parse
+from .kinds import parse_command, parse_fit_options
 from .start import start_command
 
 if TYPE_CHECKING:
     from ..training.initialize import Start
 
+PROGRAM = "winner-inspect"
 STEPS, SECONDS = 3, 2.0
 """Least number of training steps and least time in seconds from which the duration of a run is estimated."""
 SEED = 42
@@ -29,7 +30,8 @@ SEED = 42
 class Inspect:
     """Describe a file as the target of a fit, and how it would be fitted.
 
-    The options of the file's kind may follow: winner-inspect FILE --help lists them.
+    Any option of a fit of the file's kind may follow, such as --size and --parts, and the description is of a fit with
+    these: winner-inspect FILE --help lists them.
     """
 
     file: tyro.conf.Positional[Path]
@@ -92,7 +94,8 @@ def main() -> None:
     """Run ``winner-inspect``; end with status 1 and a message of one line if the file cannot be fitted."""
     start_command()
     try:
-        command, options = parse(Inspect, "winner-inspect", __doc__ or "", lambda command: command.file)
+        command, kind, rest = parse_command(Inspect, PROGRAM, __doc__ or "", lambda command: command.file)
+        options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
         print(*map(escape, command.run(options)), sep="\n")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))

@@ -24,8 +24,10 @@ class Command(Protocol):
 C = TypeVar("C", bound=Command)
 
 
-def parse(command: type[C], program: str, description: str, file: Callable[[C], Path]) -> tuple[C, FitOptions]:
-    """Parse a command's options, then the options of loading a file of the kind that the command names.
+def parse_command(
+    command: type[C], program: str, description: str, file: Callable[[C], Path]
+) -> tuple[C, Kind, list[str]]:
+    """Parse a command's options, and find the kind of the file that it names.
 
     Args:
         command: dataclass of the command's options, as for `tyro.cli`.
@@ -34,7 +36,7 @@ def parse(command: type[C], program: str, description: str, file: Callable[[C], 
         file: function that returns the file that a parsed command names.
 
     Returns:
-        The command, and the options of a fit: those of loading the data as the user has set them, others by default.
+        The command, the kind, and the arguments that are options of neither, --help among them if a file is named.
 
     Raises:
         ValueError: the kind cannot be determined.
@@ -47,11 +49,27 @@ def parse(command: type[C], program: str, description: str, file: Callable[[C], 
         others, help_flags = arguments, []
     parsed, rest = tyro.cli(command, prog=program, description=description, args=others, return_unknown_args=True)
     kind = kind_of(file(parsed)) if parsed.kind is None else kind_named(parsed.kind)
-    data = tyro.cli(
-        kind.options, prog=f"{program} {file(parsed)}", description=f"Options of {kind.title}.", args=rest + help_flags
-    )
+    return parsed, kind, rest + help_flags
+
+
+def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> FitOptions:
+    """Parse the options of loading data of a kind.
+
+    Args:
+        kind: kind of the signal.
+        program: name of the program.
+        arguments: the arguments of the command line that are such options.
+
+    Returns:
+        The options of a fit: those of loading the data as the user has set them, others by default.
+
+    Raises:
+        ValueError: the value of an option cannot be used.
+        SystemExit: the options are wrong, or the user has asked for --help.
+    """
+    data = tyro.cli(kind.options, prog=program, description=f"Options of {kind.title}.", args=arguments)
     data.check()
-    return parsed, FitOptions(kind, data, kind.network(), kind.batches())
+    return FitOptions(kind, data, kind.network(), kind.batches())
 
 
 def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOptions:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +16,26 @@ from numpy import ndarray
 
 from ..colors import diverging
 from ..fields import Field
+from ..fields.field import evaluate_colors
 from ..files import replacing
 from ..registry import require_result
+from ..signals.extras import require_extra
 from ..signals.normalization import Normalization
 from ..signals.shape import Shape
 from ..surfaces.extraction import Solid
 from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
-from .glb import encode_glb
+from .glb import encode_glb, encode_textured_glb
+from .obj import write_textured_obj
 from .suffixes import MESHES
+from .texture import Texture, bake
 
 COLORLESS = (".stl",)
 """The formats that hold no colours."""
+TEXTURED = (".glb", ".obj")
+"""The formats that hold a texture."""
+TEXTURE_SIZES = (16, 8192)
+"""Least and greatest width of a texture, texels."""
 ERROR_RANGE = 0.004
 """Errors that take the strongest colour unless a range is given, as a part of the bounding box's diagonal."""
 CURVATURE_PART = 0.95
@@ -48,6 +57,8 @@ class Finish:
             the mesh if None.
         target: the shape that errors are measured against, in its own units.
         painting: the field of the fitted colours, in whose cube the mesh is extracted.
+        texture: width and height, in texels, of a texture that has the fitted colours instead of the vertices; None for
+            no texture.
     """
 
     components: Literal["keep", "largest", "min-volume"] = "keep"
@@ -57,6 +68,7 @@ class Finish:
     color_range: float | None = None
     target: Shape | None = None
     painting: Field | None = None
+    texture: int | None = None
 
     def check(self) -> None:
         """Check the values.
@@ -76,6 +88,11 @@ class Finish:
             )
         if self.colors == "fitted" and self.painting is None:
             raise ExportError("there are no fitted colours: the shape had none, or they were left out")
+        least, most = TEXTURE_SIZES
+        if self.texture is not None and not least <= self.texture <= most:
+            raise ExportError(f"texture={self.texture} must be a width of {least} to {most} texels")
+        if self.texture is not None and self.colors != "fitted":
+            raise ExportError(f"a texture holds fitted colours, and colours by {self.colors!r} are those of vertices")
 
 
 @dataclass(frozen=True)
@@ -119,7 +136,9 @@ def export_mesh(
         progress: called with the part that is done, 0 to 1.
 
     Raises:
-        ExportError: another kind of field, an unknown suffix, an impossible finish, or colours in an .stl.
+        ExportError: another kind of field, an unknown suffix, an impossible finish, colours in an .stl, or a texture in
+            another format than those of `TEXTURED`.
+        SignalError: there is to be a texture, and xatlas is missing.
         ValueError: a resolution below 3.
         EmptySurfaceError: the field has no surface at this level.
         OSError: the file cannot be written.
@@ -136,12 +155,21 @@ def export_mesh(
         mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
         return mesh
 
-    mesh, solid = extract_mesh(field, resolution, level, select, progress)
+    part = 1.0 if finish.texture is None else 0.5
+    mesh, solid = extract_mesh(field, resolution, level, select, lambda done: progress(part * done))
     if finish.simplify is not None and finish.simplify < len(mesh.faces):
         mesh = simplify(mesh, finish.simplify, solid)
     normalization = solid.normalization
     if normalized:  # from the solid's cube to the field's, which may be smaller
         normalization = Normalization((0.0, 0.0, 0.0), normalization.scale / field.normalization.scale)
+    if finish.texture is not None:
+        assert finish.painting is not None, "checked before"
+        mesh = _place(mesh, normalization, None, output)
+        cube = trimesh.Trimesh(normalization.to_unit(mesh.vertices), mesh.faces, process=False)
+        paint = partial(_paint, finish.painting, solid.normalization)
+        texture = bake(cube, finish.texture, paint, lambda done: progress(part * (1 + done)))
+        _write_textured(mesh, texture, output)
+        return Exported(mesh, found, pieces, None)
     colors, color_range = _color(mesh, solid.normalization, normalization.scale, finish)
     mesh = _place(mesh, normalization, colors, output)
     _write(mesh, output, is_lit=finish.colors == "fitted")
@@ -161,6 +189,10 @@ def _check(field: Field, output: Path, finish: Finish) -> None:
     finish.check()
     if suffix in COLORLESS and finish.colors != "none":
         raise ExportError(f"{output}: {suffix} holds no colours; use .ply, .obj or .glb")
+    if finish.texture is not None:
+        if suffix not in TEXTURED:
+            raise ExportError(f"{output}: no texture is written to {suffix}; use {' or '.join(TEXTURED)}")
+        require_extra("xatlas", "texture", f"{output}: its texture is laid out")
 
 
 def keep_components(mesh: trimesh.Trimesh, which: str, min_volume: float) -> tuple[trimesh.Trimesh, int, int]:
@@ -213,10 +245,7 @@ def _color(
         return None, None
     if finish.colors == "fitted":
         assert finish.painting is not None, "checked before"
-        theirs = finish.painting
-        points = theirs.normalization.to_unit(normalization.to_world(mesh.vertices))
-        painted = theirs.evaluate(torch.from_numpy(points.astype(np.float32))).cpu().numpy() / 2 + 0.5
-        return (painted.clip(0, 1) * 255 + 0.5).astype(np.uint8), None
+        return _paint(finish.painting, normalization, np.asarray(mesh.vertices)), None
     if finish.colors == "curvature":
         values = mean_curvature(mesh) * scale
         default = float(np.quantile(np.abs(values), CURVATURE_PART)) or 1.0
@@ -225,6 +254,18 @@ def _color(
         default = ERROR_RANGE * float(np.linalg.norm(mesh.extents)) / scale
     strongest = default if strongest is None else strongest
     return (diverging(values / strongest) * 255 + 0.5).astype(np.uint8), strongest
+
+
+def _paint(painting: Field, normalization: Normalization, points: Float[ndarray, "n 3"]) -> UInt8[ndarray, "n 3"]:
+    """Return the fitted colours of points.
+
+    Args:
+        painting: the field of the colours.
+        normalization: from the world to the cube in which the points are.
+        points: on the surface or close to it.
+    """
+    theirs = torch.from_numpy(painting.normalization.to_unit(normalization.to_world(points)).astype(np.float32))
+    return (evaluate_colors(painting, theirs).cpu().numpy() * 255 + 0.5).astype(np.uint8)
 
 
 def mean_curvature(mesh: trimesh.Trimesh) -> Float[ndarray, " v"]:
@@ -306,15 +347,29 @@ def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
         with replacing(output) as path:
             path.write_bytes(encode_glb(mesh))
         return
-    digits = 8 - min(0, math.floor(math.log10(mesh.extents.max())))  # after the point, whatever the mesh's units
     options: dict[str, dict[str, Any]] = {
         ".ply": {"vertex_normal": True},
         ".stl": {},
-        ".obj": {"include_normals": True, "digits": digits},
+        ".obj": {"include_normals": True, "digits": _digits(mesh)},
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         mesh.export(path, **options.get(output.suffix.lower(), {"include_normals": True}))
+
+
+def _write_textured(mesh: trimesh.Trimesh, texture: Texture, output: Path) -> None:
+    """Write a mesh file with a texture, see `TEXTURED`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix.lower() == ".obj":
+        write_textured_obj(mesh, texture, output, _digits(mesh))
+        return
+    with replacing(output) as path:
+        path.write_bytes(encode_textured_glb(mesh, texture))
+
+
+def _digits(mesh: trimesh.Trimesh) -> int:
+    """Return the digits after the point that coordinates need in a text, whatever the mesh's units."""
+    return 8 - min(0, math.floor(math.log10(mesh.extents.max())))
 
 
 def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:

@@ -138,3 +138,9 @@ class Field(nn.Module):
         if differing:
             theirs, ours = ({key: each.get(key) for key in differing} for each in (state, expected))
             raise ValueError(f"these weights belong to {str(theirs)[:300]}, not to {str(ours)[:300]}")
+
+
+def evaluate_colors(field: Field, coords: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Return the sRGB values in [0, 1] of a field of colours at coordinates in its cube, without a graph."""
+    units = field.record.units(field.normalization.scale)
+    return (field.evaluate(coords) * units.amplitude + units.offset).clamp(0, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Kind, Metrics, Monitor, Recipe
@@ -71,7 +70,9 @@ class ColorKind(Kind):
 def _measure(field: Field, signal: Painting, count: int, stream: int) -> dict[str, float]:
     import torch
 
+    from ..fields.field import evaluate_colors
+    from ..metrics.grid import psnr, root_mean_square
+
     points, colors = signal.draw_unseen(count, stream)
-    fitted = (field.evaluate(torch.from_numpy(points).float()).cpu().numpy() / 2 + 0.5).clip(0, 1)
-    error = float(((fitted - colors) ** 2).mean())
-    return {"psnr_colour": -10 * math.log10(max(error, 1e-12))}
+    fitted = evaluate_colors(field, torch.from_numpy(points).float()).cpu().numpy()
+    return {"psnr_colour": psnr(root_mean_square(fitted, colors), peak=1.0)}

@@ -255,6 +255,9 @@ class MeshExport(Export):
     colors: Literal["auto", "none", "fitted", "curvature", "error"] = "auto"
     """Colour the vertices: with the fitted colours of a shape that has some, by mean curvature, or by signed distance
     from --target. With auto they have the fitted colours where there are some and the format holds them."""
+    texture: int | None = None
+    """Width in texels, such as 2048, of a texture of the fitted colours, in a .glb file or beside an .obj file; if left
+    out, the vertices have the colours."""
     color_range: float | None = None
     """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
     target: Path | None = None
@@ -278,6 +281,7 @@ class MeshExport(Export):
             self.color_range,
             None if self.target is None else load_shape(self.target),
             fitted.companion,
+            self.texture,
         )
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
@@ -289,6 +293,8 @@ class MeshExport(Export):
         return self._summarize(done)
 
     def _summarize(self, done: Exported) -> str:
+        from ..export.obj import texture_path
+
         mesh = done.mesh
         watertight = "watertight" if mesh.is_watertight else "not watertight"
         of_all = f" of {done.found}" if done.found > done.pieces else ""
@@ -296,6 +302,10 @@ class MeshExport(Export):
             f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {watertight}, in"
             f" {done.pieces}{of_all} piece{'s' * (done.found != 1)}"
         )
+        if self.texture is not None:
+            text += f"; a texture of {self.texture} x {self.texture} texels"
+            if self.output.suffix.lower() == ".obj":
+                text += f" in {texture_path(self.output).name}"
         if done.color_range is not None:
             text += f"; blue to red is {self.colors} from {-done.color_range:.3g} to {done.color_range:.3g}"
         return text

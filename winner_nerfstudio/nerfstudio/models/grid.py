@@ -14,8 +14,6 @@ from .base import Outputs, SignalModel
 
 BACKGROUND = 1.0
 """Brightness in [0, 1] where a ray misses the plane's picture."""
-QUIETEST = 80.0
-"""Decibels below the data range at which an error is shown black."""
 
 
 class GridModel(SignalModel):
@@ -73,20 +71,3 @@ class GridModel(SignalModel):
 def within(slider: ViewerSlider) -> float:
     """Return a slider's value, limited to its range, because the value that a user types may lie outside."""
     return min(max(slider.value, slider.min), slider.max)
-
-
-def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
-    """Return colours of the root mean square error over the channels, on a logarithmic scale.
-
-    An error of `QUIETEST` decibels below the data range, or less, is black; one of the full range is the brightest.
-    """
-    error = (fitted - truth).square().mean(-1).sqrt() / 2
-    decibels = 20 * torch.log10(error.clamp(min=10 ** (-QUIETEST / 20)))
-    return from_black_to_bright(1 + 2 * decibels / QUIETEST)
-
-
-def from_black_to_bright(numbers: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
-    """Return the colours of numbers in [-1, 1], from black to the brightest."""
-    from nerfstudio.utils.colormaps import apply_float_colormap
-
-    return apply_float_colormap(((1 + numbers[:, None]) / 2).clamp(0, 1), "inferno")

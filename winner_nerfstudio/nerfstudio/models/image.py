@@ -11,10 +11,10 @@ from nerfstudio.viewer.viewer_elements import ViewerCheckbox, ViewerSlider
 from torch import Tensor
 
 from ...signals.records import PREMULTIPLIED, STRAIGHT_ALPHA
-from ..viewer.color_legend import with_bar
+from ..viewer.color_legend import error_colors, with_error_legend
 from ..viewer.export_button import ExportFit
 from ..viewer.pixel_reader import PixelReader, Values
-from .grid import QUIETEST, GridModel, error_colors, from_black_to_bright, within
+from .grid import GridModel, within
 
 if TYPE_CHECKING:
     from ...signals.image import Image
@@ -71,10 +71,7 @@ class ImageModel(GridModel):
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
         """Add a legend to the error."""
-        if name != "error":
-            return picture
-        ends = [f"-{QUIETEST:g} dB", f"-{QUIETEST / 2:g} dB", "all of it"]
-        return with_bar(picture, from_black_to_bright, "error, relative to the range of values", ends)
+        return with_error_legend(picture, "error, relative to the range of values") if name == "error" else picture
 
     def pictures(self, signal: "Image", camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:  # type: ignore[override]
         """Return target, fit and error; pixels of a large picture are skipped, and those of a small one repeated."""

@@ -9,8 +9,9 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
 
+from ...fields.field import evaluate_colors
 from ...surfaces.distance_grid import DistanceGrid
-from ..viewer.color_legend import diverging, round_length, with_legend
+from ..viewer.color_legend import diverging, round_length, with_error_legend, with_legend
 from ..viewer.export_button import ExportMesh
 from ..viewer.shading import Seen
 from .base import Outputs
@@ -63,7 +64,9 @@ class SDFModel(SurfaceModel):
         return Outputs(view.outputs() | {"sdf-slice": lambda: view.slice(self._paint_slice)})
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
-        """Add a legend, in the input's units, to an output that shows numbers by colours."""
+        """Add a legend to an output that shows numbers by colours, in the input's units if they are lengths."""
+        if name == "error" and self.compares_colors:
+            return with_error_legend(picture, "difference in colour, relative to 0 to 1")
         if name == "error":
             return with_legend(picture, self.error_range.value, "distance from the target")
         if name == "sdf-slice":
@@ -106,7 +109,7 @@ class SDFModel(SurfaceModel):
     def _paint_fit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the fitted colours of points of the surface."""
         assert self.companion is not None, "it is there where colours are"
-        return (self.companion.evaluate(points) / 2 + 0.5).clamp(0, 1)
+        return evaluate_colors(self.companion, points)
 
     def _paint_target(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the input's colours of points of its surface."""

@@ -15,13 +15,15 @@ from ...signals.signal import Signal
 from ...surfaces.distance_grid import DistanceGrid
 from ...surfaces.sphere_tracing import box_interval, sphere_trace
 from ..viewer.cameras import SIDES, look_at_origin, orbit
-from ..viewer.color_legend import diverging
+from ..viewer.color_legend import diverging, error_colors
 from ..viewer.shading import BACKGROUND, FLAT, SHADINGS, Seen, shade
 from .base import SignalModel
 
 Paint = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 Value = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 ValueAndGradient = Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]]
+DISTANCE, COLORS = "distance", "colours"
+"""The errors that can be shown."""
 
 
 class SurfaceModel(SignalModel):
@@ -53,6 +55,9 @@ class SurfaceModel(SignalModel):
             "Slice position", 0.0, -1.0, 1.0, 0.01, hint=f"Where it stands along that axis; {self.extent}"
         )
         self.error_range = ViewerNumber("Error range", error_range, hint="What the strongest colour is")
+        if self.fit_paint is not None:
+            hint = "What error compares on the surface: its distance from the target, or the colours"
+            self.compared = ViewerDropdown("Error of", DISTANCE, [DISTANCE, COLORS], hint=hint)
         self._grid: tuple[object, DistanceGrid] | None = None
 
     cut: str
@@ -64,6 +69,13 @@ class SurfaceModel(SignalModel):
     """Returns the fitted colours [n, 3] of points of the unit cube [n, 3], if there are any."""
     target_paint: Paint | None = None
     """Returns the target's colours."""
+    compared: "ViewerDropdown[str] | None" = None
+    """Which error is shown, of `DISTANCE` or of `COLORS`, if there are colours."""
+
+    @property
+    def compares_colors(self) -> bool:
+        """Return whether the viewer shows the error of the colours."""
+        return self.compared is not None and self.compared.value == COLORS
 
     @property
     def level(self) -> float:
@@ -177,15 +189,28 @@ class View:
         return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value, paint)
 
     def error(self) -> Float[Tensor, "n 3"]:
-        """Return the colours of the fitted surface by its signed distance from the target."""
+        """Return the colours of the fitted surface by its signed distance from the target, or its colours' error."""
         seen = self.fit
         colors = torch.full_like(self.origins, BACKGROUND)
         points = (self.origins + seen.depth[:, None] * self.directions)[seen.hit]
-        distance = self.model.target_distance(points)
         facing = (seen.normals * self.directions)[seen.hit].sum(-1, keepdim=True).abs()
-        reach = max(self.model.error_range.value * self.model.signal.normalization.scale, 1e-12)
-        colors[seen.hit] = diverging(distance / reach) * (0.8 + 0.2 * facing)
+        of_points = self.color_error(points) if self.model.compares_colors else self.distance_error(points)
+        colors[seen.hit] = of_points * (0.8 + 0.2 * facing)
         return colors
+
+    def distance_error(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return the colours of points of the fitted surface by their signed distance from the target."""
+        distance = self.model.target_distance(points)
+        reach = max(self.model.error_range.value * self.model.signal.normalization.scale, 1e-12)
+        return diverging(distance / reach)
+
+    def color_error(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return the colours of points by how their fitted colour differs from that of the target's nearest point."""
+        assert self.model.fit_paint is not None, "they are there where colours are"
+        assert self.model.target_paint is not None, "they are there where colours are"
+        if not len(points):
+            return points
+        return error_colors(2 * self.model.fit_paint(points), 2 * self.model.target_paint(points))
 
     def slice(
         self, paint: Callable[[Float[Tensor, "m 3"], Float[Tensor, " m"]], Float[Tensor, "m 3"]]

@@ -1,6 +1,5 @@
 """What the models of photographs have in common: initialisation before the first step, and metrics of a view."""
 
-import math
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from nerfstudio.utils import colormaps
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from ...metrics.grid import psnr, root_mean_square
 from ...metrics.image import ssim
 from ...winner import Initialization, NoiseScales
 from ...winner.photos import SceneFrequency
@@ -104,7 +104,7 @@ class PhotoModel(Model):
         """
         truth = self.renderer_rgb.blend_background(batch["image"].to(self.device)).cpu()
         rgb = outputs["rgb"].cpu()
-        metrics = {"psnr": -10 * math.log10(max(float((rgb - truth).square().mean()), 1e-12))}
+        metrics = {"psnr": psnr(root_mean_square(rgb.numpy(), truth.numpy()), peak=1.0)}
         similarity = ssim(2 * rgb.numpy() - 1, 2 * truth.numpy() - 1)
         if similarity is not None:
             metrics["ssim"] = similarity

@@ -12,6 +12,8 @@ from ...colors import diverging as diverging_colors
 
 SMALLEST_FONT = 7
 """Font size, pixels, below which a legend could not be read and is left out."""
+QUIETEST = 80.0
+"""Decibels below the data range at which an error is shown black."""
 
 
 def diverging(values: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
@@ -20,6 +22,23 @@ def diverging(values: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
     Values beyond [-1, 1] are clamped.
     """
     return torch.from_numpy(diverging_colors(values.cpu().numpy())).to(values.device)
+
+
+def error_colors(fitted: Float[Tensor, "n c"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n 3"]:
+    """Return colours of the root mean square error over the channels, on a logarithmic scale.
+
+    An error of `QUIETEST` decibels below the data range, or less, is black; one of the full range is the brightest.
+    """
+    error = (fitted - truth).square().mean(-1).sqrt() / 2
+    decibels = 20 * torch.log10(error.clamp(min=10 ** (-QUIETEST / 20)))
+    return from_black_to_bright(1 + 2 * decibels / QUIETEST)
+
+
+def from_black_to_bright(numbers: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+    """Return the colours of numbers in [-1, 1], from black to the brightest."""
+    from nerfstudio.utils.colormaps import apply_float_colormap
+
+    return apply_float_colormap(((1 + numbers[:, None]) / 2).clamp(0, 1), "inferno")
 
 
 def round_length(length: float) -> float:
@@ -43,6 +62,12 @@ def with_legend(
         f"{value:{'+' if value > 0 > middle - reach else ''}g}" for value in (middle - reach, middle, middle + reach)
     ]
     return with_bar(picture, diverging, title, ends)
+
+
+def with_error_legend(picture: Float[Tensor, "h w 3"], title: str) -> Float[Tensor, "h w 3"]:
+    """Return a copy of a picture of errors with a bar of the colours of `error_colors`, see `with_bar`."""
+    ends = [f"-{QUIETEST:g} dB", f"-{QUIETEST / 2:g} dB", "all of it"]
+    return with_bar(picture, from_black_to_bright, title, ends)
 
 
 def with_bar(

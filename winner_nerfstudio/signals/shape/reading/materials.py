@@ -44,26 +44,32 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Mate
         for name in names:
             found = find_beside(path, name)
             if found is None:
-                notes.append(f"warning: its materials {name[:80]!r} are not in the same folder or below it; no colours")
+                notes.append(
+                    f"warning: {path.name} names the materials {name[:80]!r}, which are not in its folder or below it;"
+                    " without them it has no colours; put the file there"
+                )
                 continue
             for key, values in _read_library(found):
                 color, texture = values
                 if texture is not None and texture not in textures:
-                    textures[texture] = _read_texture(path, texture, notes)
+                    textures[texture] = _read_texture(path, found.name, texture, notes)
                 materials[key] = Material(color, None if texture is None else textures[texture])
     return materials, tuple(notes)
 
 
-def _read_texture(path: Path, name: str, notes: list[str]) -> Texture | None:
-    """Return a texture; None, and a note, if it cannot be read."""
+def _read_texture(path: Path, library: str, name: str, notes: list[str]) -> Texture | None:
+    """Return a texture that a library of materials names; None, and a note, if it cannot be read."""
     found = find_beside(path, name)
     if found is None:
-        notes.append(f"warning: its texture {name[:80]!r} is not in the same folder or below it; left out")
+        notes.append(
+            f"warning: {library} names the texture {name[:80]!r}, which is not in the folder of {path.name} or below"
+            f" it; it is left out; put it there, under the name that {library} has"
+        )
         return None
     try:
         return Texture(read_texture(found))
     except SignalError as error:
-        notes.append(f"warning: a texture is left out: {error}")
+        notes.append(f"warning: the texture {error}; it is left out")
         return None
 
 

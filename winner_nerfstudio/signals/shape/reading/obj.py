@@ -96,6 +96,14 @@ def _read_colors(
     materials, notes = read_materials(path, paint.libraries)
     starts = [start for start, _ in paint.uses]
     used = [materials.get(name) for _, name in paint.uses]
+    lacking = {name: None for _, name in paint.uses if name not in materials}
+    if lacking and materials:
+        first = next(iter(lacking)).decode("utf8", "replace")[:80]
+        others = f" and {len(lacking) - 1:,} others" * (len(lacking) > 1)
+        notes += (
+            f"warning: its materials define no {first!r}{others}, which {path.name} uses; such faces are white; the"
+            " names must agree",
+        )
     if not any(used):
         return None, notes
     lengths = np.diff([*starts, len(polygons.sizes)])
