@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from winner_nerfstudio import fit_many
 from winner_nerfstudio.batch import many
 from winner_nerfstudio.fields.file import FieldFileError
-from winner_nerfstudio.training import groups
+from winner_nerfstudio.training import engine, groups
 from winner_nerfstudio.training.groups import fit_groups
 
 from .test_batch import QUICK, contents, without_times, write_crops
@@ -107,6 +108,24 @@ def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(cluster, tmp_path, 
 def test_the_groups_of_a_signal_are_the_same_bits_by_processes(signal, tmp_path):
     fit_groups(signal, tmp_path / "there", engine="processes", **PARTS)
     assert_same_groups(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("", r"engine=ray: Ray does not start on this machine \(The current node timed out\)"),
+        ("10.0.0.1:6379", r"engine=ray://10\.0\.0\.1:6379: no cluster answers there"),
+    ],
+)
+def test_a_cluster_that_does_not_start_is_told_in_one_line(address, line):
+    def init(**arguments):
+        raise Exception("The current\nnode timed out")
+
+    with (
+        pytest.raises(ValueError, match=line),
+        engine._run_ray(SimpleNamespace(is_initialized=bool, init=init), address, 1, 0),
+    ):
+        pass
 
 
 def test_workers_read_files_and_no_arrays(tmp_path):

@@ -111,6 +111,10 @@ def test_a_mesh(winner_fit, tmp_path):
         (["empty.png", "--output", "b.png"], "empty.png: is empty"),
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),
+        (
+            ["a.png", "--output", "b.png", "--engine", "ray"],
+            "are for a fit part by part, into a folder; --output takes",
+        ),
         (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
         (["a.png", "--output", "b.wav"], "b.wav: a fit of a picture is not written as .wav; use .png"),
         (["a.png", "--output", "b.png", "--steps", "0"], "steps=0 must be a whole number"),

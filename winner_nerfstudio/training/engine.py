@@ -139,9 +139,10 @@ def _run_ray(ray: Any, address: str, cpus: float, gpus: float) -> Iterator[Engin
     if is_ours:
         try:
             ray.init(address=address or "local", include_dashboard=False if not address else None, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except Exception as error:  # Ray raises plain ones, too
             reason = " ".join(str(error).split())[:120]
-            raise EngineError(f"engine=ray://{address}: no cluster answers there ({reason})") from None
+            fault = "no cluster answers there" if address else "Ray does not start on this machine"
+            raise EngineError(f"engine=ray{address and '://'}{address}: {fault} ({reason})") from None
     try:
         yield _RayEngine(ray, cpus, gpus)
     finally:
