@@ -80,6 +80,7 @@ class PartRecipe:
         between: share of the steps that fit the target half-way between its samples.
         exactness: exactness of the matched schedule; None for its default.
         lowers: whether parts of low frequencies begin with lower ones than SIREN's, see `NoiseSchedule.matched`.
+        counts_channels: whether a part of several channels is as much shorter, so that it has as many values.
     """
 
     sizes: Mapping[str, PartSize]
@@ -88,6 +89,7 @@ class PartRecipe:
     between: float = 0.25
     exactness: float | None = None
     lowers: bool = True
+    counts_channels: bool = False
 
 
 @dataclass(frozen=True)

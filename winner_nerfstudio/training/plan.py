@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..registry import PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
+    from ..signals.large import LargeGrid
     from ..signals.signal import Signal
     from .options import NetworkOptions
     from .prepare import FitOptions
@@ -101,9 +102,10 @@ def complete_plan(
     )
 
 
-def divide(shape: tuple[int, ...], size: PartSize) -> tuple[int, ...]:
-    """Return the number of parts of a size along each axis of a signal of so many samples."""
-    return tuple(max(1, round(count / size.edge)) for count in shape)
+def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: str) -> tuple[int, ...]:
+    """Return the number of parts of a size along each axis of a signal."""
+    edge = recipe.sizes[size].edge / (signal.channels if recipe.counts_channels else 1)
+    return tuple(max(1, round(count / edge)) for count in signal.lattice.shape)
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
@@ -121,7 +123,7 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
         return (1,)
     size = recipe.sizes[network.size]
-    counts = divide(signal.lattice.shape, size)
+    counts = divide(signal, recipe, network.size)
     # What is kept for each weight, and for each sample and point half-way between samples.
     weights = prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
