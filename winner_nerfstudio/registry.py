@@ -76,6 +76,7 @@ class PartRecipe:
     Attributes:
         sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
+        most_large: greatest number of samples of a signal for which ``size`` is large if it is left out.
         batch_size: greatest number of samples per training step and part.
         between: share of the steps that fit the target half-way between its samples.
         exactness: exactness of the matched schedule; None for its default.
@@ -84,7 +85,8 @@ class PartRecipe:
     """
 
     sizes: Mapping[str, PartSize]
-    most: int = 1 << 16
+    most: int = 1 << 15
+    most_large: int = 0
     batch_size: int = 512
     between: float = 0.25
     exactness: float | None = None

@@ -31,7 +31,7 @@ from .decay import cosine_decay, find_final_factor
 from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
-from .plan import Plan, complete_plan, divide
+from .plan import MEDIUM, Plan, complete_plan, divide
 from .prepare import FitOptions, check_run, sort_options
 
 MEMORY = 4e9
@@ -165,7 +165,7 @@ def _complete_plan(options: FitOptions, signal: LargeGrid, run: RunOptions) -> P
     """Choose what the user has left open; the signal is always divided into parts."""
     network, recipe = options.network, options.kind.recipe.parts
     if network.parts == "auto" and recipe is not None:
-        network = replace(network, parts=divide(signal, recipe, network.size))
+        network = replace(network, parts=divide(signal, recipe, recipe.sizes[network.size or MEDIUM]))
     if not network.has_parts:
         raise FolderError(f"{signal.name}: is too small for parts; fit it in memory")
     plan = complete_plan(replace(options, network=network), True, run.steps, run.learning_rate, run.optimizer)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .options import NetworkOptions
     from .prepare import FitOptions
 
+MEDIUM = "medium"
+"""The size of parts where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -55,13 +58,14 @@ def make_plan(
     """
     note = ""
     if options.network.parts == "auto":
-        parts = _count_parts(signal, options.network, options.kind.recipe.parts)
+        network = _choose_size(signal, options.network, options.kind.recipe.parts)
+        parts = _count_parts(signal, network, options.kind.recipe.parts)
         if parts is None:
             note = (
                 f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for"
                 " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
-        options = replace(options, network=replace(options.network, parts=parts or (1,)))
+        options = replace(options, network=replace(network, parts=parts or (1,)))
     return replace(complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer), note=note)
 
 
@@ -79,7 +83,7 @@ def complete_plan(
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
-    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, recipe.rates)
+    size = parts.sizes[network.size or MEDIUM] if parts else PartSize(0, network.width, recipe.steps, recipe.rates)
     noise = network.noise
     if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
         noise = replace(noise, exactness=parts.exactness)
@@ -102,10 +106,20 @@ def complete_plan(
     )
 
 
-def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: str) -> tuple[int, ...]:
+def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: PartSize) -> tuple[int, ...]:
     """Return the number of parts of a size along each axis of a signal."""
-    edge = recipe.sizes[size].edge / (signal.channels if recipe.counts_channels else 1)
+    edge = size.edge / (signal.channels if recipe.counts_channels else 1)
     return tuple(max(1, round(count / edge)) for count in signal.lattice.shape)
+
+
+def _choose_size(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> NetworkOptions:
+    """Return the options of a network with the size of the parts of a signal whose user has not said it.
+
+    Where there are few parts, large networks take little time, and single ones of about their bytes fit worse.
+    """
+    if recipe is None or network.size is not None or not isinstance(signal, Grid):
+        return network
+    return replace(network, size="large") if recipe.most < signal.lattice.count <= recipe.most_large else network
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
@@ -122,8 +136,8 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     single |= network.noise.schedule != NoiseOptions.schedule or network.num_layers != type(network).num_layers
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
         return (1,)
-    size = recipe.sizes[network.size]
-    counts = divide(signal, recipe, network.size)
+    size = recipe.sizes[network.size or MEDIUM]
+    counts = divide(signal, recipe, size)
     # What is kept for each weight, and for each sample and point half-way between samples.
     weights = prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
