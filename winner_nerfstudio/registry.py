@@ -85,7 +85,7 @@ class PartRecipe:
     """
 
     sizes: Mapping[str, PartSize]
-    most: int = 1 << 15
+    most: int = 1 << 16
     most_large: int = 0
     batch_size: int = 512
     between: float = 0.25
