@@ -2,11 +2,13 @@
 
     python scripts/compare_fits.py FILE ... --variants single default small siren
     python scripts/compare_fits.py FILE ... --variants adam soap muon
+    python scripts/compare_fits.py FILE ... --max-side 128 --variants single default,parts=8,hidden_dim=48
 
 Every fit is one that a user gets: the default, other sizes, SIREN's initialisation in place of WINNER's, the single
-network of ``parts=(1,)``, and each optimiser at the learning rate that the kind's recipe has for it, or at another one:
-``soap:3e-4``. Each is kept as one line of the records, and is not made again when the script is started anew. The times
-are those of the processor, so that they can be compared on a machine that does other things too.
+network of ``parts=(1,)``, each optimiser at the learning rate that the kind's recipe has for it, or at another one:
+``soap:3e-4``, and any of these with further options of `fit` behind commas. Each is kept as one line of the records,
+and is not made again when the script is started anew. The times are those of the processor, so that they can be
+compared on a machine that does other things too.
 """
 
 import json
@@ -50,11 +52,14 @@ class Comparison:
     """File with a line for each fit that was made."""
     variants: tuple[str, ...] = ("single", "default", "small", "siren")
     """Which fits are made of each file: single, default, small, large, siren, on samples, adam, soap, muon; each may
-    have a learning rate behind a colon and a number of steps behind an @: soap:3e-4@2000."""
+    have a learning rate behind a colon, a number of steps behind an @ and options of fit behind commas:
+    soap:3e-4@2000,parts=8,exactness=0.2."""
     seeds: tuple[int, ...] = (42,)
     """The seeds; metrics are means over them."""
     max_side: int | None = None
     """Pixels of the longer side to which larger pictures are reduced."""
+    max_samples: int | None = None
+    """Samples after which longer sounds are cut off."""
     threads: int = 1
     """Threads of the matrix products."""
 
@@ -81,11 +86,15 @@ class Comparison:
         return f"{np.mean(found):.4g}" if found else ""
 
     def _find(self, known: list[dict[str, Any]], file: str, variant: str, seed: int) -> dict[str, Any] | None:
-        key = {"file": Path(file).name, "variant": variant, "seed": seed, "max_side": self.max_side}
-        return next((each for each in known if key.items() <= each.items()), None)
+        key = {"file": Path(file).name, "variant": variant, "seed": seed, **self._limits()}
+        return next((each for each in known if all(each.get(name) == value for name, value in key.items())), None)
+
+    def _limits(self) -> dict[str, int | None]:
+        """Return the limits of the signals' sizes."""
+        return {"max_side": self.max_side, "max_samples": self.max_samples}
 
     def _fit(self, file: str, variant: str, seed: int) -> dict[str, Any]:
-        data = {"max_side": self.max_side} if self.max_side else {}
+        data = {name: value for name, value in self._limits().items() if value is not None}
         began = time.process_time()
         field = fit(file, seed=seed, progress=False, measure=False, **parse_variant(variant), **data)
         seconds = time.process_time() - began
@@ -94,7 +103,7 @@ class Comparison:
             "file": Path(file).name,
             "variant": variant,
             "seed": seed,
-            "max_side": self.max_side,
+            **self._limits(),
             **finite(options.kind.metrics(field.field, signal, options.network)),
             "cpu_seconds": seconds,
             "steps": field.provenance["steps"],
@@ -108,16 +117,23 @@ class Comparison:
 
 
 def parse_variant(text: str) -> dict[str, Any]:
-    """Return the arguments of `fit` for a variant by name, with a learning rate or a number of steps behind it.
+    """Return the arguments of `fit` for a variant by name, with a learning rate, steps or options behind it.
 
     Raises:
         ValueError: there is no such variant.
     """
+    text, *options = text.split(",")
     name, _, steps = text.partition("@")
     name, _, rate = name.partition(":")
     if name not in VARIANTS:
         raise ValueError(f"{name!r} is not one of: {', '.join(VARIANTS)}")
-    given = {"learning_rate": float(rate)} if rate else {}
+    given: dict[str, Any] = {"learning_rate": float(rate)} if rate else {}
+    for option in options:
+        key, _, value = option.partition("=")
+        number = float(value)
+        given[key] = int(number) if number == int(number) else number
+    if "parts" in given:
+        given["parts"] = (given["parts"],)
     return VARIANTS[name] | given | ({"steps": int(steps)} if steps else {})
 
 

@@ -200,3 +200,30 @@ def test_fits_by_each_optimiser_differ_and_learn(parts):
     start = fit(picture, "image", steps=1, progress=False, hidden_dim=16, num_layers=3, parts=parts)
     assert len(set(errors.values())) == 3
     assert min(errors.values()) > start.provenance["figures"]["psnr"] + 0.5
+
+
+def rates_of_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the learning rate at each step of a fit in parts, and the one after the last."""
+    schedules = []
+
+    def keep(*arguments: object) -> torch.optim.lr_scheduler.LambdaLR:
+        schedules.append(schedule(*arguments))
+        return schedules[-1]
+
+    schedule = torch.optim.lr_scheduler.LambdaLR
+    monkeypatch.setattr(torch.optim.lr_scheduler, "LambdaLR", keep)
+    small = {"parts": (2,), "hidden_dim": 8, "num_layers": 2, "steps": 4, "learning_rate": RATE}
+    fit(np.linspace(-1, 1, 200) ** 3, "audio", optimizer=name, progress=False, measure=False, **small)
+    return [RATE * schedules[0].lr_lambdas[0](step) for step in range(5)]
+
+
+@pytest.mark.parametrize(("name", "last"), [("adam", 0.02), ("soap", 0.02), ("muon", 0.001)])
+def test_the_rate_of_muon_falls_further_than_that_of_the_others(name, last, monkeypatch):
+    from winner_nerfstudio.nerfstudio.config.schedulers import CosineDecayConfig
+
+    rates = rates_of_fit(name, monkeypatch)
+    assert rates[0] == RATE
+    assert rates[4] == pytest.approx(last * RATE)
+    optimizer = build_optimizer([make_parameter(8, 8)], name, RATE)
+    schedule = CosineDecayConfig(max_steps=4).setup().get_scheduler(optimizer, RATE)
+    assert [RATE * schedule.lr_lambdas[0](step) for step in range(5)] == rates

@@ -32,7 +32,7 @@ def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, o
 
 
 def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
-    plan = plan_for(noise(256, 256))
+    plan = plan_for(noise(181, 181))
     assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.options.batches.batch_size) == (
         (1,),
         256,
@@ -55,6 +55,17 @@ def test_the_noise_of_a_pictures_parts_is_theirs_unless_it_is_asked_for():
     assert plan_for(noise(256, 320), exactness=0.7).options.network.noise.exactness == 0.7
     assert plan_for(noise(102400), "audio").options.network.noise.exactness is None
     assert plan_for(noise(256, 320), parts=(8,), s0=1.0, s1=1.0).options.network.noise.exactness is None
+
+
+def test_a_picture_of_few_parts_has_wider_networks_unless_its_user_says_the_size_or_the_parts():
+    plan = plan_for(noise(256, 256))
+    assert (plan.options.network.parts, plan.options.network.hidden_dim) == ((8, 8), 48)
+    assert plan_for(noise(256, 256), size="medium").options.network.hidden_dim == 32
+    assert plan_for(noise(256, 256), parts=(8,)).options.network.hidden_dim == 32
+
+
+def test_the_parts_of_a_stereo_sound_are_half_as_long():
+    assert plan_for(noise(102400, 2), "audio").options.network.parts == (200,)
 
 
 def test_long_sounds_and_large_volumes_are_divided_too():

@@ -76,18 +76,22 @@ class PartRecipe:
     Attributes:
         sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
+        most_large: greatest number of samples of a signal for which ``size`` is large if it is left out.
         batch_size: greatest number of samples per training step and part.
         between: share of the steps that fit the target half-way between its samples.
         exactness: exactness of the matched schedule; None for its default.
         lowers: whether parts of low frequencies begin with lower ones than SIREN's, see `NoiseSchedule.matched`.
+        counts_channels: whether a part of several channels is as much shorter, so that it has as many values.
     """
 
     sizes: Mapping[str, PartSize]
     most: int = 1 << 16
+    most_large: int = 0
     batch_size: int = 512
     between: float = 0.25
     exactness: float | None = None
     lowers: bool = True
+    counts_channels: bool = False
 
 
 @dataclass(frozen=True)

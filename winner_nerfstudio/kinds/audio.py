@@ -54,10 +54,11 @@ class AudioKind(GridKind):
         {"adam": 2e-4},
         parts=PartRecipe(
             {
-                "small": PartSize(1024, 16, 2000),
-                "medium": PartSize(1024, 32, 1000),
-                "large": PartSize(1024, 48, 1000, {"adam": 1e-3}),
-            }
+                "small": PartSize(1024, 16, 1600, {"muon": 1e-3, "adam": 1.5e-3}),
+                "medium": PartSize(1024, 32, 800, {"muon": 1e-3, "adam": 1.5e-3}),
+                "large": PartSize(1024, 48, 800, {"muon": 1e-3}),
+            },
+            counts_channels=True,
         ),
         small=SMALL,
     )

@@ -40,6 +40,8 @@ class ImageKind(GridKind):
                 "medium": PartSize(32, 32, 600, {"muon": 1.5e-3}),
                 "large": PartSize(32, 48, 600, {"muon": 1e-3}),
             },
+            most=1 << 15,
+            most_large=1 << 16,
             exactness=0.2,
             lowers=False,
         ),

@@ -7,6 +7,8 @@ from typing import Literal
 
 FINAL_FACTOR = 0.02
 """Ratio of the last learning rate to the first."""
+MUON_FINAL_FACTOR = 0.001
+"""The same for Muon, whose steps are as long as the rate says to the end, however small the gradients have become."""
 
 
 def cosine_decay(steps: int, final: float = FINAL_FACTOR) -> Callable[[int], float]:
@@ -20,6 +22,11 @@ def cosine_decay(steps: int, final: float = FINAL_FACTOR) -> Callable[[int], flo
         final: the last factor.
     """
     return lambda step: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def find_final_factor(optimizer: str) -> float:
+    """Return the ratio of the last learning rate to the first for an optimiser by its name."""
+    return MUON_FINAL_FACTOR if optimizer == "muon" else FINAL_FACTOR
 
 
 def exponential_decay(gamma: float, every: int) -> Callable[[int], float]:

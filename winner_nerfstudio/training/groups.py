@@ -26,12 +26,12 @@ from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions, SupervisedOptions
 from .bank import PartLoss, PartSampler, initialize_bank_
-from .decay import cosine_decay
+from .decay import cosine_decay, find_final_factor
 from .engine import Workers
 from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
-from .plan import Plan, complete_plan, divide
+from .plan import MEDIUM, Plan, complete_plan, divide
 from .prepare import FitOptions, check_run, sort_options
 
 MEMORY = 4e9
@@ -195,7 +195,7 @@ def _complete_plan(options: FitOptions, signal: LargeGrid, run: RunOptions) -> P
     """Choose what the user has left open; the signal is always divided into parts."""
     network, recipe = options.network, options.kind.recipe.parts
     if network.parts == "auto" and recipe is not None:
-        network = replace(network, parts=divide(signal.lattice.shape, recipe.sizes[network.size]))
+        network = replace(network, parts=divide(signal, recipe, recipe.sizes[network.size or MEDIUM]))
     if not network.has_parts:
         raise FolderError(f"{signal.name}: is too small for parts; fit it in memory")
     plan = complete_plan(replace(options, network=network), True, run.steps, run.learning_rate, run.optimizer)
@@ -341,7 +341,8 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     )
     sampler = PartSampler(signal.read(around), bank, device, seed, options.batches, inner)
     started = Start(field.to(device), sampler, PartLoss(), initialization)
-    training = Training(started, float(index.run["learning_rate"]), cosine_decay(steps), index.run["optimizer"])
+    decay = cosine_decay(steps, find_final_factor(index.run["optimizer"]))
+    training = Training(started, float(index.run["learning_rate"]), decay, index.run["optimizer"])
     while training.done < steps:
         training.step()
     training.finish()

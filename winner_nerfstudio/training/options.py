@@ -105,8 +105,9 @@ class NetworkOptions:
     part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples. With auto,
     signals of many samples are divided, unless some are held out or noisy, or the network's width, layers, frequencies
     or another network are asked for."""
-    size: Literal["small", "medium", "large"] = "medium"
-    """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes."""
+    size: Literal["small", "medium", "large"] | None = None
+    """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes. If left
+    out, medium, or large for pictures of up to 65,536 pixels that are divided by auto."""
     overlap: int | None = None
     """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
     init: Literal["auto", "winner", "siren", "weight-scaling", "gradient-control", "matched-scaling"] = "auto"
@@ -128,7 +129,7 @@ class NetworkOptions:
         """
         if self.num_layers < 2 or self.width < 1:
             raise ValueError(f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.width} at least 1")
-        if self.size not in ("small", "medium", "large"):
+        if self.size not in (None, "small", "medium", "large"):
             raise ValueError(f"{flag}size {self.size} is not one of: small, medium, large")
         self._check_memory(16 * (self.num_layers - 1) * self.width**2)
         if self.num_layers > MOST_LAYERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..registry import DERIVATIVE_RATES, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
@@ -13,9 +13,13 @@ from ..winner import SCALED
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
+    from ..signals.large import LargeGrid
     from ..signals.signal import Signal
     from .options import NetworkOptions
     from .prepare import FitOptions
+
+MEDIUM = "medium"
+"""The size of parts where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,14 @@ def make_plan(
     """
     note = ""
     if options.network.parts == "auto":
-        parts = _count_parts(signal, options.network, options.kind.recipe.parts)
+        network = _choose_size(signal, options.network, options.kind.recipe.parts)
+        parts = _count_parts(signal, network, options.kind.recipe.parts)
         if parts is None:
             note = (
                 f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for"
                 " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
-        options = replace(options, network=replace(options.network, parts=parts or (1,)))
+        options = replace(options, network=replace(network, parts=parts or (1,)))
     rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
     plan = complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer, rates)
     return replace(plan, note=note)
@@ -88,7 +93,8 @@ def complete_plan(
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
     parts = recipe.parts if network.has_parts else None
-    size = parts.sizes[network.size] if parts else PartSize(0, network.width, recipe.steps, rates or recipe.rates)
+    rates = rates or recipe.rates
+    size = parts.sizes[network.size or MEDIUM] if parts else PartSize(0, network.width, recipe.steps, rates)
     noise = network.noise
     if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
         noise = replace(noise, exactness=parts.exactness)
@@ -111,9 +117,20 @@ def complete_plan(
     )
 
 
-def divide(shape: tuple[int, ...], size: PartSize) -> tuple[int, ...]:
-    """Return the number of parts of a size along each axis of a signal of so many samples."""
-    return tuple(max(1, round(count / size.edge)) for count in shape)
+def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: PartSize) -> tuple[int, ...]:
+    """Return the number of parts of a size along each axis of a signal."""
+    edge = size.edge / (signal.channels if recipe.counts_channels else 1)
+    return tuple(max(1, round(count / edge)) for count in signal.lattice.shape)
+
+
+def _choose_size(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> NetworkOptions:
+    """Return the options of a network with the size of the parts of a signal whose user has not said it.
+
+    Where there are few parts, large networks take little time, and single ones of about their bytes fit worse.
+    """
+    if recipe is None or network.size is not None or not isinstance(signal, Grid):
+        return network
+    return replace(network, size="large") if recipe.most < signal.lattice.count <= recipe.most_large else network
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
@@ -137,8 +154,8 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
         return (1,)
     if signal.derivatives is not None:
         return (1,)
-    size = recipe.sizes[network.size]
-    counts = divide(signal.lattice.shape, size)
+    size = recipe.sizes[network.size or MEDIUM]
+    counts = divide(signal, recipe, size)
     # What is kept for each weight, and for each sample and point half-way between samples.
     weights = prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels

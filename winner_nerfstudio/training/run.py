@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..progress import progress_bar
 from ..registry import Monitor
-from .decay import cosine_decay
+from .decay import cosine_decay, find_final_factor
 from .initialize import Start
 from .loop import Training
 from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement, update_best
@@ -61,7 +61,8 @@ def train(
     Raises:
         KeyboardInterrupt: the user has stopped the training before the first step was finished.
     """
-    training, outcome = Training(started, learning_rate, cosine_decay(steps), optimizer), Outcome()
+    decay = cosine_decay(steps, find_final_factor(optimizer))
+    training, outcome = Training(started, learning_rate, decay, optimizer), Outcome()
     every = math.inf
     if monitor is not None and monitor.points:
         every = min(steps_per_measurement(monitor.points, started.sampler.batch_size), max(1, steps // 2))

@@ -16,7 +16,7 @@ from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Axis, winner_init_
 from .bank import PartError
-from .decay import cosine_decay
+from .decay import cosine_decay, find_final_factor
 from .fit import Course
 from .initialize import build_field, describe_initialization, initialize_
 from .optimizers import build_optimizer
@@ -171,8 +171,9 @@ def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
     """Train the members of a stack in place."""
     assert course.steps is not None
     assert course.learning_rate is not None
-    optimizer = build_optimizer(stack.parameters(), course.optimizer or "adam", course.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps))
+    name = course.optimizer or "adam"
+    optimizer = build_optimizer(stack.parameters(), name, course.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps, find_final_factor(name)))
     for step in range(course.steps):
         optimizer.zero_grad()
         PartError.apply(stack, sampler.batch(step), range(stack.count), *stack.parameters()).backward()

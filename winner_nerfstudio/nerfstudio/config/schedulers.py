@@ -6,7 +6,8 @@ from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...training.decay import FINAL_FACTOR, cosine_decay
+from ...training.decay import cosine_decay, find_final_factor
+from ...training.optimizers import Muon
 
 
 @dataclass
@@ -16,8 +17,8 @@ class CosineDecayConfig(SchedulerConfig):
     _target: type = field(default_factory=lambda: CosineDecay)
     max_steps: int | None = None
     """Steps until the final rate is reached; if left out, the run's --max-num-iterations."""
-    final_factor: float = FINAL_FACTOR
-    """Ratio of the final rate to the initial one."""
+    final_factor: float | None = None
+    """Ratio of the final rate to the initial one; if left out, 0.001 for muon and 0.02 for the others."""
 
 
 class CosineDecay(Scheduler):
@@ -33,5 +34,6 @@ class CosineDecay(Scheduler):
         steps, final = self.config.max_steps, self.config.final_factor
         if steps is None:
             raise ValueError("max_steps is not set: SignalTrainerConfig sets it from max_num_iterations")
-
+        if final is None:
+            final = find_final_factor("muon" if isinstance(optimizer, Muon) else "adam")
         return LambdaLR(optimizer, cosine_decay(steps, final))
