@@ -212,7 +212,7 @@ def test_a_picture_of_normals_becomes_a_height(tmp_path):
     normals = np.concatenate([-slopes[..., 1:], slopes[..., :1], np.ones((24, 20, 1))], -1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     PillowImage.fromarray(np.rint((normals + 1) * 127.5).astype(np.uint8)).save(tmp_path / "normals.png")
-    options = ["--supervise", "gradient", "--steps", "200", "--hidden-dim", "32", "--num-layers", "2"]
+    options = ["--supervise", "gradient", "--steps", "200", "--hidden-dim", "64", "--num-layers", "2"]
     done = call("winner-fit", "normals.png", "--output", "height.npy", *options, cwd=tmp_path)
     assert done.returncode == 0, done.output
     assert "snr derivatives" in done.output

@@ -138,7 +138,7 @@ def grid_metrics(function: Function, signal: Grid, fitted: Float[ndarray, "*axes
     }
     if len(signal.held_out):
         metrics["psnr_held_out"] = psnr(root_mean_square(values[signal.held_out], truth[signal.held_out]))
-    if signal.clean is not None:
+    if signal.clean is not None and signal.derivatives is None:
         target = signal.values.reshape(truth.shape)
         metrics["psnr_target"] = psnr(root_mean_square(target[selection], truth[selection]))
     return metrics
