@@ -66,7 +66,7 @@ class SDFModel(SurfaceModel):
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
         """Add a legend to an output that shows numbers by colours, in the input's units if they are lengths."""
         if name == "error" and self.compares_colors:
-            return with_error_legend(picture, "difference in colour, relative to 0 to 1")
+            return with_error_legend(picture, "difference in colour")
         if name == "error":
             return with_legend(picture, self.error_range.value, "distance from the target")
         if name == "sdf-slice":
