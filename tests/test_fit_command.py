@@ -192,7 +192,7 @@ def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, 
 class Target:
     def __init__(self, values):
         self.truth = values
-        self.channels, self.fitted = values.shape[-1], None
+        self.channels, self.fitted, self.derivatives = values.shape[-1], None, None
 
 
 def test_one_function_judges_fits_of_every_kind():
