@@ -363,6 +363,27 @@ def test_a_second_run_into_a_folder_is_refused_while_the_first_writes(winner_bat
         assert not finished
 
 
+@pytest.mark.parametrize("name", ["fit_small_signals", "judge"])
+def test_what_fails_among_small_signals_is_a_row_of_one_and_leaves_the_others_as_they_are(tmp_path, monkeypatch, name):
+    from winner_nerfstudio.batch import tasks
+
+    write_crops(tmp_path / "crops", 5)
+    fit_many(tmp_path / "crops", tmp_path / "whole", **QUICK)
+    real = getattr(tasks, name)
+
+    def fail(*arguments):
+        signals = arguments[0] if name == "fit_small_signals" else [arguments[1]]
+        if any(signal.name.endswith("03.png") for signal in signals):
+            raise RuntimeError("an unforeseen fault")
+        return real(*arguments)
+
+    monkeypatch.setattr(tasks, name, fail)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    assert [row.status == "failed" for row in batch.rows] == [False, False, False, True, False]
+    assert batch.rows[3].error == "an unforeseen fault"
+    assert contents(tmp_path / "out").items() < contents(tmp_path / "whole").items()
+
+
 def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):
     write_crops(tmp_path / "crops", 2)
     batch = fit_many(tmp_path / "crops", tmp_path / "out", **{**QUICK, "learning_rate": 1e38, "optimizer": "adam"})

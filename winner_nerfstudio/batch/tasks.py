@@ -14,7 +14,6 @@ from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from ..registry import kind_named
-from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line
 from ..training.fit import finite, fit_signal
 from ..training.prepare import check_run
@@ -153,21 +152,27 @@ def _fit_bank(job: Job, bank: Sequence[Loaded], device: torch.device) -> list[Ro
     try:
         fitted = fit_small_signals([loaded.signal for loaded in bank], plan, device, job.find_start(bank[0].file.kind))
     except Exception as error:
-        if is_out_of_memory(error) and len(bank) > 1:
+        if len(bank) > 1:  # they take too much memory at once, or the fault is that of one
             half = len(bank) // 2
             return _fit_bank(job, bank[:half], device) + _fit_bank(job, bank[half:], device)
         return [refuse(loaded.file, error) for loaded in bank]
     share = (time.perf_counter() - began) / len(bank)
-    fits = []
+    measured, failed = [], []
     for loaded, (field, initialization) in zip(bank, fitted, strict=True):
-        began, kind, fault = time.perf_counter(), kind_named(loaded.file.kind), ""
-        metrics = kind.metrics(field, loaded.signal, plan.options.network) if job.measure else {}
-        verdict = judge(kind, loaded.signal, metrics, []) if job.measure else None
-        fault = "" if verdict is None else verdict.text
+        began, kind, fault, metrics = time.perf_counter(), kind_named(loaded.file.kind), "", {}
+        try:
+            if job.measure:
+                metrics = kind.metrics(field, loaded.signal, plan.options.network)
+                verdict = judge(kind, loaded.signal, metrics, [])
+                fault = "" if verdict is None else verdict.text
+        except Exception as error:
+            failed.append(refuse(loaded.file, error))
+            continue
         seconds = share + time.perf_counter() - began
         assert plan.course.steps is not None
-        fits.append(Fit(field, None, initialization, plan.course.steps, metrics, fault, seconds))
-    return _write(job, bank, fits)
+        fit = Fit(field, None, initialization, plan.course.steps, metrics, fault, seconds)
+        measured.append((loaded, fit))
+    return [*_write(job, [loaded for loaded, _ in measured], [fit for _, fit in measured]), *failed]
 
 
 def _write(job: Job, several: Sequence[Loaded], fits: Sequence[Fit]) -> list[Row]:
