@@ -38,6 +38,7 @@ SMALL = [
 """Flags of a run of a few seconds, smooth enough to fit a ball in one piece."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Mark what has no mark of its cost as cheap, put the dearest first, and keep together what one worker should do.
 
