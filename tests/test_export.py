@@ -8,6 +8,7 @@ import pytest
 import torch
 import trimesh
 
+from winner_nerfstudio import fit
 from winner_nerfstudio.export.errors import ExportError
 from winner_nerfstudio.export.mesh import Finish, export_mesh, loses_detail, mean_curvature
 from winner_nerfstudio.fields import Field
@@ -16,7 +17,7 @@ from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import Shape
 
-from .conftest import BIN
+from .conftest import BIN, call
 from .meshes import sphere
 from .test_field import SIREN
 
@@ -168,6 +169,18 @@ def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):
     mesh = export_mesh(field, tmp_path / "a.ply", resolution=160).mesh
     assert mesh.body_count == 2
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * (1.02**3 - 0.98**3), rel=0.02)
+
+
+def test_a_field_file_is_exported_as_its_field_is(tmp_path):
+    field = fit("sample:mandala", steps=2, hidden_dim=8, num_layers=2, max_side=32, progress=False, measure=False)
+    field.save(tmp_path / "fit.safetensors")
+    command = ["winner-export", "image", "--load-config", "fit.safetensors", "--output", "fit.npy"]
+    done = call(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.output
+    np.testing.assert_array_equal(np.load(tmp_path / "fit.npy"), field.image())
+    missing = call(*[word.replace("fit.", "no.") for word in command], cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "no.safetensors: no such file" in missing.output
 
 
 @pytest.mark.commands

@@ -26,7 +26,8 @@ class Export:
     """The suffixes of the files that it writes, or of the most common ones; if there are none, any suffix will do."""
 
     load_config: Path
-    """The run's config.yml, of which only the checkpoint beside it is read; or the folder of a fit in groups."""
+    """The run's config.yml, of which only the checkpoint beside it is read; or a field file (.safetensors), or the
+    folder of a fit in groups."""
     output: Path
     """File to write; its suffix says the format."""
 
@@ -48,18 +49,19 @@ class Export:
         return not cls.suffixes or output.suffix.lower() in cls.suffixes
 
     def load(self) -> "FittedField":
-        """Load the run's field, on the GPU if there is one.
+        """Load the field of a run, a file or a folder, on the GPU if there is one.
 
         Raises:
-            ValueError: there is no such run; the message is one line.
+            ValueError: there is none; the message is one line.
         """
         import torch
 
         from ..fields.checkpoint import load_fitted
-        from ..fields.folder import load_folder
+        from ..fields.file import load_field
 
-        load = load_folder if self.load_config.is_dir() else load_fitted
-        return load(self.load_config).to("cuda" if torch.cuda.is_available() else "cpu")
+        path = self.load_config
+        load = load_field if path.is_dir() or path.suffix.lower() == ".safetensors" else load_fitted
+        return load(path).to("cuda" if torch.cuda.is_available() else "cpu")
 
     def check(self, fitted: "FittedField") -> None:
         """Check that a field can be written with these options.

@@ -58,7 +58,9 @@ def load_fitted(config: Path) -> FittedField:
         CheckpointError: there is no such run, no checkpoint, or the checkpoint cannot be read.
     """
     if not config.is_file():
-        raise CheckpointError(f"{config}: no such file; --load-config takes the config.yml that a run has written")
+        raise CheckpointError(
+            f"{config}: no such file; --load-config takes the config.yml of a run, or a .safetensors file"
+        )
     path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
     try:
         field = Field.from_state_dict(state["pipeline"], FIELD)
