@@ -38,7 +38,7 @@ class ImageKind(GridKind):
             {
                 "small": PartSize(64, 32, 3000, {"muon": 2e-3, "adam": 1.5e-3}),
                 "medium": PartSize(32, 32, 600, {"muon": 1.5e-3}),
-                "large": PartSize(32, 48, 600, {"muon": 1e-3}),
+                "large": PartSize(32, 48, 1200, {"muon": 1e-3}),
             },
             most=1 << 15,
             most_large=1 << 16,
