@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import tyro
@@ -50,10 +51,14 @@ def measure(work: Work, seconds: float) -> dict[str, float]:
     return best
 
 
-def make_products(widths: list[int], count: int, members: tuple[int, ...]) -> Callable[[], None]:
+Change = Callable[[nn.Module], Any]
+"""What is done with the plain network before it is trained, such as `torch.compile`."""
+
+
+def make_products(widths: list[int], count: int, members: tuple[int, ...], device: str) -> Callable[[], None]:
     """Return the matrix products of a step for layers of these widths, forward and backward."""
-    values = [torch.randn(*members, count, width) for width in widths]
-    weights = [torch.randn(*members, b, a) for a, b in pairwise(widths)]
+    values = [torch.randn(*members, count, width, device=device) for width in widths]
+    weights = [torch.randn(*members, b, a, device=device) for a, b in pairwise(widths)]
     gradients = [torch.empty_like(weight) for weight in weights]
     inputs = [torch.empty_like(value) for value in values]
 
@@ -67,12 +72,15 @@ def make_products(widths: list[int], count: int, members: tuple[int, ...]) -> Ca
     return run
 
 
-def make_plain(network: nn.Module, coords: Tensor, values: Tensor, batch: int, rate: float) -> Callable[[], None]:
+def make_plain(
+    network: nn.Module, coords: Tensor, values: Tensor, batch: int, device: str, change: Change
+) -> Callable[[], None]:
     """Return a step of the plain loop."""
-    optimizer = torch.optim.Adam(network.parameters(), rate)
+    coords, values, network = coords.to(device), values.to(device), network.to(device)
+    optimizer, network = torch.optim.Adam(network.parameters(), 5e-4), change(network)
 
     def run() -> None:
-        rows = torch.randint(len(coords), (batch,)) if batch < len(coords) else slice(None)
+        rows = torch.randint(len(coords), (batch,), device=device) if batch < len(coords) else slice(None)
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(network(coords[rows]), values[rows]).backward()
         optimizer.step()
@@ -97,7 +105,7 @@ class PlainBank(nn.Module):
         return x
 
 
-def make_ours(size: int, batch: int, **options: object) -> Callable[[], None]:
+def make_ours(size: int, batch: int, device: str, **options: object) -> Callable[[], None]:
     """Return a step of the product's training of a picture of `size` x `size` pixels."""
     from winner_nerfstudio.training.initialize import start
     from winner_nerfstudio.training.loop import Training
@@ -105,11 +113,13 @@ def make_ours(size: int, batch: int, **options: object) -> Callable[[], None]:
 
     pixels = (torch.rand(size, size, 3) * 255).byte().numpy()
     signal, sorted_options = prepare(pixels, "image", {"batch_size": batch, **options})
-    training = Training(start(signal, sorted_options, torch.device("cpu"), 0), 5e-4, lambda step: 1.0)
+    training = Training(start(signal, sorted_options, torch.device(device), 0), 5e-4, lambda step: 1.0)
     return training.step
 
 
-def single_work(width: int, batch: int, size: int) -> Work:
+def single_work(
+    width: int, batch: int, size: int, device: str = "cpu", change: Change = lambda network: network
+) -> Work:
     """Return what is measured of a single network."""
     widths = [2, *[width] * 4, 3]
     layers: list[nn.Module] = []
@@ -117,20 +127,20 @@ def single_work(width: int, batch: int, size: int) -> Work:
         layers += [nn.Linear(a, b), _Sine()]
     coords, values = torch.rand(size * size, 2) * 2 - 1, torch.rand(size * size, 3)
     return {
-        "products": make_products(widths, batch, ()),
-        "plain": make_plain(nn.Sequential(*layers[:-1]), coords, values, batch, 5e-4),
-        "ours": make_ours(size, batch, hidden_dim=width),
+        "products": make_products(widths, batch, (), device),
+        "plain": make_plain(nn.Sequential(*layers[:-1]), coords, values, batch, device, change),
+        "ours": make_ours(size, batch, device, hidden_dim=width),
     }
 
 
-def bank_work(members: int) -> Work:
+def bank_work(members: int, device: str = "cpu", change: Change = lambda network: network) -> Work:
     """Return what is measured of a bank."""
     widths, side = [2, 32, 32, 32, 32, 3], round(members**0.5)
     coords, values = torch.rand(members, 512, 2) * 2 - 1, torch.rand(members, 512, 3)
     return {
-        "products": make_products(widths, 512, (members,)),
-        "plain": make_plain(PlainBank(members, widths), coords, values, members, 5e-4),
-        "ours": make_ours(28 * side + 4, 512, hidden_dim=32, parts=(side, side), overlap=4),
+        "products": make_products(widths, 512, (members,), device),
+        "plain": make_plain(PlainBank(members, widths), coords, values, members, device, change),
+        "ours": make_ours(28 * side + 4, 512, device, hidden_dim=32, parts=(side, side), overlap=4),
     }
 
 
