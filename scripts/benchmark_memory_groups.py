@@ -1,6 +1,6 @@
 """Peak memory of a fit in groups and of its export, by the number of groups: it should not depend on it.
 
-    python scripts/benchmark_memory_groups.py --groups 2 8 32
+    python scripts/benchmark_memory_groups.py --groups 1 2 4 8 16 32 --plot docs/memory-groups.png
 
 Makes pictures of 1, 4, 16 ... times as many rows by code, fits each into a folder with a few steps, in a process of its
 own, exports it again, and prints what the processes took at most.
@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import tifffile
 import tyro
@@ -42,6 +43,8 @@ class Arguments:
     """Numbers of groups."""
     steps: int = 2
     """Training steps of each group."""
+    plot: Path | None = None
+    """Picture of the memory over the number of groups."""
 
 
 def measure(groups: int, steps: int) -> int:
@@ -67,8 +70,31 @@ def make_tiles(rows: int):
             yield np.stack([(row * (c + 1) + column * (c + 2)) % 251 for c in range(3)], -1).astype(np.uint8)
 
 
-if __name__ == "__main__":
-    arguments = tyro.cli(Arguments)
+def draw(peaks: dict[int, float], path: Path) -> None:
+    """Draw the peak memory, in megabytes, over the number of groups."""
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    counts = list(peaks)
+    axes.plot(counts, list(peaks.values()), "o-", label="fit in groups and export")
+    # The least that a fit of the whole keeps: coordinates and values of all samples, in single precision.
+    whole = [peaks[counts[0]] + (count - counts[0]) * ROWS * WIDTH * 5 * 4 / 1e6 for count in counts]
+    axes.plot(counts, whole, ":", color="0.4", label="with all samples kept, at least")
+    axes.set(xlabel="groups of half a megapixel", ylabel="peak memory, MB", xscale="log", xticks=counts)
+    axes.set(xticklabels=counts, ylim=(0, None))
+    axes.minorticks_off()
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, then tabulate and draw."""
+    arguments, peaks = tyro.cli(Arguments, description=__doc__), {}
     print("groups  megapixels  peak RSS (MB)")
     for count in arguments.groups:
-        print(f"{count:6}  {count * ROWS * WIDTH / 1e6:10.1f}  {measure(count, arguments.steps) / 1e6:13.0f}")
+        peaks[count] = measure(count, arguments.steps) / 1e6
+        print(f"{count:6}  {count * ROWS * WIDTH / 1e6:10.1f}  {peaks[count]:13.0f}", flush=True)
+    if arguments.plot is not None:
+        draw(peaks, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
