@@ -32,7 +32,7 @@ def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, o
 
 
 def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
-    plan = plan_for(noise(181, 181))
+    plan = plan_for(noise(90, 91))
     assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.options.batches.batch_size) == (
         (1,),
         256,
@@ -58,10 +58,23 @@ def test_the_noise_of_a_pictures_parts_is_theirs_unless_it_is_asked_for():
 
 
 def test_a_picture_of_few_parts_has_wider_networks_unless_its_user_says_the_size_or_the_parts():
+    plan = plan_for(noise(91, 91))
+    assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((3, 3), 48, 1200)
     plan = plan_for(noise(256, 256))
     assert (plan.options.network.parts, plan.options.network.hidden_dim) == ((8, 8), 48)
     assert plan_for(noise(256, 256), size="medium").options.network.hidden_dim == 32
     assert plan_for(noise(256, 256), parts=(8,)).options.network.hidden_dim == 32
+
+
+def test_a_sound_of_few_parts_is_trained_for_twice_the_steps_unless_its_user_says_the_size_the_parts_or_the_steps():
+    plan = plan_for(noise(40960), "audio")
+    assert (plan.options.network.parts, plan.options.network.hidden_dim) == ((40,), 32)
+    assert (plan.steps, plan.optimizer, plan.learning_rate) == (1600, "muon", 1e-3)
+    assert plan_for(noise(102400), "audio").steps == 800
+    assert plan_for(noise(40960), "audio", size="medium").steps == 800
+    assert plan_for(noise(40960), "audio", parts=(40,)).steps == 800
+    assert plan_for(noise(40960), "audio", steps=7).steps == 7
+    assert plan_for(noise(8192), "audio").options.network.parts == (1,)
 
 
 def test_the_parts_of_a_stereo_sound_are_half_as_long():

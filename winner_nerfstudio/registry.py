@@ -70,13 +70,28 @@ class PartSize:
 
 
 @dataclass(frozen=True)
+class FewParts:
+    """How signals are fitted that have few parts, for which more weights or steps take little time.
+
+    Attributes:
+        most: greatest number of samples of such a signal.
+        size: name of the size of its parts if ``size`` is left out.
+        steps: number of training steps.
+    """
+
+    most: int
+    size: str
+    steps: int
+
+
+@dataclass(frozen=True)
 class PartRecipe:
     """How signals of many samples are divided into parts by default, each fitted by a small network of its own.
 
     Attributes:
         sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
-        most_large: greatest number of samples of a signal for which ``size`` is large if it is left out.
+        few: how signals are divided that have more samples than `most`, but few parts.
         batch_size: greatest number of samples per training step and part.
         between: share of the steps that fit the target half-way between its samples.
         exactness: exactness of the matched schedule; None for its default.
@@ -86,7 +101,7 @@ class PartRecipe:
 
     sizes: Mapping[str, PartSize]
     most: int = 1 << 16
-    most_large: int = 0
+    few: FewParts | None = None
     batch_size: int = 512
     between: float = 0.25
     exactness: float | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
+from ..registry import SMALL, FewParts, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import AudioOptions
 from ..signals.records import AudioRecord
 from .grid import GRID_METRICS, GridKind, like_input
@@ -58,6 +58,8 @@ class AudioKind(GridKind):
                 "medium": PartSize(1024, 32, 800, {"muon": 1e-3, "adam": 1.5e-3}),
                 "large": PartSize(1024, 48, 800, {"muon": 1e-3}),
             },
+            most=1 << 13,
+            few=FewParts(1 << 16, "medium", 1600),
             counts_channels=True,
         ),
         small=SMALL,

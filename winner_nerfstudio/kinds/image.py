@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
-from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
+from ..registry import SMALL, FewParts, Metrics, PartRecipe, PartSize, Recipe
 from ..signals.options import ImageOptions
 from ..signals.picture_suffixes import READ_ONLY, WRITTEN
 from ..signals.records import ImageRecord
@@ -40,8 +40,8 @@ class ImageKind(GridKind):
                 "medium": PartSize(32, 32, 600, {"muon": 1.5e-3}),
                 "large": PartSize(32, 48, 1200, {"muon": 1e-3}),
             },
-            most=1 << 15,
-            most_large=1 << 16,
+            most=1 << 13,
+            few=FewParts(1 << 16, "large", 1200),
             exactness=0.2,
             lowers=False,
         ),

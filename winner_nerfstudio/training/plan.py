@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ..registry import DERIVATIVE_RATES, PartRecipe, PartSize, find_rate
+from ..registry import DERIVATIVE_RATES, FewParts, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
 from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
@@ -60,8 +60,13 @@ def make_plan(
     """
     note = ""
     if options.network.parts == "auto":
-        network = _choose_size(signal, options.network, options.kind.recipe.parts)
-        parts = _count_parts(signal, network, options.kind.recipe.parts)
+        network, recipe = options.network, options.kind.recipe.parts
+        few = _find_few(signal, network, recipe)
+        if few is not None:
+            network = replace(network, size=few.size)
+        parts = _count_parts(signal, network, recipe)
+        if few is not None and parts != (1,) and steps is None:
+            steps = few.steps
         if parts is None:
             note = (
                 f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for"
@@ -123,14 +128,11 @@ def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: PartSize) ->
     return tuple(max(1, round(count / edge)) for count in signal.lattice.shape)
 
 
-def _choose_size(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> NetworkOptions:
-    """Return the options of a network with the size of the parts of a signal whose user has not said it.
-
-    Where there are few parts, large networks take little time, and single ones of about their bytes fit worse.
-    """
-    if recipe is None or network.size is not None or not isinstance(signal, Grid):
-        return network
-    return replace(network, size="large") if recipe.most < signal.lattice.count <= recipe.most_large else network
+def _find_few(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> FewParts | None:
+    """Return how a signal of few parts is fitted whose user has not said their size, or None for other signals."""
+    if recipe is None or recipe.few is None or network.size is not None or not isinstance(signal, Grid):
+        return None
+    return recipe.few if recipe.most < signal.lattice.count <= recipe.few.most else None
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
