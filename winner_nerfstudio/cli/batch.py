@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..registry import kind_named
 from ..signals.messages import error_line, escape
+from ..training.engine import Workers
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -58,13 +59,8 @@ class BatchCommand:
     """Begin small signals with the hidden layers of one network that is fitted to the first COUNT of one size."""
     measure: bool = True
     """Compute the metrics of each fit."""
-    engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
-    """local, this process; processes, others on this machine; ray, workers of Ray on it; ray://HOST:PORT, those of a
-    cluster."""
-    cpus: float = 1
-    """Cores that a worker takes."""
-    gpus: float = 0
-    """Graphics processors that a worker of ray takes; may be a part of one."""
+    workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
+    """Who fits the files."""
 
 
 def main() -> None:
@@ -92,7 +88,6 @@ def _run(arguments: list[str]) -> int:
     from ..batch.job import Job
     from ..batch.many import find_kinds, run_batch
     from ..batch.sources import find_files
-    from ..training.engine import Workers
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
@@ -104,11 +99,12 @@ def _run(arguments: list[str]) -> int:
             with suppress(SystemExit):
                 parse_fit_options(kind, PROGRAM, ["--help"])
         return 0
-    options = parse_options_by_kind(named, PROGRAM, rest, [each.name for each in fields(BatchCommand)])
+    options = parse_options_by_kind(
+        named, PROGRAM, rest, [each.name for each in (*fields(BatchCommand), *fields(Workers))]
+    )
     course = Course(command.steps, command.learning_rate, command.optimizer, command.seed)
     job = Job(command.output, options, course, command.device, command.measure, command.pack)
-    workers = Workers(command.engine, command.cpus, command.gpus)
-    return _report(run_batch(job, files, kinds, workers, Console(), command.shared_start))
+    return _report(run_batch(job, files, kinds, command.workers, Console(), command.shared_start))
 
 
 def _report(batch: "Batch") -> int:

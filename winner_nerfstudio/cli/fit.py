@@ -3,7 +3,7 @@
 import os
 import sys
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from rich.text import Text
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
+from ..training.engine import Workers
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -61,13 +62,8 @@ class Fit:
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
-    engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
-    """Who trains the parts of a signal larger than memory: local, this process; processes, others on this machine; ray,
-    workers of Ray on it; ray://HOST:PORT, those of a cluster."""
-    cpus: float = 1
-    """Cores that such a worker takes."""
-    gpus: float = 0
-    """Graphics processors that a worker of ray takes; may be a part of one."""
+    workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
+    """Who trains the parts of a signal larger than memory."""
 
     def check_files(self) -> None:
         """Check the file and the outputs as far as it can be done without reading the file.
@@ -89,7 +85,7 @@ class Fit:
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
-        if not self.is_in_groups and (self.engine, self.cpus, self.gpus) != ("local", 1, 0):
+        if not self.is_in_groups and self.workers != Workers():
             raise ValueError(
                 "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
                 " suffix"
@@ -317,7 +313,6 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     (folder,), console = command.output, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
-    from ..training.engine import Workers
     from ..training.groups import RunOptions, run_groups
 
     run = RunOptions(
@@ -326,7 +321,7 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
         command.optimizer,
         command.seed,
         command.device,
-        workers=Workers(command.engine, command.cpus, command.gpus),
+        workers=command.workers,
     )
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")

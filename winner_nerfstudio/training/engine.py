@@ -44,18 +44,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the tasks.
-
-    Attributes:
-        engine: "local" for this process, "processes" for as many on this machine as it has cores for, "ray" for workers
-            of Ray on this machine, "ray://HOST:PORT" for those of the cluster of that address.
-        cpus: cores that a worker takes.
-        gpus: graphics processors that a worker of Ray takes; may be a part of one.
-    """
+    """Who does the tasks; these are options of commands, too."""
 
     engine: str = "local"
+    """Who fits many files, or a signal larger than memory in groups of parts: local, this process; processes, others on
+    this machine; ray, workers of Ray on it; ray://HOST:PORT, those of a cluster."""
     cpus: float = 1
+    """Cores that a worker takes."""
     gpus: float = 0
+    """Graphics processors that a worker of Ray takes; may be a part of one."""
 
     def open(self) -> AbstractContextManager[Engine]:
         """Return the engine, which does its work within a ``with``.
