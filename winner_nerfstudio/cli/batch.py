@@ -4,7 +4,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from inspect import cleandoc
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from ..registry import kind_named
 from ..signals.messages import error_line, escape
+from ..storage import locate
 from ..training.engine import Workers
 from .start import start_command
 
@@ -37,10 +37,10 @@ class BatchCommand:
     """
 
     files: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FOLDER|GLOB|LIST.csv")]
-    """A folder with all that is in it, a pattern, a list with a column path, or files."""
-    output: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    """Folder for fields/, table.csv and, with pyarrow, table.parquet: a row for each file with its metrics or what is
-    wrong with it."""
+    """A folder with all that is in it, a pattern, a list with a column path, files, or URLs of these."""
+    output: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")]
+    """Folder, or its URL such as s3://bucket/fits, for fields/, table.csv and, with pyarrow, table.parquet: a row for
+    each file with its metrics or what is wrong with it."""
     pack: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write fields that are finished together into one file, in packs/; load_fields() reads them."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
@@ -91,7 +91,8 @@ def _run(arguments: list[str]) -> int:
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
-    files = find_files(command.files, command.output, lambda line: print(escape(line)))
+    output = locate(command.output)
+    files = find_files(command.files, output, lambda line: print(escape(line)))
     kinds = find_kinds(files, command.kind)
     named = [kind_named(name) for name in dict.fromkeys(kind for kind in kinds if isinstance(kind, str))]
     if wants_help:
@@ -103,7 +104,7 @@ def _run(arguments: list[str]) -> int:
         named, PROGRAM, rest, [each.name for each in (*fields(BatchCommand), *fields(Workers))]
     )
     course = Course(command.steps, command.learning_rate, command.optimizer, command.seed)
-    job = Job(command.output, options, course, command.device, command.measure, command.pack)
+    job = Job(output, options, course, command.device, command.measure, command.pack)
     return _report(run_batch(job, files, kinds, command.workers, Console(), command.shared_start))
 
 
