@@ -33,7 +33,7 @@ BELOW = {
     "metrics": {"metrics", "signals"},
     "training": {"fields", "metrics", "networks", "signals", "training", "winner", "registry", "progress", "storage"},
     "batch": {"batch", "fields", "signals", "training", "registry", "version", "progress", "storage"},
-    "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress"},
+    "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress", "storage"},
     "kinds": {"export", "fields", "kinds", "metrics", "signals", "surfaces", "training", "registry"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},
     "experiments": {"experiments", "metrics", "training", *CORE},

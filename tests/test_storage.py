@@ -10,10 +10,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from winner_nerfstudio import fit_groups, fit_many, load_field, load_fields
 from winner_nerfstudio.batch.store import Store
-from winner_nerfstudio.cli import batch as command
+from winner_nerfstudio.cli import batch, fit
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.storage import RemotePath, list_folder, locate
 
+from .conftest import call
 from .test_batch import QUICK, contents, without_times, write_crops
 
 
@@ -106,9 +107,9 @@ def test_a_run_that_its_storage_stops_at_any_moment_ends_with_the_same_bits(crop
         with pytest.raises(OSError, match=r"bucket://b/out/.* cannot be written \(no answer\)"):
             fit_many(crops, "bucket://b/out", **QUICK)
     Bucket.puts_left = None
-    batch = fit_many(crops, "bucket://b/out", **QUICK)
+    done = fit_many(crops, "bucket://b/out", **QUICK)
     assert fields_behind("bucket://b/out") == contents(tmp_path / "out")
-    there = csv.DictReader(batch.tables[0].read_text("utf-8").splitlines())
+    there = csv.DictReader(done.tables[0].read_text("utf-8").splitlines())
     assert [{**row, "seconds": None} for row in there] == [
         {**row, "seconds": None} for row in without_times(tmp_path / "out")
     ]
@@ -119,12 +120,12 @@ def test_files_behind_urls_are_fitted_as_those_of_a_folder_and_named_by_their_ur
     fit_many(crops, tmp_path / "out", **QUICK)
     upload(crops, "memory://files")
     (tmp_path / "list.csv").write_text("path\ncrops/00.png\nmemory://files/01.png\nmemory://files/nothing.png\n")
-    batch = fit_many("memory://files/", "memory://out", **QUICK)
+    done = fit_many("memory://files/", "memory://out", **QUICK)
     assert fields_behind("memory://out") == contents(tmp_path / "out")
-    assert [row.path for row in batch.rows if row.field] == [
+    assert [row.path for row in done.rows if row.field] == [
         f"memory://files/{name}" for name in ("00.png", "01.png", "02.png", "ball.npy")
     ]
-    assert batch.failed[0].error == "memory://files/cut.png: its PNG header is cut off; is the file whole?"
+    assert done.failed[0].error == "memory://files/cut.png: its PNG header is cut off; is the file whole?"
     found = fit_many("memory://files/0*.png", "memory://out", **QUICK).rows
     assert [row.path for row in found] == [f"memory://files/0{index}.png" for index in range(3)]
     locate("memory://files/list.csv").write_bytes(b"path\n02.png\nmemory://files/00.png\n")
@@ -188,8 +189,34 @@ def test_a_url_that_cannot_be_written_to_is_refused_in_one_line(url, line, monke
         fit_many("sample:mandala", url, **QUICK)
 
 
-def test_the_memory_of_a_process_is_refused_as_storage_for_others(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["winner-batch", "sample:mandala", "--output", "memory://out", "--engine", "ray"])
-    with pytest.raises(SystemExit, match="memory://out: is the memory of this process, which workers of engine=ray"):
-        command.main()
+@pytest.mark.parametrize(
+    ("program", "arguments", "line"),
+    [
+        (
+            batch,
+            ["--output", "memory://out", "--engine", "ray"],
+            "memory://out: is the memory of this process, which",
+        ),
+        (fit, ["--output", "memory://out", "--engine", "ray"], "memory://out: is the memory of this process, which"),
+        (
+            fit,
+            ["--output", "memory://out.png"],
+            "memory://out.png: a URL takes a folder, for a fit part by part,",
+        ),
+    ],
+)
+def test_a_url_that_a_command_cannot_use_is_refused_in_one_line(program, arguments, line, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["winner", "sample:mandala", *arguments])
+    with pytest.raises(SystemExit, match=f"error: {line}"):
+        program.main()
     assert not RemotePath("memory://out").exists()
+
+
+def test_a_field_in_groups_behind_a_url_is_fitted_and_exported_by_commands(tmp_path):
+    np.save(tmp_path / "large.npy", np.random.default_rng(0).integers(0, 256, (40, 30, 3)).astype(np.uint8))
+    quick = ["--steps", 3, "--parts", 2, 2, "--hidden-dim", 8, "--num-layers", 2]
+    result = call("winner-fit", "large.npy", "--output", "memory://fit", *quick, cwd=tmp_path)
+    assert "to export it: winner-export image --load-config memory://fit --output FILE" in result.output
+    export = ["--load-config", "memory://fit", "--output", "fit.npy"]
+    assert call("winner-export", "image", *export, cwd=tmp_path).status == 0
+    assert np.array_equal(np.load(tmp_path / "fit.npy"), load_field("memory://fit").image())

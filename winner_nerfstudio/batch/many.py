@@ -11,7 +11,7 @@ from ..fields.pack import Fields, load_fields
 from ..progress import working
 from ..registry import kind_of
 from ..signals.messages import escape
-from ..storage import AnyPath, RemotePath, locate
+from ..storage import AnyPath, locate
 from ..training.engine import Workers
 from ..training.fit import Course
 from ..training.prepare import check_run
@@ -19,7 +19,7 @@ from .job import Job, sort_options_by_kind
 from .plan import Planner
 from .progress import BatchProgress
 from .shared import add_shared_start
-from .sources import BatchError, find_files
+from .sources import find_files
 from .store import Row, Store
 from .tasks import run_task
 
@@ -162,9 +162,7 @@ def run_batch(
     """
     course = job.course
     check_run(course.steps, course.learning_rate, course.seed, job.device, course.optimizer)
-    if workers.engine != "local" and isinstance(job.folder, RemotePath) and job.folder.is_in_memory:
-        line = f"{job.folder}: is the memory of this process, which workers of engine={workers.engine} do not see"
-        raise BatchError(f"{line}; name storage that all see")
+    workers.check_storage(job.folder)
     opened = workers.open()
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:

@@ -15,6 +15,7 @@ from rich.text import Text
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
+from ..storage import AnyPath, RemotePath, locate
 from ..training.engine import Workers
 from .start import start_command
 
@@ -44,10 +45,11 @@ class Fit:
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
-    output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
+    output: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
     """Files to write. The suffix says what: .safetensors .onnx the field, a function; .ply .obj .stl .glb a mesh;
     .png .tif .wav .npy ... the fit as such a file. A failed fit replaces no file. A name without suffix is a folder,
-    into which a signal larger than memory is fitted part by part; the same command resumes it."""
+    or its URL such as s3://bucket/fit, into which a signal larger than memory is fitted part by part; the same command
+    resumes it."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """sdf, image, audio, volume or another kind, if the file does not say."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="COUNT")] = None
@@ -78,10 +80,10 @@ class Fit:
             raise ValueError(f"{self.file}: is empty")
         if not self.output:
             raise ValueError("--output needs a file to write, such as fit.safetensors")
-        for output in self.output:
+        for output in self.outputs:
             if problem := _find_problem(output):
                 raise ValueError(f"{output}: {problem}")
-            if not is_sample and output.exists() and output.samefile(self.file):
+            if not is_sample and isinstance(output, Path) and output.exists() and output.samefile(self.file):
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
@@ -90,13 +92,18 @@ class Fit:
                 "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
                 " suffix"
             )
-        if len({output.resolve() for output in self.output}) < len(self.output):
+        if len({output.resolve() for output in self.outputs}) < len(self.outputs):
             raise ValueError("--output names a file twice")
+
+    @property
+    def outputs(self) -> tuple[AnyPath, ...]:
+        """The paths of the outputs."""
+        return tuple(map(locate, self.output))
 
     @property
     def is_in_groups(self) -> bool:
         """Return whether the file is fitted in groups, into a folder, which has no suffix."""
-        return any(not output.suffix for output in self.output)
+        return any(not output.suffix for output in self.outputs)
 
     def find_exports(self, kind: Kind) -> "list[Export]":
         """Return the exports that write the outputs.
@@ -104,11 +111,13 @@ class Fit:
         Raises:
             ValueError: a suffix is that of no result of this kind; the message is one line.
         """
-        return [export_for(kind, output)(Path(), output) for output in self.output]
+        return [export_for(kind, output)("", output) for output in self.outputs if isinstance(output, Path)]
 
 
-def _find_problem(output: Path) -> str | None:
+def _find_problem(output: AnyPath) -> str | None:
     """Return in words why an output cannot be written, or None if it can as far as one can see."""
+    if isinstance(output, RemotePath):
+        return "a URL takes a folder, for a fit part by part, without a suffix; name a file" if output.suffix else None
     if output.is_dir() and output.suffix:
         return "is a folder; name a file"
     existing = next(path for path in (output.absolute().parent, *output.absolute().parents) if path.exists())
@@ -224,7 +233,7 @@ class FitRun:
         from ..fields.checkpoint import select_numbers
         from ..fields.file import load_field
 
-        for output in self.command.output:
+        for output in self.command.outputs:
             if output.suffix.lower() == ".safetensors" and output.is_file():
                 try:
                     previous = load_field(output)
@@ -310,7 +319,7 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     """Fit a file in groups, into a folder, and say how it is exported."""
     from .kinds import parse_fit_options
 
-    (folder,), console = command.output, Console()
+    (folder,), console = command.outputs, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
     from ..training.groups import RunOptions, run_groups

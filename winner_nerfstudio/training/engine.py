@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..signals.extras import import_extra
 from ..signals.messages import MessageError
+from ..storage import AnyPath, RemotePath
 
 TASKS_AHEAD = 2
 """Tasks per worker that are handed over before any is finished."""
@@ -53,6 +54,16 @@ class Workers:
     """Cores that a worker takes."""
     gpus: float = 0
     """Graphics processors that a worker of Ray takes; may be a part of one."""
+
+    def check_storage(self, folder: AnyPath) -> None:
+        """Check that the workers see the folder of the results.
+
+        Raises:
+            EngineError: it is the memory of this process, and they are others.
+        """
+        if self.engine != "local" and isinstance(folder, RemotePath) and folder.is_in_memory:
+            line = f"{folder}: is the memory of this process, which workers of engine={self.engine} do not see"
+            raise EngineError(f"{line}; name storage that all see")
 
     def open(self) -> AbstractContextManager[Engine]:
         """Return the engine, which does its work within a ``with``.

@@ -163,6 +163,7 @@ def run_groups(
     """
     seed = options.seed
     device = check_run(options.steps, options.learning_rate, seed, options.device, options.optimizer)
+    options.workers.check_storage(folder)
     if not isinstance(given.data, GridOptions):
         raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
     if isinstance(given.data, SupervisedOptions) and given.data.supervise != "values":
