@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, Union
+from typing import IO, Any, NamedTuple
 
 from .files import replacing
 from .signals.messages import MessageError, shorten
@@ -122,7 +122,9 @@ class RemotePath:
         """
         base = next((parent for parent in self.parents if not has_magic(parent.url)), None)
         if base is None:
-            raise StorageError(f"{self.url}: a pattern stands behind the name of the bucket or the host")
+            raise StorageError(
+                f"{self.url}: the name of a bucket or a host is no pattern; name one, such as s3://bucket/*"
+            )
         (system, path), (_, start) = self._system, base._system
         with self._guarding("listed"):
             system.invalidate_cache()
@@ -132,16 +134,17 @@ class RemotePath:
             for name, info in sorted(found.items())
         ]
 
-    def open(self, mode: str = "r", **options: Any) -> IO[Any]:
-        """Open the file for reading, as `Path.open` does.
+    @contextmanager
+    def open(self, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:
+        """Open the file for reading, in a ``with``, as `Path.open` does.
 
         Raises:
             FileNotFoundError: there is none.
-            StorageError: it cannot be read.
+            StorageError: it cannot be read, also later in the block.
         """
         system, path = self._system
-        with self._guarding("read"):
-            return system.open(path, mode, **options)
+        with self._guarding("read"), system.open(path, mode, **options) as file:
+            yield file
 
     def read_bytes(self) -> bytes:
         """Return the contents of the file.
@@ -203,7 +206,7 @@ class RemotePath:
             raise StorageError(f"{self.url}: cannot be {done} ({shorten(error, 200)})") from None
 
 
-AnyPath = Union[Path, RemotePath]  # noqa: UP007
+AnyPath = Path | RemotePath
 
 
 class Entry(NamedTuple):
