@@ -78,7 +78,8 @@ def crops(tmp_path):
 def test_a_batch_behind_a_url_has_the_bits_of_one_in_a_folder_and_is_fitted_once(crops, tmp_path, url, monkeypatch):
     here, there = fit_many(crops, tmp_path / "out", **QUICK), fit_many(crops, url, **QUICK)
     assert fields_behind(url) == contents(tmp_path / "out")
-    assert str(there.tables[0]) == f"{url}/table.csv"
+    assert [str(table) for table in there.tables] == [f"{url}/{table.name}" for table in here.tables]
+    assert all(table.is_file() for table in there.tables)
     for each in range(3):
         assert there.fields[each].provenance == here.fields[each].provenance
         assert (load_fields(url).weights()[each] == here.fields.weights()[each]).all()
@@ -99,6 +100,19 @@ def test_packs_behind_a_url_are_read_field_by_field_and_again_when_they_change(c
         fields.weights()[1]
     fit_many(crops, "bucket://b/out", pack=True, **QUICK)
     assert (fields.weights()[1] == here.fields.weights()[1]).all()
+
+
+def test_a_field_that_cannot_be_reached_is_not_told_to_be_damaged(crops, monkeypatch):
+    def refuse(self, path, **options):
+        raise TimeoutError("no answer")
+
+    fits = {"single": fit_many(crops, "bucket://b/single", **QUICK).fields}
+    fits["packed"] = fit_many(crops, "bucket://b/packed", pack=True, **QUICK).fields
+    monkeypatch.setattr(Bucket, "cat_file", refuse)
+    for fields in fits.values():
+        for read in (fields.__getitem__, fields.weights().__getitem__):
+            with pytest.raises(OSError, match=r"safetensors: cannot be read \(no answer\)$"):
+                read(0)
 
 
 def test_a_run_that_its_storage_stops_at_any_moment_ends_with_the_same_bits(crops, tmp_path):
@@ -161,7 +175,9 @@ def test_a_signal_in_groups_has_the_same_bits_behind_a_url_and_is_resumed_there(
     assert there.image().tobytes() == here.image().tobytes()
 
 
-def test_a_url_of_this_machine_is_a_path(tmp_path):
+def test_a_url_of_this_machine_is_a_path(crops, tmp_path):
+    assert fit_many(crops / "00.png", f"file://{tmp_path}/a b", **QUICK).folder == tmp_path / "a b"
+    assert load_fields(f"file://{tmp_path}/a b").paths == load_fields(tmp_path / "a b").paths == (f"{crops}/00.png",)
     assert locate(f"file://{tmp_path}/a b") == tmp_path / "a b"
     assert locate("photos/a.png").parts == ("photos", "a.png")
 

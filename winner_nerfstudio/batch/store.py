@@ -202,11 +202,8 @@ class Store:
             from pyarrow import parquet
         except ImportError:
             return tables
-        table, buffer = (
-            pyarrow.table({name: [line.get(name) for line in lines] for name in columns}, _schema(metrics)),
-            io.BytesIO(),
-        )
-        parquet.write_table(table, buffer)
+        buffer, values = io.BytesIO(), {name: [line.get(name) for line in lines] for name in columns}
+        parquet.write_table(pyarrow.table(values, _schema(metrics)), buffer)
         tables.append(self.folder / "table.parquet")
         write_whole(tables[1], buffer.getvalue())
         return tables

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from ..signals.messages import MessageError, shorten
-from ..storage import AnyPath, RemotePath, locate, write_whole
+from ..storage import AnyPath, RemotePath, StorageError, locate, write_whole
 from .field import Field
 from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors
@@ -111,6 +111,7 @@ def load_field(path: str | AnyPath) -> FittedField:
 
     Raises:
         FieldFileError: there is no such file or folder, or it is truncated, altered or holds no field.
+        StorageError: the storage behind a URL cannot be reached.
         ImportError: safetensors is missing.
     """
     found = locate(path)
@@ -147,6 +148,7 @@ def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple
 
     Raises:
         FieldFileError: there is no such file, or it is truncated or damaged.
+        StorageError: the storage behind a URL cannot be reached.
         ImportError: safetensors is missing.
     """
     from safetensors import SafetensorError, safe_open
@@ -160,6 +162,8 @@ def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple
         with safe_open(path, "pt") as file:
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except StorageError:  # it may be whole, but cannot be reached
+        raise
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise FieldFileError(f"{path}: not a whole safetensors file ({shorten(error)}); {remedy}") from None
 

@@ -20,7 +20,7 @@ from ..networks import Bank, GroupedBank, Groups, Tiling
 from ..signals.messages import shorten
 from ..signals.normalization import Normalization
 from ..signals.records import GridRecord
-from ..storage import AnyPath, list_folder, measure_size, write_whole
+from ..storage import AnyPath, StorageError, list_folder, measure_size, write_whole
 from .field import Field
 from .file import FieldFileError, load_field_file, parse_json
 from .fitted import FittedField
@@ -114,6 +114,8 @@ def read_index(folder: AnyPath) -> FolderIndex:
         return _check_entries(parse_json(path.read_text("utf8")))
     except FileNotFoundError:
         raise FieldFileError(f"{folder}: is a folder without {INDEX}, so it holds no field; {_REMEDY}") from None
+    except StorageError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise FieldFileError(f"{path}: is no index of a field ({shorten(error, 160)}); {_REMEDY}") from None
 

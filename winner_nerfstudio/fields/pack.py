@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..signals.messages import shorten
-from ..storage import AnyPath, RemotePath, get_stamp, locate, write_whole
+from ..storage import AnyPath, RemotePath, StorageError, get_stamp, locate, write_whole
 from .file import (
     COMPANION,
     FieldFileError,
@@ -98,6 +98,8 @@ class FieldPlace:
             return rebuild(_read_entries(self.path)[self.index], self._read_tensors(""))
         except FieldFileError as error:
             raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
+        except StorageError:
+            raise
         except (ValueError, IndexError) as error:
             raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REPAIR}") from None
 
@@ -203,6 +205,7 @@ def load_fields(path: str | AnyPath) -> Fields:
 
     Raises:
         FieldFileError: there is no such file or folder, or it holds no fields.
+        StorageError: the storage behind a URL cannot be reached.
     """
     found = locate(path)
     if (found / TABLE).is_file():
