@@ -27,6 +27,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .storage import RemotePath, local_copy, locate
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy import ndarray
@@ -444,14 +446,14 @@ def kind_of(data: Any) -> Kind:
     volumes.
 
     Args:
-        data: a path, ``sample:NAME``, an array, or a mesh.
+        data: a path, a URL as `locate` returns it, ``sample:NAME``, an array, or a mesh.
 
     Raises:
         ValueError: the kind cannot be determined.
     """
-    if not isinstance(data, (str, Path)):
+    if not isinstance(data, (str, Path, RemotePath)):
         return _find_claiming_kind(data)
-    file = Path(data)
+    file = locate(data)
     if str(file).startswith("sample:"):
         return _find_kind_of_sample(str(file).removeprefix("sample:"))
     suffix = file.suffix.lower()
@@ -461,7 +463,8 @@ def kind_of(data: Any) -> Kind:
     if suffix in (".npy", ".npz"):
         from .signals.grid import read_shape
 
-        return _find_claiming_kind(SimpleNamespace(shape=read_shape(file)))
+        with local_copy(file) as copy:
+            return _find_claiming_kind(SimpleNamespace(shape=read_shape(copy)))
     from .signals.conversions import describe_conversion
 
     if (conversion := describe_conversion(suffix)) is not None:

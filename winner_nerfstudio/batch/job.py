@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import kind_named
+from ..storage import AnyPath
 from ..training.fit import Course
 from ..training.prepare import FitOptions, option_names, sort_options
 from ..training.stack import SharedStart
@@ -36,7 +37,7 @@ class Job:
     """What is done with every file of a batch.
 
     Attributes:
-        folder: the folder of the results.
+        folder: the folder of the results, which may lie behind a URL.
         options: the options of a fit by the name of the kind.
         course: the steps, the learning rate, the optimiser and the seed.
         device: name of the device; None for CUDA where it is available, else the CPU.
@@ -45,7 +46,7 @@ class Job:
         start: the start that small signals share; None if each has its own.
     """
 
-    folder: Path
+    folder: AnyPath
     options: Mapping[str, FitOptions]
     course: Course = field(default_factory=Course)
     device: str | None = None

@@ -11,6 +11,7 @@ from ..fields.pack import Fields, load_fields
 from ..progress import working
 from ..registry import kind_of
 from ..signals.messages import escape
+from ..storage import AnyPath, locate
 from ..training.engine import Workers
 from ..training.fit import Course
 from ..training.prepare import check_run
@@ -34,9 +35,9 @@ class Batch:
         seconds: time of the fits of this run, without those of earlier runs.
     """
 
-    folder: Path
+    folder: AnyPath
     rows: Sequence[Row]
-    tables: Sequence[Path]
+    tables: Sequence[AnyPath]
     seconds: float
 
     @property
@@ -84,9 +85,9 @@ def fit_many(
     same contents, options and version of this package.
 
     Args:
-        data: a folder, a pattern such as ``photos/*.png``, a list in .csv with a column ``path``, files, or several of
-            these, see `find_files`.
-        output: the folder of the results; it is made.
+        data: a folder, a pattern such as ``photos/*.png``, a list in .csv with a column ``path``, files, URLs of these,
+            such as ``s3://bucket/*.png``, or several of them, see `find_files`.
+        output: the folder of the results, which is made, or its URL, such as ``s3://bucket/fits``.
         kind: "sdf", "image", "audio", "volume" or another kind, of all files; found for each file if left out.
         steps: number of training steps of each fit; if left out, it depends on the kind and the size of the signal.
         learning_rate: learning rate at the first step; if left out, it depends on them as well.
@@ -114,21 +115,22 @@ def fit_many(
         KeyboardInterrupt: the user has stopped the run; what was finished is kept.
     """
     console = Console(quiet=not progress)
-    files = find_files(data, Path(output), lambda line: _say(line, console))
+    folder = locate(output)
+    files = find_files(data, folder, lambda line: _say(line, console))
     kinds = find_kinds(files, kind)
     names = list(dict.fromkeys(each for each in kinds if isinstance(each, str)))
     course = Course(steps, learning_rate, optimizer, seed)
-    job = Job(Path(output), sort_options_by_kind(names, options), course, device, measure, pack)
+    job = Job(folder, sort_options_by_kind(names, options), course, device, measure, pack)
     workers = Workers(engine, cpus, gpus)
     return run_batch(job, files, kinds, workers, console, shared_start)
 
 
-def find_kinds(files: Sequence[Path], kind: str | None) -> list[str | Exception]:
+def find_kinds(files: Sequence[AnyPath], kind: str | None) -> list[str | Exception]:
     """Return the name of each file's kind, or the error that says why it is not known."""
     return [kind if kind is not None else _find_kind(file) for file in files]
 
 
-def _find_kind(file: Path) -> str | Exception:
+def _find_kind(file: AnyPath) -> str | Exception:
     try:
         return kind_of(file).name
     except Exception as error:  # the header of an array may be anything
@@ -137,7 +139,7 @@ def _find_kind(file: Path) -> str | Exception:
 
 def run_batch(
     job: Job,
-    files: Sequence[Path],
+    files: Sequence[AnyPath],
     kinds: Sequence[str | Exception],
     workers: Workers,
     console: Console,
@@ -160,6 +162,7 @@ def run_batch(
     """
     course = job.course
     check_run(course.steps, course.learning_rate, course.seed, job.device, course.optimizer)
+    workers.check_storage(job.folder)
     opened = workers.open()
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from ..storage import AnyPath, measure_size
 from .job import Job
 from .sources import compute_file_digest
 from .store import Row
@@ -26,7 +26,7 @@ class Planner:
         self._waiting: dict[str, list[str]] = {}
         self._rows: dict[str, Row] = {}
 
-    def find_waiting(self, files: Sequence[Path], kinds: Sequence[str | Exception]) -> list[TaskFile]:
+    def find_waiting(self, files: Sequence[AnyPath], kinds: Sequence[str | Exception]) -> list[TaskFile]:
         """Read all files and return those that need a fit; of those with the same contents the first.
 
         Args:
@@ -47,7 +47,8 @@ class Planner:
         open_tasks: dict[str, list[TaskFile]] = {}
         sizes: dict[str, int] = {}
         for file in waiting:
-            size = file.path.stat().st_size if file.path.is_file() else TASK_BYTES
+            size = measure_size(file.path)
+            size = TASK_BYTES if size < 0 else size
             task = open_tasks.setdefault(file.kind, [])
             if task and (sizes[file.kind] + size > TASK_BYTES or len(task) == MOST_MEMBERS):
                 yield task
@@ -56,7 +57,7 @@ class Planner:
             sizes[file.kind] = sizes.get(file.kind, 0) + size
         yield from open_tasks.values()
 
-    def _look_up(self, path: Path, kind: str | Exception) -> tuple[Row | None, TaskFile | None]:
+    def _look_up(self, path: AnyPath, kind: str | Exception) -> tuple[Row | None, TaskFile | None]:
         """Return a file's row if it is known already, or what a task needs; neither if its twin waits for a task."""
         try:
             digest = compute_file_digest(path)
@@ -76,6 +77,6 @@ class Planner:
         self._rows |= {row.path: row for row in own}
         return own
 
-    def list_rows(self, files: Sequence[Path]) -> list[Row]:
+    def list_rows(self, files: Sequence[AnyPath]) -> list[Row]:
         """Return the rows of the files that have one by now, in the files' order."""
         return [self._rows[path] for path in map(str, files) if path in self._rows]

@@ -3,17 +3,17 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ..registry import kind_named
+from ..storage import AnyPath, local_copy
 from ..training.prepare import check_run
 from ..training.stack import SharedStart, SmallPlan, fit_shared_start, plan_small_signal
 from .job import Job, JobStart
 from .sources import BatchError
 
 
-def add_shared_start(job: Job, files: Sequence[Path], kinds: Sequence[str | Exception], count: int) -> Job:
+def add_shared_start(job: Job, files: Sequence[AnyPath], kinds: Sequence[str | Exception], count: int) -> Job:
     """Return a job whose small signals of one kind begin with hidden layers that were fitted to some of them.
 
     Those are the first small signals, in the order of the files, of which there are as many of one size.
@@ -43,11 +43,12 @@ def add_shared_start(job: Job, files: Sequence[Path], kinds: Sequence[str | Exce
     raise BatchError(f"shared_start={count}: the files hold no {count} small signals of one size; use fewer, or none")
 
 
-def _load_small(job: Job, path: Path, kind: str) -> tuple[Any, SmallPlan] | None:
+def _load_small(job: Job, path: AnyPath, kind: str) -> tuple[Any, SmallPlan] | None:
     """Return a file's signal and the plan of its fit, or None if it is not small or cannot be loaded."""
     options = job.options[kind]
     try:
-        signal = kind_named(kind).load(str(path), options.data)
+        with local_copy(path) as copy:
+            signal = kind_named(kind).load(str(copy), options.data)
         plan = plan_small_signal(signal, options, job.course)
     except Exception:  # its row will say why
         return None

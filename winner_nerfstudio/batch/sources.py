@@ -3,14 +3,14 @@
 import csv
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 
 from ..registry import all_kinds
 from ..signals.messages import MessageError
+from ..storage import AnyPath, RemotePath, find_matches, list_folder, local_copy, locate
 
 FORMAT = "winner-nerfstudio batch 1"
 MARKER = "batch.json"
@@ -23,7 +23,7 @@ class BatchError(MessageError):
     """A batch that cannot be fitted: the message is one line that says what is wrong and what would be right."""
 
 
-def is_batch_folder(folder: Path) -> bool:
+def is_batch_folder(folder: AnyPath) -> bool:
     """Return whether a folder is one that a batch was written to."""
     try:
         return bool(json.loads((folder / MARKER).read_text(encoding="utf-8")) == {"format": FORMAT})
@@ -32,14 +32,15 @@ def is_batch_folder(folder: Path) -> bool:
 
 
 def find_files(
-    data: str | Path | Sequence[str | Path], output: Path, tell: Callable[[str], None] = lambda line: None
-) -> list[Path]:
+    data: str | Path | Sequence[str | Path], output: AnyPath, tell: Callable[[str], None] = lambda line: None
+) -> list[AnyPath]:
     """Return the files that are meant, each once, in a fixed order.
 
     Args:
         data: a folder, of which all files are meant, also those in folders within; a pattern such as ``photos/*.png``,
             in which ``**`` stands for folders within; a list of files in .csv; a file or ``sample:NAME``; or several of
-            these. Names that begin with a dot are left out of folders, and so are folders of other batches.
+            these. Each may be a URL. Names that begin with a dot are left out of folders, and so are folders of other
+            batches.
         output: the folder of the results, whose files are not meant.
         tell: function that is called with a line that says which folders were left out, if any were.
 
@@ -47,8 +48,8 @@ def find_files(
         BatchError: there is no such file or folder, or no file in it.
     """
     several = [data] if isinstance(data, (str, Path)) else list(data)
-    own, skipped = output.resolve(), list[Path]()
-    found: dict[Path, None] = {}
+    own, skipped = output.resolve(), list[AnyPath]()
+    found: dict[AnyPath, None] = {}
     for source in several:
         every = list(_expand(str(source), skipped))
         files = [path for path in every if own not in path.resolve().parents]
@@ -67,41 +68,36 @@ def find_files(
     return list(found)
 
 
-def _expand(source: str, skipped: list[Path]) -> Iterator[Path]:
+def _expand(source: str, skipped: list[AnyPath]) -> Iterator[AnyPath]:
     """Yield the files that a source means, and add to `skipped` the folders of batches in it."""
-    path = Path(source)
+    path = locate(source)
     if source.startswith("sample:"):
         yield path
     elif is_batch_folder(path):
         raise BatchError(f"{source}: is the folder of a batch, whose files are results; name files to fit")
-    elif path.is_dir() and not _is_dataset(path):
+    elif path.is_dir() and not _names_dataset(path):
         yield from _walk(path, skipped)
     elif path.suffix.lower() == ".csv" and path.is_file() and not _holds_points(path):
         yield from _read_list(path)
     elif path.exists():
         yield path
     elif has_magic(source):
-        yield from sorted(
-            Path(name) for name in glob(source, recursive=True) if Path(name).is_file() or _is_dataset(Path(name))
-        )
+        yield from (found for found, is_dir in find_matches(source) if not is_dir or _names_dataset(found))
     else:
         raise BatchError(f"{source}: no such file or folder; name a folder, a pattern, a list in .csv, or files")
 
 
-def _is_dataset(path: Path) -> bool:
-    """Return whether a folder is read as if it were a file, such as .zarr."""
-    return path.is_dir() and path.name.lower().endswith(
-        tuple(suffix for kind in all_kinds() for suffix in kind.suffixes)
-    )
+def _names_dataset(folder: AnyPath) -> bool:
+    """Return whether a folder is read as if it were a file, as its name says, such as .zarr."""
+    return folder.name.lower().endswith(tuple(suffix for kind in all_kinds() for suffix in kind.suffixes))
 
 
-def _walk(folder: Path, skipped: list[Path]) -> Iterator[Path]:
+def _walk(folder: AnyPath, skipped: list[AnyPath]) -> Iterator[AnyPath]:
     """Yield all files in a folder and in those within, sorted by name, without hidden ones and those of batches."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
-        if entry.name.startswith("."):
+    for path, is_dir in list_folder(folder):
+        if path.name.startswith("."):
             continue
-        if not entry.is_dir() or _is_dataset(path):
+        if not is_dir or _names_dataset(path):
             yield path
         elif is_batch_folder(path):
             skipped.append(path)
@@ -109,7 +105,7 @@ def _walk(folder: Path, skipped: list[Path]) -> Iterator[Path]:
             yield from _walk(path, skipped)
 
 
-def _holds_points(path: Path) -> bool:
+def _holds_points(path: AnyPath) -> bool:
     """Return whether the first row of a .csv file is all numbers, so that it holds points and is no list of files."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         first = next((line for line in file if line.strip()), "")
@@ -119,7 +115,7 @@ def _holds_points(path: Path) -> bool:
         return False
 
 
-def _read_list(path: Path) -> Iterator[Path]:
+def _read_list(path: AnyPath) -> Iterator[AnyPath]:
     """Yield the files that a list names in its column ``path``, or else in its first column, relative to the list.
 
     Raises:
@@ -135,19 +131,25 @@ def _read_list(path: Path) -> Iterator[Path]:
     rows, column = [(line, row) for line, row in rows if any(row)], 0
     if rows and "path" in rows[0][1]:
         column = rows.pop(0)[1].index("path")
-    elif rows and not (rows[0][1][0].startswith("sample:") or (path.parent / rows[0][1][0]).exists()):
+    elif rows and not (rows[0][1][0].startswith("sample:") or _locate_beside(path, rows[0][1][0]).exists()):
         raise BatchError(f"{path}: has no column path, and its first row does not begin with the name of a file")
     for line, row in rows:
         name = row[column] if column < len(row) else ""
         if not name:
             raise BatchError(f"{path}: line {line} has no path; name a file, or remove the line")
-        listed = Path(name) if name.startswith("sample:") else path.parent / name
-        if listed.is_dir() and not _is_dataset(listed):
+        listed = _locate_beside(path, name)
+        if isinstance(listed, Path) and listed.is_dir() and not _names_dataset(listed):
             raise BatchError(f"{path}: line {line}: {listed} is a folder; a list names files")
         yield listed
 
 
-def compute_file_digest(path: Path) -> str:
+def _locate_beside(path: AnyPath, name: str) -> AnyPath:
+    """Return the file that a list names: a sample, a URL, or a path relative to the list."""
+    located = locate(name)
+    return located if name.startswith("sample:") or isinstance(located, RemotePath) else path.parent / name
+
+
+def compute_file_digest(path: AnyPath) -> str:
     """Return the SHA-256 digest of a file's contents, of a folder's that of the names and contents of its files.
 
     Raises:
@@ -157,8 +159,9 @@ def compute_file_digest(path: Path) -> str:
     if str(path).startswith("sample:"):
         digest.update(str(path).encode())
     elif path.is_dir():
-        for each in sorted(each for each in path.rglob("*") if each.is_file()):
-            digest.update(f"{each.relative_to(path)} {compute_file_digest(each)}\n".encode())
+        with local_copy(path) as copy:
+            for each in sorted(each for each in copy.rglob("*") if each.is_file()):
+                digest.update(f"{each.relative_to(copy)} {compute_file_digest(each)}\n".encode())
     else:
         with path.open("rb") as file:
             while block := file.read(BLOCK):

@@ -6,6 +6,7 @@ record is written after its fields, so that whatever it names is there.
 """
 
 import csv
+import io
 import json
 import os
 import re
@@ -15,9 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from ..fields.file import save_field
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
-from ..files import replacing
+from ..storage import AnyPath, RemotePath, StorageError, list_folder, list_sizes, measure_size, write_whole
 from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
 FIRST_COLUMNS = ("path", "digest", "kind", "status")
@@ -70,9 +72,9 @@ class Store:
         pack: whether fields that are written together are written into one file.
     """
 
-    def __init__(self, folder: Path, pack: bool) -> None:
+    def __init__(self, folder: AnyPath, pack: bool) -> None:
         self.folder, self.pack = folder, pack
-        self.damaged: list[Path] = []
+        self.damaged: list[AnyPath] = []
         """The records that cannot be read, by which nothing is known to be finished."""
 
     @contextmanager
@@ -88,13 +90,13 @@ class Store:
             raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
         if not is_batch_folder(self.folder):
             self._make()
-        with (self.folder / MARKER).open("a", encoding="utf-8") as marker:
-            self._lock(marker)
-            if os.fstat(marker.fileno()).st_size == 0:
-                marker.write(json.dumps({"format": FORMAT}))
-                marker.flush()
-            self._clean()
-            yield {row.key: row for row in self._read_records() if self._measure(row.field) == row.size}
+        with self._keep_out_others():
+            if isinstance(self.folder, Path):
+                _clean(self.folder)
+            within = [(name, list_sizes(self.folder / name)) for name in ("fields", "packs")]
+            sizes = {f"{name}/{file}": size for name, files in within for file, size in files.items()}
+            rows = [row for row in self._read_records() if sizes.get(row.field.partition("#")[0]) == row.size]
+            yield {row.key: row for row in rows}
 
     def _make(self) -> None:
         """Make the folder, in which a killed run may have left an empty marker.
@@ -104,8 +106,28 @@ class Store:
         """
         marker = self.folder / MARKER
         self.folder.mkdir(parents=True, exist_ok=True)
-        if any(path != marker or not path.is_file() or path.stat().st_size for path in self.folder.iterdir()):
+        if any(path != marker or measure_size(path) != 0 for path, _ in list_folder(self.folder)):
             raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
+
+    @contextmanager
+    def _keep_out_others(self) -> Iterator[None]:
+        """Write the marker if there is none, and keep other runs out until the block ends, where the storage has locks.
+
+        Raises:
+            BatchError: another run writes into the folder.
+        """
+        marker, content = self.folder / MARKER, json.dumps({"format": FORMAT})
+        if isinstance(marker, RemotePath):
+            if not marker.exists():
+                write_whole(marker, content.encode())
+            yield
+            return
+        with marker.open("a", encoding="utf-8") as file:
+            self._lock(file)
+            if os.fstat(file.fileno()).st_size == 0:
+                file.write(content)
+                file.flush()
+            yield
 
     def _lock(self, marker: IO[str]) -> None:
         """Keep other runs out of the folder until the marker is closed or this process dies, where the system can.
@@ -124,25 +146,16 @@ class Store:
             except OSError:  # some file systems have no locks
                 pass
 
-    def _clean(self) -> None:
-        """Make the folders within, and remove what a killed run has left unfinished."""
-        for name, pattern in _UNFINISHED.items():
-            (self.folder / name).mkdir(exist_ok=True)
-            for path in (self.folder / name).glob(".*"):
-                if re.fullmatch(pattern, path.name) and path.is_file():
-                    path.unlink(missing_ok=True)
-
-    def _measure(self, field: str) -> int:
-        """Return the bytes of the file that a field lies in; -1 if there is none."""
-        path = FieldPlace.parse(field, self.folder).path
-        return path.stat().st_size if path.is_file() else -1
-
     def _read_records(self) -> Iterable[Row]:
         """Yield the rows of all records that are whole."""
         self.damaged = []
-        for path in sorted((self.folder / "records").glob("[!.]*.json")):
+        for path, _ in list_folder(self.folder / "records"):
+            if path.name.startswith(".") or path.suffix != ".json":
+                continue
             try:
                 yield from _read_record(path)
+            except StorageError:  # what cannot be reached now is not damaged
+                raise
             except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 self.damaged.append(path)
 
@@ -159,19 +172,17 @@ class Store:
         """
         if self.pack:
             path = f"packs/{name}.safetensors"
-            save_pack(fields, self.folder / path)
-            size = self._measure(path)
+            size = save_pack(fields, self.folder / path)
             placed = [replace(row, field=f"{path}#{index}", size=size) for index, row in enumerate(rows)]
         else:
-            placed = [replace(row, field=_name_field(row)) for row in rows]
-            for row, fitted in zip(placed, fields, strict=True):
-                fitted.save(self.folder / row.field)
-            placed = [replace(row, size=self._measure(row.field)) for row in placed]
-        with replacing(self.folder / "records" / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps({"format": FORMAT, "rows": [asdict(row) for row in placed]}))
+            named = [replace(row, field=_name_field(row)) for row in rows]
+            saved = zip(named, fields, strict=True)
+            placed = [replace(row, size=save_field(fitted, self.folder / row.field)) for row, fitted in saved]
+        record = {"format": FORMAT, "rows": [asdict(row) for row in placed]}
+        write_whole(self.folder / "records" / f"{name}.json", json.dumps(record).encode())
         return placed
 
-    def write_table(self, rows: Sequence[Row]) -> list[Path]:
+    def write_table(self, rows: Sequence[Row]) -> list[AnyPath]:
         """Write the table as .csv, and as .parquet if pyarrow is installed; return the files.
 
         Raises:
@@ -180,23 +191,34 @@ class Store:
         metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
         columns = [*FIRST_COLUMNS, *metrics, *LAST_COLUMNS]
         lines = [{**asdict(row), **row.metrics} for row in rows]
-        with replacing(self.folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        tables = [self.folder / TABLE]
+        write_whole(tables[0], text.getvalue().encode())
         try:
             import pyarrow
             from pyarrow import parquet
         except ImportError:
-            return [self.folder / TABLE]
-        path = self.folder / "table.parquet"
-        table = pyarrow.table({name: [line.get(name) for line in lines] for name in columns}, _schema(metrics))
-        with replacing(path) as temporary:
-            parquet.write_table(table, temporary)
-        return [self.folder / TABLE, path]
+            return tables
+        buffer, values = io.BytesIO(), {name: [line.get(name) for line in lines] for name in columns}
+        parquet.write_table(pyarrow.table(values, _schema(metrics)), buffer)
+        tables.append(self.folder / "table.parquet")
+        write_whole(tables[1], buffer.getvalue())
+        return tables
 
 
-def _read_record(path: Path) -> list[Row]:
+def _clean(folder: Path) -> None:
+    """Make the folders within, and remove what a killed run has left unfinished."""
+    for name, pattern in _UNFINISHED.items():
+        (folder / name).mkdir(exist_ok=True)
+        for path in (folder / name).glob(".*"):
+            if re.fullmatch(pattern, path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def _read_record(path: AnyPath) -> list[Row]:
     """Return the rows of a record.
 
     Raises:

@@ -4,7 +4,6 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
 from ..registry import kind_named
 from ..signals.messages import error_line
+from ..storage import AnyPath, local_copy, name_original
 from ..training.fit import finite, fit_signal
 from ..training.prepare import check_run
 from ..training.stack import SmallPlan, fit_small_signals, plan_small_signal
@@ -36,7 +36,7 @@ class TaskFile(NamedTuple):
         key: the key of its fit, see `Job.compute_key`.
     """
 
-    path: Path
+    path: AnyPath
     digest: str
     kind: str
     key: str
@@ -115,14 +115,15 @@ def run_task(job: Job, files: Sequence[TaskFile]) -> Iterator[list[Row]]:
 def refuse(file: TaskFile, error: BaseException | str) -> Row:
     """Return the row of a file that has no field, with the line that `fit` refuses it with."""
     line = error if isinstance(error, str) else error_line(error).removeprefix("error: ")
-    return Row(str(file.path), file.digest, file.kind, file.key, error=line)
+    return Row(str(file.path), file.digest, file.kind, file.key, error=name_original(line, file.path))
 
 
 def _load(job: Job, file: TaskFile) -> Loaded | Row:
     """Load a file's signal and plan its fit, or return the row that says why it cannot be loaded."""
     began, options = time.perf_counter(), job.options[file.kind]
     try:
-        signal = kind_named(file.kind).load(str(file.path), options.data)
+        with local_copy(file.path) as copy:
+            signal = kind_named(file.kind).load(str(copy), options.data)
         plan = plan_small_signal(signal, options, job.course)
     except Exception as error:  # readers fail in their own many ways, and one file must not end the batch
         return refuse(file, error)

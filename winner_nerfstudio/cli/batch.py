@@ -2,9 +2,8 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from inspect import cleandoc
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -12,6 +11,8 @@ from rich.console import Console
 
 from ..registry import kind_named
 from ..signals.messages import error_line, escape
+from ..storage import locate
+from ..training.engine import Workers
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ class BatchCommand:
     """
 
     files: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FOLDER|GLOB|LIST.csv")]
-    """A folder with all that is in it, a pattern, a list with a column path, or files."""
-    output: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    """Folder for fields/, table.csv and, with pyarrow, table.parquet: a row for each file with its metrics or what is
-    wrong with it."""
+    """A folder with all that is in it, a pattern, a list with a column path, files, or URLs of these."""
+    output: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")]
+    """Folder, or its URL such as s3://bucket/fits, for fields/, table.csv and, with pyarrow, table.parquet: a row for
+    each file with its metrics or what is wrong with it."""
     pack: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write fields that are finished together into one file, in packs/; load_fields() reads them."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
@@ -58,13 +59,8 @@ class BatchCommand:
     """Begin small signals with the hidden layers of one network that is fitted to the first COUNT of one size."""
     measure: bool = True
     """Compute the metrics of each fit."""
-    engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
-    """local, this process; processes, others on this machine; ray, workers of Ray on it; ray://HOST:PORT, those of a
-    cluster."""
-    cpus: float = 1
-    """Cores that a worker takes."""
-    gpus: float = 0
-    """Graphics processors that a worker of ray takes; may be a part of one."""
+    workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
+    """Who fits the files."""
 
 
 def main() -> None:
@@ -92,11 +88,11 @@ def _run(arguments: list[str]) -> int:
     from ..batch.job import Job
     from ..batch.many import find_kinds, run_batch
     from ..batch.sources import find_files
-    from ..training.engine import Workers
     from ..training.fit import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
-    files = find_files(command.files, command.output, lambda line: print(escape(line)))
+    output = locate(command.output)
+    files = find_files(command.files, output, lambda line: print(escape(line)))
     kinds = find_kinds(files, command.kind)
     named = [kind_named(name) for name in dict.fromkeys(kind for kind in kinds if isinstance(kind, str))]
     if wants_help:
@@ -104,11 +100,12 @@ def _run(arguments: list[str]) -> int:
             with suppress(SystemExit):
                 parse_fit_options(kind, PROGRAM, ["--help"])
         return 0
-    options = parse_options_by_kind(named, PROGRAM, rest, [each.name for each in fields(BatchCommand)])
+    options = parse_options_by_kind(
+        named, PROGRAM, rest, [each.name for each in (*fields(BatchCommand), *fields(Workers))]
+    )
     course = Course(command.steps, command.learning_rate, command.optimizer, command.seed)
-    job = Job(command.output, options, course, command.device, command.measure, command.pack)
-    workers = Workers(command.engine, command.cpus, command.gpus)
-    return _report(run_batch(job, files, kinds, workers, Console(), command.shared_start))
+    job = Job(output, options, course, command.device, command.measure, command.pack)
+    return _report(run_batch(job, files, kinds, command.workers, Console(), command.shared_start))
 
 
 def _report(batch: "Batch") -> int:

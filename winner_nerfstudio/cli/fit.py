@@ -3,7 +3,7 @@
 import os
 import sys
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,8 @@ from rich.text import Text
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
+from ..storage import AnyPath, RemotePath, locate
+from ..training.engine import Workers
 from .start import start_command
 
 if TYPE_CHECKING:
@@ -43,10 +45,11 @@ class Fit:
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
-    output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
+    output: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RESULT [RESULT ...]")]
     """Files to write. The suffix says what: .safetensors .onnx the field, a function; .ply .obj .stl .glb a mesh;
     .png .tif .wav .npy ... the fit as such a file. A failed fit replaces no file. A name without suffix is a folder,
-    into which a signal larger than memory is fitted part by part; the same command resumes it."""
+    or its URL such as s3://bucket/fit, into which a signal larger than memory is fitted part by part; the same command
+    resumes it."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """sdf, image, audio, volume or another kind, if the file does not say."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="COUNT")] = None
@@ -61,13 +64,8 @@ class Fit:
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
-    engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
-    """Who trains the parts of a signal larger than memory: local, this process; processes, others on this machine; ray,
-    workers of Ray on it; ray://HOST:PORT, those of a cluster."""
-    cpus: float = 1
-    """Cores that such a worker takes."""
-    gpus: float = 0
-    """Graphics processors that a worker of ray takes; may be a part of one."""
+    workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
+    """Who trains the parts of a signal larger than memory."""
 
     def check_files(self) -> None:
         """Check the file and the outputs as far as it can be done without reading the file.
@@ -82,25 +80,30 @@ class Fit:
             raise ValueError(f"{self.file}: is empty")
         if not self.output:
             raise ValueError("--output needs a file to write, such as fit.safetensors")
-        for output in self.output:
+        for output in self.outputs:
             if problem := _find_problem(output):
                 raise ValueError(f"{output}: {problem}")
-            if not is_sample and output.exists() and output.samefile(self.file):
+            if not is_sample and isinstance(output, Path) and output.exists() and output.samefile(self.file):
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
-        if not self.is_in_groups and (self.engine, self.cpus, self.gpus) != ("local", 1, 0):
+        if not self.is_in_groups and self.workers != Workers():
             raise ValueError(
                 "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
                 " suffix"
             )
-        if len({output.resolve() for output in self.output}) < len(self.output):
+        if len({output.resolve() for output in self.outputs}) < len(self.outputs):
             raise ValueError("--output names a file twice")
+
+    @property
+    def outputs(self) -> tuple[AnyPath, ...]:
+        """The paths of the outputs."""
+        return tuple(map(locate, self.output))
 
     @property
     def is_in_groups(self) -> bool:
         """Return whether the file is fitted in groups, into a folder, which has no suffix."""
-        return any(not output.suffix for output in self.output)
+        return any(not output.suffix for output in self.outputs)
 
     def find_exports(self, kind: Kind) -> "list[Export]":
         """Return the exports that write the outputs.
@@ -108,11 +111,13 @@ class Fit:
         Raises:
             ValueError: a suffix is that of no result of this kind; the message is one line.
         """
-        return [export_for(kind, output)(Path(), output) for output in self.output]
+        return [export_for(kind, output)("", output) for output in self.outputs if isinstance(output, Path)]
 
 
-def _find_problem(output: Path) -> str | None:
+def _find_problem(output: AnyPath) -> str | None:
     """Return in words why an output cannot be written, or None if it can as far as one can see."""
+    if isinstance(output, RemotePath):
+        return "a URL takes a folder, for a fit part by part, without a suffix; name a file" if output.suffix else None
     if output.is_dir() and output.suffix:
         return "is a folder; name a file"
     existing = next(path for path in (output.absolute().parent, *output.absolute().parents) if path.exists())
@@ -228,7 +233,7 @@ class FitRun:
         from ..fields.checkpoint import select_numbers
         from ..fields.file import load_field
 
-        for output in self.command.output:
+        for output in self.command.outputs:
             if output.suffix.lower() == ".safetensors" and output.is_file():
                 try:
                     previous = load_field(output)
@@ -314,10 +319,9 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     """Fit a file in groups, into a folder, and say how it is exported."""
     from .kinds import parse_fit_options
 
-    (folder,), console = command.output, Console()
+    (folder,), console = command.outputs, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
-    from ..training.engine import Workers
     from ..training.groups import RunOptions, run_groups
 
     run = RunOptions(
@@ -326,7 +330,7 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
         command.optimizer,
         command.seed,
         command.device,
-        workers=Workers(command.engine, command.cpus, command.gpus),
+        workers=command.workers,
     )
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")

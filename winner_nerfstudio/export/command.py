@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..registry import require_result
+from ..storage import RemotePath, locate
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField
@@ -25,9 +26,9 @@ class Export:
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The suffixes of the files that it writes, or of the most common ones; if there are none, any suffix will do."""
 
-    load_config: Path
+    load_config: str
     """The run's config.yml, of which only the checkpoint beside it is read; or a field file (.safetensors), or the
-    folder of a fit in groups."""
+    folder of a fit in groups, or the URL of either, such as s3://bucket/fit."""
     output: Path
     """File to write; its suffix says the format."""
 
@@ -59,9 +60,12 @@ class Export:
         from ..fields.checkpoint import load_fitted
         from ..fields.file import load_field
 
-        path = self.load_config
-        load = load_field if path.is_dir() or path.suffix.lower() == ".safetensors" else load_fitted
-        return load(path).to("cuda" if torch.cuda.is_available() else "cpu")
+        path = locate(self.load_config)
+        if isinstance(path, RemotePath) or path.is_dir() or path.suffix.lower() == ".safetensors":
+            fitted = load_field(path)
+        else:
+            fitted = load_fitted(path)
+        return fitted.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def check(self, fitted: "FittedField") -> None:
         """Check that a field can be written with these options.

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 from torch import Tensor
 
-from ..files import replacing
 from ..signals.messages import MessageError, shorten
+from ..storage import AnyPath, RemotePath, StorageError, locate, write_whole
 from .field import Field
 from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors
@@ -36,8 +35,11 @@ class FieldFileError(MessageError):
     """The error for a file that holds no field; the message is one line that names the file."""
 
 
-def save_field(fitted: FittedField, path: Path) -> None:
+def save_field(fitted: FittedField, path: AnyPath) -> int:
     """Write a field file with weights in the network's precision; a failure leaves an existing file unchanged.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         ValueError: the weights are not finite, or the provenance holds values that are not plain or not finite.
@@ -47,12 +49,10 @@ def save_field(fitted: FittedField, path: Path) -> None:
 
     tensors, entries = describe_field(fitted, path)
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in entries.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(sort_metadata(save(tensors, metadata)))
+    return write_whole(path, sort_metadata(save(tensors, metadata)))
 
 
-def describe_field(fitted: FittedField, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def describe_field(fitted: FittedField, path: AnyPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a field in the network's precision, and the entries of its metadata.
 
     Args:
@@ -100,45 +100,72 @@ def sort_metadata(content: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[end:]])
 
 
-def load_field(path: str | Path) -> FittedField:
+def load_field(path: str | AnyPath) -> FittedField:
     """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote, or from a folder.
 
     No code in the file is executed, and no network is built that is larger than the file. Of a folder that `fit_groups`
     wrote, the groups are loaded when points need them.
 
+    Args:
+        path: the file or the folder, or its URL, such as ``s3://bucket/fit.safetensors``.
+
     Raises:
         FieldFileError: there is no such file or folder, or it is truncated, altered or holds no field.
+        StorageError: the storage behind a URL cannot be reached.
         ImportError: safetensors is missing.
     """
-    path = Path(path)
-    if path.is_dir():
+    found = locate(path)
+    if found.is_dir():
         from .folder import load_folder
 
-        return load_folder(path)
-    return load_field_file(path)
+        return load_folder(found)
+    return load_field_file(found)
 
 
-def load_field_file(path: Path) -> FittedField:
+def load_field_file(path: AnyPath) -> FittedField:
     """Load a field from a file, see `load_field`.
 
     Raises:
         FieldFileError: there is no such file, or it is truncated, altered or not a field file.
         ImportError: safetensors is missing.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FieldFileError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; {_REMEDY}")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise FieldFileError(f"{path}: not a whole safetensors file ({shorten(error)}); {_REMEDY}") from None
+    metadata, tensors = read_tensors(path, ("",), _REMEDY)
     try:
         return _restore(metadata, tensors)
     except ValueError as error:
         raise FieldFileError(f"{path}: {shorten(error, 200)}; {_REMEDY}") from None
+
+
+def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the metadata of a safetensors file, and its tensors whose names begin with one of some prefixes.
+
+    Args:
+        path: the file.
+        prefixes: the prefixes; none for the metadata alone.
+        remedy: what is to be done if it is no such file, for the message.
+
+    Raises:
+        FieldFileError: there is no such file, or it is truncated or damaged.
+        StorageError: the storage behind a URL cannot be reached.
+        ImportError: safetensors is missing.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
+
+    try:
+        if isinstance(path, RemotePath):
+            content = path.read_bytes()
+            tensors = {name: value for name, value in load(content).items() if name.startswith(prefixes)}
+            return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {}), tensors
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except StorageError:  # it may be whole, but cannot be reached
+        raise
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise FieldFileError(f"{path}: not a whole safetensors file ({shorten(error)}); {remedy}") from None
 
 
 def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedField:

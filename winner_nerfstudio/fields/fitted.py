@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ..registry import has_result, kind_named, require_result, with_result
 from ..signals.records import Record
 from ..signals.units import Units
+from ..storage import AnyPath, locate
 from .derivatives import compute_hessian, compute_jacobian
 from .field import BLOCK, Field
 
@@ -159,8 +159,11 @@ class FittedField(nn.Module):
             raise ValueError("this field has no colours: its shape had none, or they were left out")
         return FittedField(self.companion)(points).clip(0, 1)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | AnyPath) -> None:
         """Write a field file (safetensors), see `load_field`; a failure leaves an existing file unchanged.
+
+        Args:
+            path: the file, or its URL.
 
         Raises:
             OSError: the file cannot be written.
@@ -168,7 +171,7 @@ class FittedField(nn.Module):
         """
         from .file import save_field
 
-        save_field(self, Path(path))
+        save_field(self, locate(path))
 
     def extra_repr(self) -> str:
         """Return what ``print(field)`` shows first."""

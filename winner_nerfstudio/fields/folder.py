@@ -12,16 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
-from ..files import replacing
 from ..networks import Bank, GroupedBank, Groups, Tiling
 from ..signals.messages import shorten
 from ..signals.normalization import Normalization
 from ..signals.records import GridRecord
+from ..storage import AnyPath, StorageError, list_folder, measure_size, write_whole
 from .field import Field
 from .file import FieldFileError, load_field_file, parse_json
 from .fitted import FittedField
@@ -86,7 +85,7 @@ class FolderIndex:
         first, held = self.groups.held(group)
         return self.network | {"first": list(first), "held": list(held)}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: AnyPath) -> None:
         """Write the index; a failure leaves an existing one unchanged.
 
         Raises:
@@ -94,16 +93,15 @@ class FolderIndex:
         """
         entries = self.entries | {"figures": self.figures}
         entries["digest"] = compute_digest(entries, {})
-        with replacing(folder / INDEX) as path:
-            path.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", "utf8")
+        write_whole(folder / INDEX, f"{json.dumps(entries, indent=1, allow_nan=False)}\n".encode())
 
 
-def group_path(folder: Path, group: int) -> Path:
+def group_path(folder: AnyPath, group: int) -> AnyPath:
     """Return the path of a group's file."""
     return folder / f"group-{group:06d}.safetensors"
 
 
-def read_index(folder: Path) -> FolderIndex:
+def read_index(folder: AnyPath) -> FolderIndex:
     """Read the index of a folder, and believe nothing of it that was not checked.
 
     Raises:
@@ -111,11 +109,13 @@ def read_index(folder: Path) -> FolderIndex:
     """
     path = folder / INDEX
     try:
-        if path.stat().st_size > LARGEST_INDEX:
+        if measure_size(path) > LARGEST_INDEX:
             raise ValueError("larger than any index")
         return _check_entries(parse_json(path.read_text("utf8")))
     except FileNotFoundError:
         raise FieldFileError(f"{folder}: is a folder without {INDEX}, so it holds no field; {_REMEDY}") from None
+    except StorageError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise FieldFileError(f"{path}: is no index of a field ({shorten(error, 160)}); {_REMEDY}") from None
 
@@ -167,7 +167,7 @@ class FolderField(Field):
 
     network: GroupedBank
 
-    def __init__(self, folder: Path, index: FolderIndex) -> None:
+    def __init__(self, folder: AnyPath, index: FolderIndex) -> None:
         super(Field, self).__init__()  # a field builds its whole network; this one never does
         self.kind, self.record, self.spec = index.kind, index.record, index.network
         spacings = index.record.lattice.spacings
@@ -186,7 +186,13 @@ class FolderField(Field):
         raise ValueError("a field in a folder is stored already, group by group; copy the folder")
 
 
-def load_group(folder: Path, index: FolderIndex, group: int) -> Bank:
+def find_missing(folder: AnyPath, index: FolderIndex) -> list[int]:
+    """Return the groups whose files are not there."""
+    there = {entry.path for entry in list_folder(folder)}
+    return [group for group in range(index.groups.count) if group_path(folder, group) not in there]
+
+
+def load_group(folder: AnyPath, index: FolderIndex, group: int) -> Bank:
     """Load the members of a group.
 
     Raises:
@@ -202,14 +208,14 @@ def load_group(folder: Path, index: FolderIndex, group: int) -> Bank:
     return loaded.network
 
 
-def load_folder(folder: Path) -> FittedField:
+def load_folder(folder: AnyPath) -> FittedField:
     """Load a field from a folder that `fit_groups` wrote; see `load_field`.
 
     Raises:
         FieldFileError: it holds no whole field, or was altered.
     """
     index = read_index(folder)
-    missing = next((g for g in range(index.groups.count) if not group_path(folder, g).is_file()), None)
+    missing = next(iter(find_missing(folder, index)), None)
     if missing is not None:
         raise FieldFileError(
             f"{folder}: has no {group_path(folder, missing).name} of {index.groups.count:,} groups; resume the fit by"

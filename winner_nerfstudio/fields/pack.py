@@ -13,16 +13,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..files import replacing
 from ..signals.messages import shorten
-from .file import COMPANION, FieldFileError, describe_field, load_field, parse_json, rebuild, sort_metadata
+from ..storage import AnyPath, RemotePath, StorageError, get_stamp, locate, write_whole
+from .file import (
+    COMPANION,
+    FieldFileError,
+    describe_field,
+    load_field,
+    parse_json,
+    read_tensors,
+    rebuild,
+    sort_metadata,
+)
 from .fitted import FittedField
 
 FORMAT = "winner-nerfstudio pack 1"
@@ -34,8 +42,11 @@ _REMEDY = "name a pack, or a folder that winner-batch wrote"
 _REPAIR = "remove that file and run the batch again, which fits its fields anew"
 
 
-def save_pack(fields: Sequence[FittedField], path: Path) -> None:
+def save_pack(fields: Sequence[FittedField], path: AnyPath) -> int:
     """Write fields into one file; a failure leaves an existing file unchanged.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         ValueError: the weights of a field are not finite.
@@ -50,9 +61,7 @@ def save_pack(fields: Sequence[FittedField], path: Path) -> None:
         tensors |= {f"{index}.{name}": value for name, value in own.items()}
         described.append(entries)
     metadata = {"format": FORMAT, "fields": json.dumps(described)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(sort_metadata(save(tensors, metadata)))
+    return write_whole(path, sort_metadata(save(tensors, metadata)))
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,13 @@ class FieldPlace:
         source: the file that it was fitted to; "" if that is not known.
     """
 
-    path: Path
+    path: AnyPath
     index: int | None = None
     kind: str = ""
     source: str = ""
 
     @classmethod
-    def parse(cls, text: str, folder: Path, kind: str = "", source: str = "") -> FieldPlace:
+    def parse(cls, text: str, folder: AnyPath, kind: str = "", source: str = "") -> FieldPlace:
         """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``."""
         name, _, index = text.partition("#")
         return cls(folder / name, int(index) if index else None, kind, source)
@@ -89,6 +98,8 @@ class FieldPlace:
             return rebuild(_read_entries(self.path)[self.index], self._read_tensors(""))
         except FieldFileError as error:
             raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
+        except StorageError:
+            raise
         except (ValueError, IndexError) as error:
             raise FieldFileError(f"{self.path}: field {self.index}: {shorten(error, 200)}; {_REPAIR}") from None
 
@@ -110,9 +121,11 @@ class FieldPlace:
         """Return the tensors whose names begin with one of some prefixes."""
         own = "" if self.index is None else f"{self.index}."
         begins = tuple(own + prefix for prefix in prefixes)
-        with _open(self.path) as file:
-            names = [name for name in file.keys() if name.startswith(begins)]  # noqa: SIM118
-            return {name[len(own) :]: file.get_tensor(name) for name in names}
+        if self.index is not None and isinstance(self.path, RemotePath):
+            tensors = _fetch_pack(self.path, get_stamp(self.path))
+        else:
+            _, tensors = read_tensors(self.path, begins, _REMEDY)
+        return {name[len(own) :]: value for name, value in tensors.items() if name.startswith(begins)}
 
 
 def _by_layer(name: str) -> list[Any]:
@@ -180,41 +193,44 @@ class WeightDataset(Dataset[Tensor]):
         return self.places[index].load_weights()
 
 
-def load_fields(path: str | Path) -> Fields:
+def load_fields(path: str | AnyPath) -> Fields:
     """Return the fields of a pack, or those of a folder that `fit_many` wrote, in the order of its table.
 
     Rows of the table without a field are left out; `Fields.paths` says which file each field was fitted to.
 
     Nothing but their places is read before a field is asked for.
 
+    Args:
+        path: the file or the folder, or its URL, such as ``s3://bucket/fits``.
+
     Raises:
         FieldFileError: there is no such file or folder, or it holds no fields.
+        StorageError: the storage behind a URL cannot be reached.
     """
-    path = Path(path)
-    if path.is_dir() and (path / TABLE).is_file():
-        with (path / TABLE).open(newline="", encoding="utf-8") as file:
+    found = locate(path)
+    if (found / TABLE).is_file():
+        with (found / TABLE).open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row.get("field")]
-        return Fields([FieldPlace.parse(row["field"], path, row.get("kind", ""), row.get("path", "")) for row in rows])
-    if not path.is_file():
-        raise FieldFileError(f"{path}: {'has no ' + TABLE if path.is_dir() else 'no such file'}; {_REMEDY}")
-    entries = _read_entries(path)
-    return Fields([FieldPlace(path, index, str(each.get("kind", ""))) for index, each in enumerate(entries)])
+        return Fields([FieldPlace.parse(row["field"], found, row.get("kind", ""), row.get("path", "")) for row in rows])
+    if not found.is_file():
+        raise FieldFileError(f"{found}: {'has no ' + TABLE if found.is_dir() else 'no such file'}; {_REMEDY}")
+    entries = _read_entries(found)
+    return Fields([FieldPlace(found, index, str(each.get("kind", ""))) for index, each in enumerate(entries)])
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
+def _read_entries(path: AnyPath) -> list[dict[str, Any]]:
     """Return what a pack keeps of each field.
 
     Raises:
         FieldFileError: the file is no pack.
     """
-    return _read_entries_once(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _read_entries_once(path, get_stamp(path))
 
 
 @lru_cache(maxsize=8)
-def _read_entries_once(path: Path, modified: int) -> list[dict[str, Any]]:
+def _read_entries_once(path: AnyPath, stamp: str) -> list[dict[str, Any]]:
     """Return what `_read_entries` does, from memory if the file has not been modified since."""
-    with _open(path) as file:
-        metadata = file.metadata() or {}
+    metadata, _ = read_tensors(path, (), _REMEDY)
     try:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {str(metadata.get('format'))[:40]!r}, not {FORMAT!r}")
@@ -226,15 +242,7 @@ def _read_entries_once(path: Path, modified: int) -> list[dict[str, Any]]:
     return entries
 
 
-def _open(path: Path) -> Any:
-    """Open a safetensors file.
-
-    Raises:
-        FieldFileError: it is none.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(path, "pt")
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise FieldFileError(f"{path}: not a whole safetensors file ({shorten(error)}); {_REMEDY}") from None
+@lru_cache(maxsize=8)
+def _fetch_pack(path: RemotePath, stamp: str) -> dict[str, Tensor]:
+    """Return the tensors of a pack behind a URL, from memory if it has not been modified since."""
+    return read_tensors(path, ("",), _REMEDY)[1]

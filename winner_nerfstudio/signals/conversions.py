@@ -25,7 +25,10 @@ CONVERSIONS: dict[str, tuple[tuple[str, ...], str]] = {
 def describe_conversion(suffix: str) -> str | None:
     """Return why a file with that suffix is not read and what to convert it to, or None if it is not known."""
     if suffix.lower() == ".safetensors":
-        return "holds a fitted field or other weights, and no target; load_field() and winner-compare read fields"
+        return (
+            "holds a fitted field or other weights, and no target; load_field(), winner-export and winner-compare read"
+            " fields"
+        )
     for name, (suffixes, conversion) in CONVERSIONS.items():
         if suffix.lower() in suffixes:
             return f"{name} files are not read; {conversion}"

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..signals.extras import import_extra
 from ..signals.messages import MessageError
+from ..storage import AnyPath, RemotePath
 
 TASKS_AHEAD = 2
 """Tasks per worker that are handed over before any is finished."""
@@ -44,18 +45,25 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the tasks.
-
-    Attributes:
-        engine: "local" for this process, "processes" for as many on this machine as it has cores for, "ray" for workers
-            of Ray on this machine, "ray://HOST:PORT" for those of the cluster of that address.
-        cpus: cores that a worker takes.
-        gpus: graphics processors that a worker of Ray takes; may be a part of one.
-    """
+    """Who does the tasks; these are options of commands, too."""
 
     engine: str = "local"
+    """Who fits many files, or a signal larger than memory in groups of parts: local, this process; processes, others on
+    this machine; ray, workers of Ray on it; ray://HOST:PORT, those of a cluster."""
     cpus: float = 1
+    """Cores that a worker takes."""
     gpus: float = 0
+    """Graphics processors that a worker of Ray takes; may be a part of one."""
+
+    def check_storage(self, folder: AnyPath) -> None:
+        """Check that the workers see the folder of the results.
+
+        Raises:
+            EngineError: it is the memory of this process, and they are others.
+        """
+        if self.engine != "local" and isinstance(folder, RemotePath) and folder.is_in_memory:
+            line = f"{folder}: is the memory of this process, which workers of engine={self.engine} do not see"
+            raise EngineError(f"{line}; name storage that all see")
 
     def open(self) -> AbstractContextManager[Engine]:
         """Return the engine, which does its work within a ``with``.

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.fitted import FittedField
-from ..fields.folder import INDEX, FolderField, FolderIndex, group_path, load_folder, read_index
+from ..fields.folder import INDEX, FolderField, FolderIndex, find_missing, group_path, load_folder, read_index
 from ..metrics.audio import SILENCE, to_decibels
 from ..metrics.grid import psnr
 from ..networks import Bank, Groups, Tiling, complete_arguments
@@ -25,6 +25,7 @@ from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions, SupervisedOptions
+from ..storage import AnyPath, list_folder, locate
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .decay import cosine_decay, find_final_factor
 from .engine import Workers
@@ -77,7 +78,7 @@ def fit_groups(
     Args:
         data: a file that is read block by block (a picture in .tif, in tiles or strips, a sound in .wav .w64 .rf64 or
             .flac, a volume in .zarr, or .npy), or an array, which may be a `numpy.memmap`.
-        output: the folder; it is made, and must hold nothing else.
+        output: the folder, which is made and must hold nothing else, or its URL, such as ``s3://bucket/fit``.
         kind: "image", "audio" or "volume"; if left out, it is found from the file's name or the array's shape.
         steps: number of training steps of each group; if left out, it depends on the kind and the size of the parts.
         learning_rate: learning rate at the first step; if left out, it depends on them as well.
@@ -107,7 +108,7 @@ def fit_groups(
     given = sort_options(signal_kind, options)
     workers = Workers(engine, cpus, gpus)
     run = RunOptions(steps, learning_rate, optimizer, seed, device, group_samples, memory, measure, workers)
-    return run_groups(data, Path(output), given, run, Console(quiet=not progress))
+    return run_groups(data, locate(output), given, run, Console(quiet=not progress))
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,14 @@ class GroupJob:
     """
 
     data: str | Path | ndarray
-    folder: Path
+    folder: AnyPath
     index: FolderIndex
     options: FitOptions
     device: torch.device
 
 
 def run_groups(
-    data: str | Path | ndarray, folder: Path, given: FitOptions, options: RunOptions, console: Console
+    data: str | Path | ndarray, folder: AnyPath, given: FitOptions, options: RunOptions, console: Console
 ) -> FittedField:
     """Do what `fit_groups` does, from options that are sorted.
 
@@ -162,6 +163,7 @@ def run_groups(
     """
     seed = options.seed
     device = check_run(options.steps, options.learning_rate, seed, options.device, options.optimizer)
+    options.workers.check_storage(folder)
     if not isinstance(given.data, GridOptions):
         raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
     if isinstance(given.data, SupervisedOptions) and given.data.supervise != "values":
@@ -238,7 +240,7 @@ def _estimate_member(specification: dict[str, Any], tiling: Tiling) -> int:
     return 20 * weights + 4 * (4 + 2**inputs) * samples * channels
 
 
-def _open_folder(folder: Path, index: FolderIndex) -> FolderIndex:
+def _open_folder(folder: AnyPath, index: FolderIndex) -> FolderIndex:
     """Make a folder with an index, or return the index that is there, which must be that of the same fit.
 
     Raises:
@@ -247,10 +249,11 @@ def _open_folder(folder: Path, index: FolderIndex) -> FolderIndex:
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: is a file; a fit in groups is written into a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for stopped in (*folder.glob(".group-*"), *folder.glob(".index-*")):
-        stopped.unlink(missing_ok=True)
+    if isinstance(folder, Path):
+        for stopped in (*folder.glob(".group-*"), *folder.glob(".index-*")):
+            stopped.unlink(missing_ok=True)
     if not (folder / INDEX).exists():
-        if any(folder.iterdir()):
+        if list_folder(folder):
             raise FolderError(f"{folder}: holds other files; name a new folder, or one that a fit was stopped in")
         index.write(folder)
         return index
@@ -279,7 +282,7 @@ def _train_groups(job: GroupJob, signal: LargeGrid, workers: Workers, console: C
         ValueError: there are no such workers, or they are to read an array of this process; the message is one line.
     """
     total = job.index.groups.count
-    missing = [group for group in range(total) if not group_path(job.folder, group).is_file()]
+    missing = find_missing(job.folder, job.index)
     is_here, work = workers.engine == "local", _read_and_train
     if is_here:
 
@@ -352,7 +355,7 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     return [group]
 
 
-def _measure(folder: Path, index: FolderIndex, signal: LargeGrid, device: torch.device) -> dict[str, float]:
+def _measure(folder: AnyPath, index: FolderIndex, signal: LargeGrid, device: torch.device) -> dict[str, float]:
     """Compute the metrics of the whole from blocks of samples; those that hold no data don't count."""
     network = FolderField(folder, index).network
     error, power, count = np.zeros(signal.channels), np.zeros(signal.channels), 0

@@ -150,7 +150,7 @@ class ExportFit(ExportButton):
         output = stem.with_name(stem.name + self.suffix)
 
         def write(progress: Callable[[float], None]) -> str:
-            export = self.export(load_config=output, output=output)
+            export = self.export(load_config="", output=output)
             export.check(fitted)
             return export.write(fitted, progress)
 
