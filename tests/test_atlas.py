@@ -154,8 +154,10 @@ def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):
     ],
 )
 def test_a_texture_that_cannot_be_is_refused_in_a_line(colored_ball, tmp_path, name, options, words):
-    with pytest.raises(ValueError, match=words):
-        MeshExport(Path(), tmp_path / name, resolution=16, **options).write(colored_ball, lambda part: None)
+    export = MeshExport(Path(), tmp_path / name, resolution=16, **options)
+    for use in (export.check, lambda field: export.write(field, lambda part: None)):
+        with pytest.raises(ValueError, match=words):
+            use(colored_ball)
     assert not list(tmp_path.iterdir())
 
 

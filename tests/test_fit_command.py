@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,13 @@ def test_a_mesh(winner_fit, tmp_path):
     np.testing.assert_allclose(trimesh.load(tmp_path / "b.obj", force="mesh").bounds.mean(0), [5, 0, 0], atol=0.3)
 
 
+def test_a_texture_is_for_the_files_that_hold_one():
+    request = command.Fit(Path("box.obj"), (Path("b.glb"), Path("b.ply"), Path("b.safetensors")), texture=64)
+    of_mesh, of_points, of_field = request.find_exports(kind_named("sdf"))
+    assert (of_mesh.texture, of_points.texture) == (64, None)
+    assert of_field.result == "field"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -121,12 +129,15 @@ def test_a_mesh(winner_fit, tmp_path):
         (["a.png", "--output", "b.png", "--s0", "3"], "s0 and noise.s1 go together"),
         (["a.png", "--output", "b.png", "--max-side", "0"], "max_side=0"),
         (["deep.png", "--output", "b.jpg"], "b.jpg: .jpg cannot hold a picture of mode"),
+        (["a.png", "--output", "b.png", "--texture", "64"], "--texture is for .glb and .obj files, and --output names"),
+        (["ball.ply", "--output", "b.glb", "--texture", "64"], "a texture holds fitted colours, and there are none"),
         (["--help-all"], "--help-all needs a file, or a kind"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, tmp_path):
     (tmp_path / "empty.png").touch()
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "deep.png")
+    trimesh.creation.box().export(tmp_path / "ball.ply")
     status, shown = winner_fit(*arguments)
     assert status == 1
     assert words in shown.splitlines()[-1]

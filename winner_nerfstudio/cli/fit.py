@@ -3,7 +3,7 @@
 import os
 import sys
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from ..export.suffixes import TEXTURED
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
@@ -61,6 +62,8 @@ class Fit:
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
+    texture: Annotated[int | None, tyro.conf.arg(metavar="TEXELS")] = None
+    """Width, such as 2048, of a texture of a shape's colours for .glb and .obj; else vertices have the colours."""
     engine: Annotated[str, tyro.conf.arg(metavar="ENGINE")] = "local"
     """Who trains the parts of a signal larger than memory: local, this process; processes, others on this machine; ray,
     workers of Ray on it; ray://HOST:PORT, those of a cluster."""
@@ -94,6 +97,8 @@ class Fit:
                 "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
                 " suffix"
             )
+        if self.texture is not None and not any(output.suffix.lower() in TEXTURED for output in self.output):
+            raise ValueError(f"--texture is for {' and '.join(TEXTURED)} files, and --output names none")
         if len({output.resolve() for output in self.output}) < len(self.output):
             raise ValueError("--output names a file twice")
 
@@ -108,7 +113,13 @@ class Fit:
         Raises:
             ValueError: a suffix is that of no result of this kind; the message is one line.
         """
-        return [export_for(kind, output)(Path(), output) for output in self.output]
+        exports = []
+        for output in self.output:
+            make, options = export_for(kind, output), dict[str, Any]()
+            if output.suffix.lower() in TEXTURED and "texture" in (option.name for option in fields(make)):
+                options["texture"] = self.texture
+            exports.append(make(Path(), output, **options))
+        return exports
 
 
 def _find_problem(output: Path) -> str | None:

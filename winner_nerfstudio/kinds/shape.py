@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from ..signals.records import ShapeRecord
 if TYPE_CHECKING:
     import trimesh
 
-    from ..export.mesh import Exported
+    from ..export.mesh import Exported, Finish
     from ..fields import Field
     from ..fields.fitted import FittedField
     from ..signals.cloud import PointCloud
@@ -263,26 +264,18 @@ class MeshExport(Export):
     target: Path | None = None
     """With --colors error: the mesh to compare with, in the coordinates in which it was fitted."""
 
+    def check(self, fitted: FittedField) -> None:
+        """Check that the field has a surface, and the options of the mesh; see `export_mesh`."""
+        from ..export.mesh import check_export
+
+        super().check(fitted)
+        check_export(fitted.field, self.output, self._finish(fitted))
+
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the mesh; return its size and pieces."""
-        from ..export.mesh import COLORLESS, Finish, export_mesh, loses_detail
-        from ..signals.shape import load_shape
+        from ..export.mesh import export_mesh, loses_detail
 
-        colors = self.colors
-        if colors == "auto":
-            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
-        if (self.colors == "error") != (self.target is not None):
-            raise ValueError("--colors error and --target go together: give both or neither")
-        finish = Finish(
-            self.components,
-            self.min_volume,
-            self.simplify,
-            colors,
-            self.color_range,
-            None if self.target is None else load_shape(self.target),
-            fitted.companion,
-            self.texture,
-        )
+        finish = self._finish(fitted)
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
             print(  # noqa: T201
@@ -291,6 +284,37 @@ class MeshExport(Export):
                 file=sys.stderr,
             )
         return self._summarize(done)
+
+    def _finish(self, fitted: FittedField) -> Finish:
+        """Return what is done to the mesh of a field.
+
+        Raises:
+            ValueError: --target is missing, or is there without need; or it cannot be loaded.
+        """
+        from ..export.mesh import COLORLESS, Finish
+
+        colors = self.colors
+        if colors == "auto":
+            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
+        if (self.colors == "error") != (self.target is not None):
+            raise ValueError("--colors error and --target go together: give both or neither")
+        return Finish(
+            self.components,
+            self.min_volume,
+            self.simplify,
+            colors,
+            self.color_range,
+            self._loaded_target,
+            fitted.companion,
+            self.texture,
+        )
+
+    @cached_property
+    def _loaded_target(self) -> Shape | None:
+        """The mesh to compare with, if there is one."""
+        from ..signals.shape import load_shape
+
+        return None if self.target is None else load_shape(self.target)
 
     def _summarize(self, done: Exported) -> str:
         from ..export.obj import texture_path
