@@ -1,6 +1,7 @@
 """Textures of exported meshes: how a mesh is unfolded, and how the colours are painted."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,27 @@ def test_an_exported_texture_has_the_fitted_colours_in_place(colored_ball, tmp_p
     assert np.abs(shown - colored_ball.color(points)).mean() < 0.004
     back = load_surface(output, colors=True)
     assert np.abs(back.color_at(back.normalization.to_unit(points)) - colored_ball.color(points)).mean() < 0.004
+
+
+def test_the_mesh_of_a_field_has_the_fitted_colours(colored_ball):
+    mesh = colored_ball.mesh(16)
+    np.testing.assert_allclose(
+        mesh.visual.vertex_colors[:, :3] / 255, colored_ball.color(mesh.vertices), atol=0.5 / 255
+    )
+    colored_ball.companion = None
+    assert colored_ball.mesh(16).visual.kind is None
+
+
+@pytest.mark.parametrize(("texture", "name"), [("none", "ball-16.ply"), ("512", "ball-16.glb")])
+def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ball, tmp_path, texture, name):
+    from winner_nerfstudio.nerfstudio.viewer.export_button import ExportMesh
+
+    button = ExportMesh(colored_ball.field, "ball.obj", SimpleNamespace(value=0.0), colored_ball.companion)
+    button.resolution, button.texture = SimpleNamespace(value=16), SimpleNamespace(value=texture)
+    output, write = button.prepare(colored_ball, tmp_path / "ball")
+    write(lambda part: None)
+    assert [path.name for path in tmp_path.iterdir()] == [output.name] == [name]
+    assert trimesh.load(output, force="mesh").visual.kind == ("vertex" if texture == "none" else "texture")
 
 
 def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):

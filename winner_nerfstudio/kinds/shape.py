@@ -210,7 +210,7 @@ def ground_truth(signal: Shape | PointCloud) -> Shape | PointCloud:
 
 
 def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
-    """Return the surface of a shape or of a volume, in the world, with the field's normals.
+    """Return the surface of a shape or of a volume, in the world, with the field's normals and the fitted colours.
 
     Args:
         fitted: a field of a kind that has a surface.
@@ -221,13 +221,17 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
         ValueError: a resolution below 3, or no surface at this level.
         ImportError: libigl, scipy or trimesh is missing.
     """
+    import numpy as np
     import trimesh
 
     from ..surfaces.mesh import extract_mesh
 
     surface, solid = extract_mesh(fitted.field, resolution, level)
     vertices = solid.normalization.to_world(surface.vertices)
-    return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
+    colors = None if fitted.companion is None else np.rint(255 * fitted.color(vertices)).astype(np.uint8)
+    return trimesh.Trimesh(
+        vertices, surface.faces, vertex_normals=surface.vertex_normals, vertex_colors=colors, process=False
+    )
 
 
 @dataclass

@@ -86,7 +86,7 @@ def list_arguments(options: FitOptions) -> list[str]:
         options: the options of a fit.
     """
     kind, network = options.kind, options.network
-    groups = [
+    groups: list[tuple[Any, Any]] = [
         (options.data, kind.options()),
         (network, kind.network()),
         (network.noise, NoiseOptions()),
