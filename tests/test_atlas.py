@@ -142,6 +142,13 @@ def test_the_mesh_of_a_field_has_the_fitted_colours(colored_ball):
     assert colored_ball.mesh(16).visual.kind is None
 
 
+def test_a_surface_that_runs_along_the_walls_of_the_cube_is_a_mesh_too(colored_ball):
+    colored_ball.field.network.forward = lambda coords: coords.abs().amax(-1, keepdim=True) - 0.95
+    mesh = colored_ball.mesh(16)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx((1.9 / PLACE.scale) ** 3, rel=0.15)
+
+
 @pytest.mark.parametrize(("texture", "name"), [("none", "ball-16.ply"), ("512", "ball-16.glb")])
 def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ball, tmp_path, texture, name):
     from winner_nerfstudio.nerfstudio.viewer.export_button import ExportMesh
