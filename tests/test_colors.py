@@ -27,6 +27,7 @@ from .conftest import make_config, metrics_of
 AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
 SIDES = AXES | {(2, 1): (90, 40, 200)}
 """The colour of each side of the box, by its axis and direction."""
+OLDER = "KHR_materials_pbrSpecularGlossiness"
 CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 FIELD = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 
@@ -76,7 +77,7 @@ def write_obj(folder, picture=True, flipped=()):
     return folder / "box.obj"
 
 
-def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None):
+def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None, older=False):
     """Write the box as a .glb file, with the texture or with linear colours of vertices, twice as an instance."""
     points, quads, uv = box()
     faces = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1).astype("<u4")
@@ -94,13 +95,14 @@ def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None):
         {"bufferView": 4, "componentType": 5126, "count": 24, "type": "VEC3"},
     ]
     base = {"baseColorFactor": factor} | ({"baseColorTexture": {"index": 0}} if texture else {})
+    diffuse = {"diffuseFactor": factor, "diffuseTexture": {"index": 0}, "glossinessFactor": 0}
     attributes = {"POSITION": 0, "TEXCOORD_0": 2} | ({} if colors is None else {"COLOR_0": 3})
     document = {
         "asset": {"version": "2.0"},
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],
         "meshes": [{"primitives": [{"attributes": attributes, "indices": 1, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": base}],
+        "materials": [{"pbrMetallicRoughness": base} if not older else {"extensions": {OLDER: diffuse}}],
         "textures": [{"source": 0, "sampler": 0}],
         "samplers": [{"wrapS": 33071}],
         "images": [{"bufferView": 3, "mimeType": "image/png"}],
@@ -274,6 +276,7 @@ def test_a_texture_outside_the_folder_is_not_read(tmp_path):
 
 def test_a_gltf_texture_is_read_with_its_factor_as_light(tmp_path):
     assert_sides(load_surface(write_glb(tmp_path / "box.glb"), colors=True))
+    assert_sides(load_surface(write_glb(tmp_path / "older.glb", older=True), colors=True))
     shape = load_surface(write_glb(tmp_path / "half.glb", factor=(0.5, 0.5, 0.5, 1)), colors=True)
     points = shape.normalization.to_unit(np.array([[0, 0, 0.7]]))
     expected = to_srgb(0.5 * to_linear(np.array(SIDES[2, 1]) / 255))
