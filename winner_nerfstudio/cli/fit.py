@@ -184,7 +184,7 @@ class FitRun:
         if command.open:
             from .show import show
 
-            show(fitted, target, self.say)
+            show(fitted, target, getattr(options.data, "up", "y"), self.say)
         if outcome.interrupted:
             return 130
         return 1 if not all(written) else POOR_FIT if verdict is not None else 0
