@@ -36,7 +36,7 @@ def start_page(mesh: Trimesh, up: str) -> viser.ViserServer:
     server.scene.set_up_direction(f"+{up}")  # type: ignore[arg-type]
     # The page looks at the origin from a few units away.
     vertices = (mesh.vertices - mesh.bounds.mean(0)) * (5 / np.linalg.norm(mesh.extents))
-    if mesh.visual.kind == "vertex":
+    if getattr(mesh.visual, "kind", None) == "vertex":
         colored = Trimesh(vertices, mesh.faces, process=False, vertex_normals=mesh.vertex_normals, visual=mesh.visual)
         server.scene.add_glb("fit", encode_glb(colored))
     else:
