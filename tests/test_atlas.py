@@ -1,6 +1,7 @@
 """Textures of exported meshes: how a mesh is unfolded, and how the colours are painted."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,6 +133,34 @@ def test_an_exported_texture_has_the_fitted_colours_in_place(colored_ball, tmp_p
     assert np.abs(back.color_at(back.normalization.to_unit(points)) - colored_ball.color(points)).mean() < 0.004
 
 
+def test_the_mesh_of_a_field_has_the_fitted_colours(colored_ball):
+    mesh = colored_ball.mesh(16)
+    np.testing.assert_allclose(
+        mesh.visual.vertex_colors[:, :3] / 255, colored_ball.color(mesh.vertices), atol=0.5 / 255
+    )
+    colored_ball.companion = None
+    assert colored_ball.mesh(16).visual.kind is None
+
+
+def test_a_surface_that_runs_along_the_walls_of_the_cube_is_a_mesh_too(colored_ball):
+    colored_ball.field.network.forward = lambda coords: coords.abs().amax(-1, keepdim=True) - 0.95
+    mesh = colored_ball.mesh(16)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx((1.9 / PLACE.scale) ** 3, rel=0.15)
+
+
+@pytest.mark.parametrize(("texture", "name"), [("none", "ball-16.ply"), ("512", "ball-16.glb")])
+def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ball, tmp_path, texture, name):
+    from winner_nerfstudio.nerfstudio.viewer.export_button import ExportMesh
+
+    button = ExportMesh(colored_ball.field, "ball.obj", SimpleNamespace(value=0.0), colored_ball.companion)
+    button.resolution, button.texture = SimpleNamespace(value=16), SimpleNamespace(value=texture)
+    output, write = button.prepare(colored_ball, tmp_path / "ball")
+    write(lambda part: None)
+    assert [path.name for path in tmp_path.iterdir()] == [output.name] == [name]
+    assert trimesh.load(output, force="mesh").visual.kind == ("vertex" if texture == "none" else "texture")
+
+
 def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):
     MeshExport(Path(), tmp_path / "ball.obj", resolution=24, texture=32).write(colored_ball, lambda part: None)
     lines = (tmp_path / "ball.obj").read_text().splitlines()
@@ -154,8 +183,10 @@ def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):
     ],
 )
 def test_a_texture_that_cannot_be_is_refused_in_a_line(colored_ball, tmp_path, name, options, words):
-    with pytest.raises(ValueError, match=words):
-        MeshExport(Path(), tmp_path / name, resolution=16, **options).write(colored_ball, lambda part: None)
+    export = MeshExport(Path(), tmp_path / name, resolution=16, **options)
+    for use in (export.check, lambda field: export.write(field, lambda part: None)):
+        with pytest.raises(ValueError, match=words):
+            use(colored_ball)
     assert not list(tmp_path.iterdir())
 
 

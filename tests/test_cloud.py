@@ -173,10 +173,27 @@ def test_a_pcd_file_is_read_as_open3d_reads_it(tmp_path, encoding):
     assert open3d.io.write_point_cloud(str(path), cloud, write_ascii=as_text, compressed=compressed)
     assert f"DATA {encoding}\n".encode() in path.read_bytes()
     truth = open3d.io.read_point_cloud(str(path))
-    found_points, found_normals, notes = read_pcd(path)
+    found_points, found_normals, notes, colors = read_pcd(path)
     np.testing.assert_array_equal(found_points, np.asarray(truth.points))
     np.testing.assert_array_equal(found_normals, np.asarray(truth.normals))
+    np.testing.assert_allclose(colors.values, np.asarray(truth.colors), atol=1e-6)
     assert notes == ()
+
+
+@pytest.mark.parametrize(("kind", "encoding"), [("F", "binary"), ("U", "binary"), ("U", "ascii")])
+def test_the_bytes_of_a_color_in_a_pcd_file_are_no_number(tmp_path, kind, encoding):
+    (points, _), rng = ball(50), np.random.default_rng(0)
+    colors = rng.integers(0, 256, (50, 3))
+    packed = (0xFF000000 | colors[:, 0] << 16 | colors[:, 1] << 8 | colors[:, 2]).astype("<u4")
+    packed[7] = 0xFF800001 | packed[7] & 0xFFFF  # as a float, a NaN that a conversion would change
+    colors[7] = packed[7] >> 16 & 255, packed[7] >> 8 & 255, packed[7] & 255
+    body = "\n".join(f"{x} {y} {z} {c}" for (x, y, z), c in zip(points, packed, strict=True)).encode()
+    if encoding == "binary":
+        body = b"".join(p.astype("<f4").tobytes() + c.tobytes() for p, c in zip(points, packed, strict=True))
+    header = ["FIELDS x y z rgba", "SIZE 4 4 4 4", f"TYPE F F F {kind}", "POINTS 50", f"DATA {encoding}", ""]
+    (tmp_path / "a.pcd").write_bytes("\n".join(header).encode() + body)
+    _, _, _, found = read_pcd(tmp_path / "a.pcd")
+    np.testing.assert_allclose(found.values * 255, colors, atol=1e-4)
 
 
 def test_rays_meet_the_points():

@@ -27,6 +27,7 @@ from .conftest import make_config, metrics_of
 AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
 SIDES = AXES | {(2, 1): (90, 40, 200)}
 """The colour of each side of the box, by its axis and direction."""
+OLDER = "KHR_materials_pbrSpecularGlossiness"
 CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 FIELD = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 
@@ -76,7 +77,7 @@ def write_obj(folder, picture=True, flipped=()):
     return folder / "box.obj"
 
 
-def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None):
+def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None, older=False):
     """Write the box as a .glb file, with the texture or with linear colours of vertices, twice as an instance."""
     points, quads, uv = box()
     faces = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1).astype("<u4")
@@ -94,13 +95,14 @@ def write_glb(path, factor=(1, 1, 1, 1), texture=True, colors=None):
         {"bufferView": 4, "componentType": 5126, "count": 24, "type": "VEC3"},
     ]
     base = {"baseColorFactor": factor} | ({"baseColorTexture": {"index": 0}} if texture else {})
+    diffuse = {"diffuseFactor": factor, "diffuseTexture": {"index": 0}, "glossinessFactor": 0}
     attributes = {"POSITION": 0, "TEXCOORD_0": 2} | ({} if colors is None else {"COLOR_0": 3})
     document = {
         "asset": {"version": "2.0"},
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],
         "meshes": [{"primitives": [{"attributes": attributes, "indices": 1, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": base}],
+        "materials": [{"pbrMetallicRoughness": base} if not older else {"extensions": {OLDER: diffuse}}],
         "textures": [{"source": 0, "sampler": 0}],
         "samplers": [{"wrapS": 33071}],
         "images": [{"bufferView": 3, "mimeType": "image/png"}],
@@ -176,8 +178,9 @@ def test_without_colours_a_shape_is_what_it_was(tmp_path):
             "paint.png: not a picture that can be read; use .png .jpg .tif .webp or .npy; it is",
         ),
         ("box.mtl", b"newmtl other", "its materials define no 'paint', which box.obj uses; such faces are white"),
+        ("box.mtl", b"newmtl paint\nmap_Ka paint.png", "box.mtl has textures as map_Ka alone, which are not read"),
     ],
-    ids=["no picture", "no materials", "no picture's file", "no such material"],
+    ids=["no picture", "no materials", "no picture's file", "no such material", "no diffuse texture"],
 )
 def test_colours_that_cannot_be_read_are_told_and_leave_the_shape(tmp_path, name, content, words):
     path = write_obj(tmp_path)
@@ -191,6 +194,78 @@ def test_colours_that_cannot_be_read_are_told_and_leave_the_shape(tmp_path, name
     assert words in line
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["paint.png", "   paint.png ", '"paint.png"', r"C:\Users\me\paint.png", "/home/me/paint.png", "../x/paint.png"],
+)
+def test_a_texture_is_found_beside_the_mesh_wherever_it_was_when_the_mesh_was_made(tmp_path, name):
+    path = write_obj(tmp_path)
+    (tmp_path / "box.mtl").write_text(f"newmtl paint\nmap_Kd {name}\n")
+    assert_sides(load_surface(path, colors=True))
+
+
+def test_the_options_of_a_texture_scale_move_and_clamp_it(tmp_path):
+    path = write_obj(tmp_path)
+    lines = path.read_text().splitlines()
+    moved = [
+        f"vt {(float(u) - 2.25) / 3} {float(v) / 2}"
+        for u, v in (line.split()[1:] for line in lines if line.startswith("vt "))
+    ]
+    kept = [line for line in lines if not line.startswith("vt ")]
+    path.write_text("\n".join([kept[0], *moved, *kept[1:]]))
+    (tmp_path / "box.mtl").write_text("newmtl paint\nmap_Kd -s 3 2 1 -o 2.25 -clamp off paint.png\n")
+    assert_sides(load_surface(path, colors=True))
+    (tmp_path / "box.mtl").write_text("newmtl paint\nmap_Kd -clamp on -o 100 0 -mm 0 1 paint.png\n")
+    texture = load_surface(path, colors=True).colors.corners.textures[0]
+    assert texture.wrap == ("clamp", "clamp")
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_texture_coordinates_refer_to_the_rows_of_the_file_whatever_its_orientation(tmp_path, orientation):
+    path = write_obj(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(atlas()).save(tmp_path / "paint.png", exif=exif)
+    assert_sides(load_surface(path, colors=True))
+
+
+@pytest.mark.parametrize("of_faces", [False, True])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_textures_of_a_ply_file_are_read_as_meshlab_writes_them(tmp_path, of_faces, line_end):
+    points, quads, uv = box()
+    uv = uv * (1, -1) + (0, 1)
+    Image.fromarray(atlas()).save(tmp_path / "first paint.png")
+    Image.fromarray(255 - atlas()).save(tmp_path / "other.png")
+    columns = ["x", "y", "z", "red", "green", "blue"] + ["s", "t"] * (not of_faces)
+    lines = ["ply", "format ascii 1.0", "comment TextureFile first paint.png", "comment TextureFile other.png"]
+    lines += ["element vertex 24", *(f"property float {name}" for name in columns)]
+    lines += ["element face 6", "property list uchar int vertex_indices"]
+    if of_faces:
+        lines += ["property list uchar float texcoord", "property int texnumber"]
+    lines.append("end_header")
+    rows = np.concatenate([points, np.zeros((24, 3)), *[uv] * (not of_faces)], -1)
+    lines += [" ".join(map(str, row)) for row in rows]
+    for quad in quads:
+        lines.append(" ".join(map(str, [4, *quad, *([8, *uv[quad].ravel(), 0] if of_faces else [])])))
+    if of_faces:
+        lines[-1] = lines[-1][:-1] + "1"
+    (tmp_path / "box.ply").write_bytes(line_end.join([*lines, ""]).encode())
+    shape = load_surface(tmp_path / "box.ply", colors=True)
+    if of_faces:
+        assert "colours: 2 textures, 96 x 64, 96 x 64 texels, sRGB of 8 bits" in shape.describe()
+        top = shape.color_at(shape.normalization.to_unit(np.array([[0.0, 0.0, 0.65]])))
+        assert top[0] == pytest.approx(1 - np.array(SIDES[2, 1]) / 255, abs=0.01)
+        lines[-1] = lines[-1][:-1] + "0"
+        (tmp_path / "box.ply").write_text("\n".join([*lines, ""]))
+        shape = load_surface(tmp_path / "box.ply", colors=True)
+    assert_sides(shape)
+    (tmp_path / "first paint.png").unlink()
+    (tmp_path / "other.png").unlink()
+    shape = load_surface(tmp_path / "box.ply", colors=True)
+    assert shape.colors is None  # the vertices are black
+    assert sum("box.ply names the texture" in line for line in shape.repairs) == 2
+
+
 def test_a_texture_outside_the_folder_is_not_read(tmp_path):
     (tmp_path / "below").mkdir()
     path = write_obj(tmp_path / "below")
@@ -201,6 +276,7 @@ def test_a_texture_outside_the_folder_is_not_read(tmp_path):
 
 def test_a_gltf_texture_is_read_with_its_factor_as_light(tmp_path):
     assert_sides(load_surface(write_glb(tmp_path / "box.glb"), colors=True))
+    assert_sides(load_surface(write_glb(tmp_path / "older.glb", older=True), colors=True))
     shape = load_surface(write_glb(tmp_path / "half.glb", factor=(0.5, 0.5, 0.5, 1)), colors=True)
     points = shape.normalization.to_unit(np.array([[0, 0, 0.7]]))
     expected = to_srgb(0.5 * to_linear(np.array(SIDES[2, 1]) / 255))

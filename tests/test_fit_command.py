@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -104,6 +106,46 @@ def test_a_mesh(winner_fit, tmp_path):
     np.testing.assert_allclose(trimesh.load(tmp_path / "b.obj", force="mesh").bounds.mean(0), [5, 0, 0], atol=0.3)
 
 
+def test_open_draws_a_picture_beside_its_target(picture, winner_fit, monkeypatch):
+    opened = []
+    monkeypatch.setattr("winner_nerfstudio.cli.show.open_file", lambda path: opened.append(path) or True)
+    _, shown = winner_fit(picture, "--output", "b.png", *SMALL, 5, "--open")
+    (path,) = opened
+    assert f"{path}: the target and the fit\n" in shown
+    assert Image.open(path).size == (1500, 750)
+
+
+@pytest.mark.parametrize("colors", [False, True])
+def test_open_shows_a_shape_whole_upright_and_with_its_colours(monkeypatch, colors):
+    pytest.importorskip("viser")
+    from winner_nerfstudio.nerfstudio.viewer import mesh_page
+
+    ball = sphere(0.01, center=(500, 0, 0))
+    if colors:
+        ball.visual.vertex_colors = np.tile([255, 128, 0, 255], (len(ball.vertices), 1))
+    page = MagicMock()
+    monkeypatch.setattr(mesh_page.viser, "ViserServer", lambda **options: page)
+    mesh_page.start_page(ball, "y")
+    page.scene.set_up_direction.assert_called_once_with("+y")
+    if colors:
+        (_, data), _ = page.scene.add_glb.call_args
+        shown = trimesh.load(io.BytesIO(data), file_type="glb", force="mesh")
+        assert shown.visual.vertex_colors[0].tolist() == [255, 55, 0, 255]  # linear light
+        vertices = shown.vertices
+    else:
+        (_, vertices, faces), _ = page.scene.add_mesh_simple.call_args
+        assert (faces == ball.faces).all()
+    radius = np.linalg.norm(vertices, axis=-1)
+    assert 1 < radius.min() <= radius.max() < 2.6
+
+
+def test_a_texture_is_for_the_files_that_hold_one():
+    request = command.Fit(Path("box.obj"), (Path("b.glb"), Path("b.ply"), Path("b.safetensors")), texture=64)
+    of_mesh, of_points, of_field = request.find_exports(kind_named("sdf"))
+    assert (of_mesh.texture, of_points.texture) == (64, None)
+    assert of_field.result == "field"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -121,12 +163,15 @@ def test_a_mesh(winner_fit, tmp_path):
         (["a.png", "--output", "b.png", "--s0", "3"], "s0 and noise.s1 go together"),
         (["a.png", "--output", "b.png", "--max-side", "0"], "max_side=0"),
         (["deep.png", "--output", "b.jpg"], "b.jpg: .jpg cannot hold a picture of mode"),
+        (["a.png", "--output", "b.png", "--texture", "64"], "--texture is for .glb and .obj files, and --output names"),
+        (["ball.ply", "--output", "b.glb", "--texture", "64"], "a texture holds fitted colours, and there are none"),
         (["--help-all"], "--help-all needs a file, or a kind"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, tmp_path):
     (tmp_path / "empty.png").touch()
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "deep.png")
+    trimesh.creation.box().export(tmp_path / "ball.ply")
     status, shown = winner_fit(*arguments)
     assert status == 1
     assert words in shown.splitlines()[-1]

@@ -119,6 +119,16 @@ def test_between_pixels_the_fit_alone_is_continuous(tmp_path):
     np.testing.assert_allclose(layers["error"], squares(errors.reshape(24, 32, 3).numpy()[:6, :8]), atol=1e-5)
 
 
+def test_the_error_has_a_bar_of_its_colours_in_the_corner_alone(tmp_path):
+    model, _ = picture_model(tmp_path)
+    errors = error_colors(fitted(model).reshape(-1, 3), torch.from_numpy(model.signal.truth).reshape(-1, 3))
+    differs = np.abs(look(model, "error") - squares(errors.reshape(24, 32, 3).numpy())).max(-1) > 0.01
+    rows, columns = np.nonzero(differs)
+    assert rows.min() > 0.7 * len(differs)
+    assert columns.min() > 0.5 * differs.shape[1]
+    assert differs[rows.min() :, columns.min() :].mean() > 0.9
+
+
 def test_the_pictures_of_a_run_heed_no_slider(tmp_path):
     model, _ = picture_model(tmp_path)
     before = model.pictures(model.signal, look_at_origin(FRONT, "y"))

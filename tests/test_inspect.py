@@ -27,7 +27,7 @@ def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     assert lines["winding"] == "alike"
     assert lines["initialisation"].startswith("psi=0.")
     assert "schedule=matched, s0=" in lines["initialisation"]
-    assert "2,500 steps of 2,048 points; about " in lines["ns-train winner-sdf"]
+    assert "2,500 steps of 2,048 points; about " in lines["winner-fit or ns-train winner-sdf"]
 
 
 @pytest.mark.commands
@@ -45,7 +45,7 @@ def test_a_picture_is_described(tmp_path):
     lines = Inspect(path).run(sort_options(kind_of(path), {}))
     assert "samples: 12 x 20" in lines
     assert lines[-2].startswith("network: 4 layers of 256, 198,915 weights, 796 kB")
-    assert lines[-1].startswith("ns-train winner-image: 3,000 steps of 240 points")
+    assert lines[-1].startswith("winner-fit or ns-train winner-image: 3,000 steps of 240 points")
 
 
 def test_the_options_of_a_fit_are_those_of_its_description(tmp_path, monkeypatch, capsys):

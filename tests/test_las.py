@@ -61,6 +61,21 @@ def test_classes_and_withheld_points_are_told(tmp_path):
     assert read_points(write_las(tmp_path / "b.las", classes=0)).notes == columns.notes[:1]
 
 
+@pytest.mark.parametrize("suffix", [".las", ".laz"])
+@pytest.mark.parametrize("step", [1, 257])
+def test_colours_of_8_and_of_16_bits_are_read(tmp_path, suffix, step):
+    las = laspy.create(point_format=2, file_version="1.2")
+    las.header.scales, las.header.offsets = [0.001] * 3, CORNER
+    las.x, las.y, las.z = POINTS.T
+    colors = np.rint(127.5 * (NORMALS + 1)).astype(np.uint16)
+    las.red, las.green, las.blue = (step * colors).T
+    las.write(tmp_path / f"a{suffix}")
+    columns = read_points(tmp_path / f"a{suffix}")
+    np.testing.assert_allclose(columns.colors.values, colors / 255, atol=1e-6)
+    assert columns.colors.bits == (8 if step == 1 else 16)
+    assert columns.notes[0].endswith("only coordinates and colours are used")
+
+
 def with_count(path, count):
     content = bytearray(path.read_bytes())
     struct.pack_into("<Q", content, 247, count)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from winner_nerfstudio import fit
+from winner_nerfstudio.cli.kinds import parse_fit_options
 from winner_nerfstudio.registry import kind_named
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.interpolation import interpolate, interpolate_half_way
@@ -15,7 +16,7 @@ from winner_nerfstudio.signals.samples import mandala
 from winner_nerfstudio.training.initialize import build_field, build_sampler
 from winner_nerfstudio.training.options import NetworkOptions, ResidentOptions
 from winner_nerfstudio.training.plan import make_plan
-from winner_nerfstudio.training.prepare import sort_options
+from winner_nerfstudio.training.prepare import list_arguments, sort_options
 
 from .conftest import make_config
 
@@ -175,6 +176,40 @@ def test_ns_train_and_fit_choose_alike(tmp_path):
     optimizer = config.optimizers["fields"]["optimizer"]
     assert (optimizer.name, optimizer.lr) == (plan.optimizer, plan.learning_rate) == ("muon", 1.5e-3)
     assert config.optimizers["fields"]["scheduler"].max_steps == plan.steps
+
+
+def test_ns_train_names_the_arguments_with_which_winner_fit_does_the_same(tmp_path):
+    np.save(tmp_path / "volume.npy", np.zeros((20, 20, 20)))
+    config = make_config(
+        "winner-volume",
+        pipeline__datamanager__data=tmp_path / "volume.npy",
+        pipeline__datamanager__dataparser__options__spacing=(1.0, 1.0, 2.5),
+        pipeline__datamanager__dataparser__options__noise_std=0.1,
+        pipeline__datamanager__batches__between=0.5,
+        pipeline__model__options__parts=(2, 2, 1),
+        pipeline__model__options__noise__exactness=0.3,
+        max_num_iterations=30,
+        machine__seed=7,
+    )
+    config.complete()
+    run = "--steps 30 --seed 7"
+    fitted = "--noise-std 0.1 --spacing 1.0 1.0 2.5 --parts 2 2 1 --exactness 0.3 --between 0.5"
+    assert " ".join(config.arguments) == f"{run} {fitted}"
+    options = parse_fit_options(kind_named("volume"), "winner-fit", fitted.split())
+    given = {"noise_std": 0.1, "spacing": (1.0, 1.0, 2.5), "parts": (2, 2, 1), "exactness": 0.3, "between": 0.5}
+    assert options == sort_options(kind_named("volume"), given)
+
+
+def test_arguments_are_listed_as_the_command_line_takes_them():
+    given = {
+        "mono": True,
+        "nodata": (-9999.0, float("inf")),
+        "network": "gauss",
+        "network_args": {"a": 0.5},
+        "start": 2.0,
+    }
+    options = sort_options(kind_named("audio"), given)
+    assert parse_fit_options(kind_named("audio"), "winner-fit", list_arguments(options)) == options
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])

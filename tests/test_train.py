@@ -316,6 +316,13 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
     assert "\n" not in message
 
 
+def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():
+    names = [name for name in type(make_config("winner-image")).__dataclass_fields__ if name != "_target"]
+    assert names[:4] == ["data", "max_num_iterations", "output_dir", "experiment_name"]
+    assert names.index("pipeline") < names.index("optimizers") < names.index("machine")
+    assert names[-3:] == ["machine", "logging", "viewer"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_refused_and_the_default_is_the_cpu():
     assert make_config("winner-sdf").machine.device_type == "cpu"

@@ -2,12 +2,14 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import trimesh
 from scipy.ndimage import binary_fill_holes
 
+from winner_nerfstudio.nerfstudio.viewer.background_button import BackgroundButton
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS
 from winner_nerfstudio.signals.shape import MARGIN
 
@@ -77,6 +79,29 @@ def compare_silhouettes(page):
     fit = wait_for(page, agrees, "the fit, like the target")
     choose(page, "soft", "Shading")
     return fit, target
+
+
+class Failing(BackgroundButton):
+    """A button whose work fails, outside a page."""
+
+    def __init__(self):
+        super().__init__("Folder", "Go", "Click.", "Not done")
+        self.button, self.bar, self.note = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
+
+    def work(self):
+        assert self.button.disabled
+        raise OSError("the disk is full")
+
+
+def test_a_button_says_why_its_work_is_not_done_and_can_be_clicked_again():
+    button = Failing()
+    for _ in range(2):
+        button.note.content = ""
+        button.start()
+        assert button.running.acquire(timeout=10)
+        button.running.release()
+        assert button.note.content == "Not done: the disk is full"
+        assert not button.button.disabled
 
 
 @pytest.mark.commands

@@ -3,7 +3,7 @@
 import os
 import sys
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from ..export.suffixes import TEXTURED
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
@@ -64,6 +65,8 @@ class Fit:
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
+    texture: Annotated[int | None, tyro.conf.arg(metavar="TEXELS")] = None
+    """Width, such as 2048, of a texture of a shape's colours for .glb and .obj; else vertices have the colours."""
     workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
     """Who trains the parts of a signal larger than memory."""
 
@@ -92,6 +95,8 @@ class Fit:
                 "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
                 " suffix"
             )
+        if self.texture is not None and not any(output.suffix.lower() in TEXTURED for output in self.outputs):
+            raise ValueError(f"--texture is for {' and '.join(TEXTURED)} files, and --output names none")
         if len({output.resolve() for output in self.outputs}) < len(self.outputs):
             raise ValueError("--output names a file twice")
 
@@ -111,7 +116,14 @@ class Fit:
         Raises:
             ValueError: a suffix is that of no result of this kind; the message is one line.
         """
-        return [export_for(kind, output)("", output) for output in self.outputs if isinstance(output, Path)]
+        exports = []
+        for output in self.outputs:
+            if isinstance(output, Path):
+                make, options = export_for(kind, output), dict[str, Any]()
+                if output.suffix.lower() in TEXTURED and "texture" in (option.name for option in fields(make)):
+                    options["texture"] = self.texture
+                exports.append(make("", output, **options))
+        return exports
 
 
 def _find_problem(output: AnyPath) -> str | None:
@@ -178,7 +190,7 @@ class FitRun:
         if command.open:
             from .show import show
 
-            show(fitted, target, self.say)
+            show(fitted, target, getattr(options.data, "up", "y"), self.say)
         if outcome.interrupted:
             return 130
         return 1 if not all(written) else POOR_FIT if verdict is not None else 0

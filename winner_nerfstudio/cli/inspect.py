@@ -67,8 +67,8 @@ class Inspect:
             f"initialisation: {started.initialization['init']}",
             f"network: {network.num_layers} layers of {network.width}, "
             + describe_size(started.field, started.companion_field, str(self.file)),
-            f"ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points; about"
-            f" {minutes:.2g} minutes of training here ({device})",
+            f"winner-fit or ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points;"
+            f" about {minutes:.2g} minutes of training here ({device})",
         ]
 
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from ..fields.fitted import FittedField
 
 
-def show(fitted: "FittedField", target: Any, say: Callable[[object], None]) -> None:
+def show(fitted: "FittedField", target: Any, up: str, say: Callable[[object], None]) -> None:
     """Show a fit: one that has samples as a picture of target and fit, any other one's mesh in a page.
 
     Args:
         fitted: the field.
         target: the signal that it was fitted to.
+        up: the axis of a shape or a volume that points up.
         say: function that prints a line.
 
     Raises:
@@ -38,7 +39,7 @@ def show(fitted: "FittedField", target: Any, say: Callable[[object], None]) -> N
         require_extra("viser", "nerfstudio", "--open: shapes are shown")
         from ..nerfstudio.viewer.mesh_page import show_mesh
 
-        show_mesh(fitted.mesh(resolution=160), say)
+        show_mesh(fitted.mesh(resolution=160), up, say)
 
 
 def draw(fitted: "FittedField", target: Any, path: Path) -> None:

@@ -27,13 +27,11 @@ from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
 from .glb import encode_glb, encode_textured_glb
 from .obj import write_textured_obj
-from .suffixes import MESHES
+from .suffixes import MESHES, TEXTURED
 from .texture import Texture, bake
 
 COLORLESS = (".stl",)
 """The formats that hold no colours."""
-TEXTURED = (".glb", ".obj")
-"""The formats that hold a texture."""
 TEXTURE_SIZES = (16, 8192)
 """Least and greatest width of a texture, texels."""
 ERROR_RANGE = 0.004
@@ -91,6 +89,10 @@ class Finish:
         least, most = TEXTURE_SIZES
         if self.texture is not None and not least <= self.texture <= most:
             raise ExportError(f"texture={self.texture} must be a width of {least} to {most} texels")
+        if self.texture is not None and self.colors == "none":
+            raise ExportError(
+                "a texture holds fitted colours, and there are none: the shape had none, or they were left out"
+            )
         if self.texture is not None and self.colors != "fitted":
             raise ExportError(f"a texture holds fitted colours, and colours by {self.colors!r} are those of vertices")
 
@@ -144,7 +146,7 @@ def export_mesh(
         OSError: the file cannot be written.
     """
     finish = finish or Finish()
-    _check(field, output, finish)
+    check_export(field, output, finish)
     if normalized and level is not None:  # where values are lengths, they are those of the cube
         record = field.record
         level *= record.units(field.normalization.scale).amplitude / record.units(1.0).amplitude
@@ -176,11 +178,12 @@ def export_mesh(
     return Exported(mesh, found, pieces, color_range)
 
 
-def _check(field: Field, output: Path, finish: Finish) -> None:
+def check_export(field: Field, output: Path, finish: Finish) -> None:
     """Refuse what cannot be exported, before anything is evaluated.
 
     Raises:
         ExportError: see `export_mesh`.
+        SignalError: likewise.
     """
     suffix = output.suffix.lower()
     if suffix not in MESHES:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from ..signals.records import ShapeRecord
 if TYPE_CHECKING:
     import trimesh
 
-    from ..export.mesh import Exported
+    from ..export.mesh import Exported, Finish
     from ..fields import Field
     from ..fields.fitted import FittedField
     from ..signals.cloud import PointCloud
@@ -209,7 +210,7 @@ def ground_truth(signal: Shape | PointCloud) -> Shape | PointCloud:
 
 
 def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None) -> trimesh.Trimesh:
-    """Return the surface of a shape or of a volume, in the world, with the field's normals.
+    """Return the surface of a shape or of a volume, in the world, with the field's normals and the fitted colours.
 
     Args:
         fitted: a field of a kind that has a surface.
@@ -220,13 +221,17 @@ def mesh(fitted: FittedField, resolution: int = 256, level: float | None = None)
         ValueError: a resolution below 3, or no surface at this level.
         ImportError: libigl, scipy or trimesh is missing.
     """
+    import numpy as np
     import trimesh
 
     from ..surfaces.mesh import extract_mesh
 
     surface, solid = extract_mesh(fitted.field, resolution, level)
     vertices = solid.normalization.to_world(surface.vertices)
-    return trimesh.Trimesh(vertices, surface.faces, vertex_normals=surface.vertex_normals, process=False)
+    colors = None if fitted.companion is None else np.rint(255 * fitted.color(vertices)).astype(np.uint8)
+    return trimesh.Trimesh(
+        vertices, surface.faces, vertex_normals=surface.vertex_normals, vertex_colors=colors, process=False
+    )
 
 
 @dataclass
@@ -263,26 +268,18 @@ class MeshExport(Export):
     target: Path | None = None
     """With --colors error: the mesh to compare with, in the coordinates in which it was fitted."""
 
+    def check(self, fitted: FittedField) -> None:
+        """Check that the field has a surface, and the options of the mesh; see `export_mesh`."""
+        from ..export.mesh import check_export
+
+        super().check(fitted)
+        check_export(fitted.field, self.output, self._finish(fitted))
+
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the mesh; return its size and pieces."""
-        from ..export.mesh import COLORLESS, Finish, export_mesh, loses_detail
-        from ..signals.shape import load_shape
+        from ..export.mesh import export_mesh, loses_detail
 
-        colors = self.colors
-        if colors == "auto":
-            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
-        if (self.colors == "error") != (self.target is not None):
-            raise ValueError("--colors error and --target go together: give both or neither")
-        finish = Finish(
-            self.components,
-            self.min_volume,
-            self.simplify,
-            colors,
-            self.color_range,
-            None if self.target is None else load_shape(self.target),
-            fitted.companion,
-            self.texture,
-        )
+        finish = self._finish(fitted)
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
             print(  # noqa: T201
@@ -291,6 +288,37 @@ class MeshExport(Export):
                 file=sys.stderr,
             )
         return self._summarize(done)
+
+    def _finish(self, fitted: FittedField) -> Finish:
+        """Return what is done to the mesh of a field.
+
+        Raises:
+            ValueError: --target is missing, or is there without need; or it cannot be loaded.
+        """
+        from ..export.mesh import COLORLESS, Finish
+
+        colors = self.colors
+        if colors == "auto":
+            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
+        if (self.colors == "error") != (self.target is not None):
+            raise ValueError("--colors error and --target go together: give both or neither")
+        return Finish(
+            self.components,
+            self.min_volume,
+            self.simplify,
+            colors,
+            self.color_range,
+            self._loaded_target,
+            fitted.companion,
+            self.texture,
+        )
+
+    @cached_property
+    def _loaded_target(self) -> Shape | None:
+        """The mesh to compare with, if there is one."""
+        from ..signals.shape import load_shape
+
+        return None if self.target is None else load_shape(self.target)
 
     def _summarize(self, done: Exported) -> str:
         from ..export.obj import texture_path

@@ -1,6 +1,7 @@
 """Point files of laser scanners, .las and .laz: scaled integers, which become coordinates in double precision."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,29 @@ NORMAL_NAMES = (("NormalX", "NormalY", "NormalZ"), ("nx", "ny", "nz"))
 """Names of extra dimensions that hold normals."""
 
 
-def read_las(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
-    """Read the points of a .las or .laz file, their normals if it has some, and notes for the user.
+COLORS = ("red", "green", "blue")
+"""Names of the dimensions that hold a colour, of 16 bits, or 8 as many programs write it."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What a file holds.
+
+    Attributes:
+        points: coordinates in the file's units.
+        normals: as they are in the file, or None.
+        colors: as they are in the file, or None.
+        notes: what the user should know of the reading.
+    """
+
+    points: Float[ndarray, "n 3"]
+    normals: Float[ndarray, "n 3"] | None
+    colors: Float[ndarray, "n 3"] | None
+    notes: tuple[str, ...]
+
+
+def read_las(path: Path) -> Cloud:
+    """Read the points of a .las or .laz file, with their normals and colours if it has some.
 
     Raises:
         SignalError: laspy is missing, the header is wrong, or the file has other points than it says.
@@ -34,42 +56,52 @@ def read_las(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] |
     require_extra("laspy", "las", f"{path}: is read")
     with reading(".las:read_in_steps", path) as reader:  # its decompression crashes on damaged files
         entries = reader.answer()
-        normals = reader.load("normals") if entries["has_normals"] else None
-        return reader.load("points"), normals, tuple(entries["notes"])
+        normals, colors = (reader.load(name) if entries[name] else None for name in ("normals", "colors"))
+        return Cloud(reader.load("points"), normals, colors, tuple(entries["notes"]))
 
 
 def read_in_steps(path: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """Leave points and normals in a folder and yield the notes: a task for `isolation.reading`."""
-    points, normals, notes = _read(path)
-    np.save(folder / "points.npy", points)
-    if normals is not None:
-        np.save(folder / "normals.npy", normals)
-    yield {"has_normals": normals is not None, "notes": notes}
+    """Leave points, normals and colours in a folder and yield the notes: a task for `isolation.reading`."""
+    cloud = _read(path)
+    arrays = {"points": cloud.points, "normals": cloud.normals, "colors": cloud.colors}
+    for name, array in arrays.items():
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+    yield {name: array is not None for name, array in arrays.items()} | {"notes": cloud.notes}
 
 
-def _read(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
+def _read(path: Path) -> Cloud:
     laspy = import_extra("laspy", "las", f"{path}: is read")
     with laspy.open(path) as file:
         header = file.header
         _check_header(path, header)
-        names = next((names for names in NORMAL_NAMES if set(names) <= set(header.point_format.dimension_names)), None)
-        points, normals, classes, withheld = [np.zeros((0, 3))], [np.zeros((0, 3))], np.zeros(256, np.int64), 0
+        dimensions = set(header.point_format.dimension_names)
+        names = next((names for names in NORMAL_NAMES if set(names) <= dimensions), None)
+        painted = COLORS if set(COLORS) <= dimensions else None
+        points, normals, colors = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 3))]
+        classes, withheld = np.zeros(256, np.int64), 0
         for chunk in file.chunk_iterator(AT_ONCE):
             used = ~np.asarray(chunk.withheld, bool)
             withheld += int((~used).sum())
             points.append(np.stack([chunk.x, chunk.y, chunk.z], -1)[used])
             classes += np.bincount(np.asarray(chunk.classification)[used], minlength=256)[:256]
-            if names is not None:
-                normals.append(np.stack([np.asarray(chunk[name], np.float64) for name in names], -1)[used])
+            for group, lists in ((names, normals), (painted, colors)):
+                if group is not None:
+                    lists.append(np.stack([np.asarray(chunk[name], np.float64) for name in group], -1)[used])
     read = sum(map(len, points)) + withheld
     if read != header.point_count:
         raise SignalError(f"{path}: its header says {header.point_count:,} points, the file holds {read:,}")
     scales = " x ".join(f"{scale:g}" for scale in dict.fromkeys(map(float, header.scales)))
-    columns = "coordinates" if names is None else "coordinates and normals"
-    notes = [f"LAS {header.version}, in steps of {scales}; only {columns} are used"]
+    columns = ["coordinates", *["normals"] * (names is not None), *["colours"] * (painted is not None)]
+    notes = [f"LAS {header.version}, in steps of {scales}; only {' and '.join(columns)} are used"]
     notes += [f"classes: {_describe_classes(classes)}"] if classes[2:].any() else []
     notes += [f"left out {withheld:,} points that are flagged as withheld"] if withheld else []
-    return np.concatenate(points), None if names is None else np.concatenate(normals), tuple(notes)
+    return Cloud(
+        np.concatenate(points),
+        None if names is None else np.concatenate(normals),
+        None if painted is None else np.concatenate(colors),
+        tuple(notes),
+    )
 
 
 def _check_header(path: Path, header: Any) -> None:

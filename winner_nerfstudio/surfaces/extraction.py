@@ -179,7 +179,7 @@ def pull_onto_level(
     start = torch.from_numpy(np.asarray(mesh.vertices, np.float32))
     vertices, normals = start.clone(), torch.from_numpy(mesh.vertex_normals.astype(np.float32))
     within = (start.abs() < 1 - 1.5 * spacing).all(-1).nonzero()[:, 0]
-    for active in within.split(8 * BLOCK):
+    for active in within.split(8 * BLOCK) if len(within) else ():
         progress(int(active[0]) / len(start))
         for _ in range(NEWTON_STEPS):
             value, gradient = (found.cpu() for found in solid.value_and_gradient(vertices[active]))

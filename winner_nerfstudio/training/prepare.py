@@ -79,6 +79,37 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     return FitOptions(kind, data, network, batches)
 
 
+def list_arguments(options: FitOptions) -> list[str]:
+    """Return the arguments of a command line, such as ``winner-fit``'s, that set the options that are not the default.
+
+    Args:
+        options: the options of a fit.
+    """
+    kind, network = options.kind, options.network
+    groups: list[tuple[Any, Any]] = [
+        (options.data, kind.options()),
+        (network, kind.network()),
+        (network.noise, NoiseOptions()),
+        (options.batches, kind.batches()),
+    ]
+    arguments = []
+    for group, default in groups:
+        for option in fields(group):
+            value = getattr(group, option.name)
+            if option.name != "noise" and value != getattr(default, option.name):
+                arguments += _list_argument(option.name.replace("_", "-"), value)
+    return arguments
+
+
+def _list_argument(name: str, value: Any) -> list[str]:
+    """Return the arguments that set an option to a value."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, dict):
+        value = [each for pair in value.items() for each in pair]
+    return [f"--{name}", *map(str, value if isinstance(value, (tuple, list)) else [value])]
+
+
 def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signal, FitOptions]:
     """Load the signal from any data that `fit` accepts, and sort its options.
 

@@ -128,8 +128,8 @@ class Reporter:
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
         say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
-        source = quote(name)
-        line = f"  without nerfstudio, in one command: winner-fit {source} --output {quote(output)}"
+        options = "".join(f" {quote(argument)}" for argument in self.trainer.config.arguments)
+        line = f"  without nerfstudio, in one command: winner-fit {quote(name)} --output {quote(output)}{options}"
         CONSOLE.print(escape(line), markup=False, soft_wrap=True)
 
     def _render_views(self) -> list[dict[str, Tensor]]:

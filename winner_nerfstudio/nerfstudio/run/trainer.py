@@ -20,11 +20,11 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
 from ...files import replacing
-from ...registry import kind_named
+from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, shorten
 from ...training.optimizers import check_state
 from ...training.plan import make_plan
-from ...training.prepare import FitOptions
+from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
 from ...training.verdict import POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
@@ -224,6 +224,8 @@ class SignalTrainerConfig(WinnerTrainerConfig):
     load_dir: Path | None = None
     """Folder nerfstudio_models of a stopped run, which is resumed."""
     prompt: tyro.conf.Suppress[str | None] = None
+    arguments: list[str] = field(default_factory=list, init=False)
+    """The arguments with which ``winner-fit`` makes the same fit, besides the file and the output, see `complete`."""
 
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
@@ -240,6 +242,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         assert isinstance(model, SignalModelConfig)
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
+        self.arguments = self._list_arguments(options)
         plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr, optimizer.name)
         if plan.note:
             CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
@@ -248,6 +251,24 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         if self.steps_per_save is None:
             self.steps_per_save = max(1, plan.steps // 5)
         super().complete()
+
+    def _list_arguments(self, options: FitOptions) -> list[str]:
+        """Return the arguments of ``winner-fit`` that set what the user has set."""
+        optimizer, arguments = self.optimizers["fields"]["optimizer"], []
+        try:
+            is_known = kind_of(self._get_data_manager().dataparser.data).name == options.kind.name
+        except ValueError:
+            is_known = False
+        for name, value, default in [
+            ("kind", options.kind.name, options.kind.name if is_known else None),
+            ("steps", self.max_num_iterations, None),
+            ("learning-rate", optimizer.lr, None),
+            ("optimizer", optimizer.name, None),
+            ("seed", self.machine.seed, MachineConfig().seed),
+        ]:
+            if value != default:
+                arguments += [f"--{name}", str(value)]
+        return arguments + list_arguments(options)
 
     def set_experiment_name(self) -> None:
         """Set the experiment's name, if there is none yet, to the file's name without suffix or the sample's name."""

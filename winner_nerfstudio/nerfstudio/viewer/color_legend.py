@@ -66,7 +66,7 @@ def with_legend(
 
 def with_error_legend(picture: Float[Tensor, "h w 3"], title: str) -> Float[Tensor, "h w 3"]:
     """Return a copy of a picture of errors with a bar of the colours of `error_colors`, see `with_bar`."""
-    ends = [f"-{QUIETEST:g} dB", f"-{QUIETEST / 2:g} dB", "all of it"]
+    ends = [f"-{QUIETEST:g} dB", f"-{QUIETEST / 2:g} dB", "0 dB"]
     return with_bar(picture, from_black_to_bright, title, ends)
 
 

@@ -1,21 +1,23 @@
 """The buttons in the viewer that write the current fit to a file."""
 
 import copy
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerSlider
+from nerfstudio.viewer.viewer_elements import ViewerSlider
 
 from ...fields import Field
 from ...fields.fitted import FittedField
 from ...registry import export_for, kind_named
+from .background_button import BackgroundButton
 from .hold import hold_training
 
 RESOLUTIONS = (64, 512)
 """Smallest and largest number of samples per axis that can be set."""
+TEXTURES = ("none", "512", "1024", "2048", "4096")
+"""The textures that can be chosen, by their width in texels."""
 SECONDS_PER_UPDATE = 0.3
 """Time between two updates of the progress bar."""
 
@@ -23,11 +25,10 @@ Write = Callable[[Callable[[float], None]], str]
 """A function that writes a file, calls its argument with the part that is done, and returns what it has written."""
 
 
-class ExportButton(ViewerControl):
-    """A folder in the viewer's control panel with a button, a progress bar and a message.
+class ExportButton(BackgroundButton):
+    """A button that writes a file to the run's folder: the field as it is when the button is clicked.
 
-    The button writes a file to the run's folder: the field at the moment of the click. Training continues meanwhile. A
-    subclass overrides `prepare`, and `add_controls` if it has options.
+    Training continues meanwhile. A subclass overrides `prepare`, and `add_controls` if it has options.
 
     Args:
         field: the fitted field.
@@ -38,12 +39,10 @@ class ExportButton(ViewerControl):
     """
 
     def __init__(self, field: Field, name: str, result: str, suffix: str, companion: Field | None = None) -> None:
-        self.stem, self.result, self.suffix = Path(name.removeprefix("sample:")).stem, result, suffix
+        self.stem, self.suffix = Path(name.removeprefix("sample:")).stem, suffix
         self.field, self.companion = field, companion
-        self.running = threading.Lock()
-
-    def add_controls(self, gui: Any) -> None:
-        """Add the options above the button; there are none by default."""
+        text = f"Writes a {suffix} file into the run's folder."
+        super().__init__(f"Export {result}", f"Export {result} now", text, "Not written")
 
     def prepare(self, fitted: FittedField, stem: Path) -> tuple[Path, Write]:
         """Return the file and the function that writes it.
@@ -54,30 +53,13 @@ class ExportButton(ViewerControl):
         """
         raise NotImplementedError
 
-    def _setup(self, viewer: Any) -> None:
-        """Add the folder when a viewer starts; nerfstudio calls this."""
-        super()._setup(viewer)
-        gui = self.viser_server.gui
-        with gui.add_folder(f"Export {self.result}"):
-            self.add_controls(gui)
-            self.button = gui.add_button(f"Export {self.result} now")
-            self.bar = gui.add_progress_bar(0.0, visible=False)
-            self.note = gui.add_markdown(f"Writes a {self.suffix} file into the run's folder.")
-        self.button.on_click(lambda _: self.start())
-
-    def start(self) -> None:
-        """Copy the field and start to write the file in the background, unless it is being written already."""
-        if not self.running.acquire(blocking=False):
-            return
+    def work(self) -> str:
+        """Copy the field, write the file, and return what was written."""
         with hold_training(self.viewer):
             (field, companion), step = copy.deepcopy((self.field, self.companion)), self.viewer.step
         fitted = FittedField(field, companion=companion)
         output, write = self.prepare(fitted, self.viewer.log_filename.parent / f"{self.stem}-step{step}")
-        self.button.disabled = self.bar.visible = True
-        threading.Thread(target=self._write, args=(output, write), daemon=True).start()
-
-    def _write(self, output: Path, write: Write) -> None:
-        """Write the file, and report progress and result in the viewer."""
+        self.bar.visible = True
         started = last_update = time.monotonic()
 
         def show_progress(part: float) -> None:
@@ -87,14 +69,7 @@ class ExportButton(ViewerControl):
                 last_update, self.bar.value = now, 100 * part
                 self.note.content = f"{part:.0%} of `{output.name}`, {now - started:.0f} s"
 
-        try:
-            self.note.content = f"Wrote `{output}`: {write(show_progress)}"
-        except (ValueError, OSError, MemoryError) as error:
-            self.note.content = f"Not written: {error or 'out of memory'}"
-        finally:
-            self.button.disabled = self.bar.visible = False
-            self.bar.value = 0.0
-            self.running.release()
+        return f"Wrote `{output}`: {write(show_progress)}"
 
 
 class ExportMesh(ExportButton):
@@ -112,18 +87,25 @@ class ExportMesh(ExportButton):
         self.level = level
 
     def add_controls(self, gui: Any) -> None:
-        """Add the resolution."""
+        """Add the resolution and, if there are colours, the width of a texture."""
         hint = "Samples per axis; doubling it takes about four times as long"
         self.resolution = gui.add_slider("Mesh resolution", *RESOLUTIONS, step=32, initial_value=256, hint=hint)
+        if self.companion is not None:
+            hint = "Width in texels of a texture in a .glb file; without one the vertices have the colours"
+            self.texture = gui.add_dropdown("Texture", TEXTURES, hint=hint)
 
     def prepare(self, fitted: FittedField, stem: Path) -> tuple[Path, Write]:
         """Return the file, whose name has resolution and level, and the function that writes the surface."""
         from ...export.mesh import Finish, export_mesh
 
-        finish = None if fitted.companion is None else Finish(colors="fitted", painting=fitted.companion)
+        finish, suffix = None, ".ply"
+        if fitted.companion is not None:
+            texture = None if self.texture.value == TEXTURES[0] else int(self.texture.value)
+            finish = Finish(colors="fitted", painting=fitted.companion, texture=texture)
+            suffix = ".ply" if texture is None else ".glb"
         resolution, level = int(self.resolution.value), float(self.level.value)
         at_level = f"-level{level:+.3g}" if level else ""
-        output = stem.with_name(f"{stem.name}-{resolution}{at_level}.ply")
+        output = stem.with_name(f"{stem.name}-{resolution}{at_level}{suffix}")
 
         def write(progress: Callable[[float], None]) -> str:
             mesh = export_mesh(fitted.field, output, resolution, level, finish=finish, progress=progress).mesh

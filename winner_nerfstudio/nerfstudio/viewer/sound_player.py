@@ -2,15 +2,13 @@
 
 import base64
 import io
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from nerfstudio.viewer.viewer_elements import ViewerControl
 from numpy import ndarray
 
+from .background_button import BackgroundButton
 from .hold import hold_training
 
 LONGEST = 15.0
@@ -22,7 +20,7 @@ Sounds = dict[str, Float[ndarray, "n c"]]
 """Sounds by their names, amplitudes within [-1, 1]."""
 
 
-class SoundPlayer(ViewerControl):
+class SoundPlayer(BackgroundButton):
     """A folder in the viewer's control panel with a button, and the players that it makes.
 
     Args:
@@ -31,41 +29,20 @@ class SoundPlayer(ViewerControl):
     """
 
     def __init__(self, record: Callable[[int], Sounds], sample_rate: float) -> None:
+        text = f"The panel's part of the recording, up to {LONGEST:g} seconds of it."
+        super().__init__("Listen", "Listen to what is shown", text, "Not played")
         self.record, self.sample_rate = record, sample_rate
-        self.running = threading.Lock()
 
-    def _setup(self, viewer: Any) -> None:
-        """Add the folder when a viewer starts; nerfstudio calls this."""
-        super()._setup(viewer)
-        gui = self.viser_server.gui
-        with gui.add_folder("Listen"):
-            self.button = gui.add_button("Listen to what is shown")
-            self.players = gui.add_markdown(f"The panel's part of the recording, up to {LONGEST:g} seconds of it.")
-        self.button.on_click(lambda _: self.start())
-
-    def start(self) -> None:
-        """Evaluate the field in the background and show the players, unless that is being done already."""
-        if self.running.acquire(blocking=False):
-            self.button.disabled = True
-            threading.Thread(target=self._show, daemon=True).start()
-
-    def _show(self) -> None:
-        """Show the players."""
-        try:
-            if not RATES[0] <= self.sample_rate <= RATES[1]:
-                self.players.content = f"Browsers do not play {self.sample_rate:g} samples per second."
-                return
-            with hold_training(self.viewer):
-                sounds = self.record(int(LONGEST * self.sample_rate))
-            self.players.content = "\n\n".join(
-                f'{name}\n\n<audio controls src="{encode(sound, self.sample_rate)}" style={{{{width: "100%"}}}} />'
-                for name, sound in sounds.items()
-            )
-        except (ValueError, OSError, MemoryError) as error:
-            self.players.content = f"Not played: {error or 'out of memory'}"
-        finally:
-            self.button.disabled = False
-            self.running.release()
+    def work(self) -> str:
+        """Evaluate the field and return the players."""
+        if not RATES[0] <= self.sample_rate <= RATES[1]:
+            raise ValueError(f"browsers do not play {self.sample_rate:g} samples per second")
+        with hold_training(self.viewer):
+            sounds = self.record(int(LONGEST * self.sample_rate))
+        return "\n\n".join(
+            f'{name}\n\n<audio controls src="{encode(sound, self.sample_rate)}" style={{{{width: "100%"}}}} />'
+            for name, sound in sounds.items()
+        )
 
 
 def encode(sound: Float[ndarray, "n c"], sample_rate: float) -> str:

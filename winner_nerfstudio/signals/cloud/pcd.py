@@ -9,11 +9,14 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..errors import SignalError
+from ..shape.colors import CornerColors
 from ..shape.reading.text import parse_rows, read_lines
 
 POSITION = ("x", "y", "z")
 NORMALS = (("normal_x", "normal_y", "normal_z"), ("nx", "ny", "nz"))
 """Names of the fields of a normal: those of PCL, and those of .ply files."""
+PACKED = ("rgb", "rgba")
+"""Names of the field of a colour: four bytes, blue, green, red and alpha, whatever type the header gives them."""
 TYPES = {"F4", "F8", "I1", "I2", "I4", "I8", "U1", "U2", "U4", "U8"}
 MOST_EXPANSION = 88
 """Bytes that LZF makes of one at most: 264 of three."""
@@ -42,9 +45,19 @@ class Header:
         """Return the bytes of each field per point."""
         return tuple(kind.itemsize * count for kind, count in zip(self.types, self.counts, strict=True))
 
+    @property
+    def stored(self) -> tuple[np.dtype, ...]:
+        """Return the types as which a binary body is read; the bytes of a colour may be no number as a float."""
+        return tuple(
+            np.dtype("<u4") if name in PACKED and kind.itemsize == 4 else kind
+            for name, kind in zip(self.names, self.types, strict=True)
+        )
 
-def read_pcd(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...]]:
-    """Read the points of a .pcd file, their normals if there are any, and notes for the user.
+
+def read_pcd(
+    path: Path,
+) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None, tuple[str, ...], CornerColors | None]:
+    """Read the points of a .pcd file, their normals if there are any, notes for the user, and colours if any.
 
     Points without coordinates, which the format has where a ray of the scanner met nothing, are left out. The points
     stay in the coordinates of the file; the scanner's pose (``VIEWPOINT``) does not move them.
@@ -66,10 +79,30 @@ def read_pcd(path: Path) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] |
     normals = next(
         (np.stack([columns[name] for name in names], -1) for names in NORMALS if set(names) <= set(columns)), None
     )
+    colors = _read_colors(header, columns)
     met = ~np.isnan(points).all(-1)
     if not met.all():
         notes.append(f"repaired: dropped {(~met).sum():,} points without coordinates")
-    return points[met], None if normals is None else normals[met], tuple(notes)
+    return (
+        points[met],
+        None if normals is None else normals[met],
+        tuple(notes),
+        None if colors is None else colors.take(np.flatnonzero(met)),
+    )
+
+
+def _read_colors(header: Header, columns: dict[str, ndarray]) -> CornerColors | None:
+    """Return the colours of the points, if they have some."""
+    name = next((name for name in PACKED if name in columns), None)
+    if name is None or header.widths[header.names.index(name)] != 4:
+        return None
+    numbers = columns[name]
+    with np.errstate(invalid="ignore", over="ignore"):
+        if header.encoding == "ascii" and header.types[header.names.index(name)].kind == "f":
+            bits = numbers.astype(np.float32).view(np.uint32)
+        else:
+            bits = np.nan_to_num(numbers % 2**32).astype(np.uint32)
+    return CornerColors.from_numbers(np.stack([bits >> 16, bits >> 8, bits], -1).astype(np.uint8))
 
 
 def _read_header(path: Path, text: str) -> Header:
@@ -137,7 +170,7 @@ def _read_binary(path: Path, header: Header, body: bytes) -> tuple[dict[str, nda
         raise _ended(path, header)
     rows = np.frombuffer(body, np.uint8, header.points * width).reshape(header.points, width)
     columns, first = {}, 0
-    for name, kind, wide, count in zip(header.names, header.types, header.widths, header.counts, strict=True):
+    for name, kind, wide, count in zip(header.names, header.stored, header.widths, header.counts, strict=True):
         if count:
             cells = np.ascontiguousarray(rows[:, first : first + kind.itemsize])
             columns[name] = cells.view(kind)[:, 0].astype(np.float64)
@@ -156,7 +189,7 @@ def _read_compressed(path: Path, header: Header, body: bytes) -> tuple[dict[str,
         raise SignalError(f"{path}: its compression cannot be undone ({error}); is the file whole?") from None
     # One field after the other, of all points.
     columns, first = {}, 0
-    for name, kind, wide, count in zip(header.names, header.types, header.widths, header.counts, strict=True):
+    for name, kind, wide, count in zip(header.names, header.stored, header.widths, header.counts, strict=True):
         if count:
             cells = np.frombuffer(data, kind, header.points * count, first).reshape(header.points, count)
             columns[name] = cells[:, 0].astype(np.float64)

@@ -95,7 +95,9 @@ def _read_text(path: Path) -> Columns:
 
 
 def _read_las(path: Path) -> Columns:
-    return Columns(*read_las(path))
+    cloud = read_las(path)
+    colors = None if cloud.colors is None else CornerColors.from_numbers(cloud.colors)
+    return Columns(cloud.points, cloud.normals, cloud.notes, colors)
 
 
 def _read_pcd(path: Path) -> Columns:

@@ -70,7 +70,8 @@ def _clean_normals(
         return points, None, np.arange(len(points)), ["repaired: all normals are zero or not finite; left them out"]
     if (normals[good] >= 0).all():
         raise SignalError(
-            f"{name}: nx ny nz are nowhere negative, so they are no normals of a body; are they colours? leave them out"
+            f"{name}: nx ny nz are nowhere negative, so they are no normals of a body; are they colours? then put the"
+            " line x y z r g b first, or leave them out of an array"
         )
     dropped = f"repaired: dropped {(~good).sum():,} points whose normals are zero or not finite"
     return points[good], normals[good] / lengths[good, None], np.flatnonzero(good), [dropped] * (not good.all())

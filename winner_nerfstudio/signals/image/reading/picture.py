@@ -23,6 +23,7 @@ class Picture:
         white: the greatest value that the file can hold, if that is less than the data type can.
         icc_profile: the colour profile.
         palette: colours of a picture with a palette, each red, green, blue and possibly alpha.
+        orientation: the tag, 1 to 8, as which the file has the pixels, see `turn_upright`.
     """
 
     pixels: ndarray
@@ -31,6 +32,7 @@ class Picture:
     white: int | None = None
     icc_profile: bytes | None = None
     palette: tuple[tuple[int, ...], ...] | None = None
+    orientation: int = 1
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int, channels: int = 1) -> None:
@@ -67,9 +69,19 @@ def turn_upright(picture: Picture, orientation: int) -> Picture:
         turned = turned[::-1]
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]
-    picture.pixels = np.ascontiguousarray(turned)
+    picture.pixels, picture.orientation = np.ascontiguousarray(turned), orientation
     picture.notes.append("turned upright as its EXIF orientation says")
     return picture
+
+
+def turn_back(picture: Picture) -> ndarray:
+    """Return the pixels as the file has them, which undoes `turn_upright`."""
+    pixels, orientation = picture.pixels, picture.orientation
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
 
 
 def native(pixels: ndarray) -> ndarray:

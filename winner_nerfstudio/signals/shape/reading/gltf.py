@@ -185,6 +185,8 @@ class _Document:
             self._note("repaired: left out a part of a mesh that has no vertices")
             return None
         if DRACO in primitive.get("extensions", {}):
+            if self.colors and ("material" in primitive or "COLOR_0" in attributes):
+                self._note("note: the colours of parts that are compressed by Draco are not read")
             return self._read_draco(primitive)
         vertices = self._read_positions(attributes["POSITION"])
         for target, weight in zip(primitive.get("targets", []), weights, strict=False):
@@ -212,7 +214,7 @@ class _Document:
         """Return base colours: texture times factor times the vertices' colours (glTF 2.0, section 3.9.2)."""
         attributes = primitive["attributes"]
         material = _item(self.content["materials"], primitive["material"]) if "material" in primitive else {}
-        base = material.get("pbrMetallicRoughness", {})
+        base = _find_base(material)
         linear = np.tile(np.array(base.get("baseColorFactor", (1, 1, 1, 1))[:3], np.float64), (count, 1))
         if "COLOR_0" in attributes:
             linear *= self._read_accessor(attributes["COLOR_0"])[:, :3]
@@ -398,6 +400,16 @@ class _Document:
             )
         accessor = _item(accessors, primitive["attributes"]["POSITION"])
         return Polygons.from_faces(_dequantize(vertices, accessor), faces)
+
+
+def _find_base(material: dict[str, Any]) -> dict[str, Any]:
+    """Return what a material says of its base colour, which an older extension calls the diffuse colour."""
+    older = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
+    if older is None:
+        base: dict[str, Any] = material.get("pbrMetallicRoughness", {})
+        return base
+    names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
+    return {names[name]: value for name, value in older.items() if name in names}
 
 
 def _decode_uri(uri: str) -> bytes:

@@ -1,12 +1,11 @@
 """The materials of .obj files, .mtl: their diffuse colours and textures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import SignalError
 from ..colors import Texture
 from .text import read_lines
-from .textures import find_beside, read_texture
+from .textures import find_beside, read_beside
 
 ARGUMENTS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
 """The most numbers that follow the options of a texture; other options have one word each."""
@@ -19,10 +18,38 @@ class Material:
     Attributes:
         color: its diffuse colour, sRGB in [0, 1].
         texture: its diffuse texture, in whose place the colour stands if there is none.
+        scale: what texture coordinates, to the right and up, are multiplied by.
+        offset: what is added to them then.
     """
 
     color: tuple[float, ...] = (1.0, 1.0, 1.0)
     texture: Texture | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a library of materials says of a texture.
+
+    Attributes:
+        name: of its file.
+        options: the words behind each option, such as ``-s``.
+    """
+
+    name: str
+    options: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_clamped(self) -> bool:
+        """Return whether the texture's edges go on beyond it, where others are repeated."""
+        return self.options.get("-clamp", []) == ["on"]
+
+    def numbers(self, option: str, default: float) -> tuple[float, float]:
+        """Return the first two numbers of an option."""
+        words = self.options.get(option, [])[:2]
+        first, second = (float(word) for word in [*words, *[str(default)] * (2 - len(words))])
+        return first, second
 
 
 def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Material], tuple[str, ...]]:
@@ -36,7 +63,7 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Mate
         The materials by name, and what the user should know, a line each.
     """
     materials: dict[bytes, Material] = {}
-    textures: dict[str, Texture | None] = {}
+    textures: dict[tuple[str, bool], Texture | None] = {}
     notes: list[str] = []
     for line in libraries:
         whole = line.decode("utf8", "replace").strip()
@@ -49,42 +76,46 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Mate
                     " without them it has no colours; put the file there"
                 )
                 continue
-            for key, values in _read_library(found):
-                color, texture = values
-                if texture is not None and texture not in textures:
-                    textures[texture] = _read_texture(path, found.name, texture, notes)
-                materials[key] = Material(color, None if texture is None else textures[texture])
-    return materials, tuple(notes)
+            for key, color, texture in _read_library(found, notes):
+                if texture is None:
+                    materials[key] = Material(color)
+                    continue
+                known = texture.name, texture.is_clamped
+                if known not in textures:
+                    textures[known] = _read_texture(path, found.name, texture, notes)
+                scale, offset = texture.numbers("-s", 1.0), texture.numbers("-o", 0.0)
+                materials[key] = Material(color, textures[known], scale, offset)
+    return materials, tuple(dict.fromkeys(notes))
 
 
-def _read_texture(path: Path, library: str, name: str, notes: list[str]) -> Texture | None:
+def _read_texture(path: Path, library: str, texture: Map, notes: list[str]) -> Texture | None:
     """Return a texture that a library of materials names; None, and a note, if it cannot be read."""
-    found = find_beside(path, name)
-    if found is None:
-        notes.append(
-            f"warning: {library} names the texture {name[:80]!r}, which is not in the folder of {path.name} or below"
-            f" it; it is left out; put it there, under the name that {library} has"
-        )
+    pixels = read_beside(path, library, texture.name, notes)
+    if pixels is None:
         return None
-    try:
-        return Texture(read_texture(found))
-    except SignalError as error:
-        notes.append(f"warning: the texture {error}; it is left out")
-        return None
+    return Texture(pixels, ("clamp", "clamp")) if texture.is_clamped else Texture(pixels)
 
 
-def _read_library(path: Path) -> list[tuple[bytes, tuple[tuple[float, ...], str | None]]]:
-    """Return the name of each material of a file, with its colour and the name of its texture."""
-    found: list[tuple[bytes, tuple[tuple[float, ...], str | None]]] = []
+def _read_library(path: Path, notes: list[str]) -> list[tuple[bytes, tuple[float, ...], Map | None]]:
+    """Return the name of each material of a file, its colour and its texture; a note tells of other textures."""
+    found: list[tuple[bytes, tuple[float, ...], Map | None]] = []
+    others: dict[str, None] = {}
     for line in read_lines(path.read_bytes()):
         key, *rest = line.strip().split(None, 1) or [b""]
         text = rest[0].strip() if rest else b""
         if key == b"newmtl":
-            found.append((text, ((1.0, 1.0, 1.0), None)))
+            found.append((text, (1.0, 1.0, 1.0), None))
         elif found and key.lower() == b"kd":
-            found[-1] = found[-1][0], (_parse_color(text), found[-1][1][1])
+            found[-1] = found[-1][0], _parse_color(text), found[-1][2]
         elif found and key.lower() == b"map_kd":
-            found[-1] = found[-1][0], (found[-1][1][0], _strip_options(text.decode("utf8", "replace")))
+            found[-1] = *found[-1][:2], _parse_map(text.decode("utf8", "replace"))
+        elif key.lower() in (b"map_ka", b"map_ke"):
+            others[key.decode()] = None
+    if others and not any(texture for _, _, texture in found):
+        notes.append(
+            f"warning: {path.name} has textures as {' and '.join(others)} alone, which are not read; the colour of a"
+            " surface is map_Kd"
+        )
     return found
 
 
@@ -97,18 +128,17 @@ def _parse_color(text: bytes) -> tuple[float, ...]:
     return (red, green, blue)
 
 
-def _strip_options(text: str) -> str:
-    """Return the name of a texture's file, which stands behind options such as ``-s 1 1 1``."""
-    words = text.split()
+def _parse_map(text: str) -> Map:
+    """Return a texture from its file's name, perhaps in quotes, behind options such as ``-s 1 1 1``."""
+    words, options = text.split(), dict[str, list[str]]()
     if not words or not words[0].startswith("-"):
-        return text
+        return Map(text.strip('"'))
     while len(words) > 1 and words[0].startswith("-"):
-        most = ARGUMENTS.get(words.pop(0), 1)
-        taken = 0
-        while len(words) > 1 and taken < most and (most == 1 or _is_number(words[0])):
-            words.pop(0)
-            taken += 1
-    return " ".join(words)
+        option = words.pop(0)
+        most, taken = ARGUMENTS.get(option, 1), options.setdefault(option, [])
+        while len(words) > 1 and len(taken) < most and (most == 1 or _is_number(words[0])):
+            taken.append(words.pop(0))
+    return Map(" ".join(words).strip('"'), options)
 
 
 def _is_number(word: str) -> bool:

@@ -115,17 +115,19 @@ def _read_colors(
     if not textures:
         return colors, notes
     uv, known = _read_coordinates(polygons, paint, faces)
+    moves = np.array([*((*m.scale, *m.offset) if m else (1, 1, 0, 0) for m in used), (1, 1, 0, 0)])[material]
+    uv = (uv * moves[:, :2] + moves[:, 2:]) * (1, -1) + (0, 1)
     index = {id(texture): number for number, texture in enumerate(textures)}
     table = np.array([*(index[id(m.texture)] if m and m.texture else -1 for m in used), -1], np.int32)
     bits = max(texture.bits for texture in textures)
     texture = np.where(known, table[material], -1).astype(np.int32)
-    return replace(colors, bits=bits, uv=uv, texture=texture, textures=tuple(textures)), notes
+    return replace(colors, bits=bits, uv=uv.astype(np.float32), texture=texture, textures=tuple(textures)), notes
 
 
 def _read_coordinates(
     polygons: Polygons, paint: Paint, faces: list[bytes]
 ) -> tuple[Float[ndarray, "c 2"], Bool[ndarray, " c"]]:
-    """Return texture coordinates of corners, to the right and down, and whether all corners of a face have some."""
+    """Return texture coordinates of corners, to the right and up, and whether all corners of a face have some."""
     numbers, columns = parse_rows(paint.coordinates)
     table = take_columns(numbers, columns, 2) if len(columns) else np.zeros((0, 2))
     words = b" ".join(faces).split()  # 1/2/3: the second is the coordinates' index, which may be missing
@@ -136,7 +138,6 @@ def _read_coordinates(
     first = np.cumsum(polygons.sizes) - polygons.sizes
     broken = np.add.reduceat(missing, first[polygons.sizes > 0]) > 0 if len(missing) else np.zeros(0, bool)
     uv = table[np.where(missing, 0, index)] if len(table) else np.zeros((len(words), 2))
-    uv = np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32)
     return uv, ~np.repeat(broken, polygons.sizes[polygons.sizes > 0])
 
 

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ...errors import SignalError
-from ..colors import CornerColors
+from ..colors import CornerColors, Texture
 from .polygons import Polygons
 from .text import PADDING, parse_numbers, to_indices
+from .textures import read_beside
 
 TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -26,6 +27,8 @@ CORNERS = ("vertex_indices", "vertex_index")
 """Names of the list of a face's or a strip's corners."""
 COLORS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
 """Names of the columns that hold a colour."""
+COORDINATES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
+"""Names of the columns that hold a vertex's texture coordinates, to the right and up."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +82,78 @@ def read_ply(path: Path, colors: bool = False) -> Polygons:
 
     Args:
         path: of the file.
-        colors: whether to read the colours of the vertices, or those of the faces if the vertices have none.
+        colors: whether to read the colours: those of textures that comments name, as MeshLab writes them, else of the
+            vertices, else of the faces.
 
     Raises:
         SignalError: the header is none, or the file holds other than its header says.
     """
-    tables, notes = _read_tables(path)
+    tables, notes, textures = _read_tables(path)
     vertices = _coordinates(path, tables, ("x", "y", "z"))
     faces, strips = _corners(path, tables, "face"), _corners(path, tables, "tristrips")
     triangles = [cut_strip(strip) for row in _rows(strips) for strip in _split_strips(row)]
     cut = Polygons.from_faces(vertices, np.concatenate([np.zeros((0, 3), np.int64), *triangles]))
     corners = np.concatenate([faces.values, cut.corners])
-    painted = None
-    if colors:
+    painted, more = None, list[str]()
+    if colors and textures and (corners < len(vertices)).all() and (corners >= 0).all():
+        painted = _read_textures(path, textures, tables, Column(corners, faces.sizes), more)
+    if colors and painted is None:
         of_vertices, of_faces = (_read_colors(tables.get(name, {})) for name in ("vertex", "face"))
         if of_vertices is not None and (corners < len(vertices)).all() and (corners >= 0).all():
             painted = of_vertices.take(corners)
         elif of_faces is not None and not len(cut.sizes):
             painted = of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
-    return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), notes, painted)
+    return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), (*notes, *more), painted)
+
+
+def _read_textures(
+    path: Path, names: list[str], tables: dict[str, Table], faces: Column, notes: list[str]
+) -> CornerColors | None:
+    """Return the colours that textures give to corners, if these have texture coordinates.
+
+    Args:
+        path: the file.
+        names: of the textures' files.
+        tables: the file's tables.
+        faces: vertices of all corners, and corners of each face; strips stand behind the faces.
+        notes: what the user should know, to which is added why a texture cannot be read.
+    """
+    uv = _read_coordinates(tables, faces)
+    if uv is None:
+        return None
+    pictures = [read_beside(path, path.name, name, notes) for name in names]
+    textures = tuple(Texture(pixels) for pixels in pictures if pixels is not None)
+    if not textures:
+        return None
+    read = np.array([pixels is not None for pixels in pictures])
+    table = np.append(np.where(read, np.cumsum(read) - 1, -1), -1)  # of the textures' numbers in the file
+    number = np.zeros(len(uv), np.int64)
+    if "texnumber" in tables["face"] and len(faces.values) == faces.sizes.sum():
+        number = np.repeat(to_indices(tables["face"]["texnumber"].values), faces.sizes)
+    number = np.where((number < 0) | (number >= len(names)), len(names), number)
+    return CornerColors(
+        np.ones((len(uv), 3), np.float32),
+        max(texture.bits for texture in textures),
+        (uv * (1, -1) + (0, 1)).astype(np.float32),
+        table[number].astype(np.int32),
+        textures,
+    )
+
+
+def _read_coordinates(tables: dict[str, Table], faces: Column) -> Float[ndarray, "c 2"] | None:
+    """Return the texture coordinates of corners, to the right and up, from the faces or else the vertices."""
+    of_faces = tables.get("face", {}).get("texcoord")
+    if (
+        of_faces is not None
+        and (of_faces.sizes == 2 * faces.sizes).all()
+        and 2 * len(faces.values) == len(of_faces.values)
+    ):
+        return of_faces.values.reshape(-1, 2).astype(np.float64)
+    vertices = tables["vertex"]
+    names = next((names for names in COORDINATES if set(names) <= set(vertices)), None)
+    if names is None:
+        return None
+    return np.stack([vertices[name].values.astype(np.float64)[faces.values] for name in names], -1)
 
 
 def _read_colors(table: Table) -> CornerColors | None:
@@ -119,7 +175,7 @@ def read_ply_points(
     Raises:
         SignalError: the header is none, or the file holds other than its header says.
     """
-    tables, notes = _read_tables(path)
+    tables, notes, _ = _read_tables(path)
     has_normals = {"nx", "ny", "nz"} <= set(tables.get("vertex", {}))
     normals = _coordinates(path, tables, ("nx", "ny", "nz")) if has_normals else None
     return _coordinates(path, tables, ("x", "y", "z")), normals, notes, _read_colors(tables.get("vertex", {}))
@@ -163,15 +219,16 @@ def _rows(column: Column) -> list[ndarray]:
     return np.split(column.values, np.cumsum(column.sizes)[:-1]) if len(column.sizes) else []
 
 
-def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
-    """Return the tables by name and a warning if the file has more than its header says."""
+def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[str]]:
+    """Return the tables by name, a warning if the file has more than its header says, and the textures' names."""
     data = path.read_bytes()
     end = re.search(rb"(?:\A|[\r\n])end_header[ \t]*(\r\n|\n|\r)", data)
     if not data.startswith(b"ply") or end is None:
         raise SignalError(f"{path}: cannot be read as a .ply file, for it has no header from ply to end_header")
     # A file whose lines end with CR alone may have a first value that begins as LF.
     body = end.end() - (end[1] == b"\r\n" and b"\r\n" not in data[: end.start()])
-    encoding, elements = _read_header(path, data[: end.start()].decode("latin-1"))
+    header = data[: end.start()].decode("latin-1")
+    encoding, elements = _read_header(path, header)
     if encoding == "ascii":
         values: ndarray = parse_numbers(data[body:].rstrip(PADDING))
         cursor = Cursor(path, values, 0, text=True)
@@ -180,7 +237,8 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...]]:
     tables = {element.name: cursor.read(element) for element in elements}
     rest = len(cursor.data) - cursor.offset
     unit = "values" if encoding == "ascii" else "bytes"
-    return tables, (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest)
+    textures = re.findall(r"(?m)^comment[ \t]+TextureFile[ \t]+([^\r\n]+?)[ \t]*\r?$", header)
+    return tables, (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest), textures
 
 
 def _read_header(path: Path, header: str) -> tuple[str, list[Element]]:

@@ -17,15 +17,17 @@ MOST_TEXELS = 200_000_000
 def read_texture(path: Path) -> Shaped[ndarray, "h w 3"]:
     """Read a picture as sRGB values [h, w, 3] of 8 or 16 bits, without its alpha.
 
-    Pictures of floats, such as .exr and .hdr, hold linear light and are converted, to 16 bits.
+    Pictures of floats, such as .exr and .hdr, hold linear light and are converted, to 16 bits. An orientation of EXIF's
+    is not applied, for texture coordinates refer to the rows of the file.
 
     Raises:
         SignalError: it cannot be read, is too large, or its channels are no colours; the message is one line.
     """
     from ...image.reading.files import read_picture
+    from ...image.reading.picture import turn_back
 
     picture = read_picture(path, MOST_TEXELS)
-    pixels, mode = picture.pixels, picture.mode
+    pixels, mode = turn_back(picture), picture.mode
     if mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         raise SignalError(f"{path}: a texture of mode {mode} is not read; convert it to RGB")
     pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, -1)
@@ -54,8 +56,40 @@ def decode_texture(name: str, data: bytes) -> Shaped[ndarray, "h w 3"]:
             raise SignalError(str(error).replace(str(path), name)) from None
 
 
+def read_beside(path: Path, source: str, name: str, notes: list[str]) -> Shaped[ndarray, "h w 3"] | None:
+    """Return a picture that a mesh file names, see `read_texture`; None, and a note, if it cannot be read.
+
+    Args:
+        path: the mesh file.
+        source: name of the file that names the picture.
+        name: name of the picture.
+        notes: what the user should know, to which a note is added.
+    """
+    found = find_beside(path, name)
+    if found is None:
+        notes.append(
+            f"warning: {source} names the texture {name[:80]!r}, which is not in the folder of {path.name} or below"
+            f" it; it is left out; put it there, under the name that {source} has"
+        )
+        return None
+    try:
+        return read_texture(found)
+    except SignalError as error:
+        notes.append(f"warning: the texture {error}; it is left out")
+        return None
+
+
 def find_beside(path: Path, name: str) -> Path | None:
-    """Return a file that a mesh file names, if it is in the same folder or below it; else None."""
+    """Return a file that a mesh file names, if it is in the same folder or below it; else None.
+
+    Many programs write the path that the file had on the machine where it was made; a file of the same name beside the
+    mesh is taken then.
+    """
+    return _find_below(path, name) or _find_below(path, name.replace("\\", "/").rpartition("/")[2])
+
+
+def _find_below(path: Path, name: str) -> Path | None:
+    """Return a file of a relative path in the folder of a mesh file; None if there is none, or it is elsewhere."""
     folder = path.resolve().parent
     try:
         target = (folder / name.replace("\\", "/")).resolve()

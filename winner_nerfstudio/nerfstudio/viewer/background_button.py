@@ -1,0 +1,63 @@
+"""A button in the viewer whose work is done in the background."""
+
+import threading
+from typing import Any
+
+from nerfstudio.viewer.viewer_elements import ViewerControl
+
+
+class BackgroundButton(ViewerControl):
+    """A folder in the viewer's control panel with a button and a text, which becomes the result.
+
+    The button is disabled while its work is being done. A subclass overrides `work`, and `add_controls` if it has
+    options.
+
+    Args:
+        folder: title of the folder.
+        label: what the button says.
+        text: the text before the first click, in Markdown.
+        failure: what precedes the reason if the work cannot be done.
+    """
+
+    def __init__(self, folder: str, label: str, text: str, failure: str) -> None:
+        self.folder, self.label, self.text, self.failure = folder, label, text, failure
+        self.running = threading.Lock()
+
+    def add_controls(self, gui: Any) -> None:
+        """Add the options above the button; there are none by default."""
+
+    def work(self) -> str:
+        """Do the work and return the result, in Markdown.
+
+        Raises:
+            ValueError: it cannot be done; likewise an OSError or a MemoryError.
+        """
+        raise NotImplementedError
+
+    def _setup(self, viewer: Any) -> None:
+        """Add the folder when a viewer starts; nerfstudio calls this."""
+        super()._setup(viewer)
+        gui = self.viser_server.gui
+        with gui.add_folder(self.folder):
+            self.add_controls(gui)
+            self.button = gui.add_button(self.label)
+            self.bar = gui.add_progress_bar(0.0, visible=False)
+            self.note = gui.add_markdown(self.text)
+        self.button.on_click(lambda _: self.start())
+
+    def start(self) -> None:
+        """Start the work in the background, unless it is being done already."""
+        if self.running.acquire(blocking=False):
+            self.button.disabled = True
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        """Do the work and show its result."""
+        try:
+            self.note.content = self.work()
+        except (ValueError, OSError, MemoryError) as error:
+            self.note.content = f"{self.failure}: {error or 'out of memory'}"
+        finally:
+            self.button.disabled = self.bar.visible = False
+            self.bar.value = 0.0
+            self.running.release()
