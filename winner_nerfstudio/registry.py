@@ -25,7 +25,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .storage import RemotePath, local_copy, locate
 
@@ -82,7 +82,7 @@ class FewParts:
     """
 
     most: int
-    size: str
+    size: Literal["small", "medium", "large"]
     steps: int
 
 
