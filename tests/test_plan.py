@@ -60,9 +60,9 @@ def test_the_noise_of_a_pictures_parts_is_theirs_unless_it_is_asked_for():
 
 def test_a_picture_of_few_parts_has_wider_networks_unless_its_user_says_the_size_or_the_parts():
     plan = plan_for(noise(91, 91))
-    assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((3, 3), 48, 1200)
+    assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((3, 3), 48, 2400)
     plan = plan_for(noise(256, 256))
-    assert (plan.options.network.parts, plan.options.network.hidden_dim) == ((8, 8), 48)
+    assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((8, 8), 48, 1200)
     assert plan_for(noise(256, 256), size="medium").options.network.hidden_dim == 32
     assert plan_for(noise(256, 256), parts=(8,)).options.network.hidden_dim == 32
 

@@ -93,7 +93,7 @@ class PartRecipe:
     Attributes:
         sizes: size of the parts by the option ``size``.
         most: greatest number of samples of a signal that is fitted by a single network.
-        few: how signals are divided that have more samples than `most`, but few parts.
+        few: how signals are divided that have more samples than `most`, but few parts, the smallest first.
         batch_size: greatest number of samples per training step and part.
         between: share of the steps that fit the target half-way between its samples.
         exactness: exactness of the matched schedule; None for its default.
@@ -103,7 +103,7 @@ class PartRecipe:
 
     sizes: Mapping[str, PartSize]
     most: int = 1 << 16
-    few: FewParts | None = None
+    few: tuple[FewParts, ...] = ()
     batch_size: int = 512
     between: float = 0.25
     exactness: float | None = None

@@ -59,7 +59,7 @@ class AudioKind(GridKind):
                 "large": PartSize(1024, 48, 800, {"muon": 1e-3}),
             },
             most=1 << 13,
-            few=FewParts(1 << 16, "medium", 1600),
+            few=(FewParts(1 << 16, "medium", 1600),),
             counts_channels=True,
         ),
         small=SMALL,

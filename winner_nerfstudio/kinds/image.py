@@ -41,7 +41,7 @@ class ImageKind(GridKind):
                 "large": PartSize(32, 48, 1200, {"muon": 1e-3}),
             },
             most=1 << 13,
-            few=FewParts(1 << 16, "large", 1200),
+            few=(FewParts(40_000, "large", 2400), FewParts(1 << 16, "large", 1200)),
             exactness=0.2,
             lowers=False,
         ),

@@ -130,9 +130,10 @@ def divide(signal: Grid[Any] | LargeGrid, recipe: PartRecipe, size: PartSize) ->
 
 def _find_few(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> FewParts | None:
     """Return how a signal of few parts is fitted whose user has not said their size, or None for other signals."""
-    if recipe is None or recipe.few is None or network.size is not None or not isinstance(signal, Grid):
+    if recipe is None or network.size is not None or not isinstance(signal, Grid):
         return None
-    return recipe.few if recipe.most < signal.lattice.count <= recipe.few.most else None
+    count = signal.lattice.count
+    return next((few for few in recipe.few if recipe.most < count <= few.most), None)
 
 
 def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
