@@ -20,6 +20,7 @@ from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
 from winner_nerfstudio.signals.shape.painting import Painting
+from winner_nerfstudio.training.prepare import prepare
 
 from .conftest import fit as train
 from .conftest import make_config, metrics_of
@@ -148,6 +149,28 @@ def test_colours_stay_in_place_where_a_second_body_is_cut_away(tmp_path):
     found = shape.color_at(shape.normalization.to_unit(side))
     expected = np.array([SIDES[2, 1], SIDES[2, -1], SIDES[0, 1], SIDES[1, -1]]) / 255
     assert np.abs(found - expected).max() < 0.01
+
+
+def test_each_mesh_of_a_scene_keeps_its_colours_in_its_position():
+    points, quads, uv = box()
+    textured = trimesh.Trimesh(points, quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3), process=False)
+    textured.visual = trimesh.visual.TextureVisuals(uv * (1, -1) + (0, 1), image=Image.fromarray(atlas()))
+    painted, plain = trimesh.creation.icosphere(2), trimesh.creation.icosphere(2)
+    painted.visual.vertex_colors = np.rint(127.5 * (painted.vertices + 1)).astype(np.uint8)
+    plain.visual = trimesh.visual.TextureVisuals(material=trimesh.visual.material.SimpleMaterial(diffuse=[9, 99, 199]))
+    turn = trimesh.transformations.rotation_matrix(0.7, [1, 2, 3])
+    scene = trimesh.Scene(textured)
+    for x, mesh in ((5.0, painted), (10.0, plain)):
+        scene.add_geometry(mesh, transform=trimesh.transformations.translation_matrix([x, 0, 0]) @ turn)
+    shape, options = prepare(scene, None, {})
+    assert options.kind.name == "sdf"
+    ball = painted.triangles_center @ turn[:3, :3].T
+    for points, expected in (
+        (np.array([[0, 0, 0.6]]), [np.array(SIDES[2, 1]) / 255]),
+        (np.add(ball, (5, 0, 0)), (painted.triangles_center + 1) / 2),
+        (np.add(ball, (10, 0, 0)), np.tile([9 / 255, 99 / 255, 199 / 255], (len(ball), 1))),
+    ):
+        assert np.abs(shape.color_at(shape.normalization.to_unit(points)) - expected).max() < 0.01
 
 
 def test_without_colours_a_shape_is_what_it_was(tmp_path):

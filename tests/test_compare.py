@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from winner_nerfstudio import fit
-from winner_nerfstudio.cli.compare import Compare, load_entry, make_rows
+from winner_nerfstudio.cli.compare import Compare, _draw_surface, load_entry, make_rows
+from winner_nerfstudio.fields import Field
+from winner_nerfstudio.fields.fitted import FittedField
+from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ColorRecord, ShapeRecord
+from winner_nerfstudio.surfaces.portrait import CLAY
+
+from .test_field import SIREN
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +51,23 @@ def test_fits_are_compared_in_a_table_curves_and_a_strip(folder, capsys):
     assert "psnr between" in capsys.readouterr().out
 
 
+def test_the_strip_shows_surfaces_with_their_colours_from_above_on_the_right():
+    place = Normalization((10.0, -20.0, 5.0), 0.4)
+    ball = Field("sdf", SIREN, place, ShapeRecord())
+    ball.network.forward = lambda coords: coords.norm(dim=-1, keepdim=True) - 0.6
+    picture = _draw_surface(FittedField(ball))
+    shown = (picture < 0.999).any(-1)
+    assert shown.mean() == pytest.approx(np.pi * (0.6 / 3**0.5 / 2) ** 2, rel=0.02)
+    np.testing.assert_allclose(picture[160, 160], 2 * np.array(CLAY) - 1, atol=1e-3)
+    colors = Field("color", SIREN | {"out_dim": 3}, place, ColorRecord(bits=8, digest=""))
+    colors.network.forward = lambda coords: (coords > 0.1).float() * 2 - 1
+    painted = _draw_surface(FittedField(ball, companion=colors))
+    red, green, blue = (painted[120:200, 115:205, channel] > -0.9 for channel in range(3))
+    rows, columns = np.indices(red.shape)
+    assert columns[red].mean() > columns[blue].mean() + 10
+    assert rows[green].mean() < min(rows[red].mean(), rows[blue].mean()) - 5
+
+
 @pytest.mark.filterwarnings("ignore:the fit")
 def test_what_a_fit_lacks_is_empty(folder):
     long, sound = (load_entry(folder / f"{name}.safetensors", name) for name in ("long", "sound"))
@@ -61,6 +85,7 @@ def test_what_a_fit_lacks_is_empty(folder):
         (["nowhere.safetensors"], {}, "nowhere.safetensors: no such file"),
         (["long.safetensors"], {"output": "a.xlsx"}, "a.xlsx: a comparison is written as .png, .csv, .md"),
         (["long.safetensors"], {"target": "no.png"}, "no.png: no such file; --target takes"),
+        (["sound.safetensors"], {"target": "a.png"}, "--target is for pictures"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(folder, runs, options, words):

@@ -23,6 +23,8 @@ PROGRAM = "winner-compare"
 SUFFIXES = (".png", ".csv", ".md")
 MOST_PIXELS = 1024
 """Greatest number of pixels of the longer side of a picture in the strip."""
+SURFACE_RESOLUTION = 128
+"""Samples per axis of the cube around a surface in the strip, for volumes, whose values are no distance."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ def make_rows(entries: list[Entry]) -> list[Row]:
     return [Row(name, [each.get(name, math.nan) for each in values]) for name in (*names, *last)]
 
 
+def _draw_surface(fitted: "FittedField") -> Any:
+    """Return a picture of a fitted surface, with its colours if it has some, [h, w, 3] with values in [-1, 1]."""
+    from ..fields.field import evaluate_colors
+    from ..surfaces.portrait import draw_portrait
+
+    kind, painting = kind_named(fitted.kind), fitted.companion
+    solid, level = kind.solid(fitted.field, SURFACE_RESOLUTION, None)
+    paint = None if painting is None else lambda points: evaluate_colors(painting, points)
+    return 2 * draw_portrait(solid, level, getattr(kind.options(), "up", "y"), paint).cpu().numpy() - 1
+
+
 def _write_csv(entries: list[Entry], rows: list[Row], path: Path) -> None:
     """Write a line for each fit, with the metrics in full precision."""
     with path.open("w", encoding="utf8", newline="") as file:
@@ -139,7 +152,8 @@ class Compare:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Folders of runs, with their config.yml, or field files (.safetensors)."""
     output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE [FILE ...]]")] = ()
-    """Files to write: .png the learning curves and, of pictures, a strip of the fits; .csv or .md the table."""
+    """Files to write: .png the learning curves and, of pictures, shapes and volumes, a strip of the fits; .csv or .md
+    the table."""
     target: Path | None = None
     """Of pictures: the file that was fitted, to stand first in the strip."""
 
@@ -164,6 +178,8 @@ class Compare:
             raise ValueError(
                 f"the runs are of different kinds, {' and '.join(sorted(kinds))}; compare those of one kind"
             )
+        if self.target is not None and not has_result(next(iter(kinds)), "image"):
+            raise ValueError("--target is for pictures; the strip of other kinds shows the fits alone")
         rows = make_rows(entries)
         table = Table("")
         for entry in entries:
@@ -188,7 +204,7 @@ class Compare:
             raise ValueError(f"{self.target}: no such file; --target takes the file that was fitted")
 
     def _draw(self, entries: "list[Entry]", rows: "list[Row]", path: Path) -> None:
-        """Draw the learning curves, and below them the strip of pictures if the kind has such."""
+        """Draw the learning curves, and below them the strip of pictures or surfaces if the kind has such."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -205,21 +221,21 @@ class Compare:
         plot.grid(alpha=0.3)
         plot.legend(fontsize="small")
         if strip:
-            kind = kind_named(entries[0].fitted.kind)
+            kind = kind_named(entries[0].fitted.kind if has_result(entries[0].fitted.kind, "image") else "image")
             for plot, (name, values) in zip(parts[1].subplots(1, len(strip), squeeze=False)[0], strip, strict=True):
                 kind.draw(plot, SimpleNamespace(dim=values.ndim - 1), values)
                 plot.set_title(name, fontsize="small")
         figure.savefig(path, dpi=120)
 
     def _collect_pictures(self, entries: "list[Entry]") -> list[tuple[str, Any]]:
-        """Return the target, if it is given, and the fits, [h, w, c] in the network's units, each with its name."""
+        """Return the target, if it is given, and the fits, [h, w, c] with values in [-1, 1], each with its name."""
         import torch
 
         from ..metrics.grid import evaluate_grid
 
         kind = kind_named(entries[0].fitted.kind)
         if not has_result(kind.name, "image"):
-            return []
+            return [(entry.name, _draw_surface(entry.fitted)) for entry in entries if has_result(kind.name, "mesh")]
         pictures = []
         if self.target is not None:
             values = kind.load(str(self.target), kind.options()).values  # type: ignore[attr-defined]

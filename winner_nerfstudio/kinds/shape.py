@@ -122,10 +122,11 @@ class ShapeKind(Kind):
         return SHAPES
 
     def claims(self, data: Any) -> bool:
-        """Return whether it is a mesh of trimesh's or the like, or an array [n, 3] or [n, 6]."""
+        """Return whether it is a mesh or a scene of trimesh's or the like, or an array [n, 3] or [n, 6]."""
         shape: tuple[int, ...] = getattr(data, "shape", ())
         is_mesh = hasattr(data, "faces") and hasattr(data, "vertices")
-        return is_mesh or (len(shape) == 2 and shape[1] in (3, 6))
+        is_scene = hasattr(data, "geometry") and hasattr(data, "to_mesh")
+        return is_mesh or is_scene or (len(shape) == 2 and shape[1] in (3, 6))
 
     def load(self, source: Any, options: ShapeOptions) -> Shape | PointCloud:
         """Load a mesh as a `Shape`, or points as a `PointCloud`, see `load_surface`."""

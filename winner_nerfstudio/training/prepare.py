@@ -143,7 +143,7 @@ def is_signal(data: Any) -> bool:
 
 
 def as_data(data: Any) -> tuple[Any, Input | None]:
-    """Convert whatever holds an array to a numpy array, and scenes to meshes; return other data unchanged.
+    """Convert whatever holds an array to a numpy array; return other data unchanged.
 
     Returns:
         The data; what `convert_input` found of an object that holds an array, else None.
@@ -151,9 +151,8 @@ def as_data(data: Any) -> tuple[Any, Input | None]:
     Raises:
         ValueError: the data is of a type that cannot be fitted.
     """
-    if hasattr(data, "geometry") and hasattr(data, "to_mesh"):
-        return data.to_mesh(), None
-    if isinstance(data, (str, Path)) or hasattr(data, "faces") or is_signal(data):
+    is_scene = hasattr(data, "geometry") and hasattr(data, "to_mesh")
+    if isinstance(data, (str, Path)) or hasattr(data, "faces") or is_scene or is_signal(data):
         return data, None
     if not is_array_like(data):
         raise ValueError(f"a {type(data).__name__} cannot be fitted; give a file, an array, a mesh or a signal")

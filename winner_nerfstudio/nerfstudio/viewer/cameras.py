@@ -6,10 +6,10 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-VIEWPOINTS = {"x": (1.4, 1.9, 2.6), "y": (1.9, 1.4, 2.6), "z": (1.9, -2.6, 1.4)}
-"""Where the first view of a shape stands, unit-cube coordinates, by the axis that points up: all of it is in frame."""
+from ...surfaces.viewpoints import VIEWPOINTS
+
 FARTHER = 1 / 0.9
-"""How much farther away that is from a volume, which may fill the cube where a shape leaves a tenth of it free."""
+"""How much farther away the first view is from a volume, which may fill the cube; a shape leaves a tenth of it free."""
 SIDES = 12
 """Views of a shape, all around it."""
 FRONT, BESIDE = (0.0, 0.0, 2.3), ((0.9, 0.3, 2.1), (-0.9, 0.3, 2.1))

@@ -261,7 +261,7 @@ class PointCloud(SignedDistance):
 
 
 def load_surface(
-    source: "str | Path | ndarray | trimesh.Trimesh",
+    source: "str | Path | ndarray | trimesh.Trimesh | trimesh.Scene",
     mix: Mix | None = None,
     sign: Sign = "auto",
     reference: "str | Path | trimesh.Trimesh | None" = None,
@@ -284,13 +284,13 @@ def load_surface(
     """
     if isinstance(source, ndarray):
         return _make_cloud(read_point_array(source), name_of(source), reference, nodata)
-    if not isinstance(source, trimesh.Trimesh) and holds_points(Path(source)):
+    if not isinstance(source, (trimesh.Trimesh, trimesh.Scene)) and holds_points(Path(source)):
         found = read_points(Path(source))
         if not colors or (found.colors is not None and found.colors.is_plain):
             found = replace(found, colors=None)
         return _make_cloud(found, str(source), reference, nodata)
     if reference is not None:
-        name = "mesh" if isinstance(source, trimesh.Trimesh) else source
+        name = source if isinstance(source, (str, Path)) else "mesh"
         raise SignalError(f"{name}: --reference is for point clouds; the metrics of a mesh are against itself")
     return load_shape(source, mix, sign, colors)
 

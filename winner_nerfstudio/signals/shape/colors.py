@@ -153,6 +153,15 @@ class CornerColors:
             texture=None if self.texture is None else self.texture[index],
         )
 
+    def flatten(self) -> "CornerColors":
+        """Return the colours in an array of one axis, in row-major order."""
+        return replace(
+            self,
+            values=self.values.reshape(-1, 3),
+            uv=None if self.uv is None else self.uv.reshape(-1, 2),
+            texture=None if self.texture is None else self.texture.reshape(-1),
+        )
+
     @property
     def is_plain(self) -> bool:
         """Return whether all of it has one colour."""

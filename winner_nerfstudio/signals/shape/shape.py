@@ -23,7 +23,7 @@ from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
 from .sampling import draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
-from .visual import read_visual
+from .visual import join_scene, read_visual
 
 WORK = 1e8
 """Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 5 s."""
@@ -334,12 +334,15 @@ class Shape(SignedDistance):
 
 
 def load_shape(
-    source: str | Path | trimesh.Trimesh, mix: Mix | None = None, sign: Sign = "auto", colors: bool = False
+    source: str | Path | trimesh.Trimesh | trimesh.Scene,
+    mix: Mix | None = None,
+    sign: Sign = "auto",
+    colors: bool = False,
 ) -> Shape:
     """Load a shape from a mesh file (.obj .ply .stl .off .glb .gltf .3mf) or a built-in sample.
 
     Args:
-        source: a path, a mesh, or ``sample:NAME`` with a name from `SHAPES`.
+        source: a path, a mesh, a scene of meshes, or ``sample:NAME`` with a name from `SHAPES`.
         mix: how training samples are distributed.
         sign: how inside and outside are told apart, see `Shape.from_mesh`.
         colors: whether to read the colours as well; those that are the same everywhere are left out.
@@ -347,6 +350,9 @@ def load_shape(
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
+    if isinstance(source, trimesh.Scene):
+        mesh, found = join_scene(source)
+        return Shape.from_mesh(mesh, "scene", mix, sign, _select(found if colors else None))
     if isinstance(source, trimesh.Trimesh):
         return Shape.from_mesh(source, "mesh", mix, sign, _select(read_visual(source) if colors else None))
     if str(source).startswith("sample:"):

@@ -28,6 +28,7 @@ Key = tuple[str, str]
 Part = tuple[Key, Float[ndarray, "4 4"]]
 """An object and its transformation."""
 SUPPORTS = "warning: has objects that support others during printing; they are read as parts of the shape"
+COLORS = "note: colours of .3mf files are not read; save it as .glb to have them fitted"
 BEAMS = "warning: a lattice of beams is not read; what the mesh beside it holds is"
 
 
@@ -182,6 +183,8 @@ class _ModelReader:
             self.build.append(self._find(attributes))
         elif tag == "beamlattice" and BEAMS not in self.package.notes:
             self.package.notes.append(BEAMS)
+        elif tag in ("colorgroup", "texture2dgroup") and COLORS not in self.package.notes:
+            self.package.notes.append(COLORS)
         elif tag == "model":
             self._check_extensions(attributes.get("requiredextensions", "").split())
             self.package.note_unit(attributes.get("unit", "millimeter"))
