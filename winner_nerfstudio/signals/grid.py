@@ -129,6 +129,13 @@ class Grid(Generic[R]):
 
         return axes_of(self.values, dim=self.dim)
 
+    @cached_property
+    def axes_above_noise(self) -> tuple[Axis, ...]:
+        """The same of what stands above the target's noise, which is estimated."""
+        from ..winner.matched import axes_of, estimate_noise
+
+        return axes_of(self.values, dim=self.dim, noise=estimate_noise(self.values, dim=self.dim))
+
     def describe(self) -> list[str]:
         """Return lines for the user that describe the input and how it is fitted."""
         lines = [f"{self.name}: {note}" if index == 0 else note for index, note in enumerate(self.notes)]

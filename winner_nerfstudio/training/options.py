@@ -34,6 +34,9 @@ class NoiseOptions:
     exactness: float | None = None
     """Trade-off of the matched schedule, from 0, accurate between the samples, to 1, exact on the samples; if left out,
     0.4, or 0.2 for pictures that are divided into parts."""
+    above_noise: bool = False
+    """Whether the matched schedule goes only by what stands above the target's noise, whose strength is estimated, and
+    begins with lower frequencies than SIREN's if that has lower ones; for noisy targets, to denoise them."""
     s0: float | None = None
     """Noise scale of the first layer; with s1, overrides the schedule."""
     s1: float | None = None
@@ -67,6 +70,10 @@ class NoiseOptions:
         if self.exactness is not None and (self.schedule != "matched" or self.s0 is not None):
             raise ValueError(
                 f"{flag}exactness is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
+            )
+        if self.above_noise and (self.schedule != "matched" or self.s0 is not None):
+            raise ValueError(
+                f"{flag}above_noise is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
             )
         if any(scale is not None and not 0 <= scale < float("inf") for scale in scales):
             raise ValueError(f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative")
@@ -184,6 +191,8 @@ class NetworkOptions:
             raise ValueError(f"{flag}parts are fitted by siren; leave {flag}network {self.network} out, or the parts")
         if self.has_parts and self.init in SCALED:
             raise ValueError(f"{flag}init {self.init} is for a single network; use {flag}parts 1, or another init")
+        if self.has_parts and self.noise.above_noise:
+            raise ValueError(f"{flag}noise.above_noise is for a single network; leave {flag}parts out")
         if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
             raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
 

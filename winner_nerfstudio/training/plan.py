@@ -141,13 +141,14 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
     reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
     single network, because the values of each part would have a constant of their own. Whoever sets the network's width
-    or frequencies, or a published schedule or initialisation, means a single network.
+    or frequencies, a published schedule or initialisation, or one for noisy targets, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
     single |= (
         network.init in SCALED
         or network.noise.schedule != NoiseOptions.schedule
+        or network.noise.above_noise
         or network.num_layers != type(network).num_layers
     )
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
