@@ -316,7 +316,7 @@ def _resolve_noise(
     biases = network.noise.hidden_biases
     biases = network.noise.rule().hidden_biases if biases is None else biases
     if scale is not None:
-        if "s0_axes" in noise:
+        if "s0_axes" in noise or "factors" in noise:
             raise ConfigError(f"noise_scale: {noise['schedule']} has noise of its own for each axis of {signal.name}")
         noise = noise | {"s0": scale * noise["s0"], "s1": scale * noise["s1"]}
         network = replace(network, noise=NoiseOptions("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))

@@ -131,7 +131,7 @@ class Grid(Generic[R]):
 
     @cached_property
     def axes_above_noise(self) -> tuple[Axis, ...]:
-        """The same of what stands above the target's noise, which is estimated."""
+        """The samples and the centroid along each axis as `axes`, of what stands above the target's noise."""
         from ..winner.matched import axes_of, estimate_noise
 
         return axes_of(self.values, dim=self.dim, noise=estimate_noise(self.values, dim=self.dim))

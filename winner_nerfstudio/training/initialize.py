@@ -138,6 +138,8 @@ def describe_initialization(
     }
     if initialization.axes:
         noise["s0_axes"] = list(initialization.axes)
+    if isinstance(initialization, Initialization) and initialization.factors:
+        noise["factors"] = list(initialization.factors)
     return {"init": str(initialization), "noise": noise}
 
 
