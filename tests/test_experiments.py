@@ -380,12 +380,16 @@ def test_a_sweep_goes_over_the_weights_per_sample_for_each_level_of_noise(folder
     assert plots.draw_sweeps(experiment, found, folder).is_file()
 
 
-def test_a_run_is_stopped_where_the_noisy_held_out_samples_are_fitted_best():
+def test_a_run_is_stopped_where_its_error_is_the_noise_or_where_held_out_samples_are_fitted_best():
+    held_out = (9.0, 12.0, 11.0, 10.0)
     curve = [
-        {"step": step, "psnr": 20.0 + step, "psnr_held_out_noisy": value} for step, value in enumerate((9, 12, 11))
+        {"step": step, "psnr": 20.0 + step, "psnr_noisy": 10.0 + step, "psnr_held_out_noisy": value}
+        for step, value in enumerate(held_out)
     ]
-    assert runs.find_stopped(curve) == {"stopped_psnr": 21.0, "stopped_step": 1}
-    assert runs.find_stopped([{"step": 0, "psnr": 3.0}]) == {}
+    best = {"held_out_stopped_psnr": 21.0, "held_out_stopped_step": 1}
+    assert runs.find_stopped(curve, 11.5) == {"stopped_psnr": 22.0, "stopped_step": 2, **best}
+    assert runs.find_stopped(curve, 99) == {"stopped_psnr": 23.0, "stopped_step": 3, **best}
+    assert runs.find_stopped([{"step": 0, "psnr": 3.0, "psnr_noisy": 2.0}], 1) == {"stopped_psnr": 3, "stopped_step": 0}
 
 
 def test_noise_times_one_is_the_schedules_own_start(folder):

@@ -203,11 +203,11 @@ def test_above_its_noise_a_target_has_the_frequency_of_the_clean_one():
     assert axes_of(noisy - clean, noise=0.3)[0].centroid == 0
 
 
-@pytest.mark.parametrize("shape", [(4001, 1), (63, 64, 3), (16, 17, 18, 1)])
+@pytest.mark.parametrize("shape", [(4001, 1), (63, 64, 3), (40, 41, 42, 1)])
 def test_the_strength_of_noise_is_estimated_beside_what_is_smooth(shape):
     smooth = torch.linspace(-1, 1, shape[0]).reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    assert estimate_noise(smooth + 0.2 * noise) == pytest.approx(0.2, rel=0.1)
+    assert estimate_noise(smooth + 0.2 * noise) == pytest.approx(0.2, rel=0.15)
     assert estimate_noise(torch.zeros(shape)) == 0
 
 

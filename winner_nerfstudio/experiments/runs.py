@@ -176,7 +176,8 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     field, training, clock = _prepare(run, device)
     curve, losses = _train(run, field, training, clock, on_progress)
     metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
-    metrics |= find_stopped(curve)
+    if isinstance(run.target, Grid) and run.target.clean is not None:
+        metrics |= find_stopped(curve, psnr(run.target.noise))
     if (count := run.options.kind.sample_count(run.target)) is not None:
         metrics["weights_per_sample"] = sum(weight.numel() for weight in field.network.parameters()) / count
     if _learns_from_all_samples(run):
@@ -248,19 +249,25 @@ def find_best(curve: list[dict[str, float]]) -> dict[str, float]:
     return _add_paper_convention(found)
 
 
-def find_stopped(curve: list[dict[str, float]]) -> dict[str, float]:
-    """Return the PSNR against the clean signal where the noisy held-out samples are fitted best.
+def find_stopped(curve: list[dict[str, float]], level: float) -> dict[str, float]:
+    """Return the PSNR against the clean signal at two points where a run can be stopped without that signal.
 
-    This is where a run can be stopped without the clean signal.
+    Args:
+        curve: The curve of a run on a noisy signal.
+        level: The PSNR of a fit whose error is as great as the estimated noise.
 
     Returns:
-        ``stopped_psnr`` and ``stopped_step``; empty if there is no noise or nothing is held out.
+        ``stopped_psnr`` and ``stopped_step`` where the error against the noisy samples first is no greater than the
+        noise (Morozov's discrepancy principle), at the end if it never is; and where some are held out
+        ``held_out_stopped_psnr`` and ``held_out_stopped_step`` where the noisy ones are fitted best.
     """
+    stopped = next((point for point in curve if point["psnr_noisy"] >= level), curve[-1])
+    found = {"stopped_psnr": stopped["psnr"], "stopped_step": stopped["step"]}
     points = [point for point in curve if math.isfinite(point.get("psnr_held_out_noisy", math.nan))]
-    if not points:
-        return {}
-    point = max(points, key=lambda point: point["psnr_held_out_noisy"])
-    return {"stopped_psnr": point["psnr"], "stopped_step": point["step"]}
+    if points:
+        best = max(points, key=lambda point: point["psnr_held_out_noisy"])
+        found |= {"held_out_stopped_psnr": best["psnr"], "held_out_stopped_step": best["step"]}
+    return found
 
 
 def find_best_loss(losses: list[float], metrics: dict[str, float]) -> dict[str, float]:

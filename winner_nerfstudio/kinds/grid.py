@@ -39,10 +39,12 @@ GRID_METRICS = (
     "psnr_held_out_noisy",
     "stopped_psnr",
     "stopped_step",
+    "held_out_stopped_psnr",
+    "held_out_stopped_step",
     "weights_per_sample",
 )
-"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run, the
-``stopped_`` ones are those where the noisy held-out samples are fitted best."""
+"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run, those
+with ``stopped_`` those where a run can be stopped without the clean signal, see `find_stopped` in the experiments."""
 DERIVATIVE_METRICS = ("snr_derivatives", "best_snr_derivatives", "best_snr_derivatives_step")
 """The names of the metrics of derivatives, where a signal is fitted by them."""
 MEASURED, MONITORED = 1 << 16, 1 << 12

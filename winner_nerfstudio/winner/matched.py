@@ -80,9 +80,10 @@ def axes_of(signal: Samples, *, dim: int | None = None, noise: float = 0.0) -> t
 def estimate_noise(signal: Samples, *, dim: int | None = None) -> float:
     """Estimate the standard deviation of white noise in a regularly sampled signal.
 
-    It is the median magnitude of the finest Haar details along all axes over 0.6745, that of Gaussian noise of standard
-    deviation 1 (Donoho and Johnstone 1994, doi:10.1093/biomet/81.3.425). What is as fine in the signal itself counts as
-    noise too.
+    It is the median magnitude of the coefficients of the highest eighth of the frequencies along all axes over 0.6745,
+    that of Gaussian noise of standard deviation 1, as Donoho and Johnstone (1994, doi:10.1093/biomet/81.3.425) do with
+    the finest wavelets. The coefficients are those of an orthonormal cosine transform. What the signal itself has there
+    counts as noise, too.
 
     Args:
         signal: The samples, as in `spectral_centroid`.
@@ -91,12 +92,12 @@ def estimate_noise(signal: Samples, *, dim: int | None = None) -> float:
     Raises:
         ValueError: As `spectral_centroid`.
     """
-    details = check_samples(signal, dim)
-    for axis, count in enumerate(details.shape[:-1]):
+    highest = check_samples(signal, dim).double()
+    for axis, count in enumerate(highest.shape[:-1]):
         if count > 1:
-            first, second = details.narrow(axis, 0, count // 2 * 2).unflatten(axis, (-1, 2)).unbind(axis + 1)
-            details = (first - second) / sqrt(2)
-    return float(details.abs().median()) / 0.6745
+            spectrum = _transform_lines(highest.movedim(axis, -1)).imag[..., 1 : 1 + max(1, count // 8)]
+            highest = spectrum.movedim(-1, axis) * sqrt(2 / count)
+    return float(highest.abs().median()) / 0.6745
 
 
 def _measure_axis(samples: Tensor, axis: int, noise: float) -> Axis:
@@ -115,14 +116,10 @@ def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[float, float]:
     """Return ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|``, summed over all lines [m, n], where ``C`` is their DCT-II.
 
     Coefficients of magnitude `threshold` and less count as 0.
-
-    It takes one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the
-    odd ones backwards: its bin k holds ``C_k`` and ``C_(n-k)``.
     """
     count = lines.shape[-1]
-    spectrum = torch.fft.rfft(torch.cat([lines[:, ::2], lines[:, 1::2].flip(-1)], -1))
+    spectrum = _transform_lines(lines)
     index = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=lines.device)
-    spectrum *= torch.polar(torch.ones_like(index), -pi * index / (2 * count))
     low, high = (part.abs() for part in (spectrum.real, spectrum.imag))
     if threshold:
         low, high = low * (low > threshold), high * (high > threshold)
@@ -133,6 +130,18 @@ def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[float, float]:
         high[-1] = 0
     moment = low @ index + high @ (count - index)
     return float(moment) / count, float(low.sum() + high.sum())
+
+
+def _transform_lines(lines: Tensor) -> Tensor:
+    """Return the DCT-II ``C`` of lines [..., n] as complex numbers [..., n // 2 + 1]: bin k is ``C_k - i C_(n-k)``.
+
+    It takes one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the
+    odd ones backwards.
+    """
+    spectrum = torch.fft.rfft(torch.cat([lines[..., ::2], lines[..., 1::2].flip(-1)], -1))
+    index = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=lines.device)
+    spectrum *= torch.polar(torch.ones_like(index), -pi * index / (2 * lines.shape[-1]))
+    return spectrum
 
 
 def compute_matched_scales(
