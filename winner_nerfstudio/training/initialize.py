@@ -176,16 +176,16 @@ def initialize_(
         return winner_init_(
             network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
         )
-    rule = noise.rule(lowers or noise.above_noise)
+    rule = noise.rule(lowers)
     # A signal computes its centroid once and keeps it, but a flat rule defines the centroid differently.
     if rule.flat and isinstance(signal, Grid):
         centroid = rule.centroid_of(signal.values, dim=signal.dim)
     else:
         centroid = signal.centroid
     axes = signal.axes
-    if noise.above_noise:
+    if noise.denoise:
         if not isinstance(signal, Grid):
-            raise SignalError(f"{signal.name}: above_noise is for regularly sampled signals; leave it out")
+            raise SignalError(f"{signal.name}: denoise is for regularly sampled signals; leave it out")
         axes = signal.axes_above_noise
     return winner_init_(
         network,
