@@ -49,21 +49,21 @@ def find_sweeps(experiment: Experiment, records: Records) -> Sweeps:
 
 
 def format_sweeps(experiment: Experiment, found: Sweeps) -> str:
-    """Return a table for each level of noise: groups by width, all metrics of the sweep in one cell."""
+    """Return a table for each level of noise: groups by width, all metrics of the sweep in one cell.
+
+    The weights per sample are those of the first group that has the width.
+    """
     parts = []
     for level, groups in found.items():
         points = [point for group in groups.values() for point in group]
-        weights = {
-            width: [each.weights for each in points if each.width == width]
-            for width in sorted({point.width for point in points})
-        }
+        weights = {point.width: point.weights for point in reversed(points)}
         noise = "" if level is None else f"Noise {level:g} dB below the signals; "
         lines = [f"{noise}{' / '.join(experiment.sweep)}, means over the signals:", ""]
-        titles = [f"width {width}, {min(each):.2g} weights per sample" for width, each in weights.items()]
+        titles = [f"width {width}, {weights[width]:.2g} weights per sample" for width in sorted(weights)]
         lines += [f"| | {' | '.join(titles)} |", "|---" * (len(weights) + 1) + "|"]
         for name, group in groups.items():
             values = {point.width: point.values for point in group}
-            cells = [_join(values.get(width, ()), experiment.digits) for width in weights]
+            cells = [_join(values.get(width, ()), experiment.digits) for width in sorted(weights)]
             lines.append(f"| {' | '.join([name, *cells])} |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
