@@ -17,7 +17,7 @@ import soundfile
 import torch
 import yaml
 
-from winner_nerfstudio.experiments import clock, fronts, plots, progress, runs, tables
+from winner_nerfstudio.experiments import clock, fronts, plots, progress, runs, sweeps, tables
 from winner_nerfstudio.experiments.config import (
     Experiment,
     Target,
@@ -151,6 +151,8 @@ def reproduce(folder, *arguments):
         ({"best": ["pnsr"]}, "best: pnsr is no metric of kind 'audio'; is psnr meant?"),
         ({"variants__SIREN__optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
         ({"relative": ["psnr"], "baseline": ...}, "relative compares with the baseline, and there is none"),
+        ({"sweep": ["psnr"], "options__hidden_dim": 16}, "sweep: goes over the layers' widths, and variants.SIREN has"),
+        ({"signals__tone__snr": 10, "options__noise_std": 0.1}, "snr and noise_std both add noise"),
     ],
 )
 def test_what_wont_do_is_one_line_with_the_nearest_name(changes, words, tmp_path):
@@ -357,6 +359,37 @@ def test_noise_of_so_many_decibels_and_scaled_scales(folder):
     assert whole["s0"] > 100
     assert (less["s0"], less["s1"]) == pytest.approx((whole["s0"] / 2, whole["s1"] / 2))
     assert half.options.network.noise.s0 == pytest.approx(less["s0"])
+
+
+def test_a_sweep_goes_over_the_weights_per_sample_for_each_level_of_noise(folder):
+    levels = {"signals__tone__snr": 20, "signals__two__snr": 5}
+    widths = {"widths": [8, 16], "variants": {"SIREN": {"options": {"init": "siren"}}}, "baseline": "SIREN, 8"}
+    path = written(folder, **levels, **widths, sweep=["psnr", "stopped_psnr"], front=..., small=...)
+    experiment = read_experiment(path)
+    assert list(experiment.variants) == ["SIREN, 8", "SIREN, 16"]
+    done = [(run, runs.perform(run, CPU, lambda part: None)) for run in planned(experiment, folder, seeds=1)]
+    found = sweeps.find_sweeps(experiment, tables.group_records(done))
+    assert list(found) == [20, 5]
+    narrow, wide = found[5]["SIREN"]
+    # 180 of 240 samples are fitted; two layers of 8: 16 + 72 + 9 weights.
+    assert (narrow.width, narrow.weights) == (8, pytest.approx((16 + 72 + 9) / 180))
+    assert wide.weights == pytest.approx((32 + 272 + 17) / 180)
+    metrics = done[2][1]["metrics"]
+    assert narrow.values == (metrics["psnr"], metrics["stopped_psnr"])
+    assert f"| SIREN | {narrow.values[0]:.2f} / {narrow.values[1]:.2f} | " in sweeps.format_sweeps(experiment, found)
+    assert plots.draw_sweeps(experiment, found, folder).is_file()
+
+
+def test_a_run_is_stopped_where_its_error_is_the_noise_or_where_held_out_samples_are_fitted_best():
+    held_out = (9.0, 12.0, 11.0, 10.0)
+    curve = [
+        {"step": step, "psnr": 20.0 + step, "psnr_noisy": 10.0 + step, "psnr_held_out_noisy": value}
+        for step, value in enumerate(held_out)
+    ]
+    best = {"held_out_stopped_psnr": 21.0, "held_out_stopped_step": 1}
+    assert runs.find_stopped(curve, 11.5) == {"stopped_psnr": 22.0, "stopped_step": 2, **best}
+    assert runs.find_stopped(curve, 99) == {"stopped_psnr": 23.0, "stopped_step": 3, **best}
+    assert runs.find_stopped([{"step": 0, "psnr": 3.0, "psnr_noisy": 2.0}], 1) == {"stopped_psnr": 3, "stopped_step": 0}
 
 
 def test_noise_times_one_is_the_schedules_own_start(folder):

@@ -211,6 +211,21 @@ def test_an_initialization_of_others_is_what_the_library_applies(init):
         fit(picture(), init=init, exactness=0.5, steps=1)
 
 
+def test_a_noisy_target_may_be_begun_with_what_stands_above_its_noise():
+    options = {"progress": False, "measure": False, "steps": 1, "noise_std": 0.5, **NETWORK}
+    target = np.sin(np.arange(4000) / 400)
+    plain, above = (fit(target, **options, denoise=each).provenance["noise"] for each in (False, True))
+    assert plain["s0"] > 500
+    assert above["s0"] == 0
+    assert above["factors"][0] < 1
+    with pytest.raises(ValueError, match="denoise is the matched schedule's"):
+        fit(target, denoise=True, schedule="reference", steps=1)
+    with pytest.raises(ValueError, match="denoise is for a single network; leave parts out"):
+        fit(target, denoise=True, parts=(2,), steps=1)
+    with pytest.raises(ValueError, match="denoise is for regularly sampled signals"):
+        fit("sample:knot", denoise=True, steps=1, **NETWORK)
+
+
 def test_the_data_has_a_seed_of_its_own():
     options = {"steps": 1, "train_fraction": 0.5, "progress": False, "measure": False, **NETWORK}
     first, second, other = (

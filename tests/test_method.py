@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.fft import dct
 
 from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
-from winner_nerfstudio.winner import NetworkTraits, axes_of
+from winner_nerfstudio.winner import NetworkTraits, axes_of, estimate_noise
 from winner_nerfstudio.winner.matched import compute_growth
 from winner_nerfstudio.winner.samples import iterate_lines
 
@@ -193,6 +193,22 @@ def test_axes_know_nothing_of_brightness_or_of_what_is_plain():
     expected = 20 / 80
     assert axes_of(picture + 7, dim=2)[1].centroid == pytest.approx(expected, abs=1e-4)
     assert axes_of(torch.full((9, 9), 0.1), dim=2) == ((0.0, 9), (0.0, 9))
+
+
+def test_above_its_noise_a_target_has_the_frequency_of_the_clean_one():
+    clean = torch.cos(torch.arange(4000) * math.pi * 0.1)[:, None]
+    noisy = clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    assert axes_of(noisy)[0].centroid > 0.3
+    assert axes_of(noisy, noise=0.3)[0].centroid == pytest.approx(0.1, abs=0.01)
+    assert axes_of(noisy - clean, noise=0.3)[0].centroid == 0
+
+
+@pytest.mark.parametrize("shape", [(4001, 1), (63, 64, 3), (40, 41, 42, 1)])
+def test_the_strength_of_noise_is_estimated_beside_what_is_smooth(shape):
+    smooth = torch.linspace(-1, 1, shape[0]).reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    assert estimate_noise(smooth + 0.2 * noise) == pytest.approx(0.2, rel=0.15)
+    assert estimate_noise(torch.zeros(shape)) == 0
 
 
 @pytest.mark.parametrize("target", [torch.full((50, 1), 0.3), chirp(40, 0, 0.1)[:, None]])

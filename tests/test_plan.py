@@ -58,6 +58,15 @@ def test_the_noise_of_a_pictures_parts_is_theirs_unless_it_is_asked_for():
     assert plan_for(noise(256, 320), parts=(8,), s0=1.0, s1=1.0).options.network.noise.exactness is None
 
 
+def test_a_network_that_leaves_out_noise_has_few_weights_for_the_values_of_its_target():
+    network = plan_for(noise(128, 128, 3), denoise=True).options.network
+    assert network.parts == (1,)
+    assert 3 * network.hidden_dim**2 == pytest.approx(0.3 * 128 * 128 * 3, rel=0.03)
+    assert plan_for(noise(512, 512), denoise=True).options.network.hidden_dim == 162
+    assert plan_for(noise(30), "audio", denoise=True).options.network.hidden_dim == 8
+    assert plan_for(noise(128, 128), denoise=True, hidden_dim=99).options.network.hidden_dim == 99
+
+
 def test_a_picture_of_few_parts_has_wider_networks_unless_its_user_says_the_size_or_the_parts():
     plan = plan_for(noise(91, 91))
     assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((3, 3), 48, 2400)

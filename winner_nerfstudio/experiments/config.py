@@ -28,12 +28,14 @@ class Target:
         options: Options of `fit`, in place of the experiment's.
         steps: Training steps.
         learning_rate: The first learning rate of Adam.
+        snr: The level of the noise that is added, see `Experiment`.
     """
 
     data: str
     options: dict[str, Any] = field(default_factory=dict)
     steps: int | None = None
     learning_rate: float | None = None
+    snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Variant:
         noise_scale: A factor for the schedule's two noise scales.
         group: Variants of one group are joined by a line in the plot of fronts, and compete in the tables of `best`.
         optimizer: The optimiser, see `build_optimizer`; Adam if left out.
+        widths: Widths of the layers, see `Experiment`.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Variant:
     noise_scale: float | None = None
     group: str | None = None
     optimizer: str | None = None
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Experiment:
         best: Metrics, more of which is better: for each a table of every group's best variant by it.
         shown: Variants whose fits are drawn side by side; all if left out.
         front: Two metrics to plot over one another.
+        widths: Widths of the layers, with each of which every variant is fitted, as "NAME, WIDTH", all in one group.
+        sweep: Metrics to plot over the weights per sample, a line for each group, in panels for each level of noise.
     """
 
     kind: str
@@ -117,6 +123,13 @@ class Experiment:
     best: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     front: Front | None = None
+    widths: tuple[int, ...] = ()
+    sweep: tuple[str, ...] = ()
+
+    def noise_level(self, signal: str) -> float | None:
+        """Return the `snr` of a signal, its own or else the experiment's."""
+        own = self.signals[signal].snr
+        return self.snr if own is None else own
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ def read_experiment(path: Path, small: bool = False) -> Experiment:
     changes = content.get("small")
     whole = {key: value for key, value in content.items() if key != "small"}
     try:
-        experiment = _check(convert(Experiment, whole, ""))
+        experiment = _check(_spread_widths(convert(Experiment, whole, "")))
         if changes is None and not small:
             return experiment
     except ConfigError as error:
@@ -197,7 +210,7 @@ def read_experiment(path: Path, small: bool = False) -> Experiment:
     try:
         if not isinstance(changes, Mapping):
             raise ConfigError("is missing; it says what is different in the small variant")
-        reduced = _check(convert(Experiment, _merge(whole, changes), ""))
+        reduced = _check(_spread_widths(convert(Experiment, _merge(whole, changes), "")))
     except ConfigError as error:
         raise ConfigError(f"{path}: small: {error}") from None
     return reduced if small else experiment
@@ -270,6 +283,19 @@ def _merge(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
+def _spread_widths(experiment: Experiment) -> Experiment:
+    """Return the experiment with a variant for each width of the layers in place of each that has several."""
+    variants: dict[str, Variant] = {}
+    for name, variant in experiment.variants.items():
+        widths = variant.widths or experiment.widths
+        for width in widths:
+            options = {**variant.options, "hidden_dim": width}
+            variants[f"{name}, {width}"] = replace(variant, options=options, group=variant.group or name)
+        if not widths:
+            variants[name] = variant
+    return replace(experiment, variants=variants)
+
+
 def _check(experiment: Experiment) -> Experiment:
     """Return the experiment itself after checking what types cannot say."""
     try:
@@ -279,7 +305,8 @@ def _check(experiment: Experiment) -> Experiment:
     _check_numbers(experiment)
     if not experiment.signals or not experiment.variants:
         raise ConfigError("signals and variants must not be empty")
-    if experiment.snr is not None and not hasattr(kind_named(experiment.kind).options, "noise_std"):
+    levels = [experiment.noise_level(name) for name in experiment.signals]
+    if any(level is not None for level in levels) and not hasattr(kind_named(experiment.kind).options, "noise_std"):
         raise ConfigError("snr adds noise to samples; shapes have none")
     _check_metrics(experiment)
     _check_references(experiment)
@@ -296,7 +323,8 @@ def _check(experiment: Experiment) -> Experiment:
             raise ConfigError(f"variants.{name}: {data[0]} is an option of the data; all variants have the same")
     for name, target in experiment.signals.items():
         for label, variant in experiment.variants.items():
-            _check_fit(experiment, resolve_fit(experiment, target, variant), f"signals.{name}, variants.{label}")
+            fit = resolve_fit(experiment, target, variant)
+            _check_fit(experiment, fit, experiment.noise_level(name), f"signals.{name}, variants.{label}")
     return experiment
 
 
@@ -326,7 +354,7 @@ def _check_metrics(experiment: Experiment) -> None:
     known = [name for name in names if not (whole and "held_out" in name)]
     front = experiment.front
     uses = [("metrics", name) for name in experiment.metrics] + [("relative", name) for name in experiment.relative]
-    uses += [("best", name) for name in experiment.best]
+    uses += [("best", name) for name in experiment.best] + [("sweep", name) for name in experiment.sweep]
     for key, name in uses + ([("front.x", front.x), ("front.y", front.y)] if front else []):
         if name not in known:
             without = " without train_fraction" if name in names else ""
@@ -336,7 +364,10 @@ def _check_metrics(experiment: Experiment) -> None:
 
 
 def _check_references(experiment: Experiment) -> None:
-    """Check that every variant and group that is referred to exists."""
+    """Check that every variant and group that is referred to exists, and that a sweep has widths to go over."""
+    for name, variant in experiment.variants.items():
+        if experiment.sweep and "hidden_dim" not in variant.options:
+            raise ConfigError(f"sweep: goes over the layers' widths, and variants.{name} has none; give widths")
     baseline = [] if experiment.baseline is None else [("baseline", experiment.baseline)]
     for key, name in baseline + [("shown", each) for each in experiment.shown]:
         if name not in experiment.variants:
@@ -355,7 +386,7 @@ def _check_file_names(key: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{key}: {other} and {name} would be kept under one name of a file; rename one")
 
 
-def _check_fit(experiment: Experiment, fit: Fit, key: str) -> None:
+def _check_fit(experiment: Experiment, fit: Fit, snr: float | None, key: str) -> None:
     if fit.steps is not None and fit.steps < 1:
         raise ConfigError(f"{key}: steps={fit.steps} must be at least 1")
     if not 0 < fit.learning_rate < math.inf:
@@ -370,7 +401,7 @@ def _check_fit(experiment: Experiment, fit: Fit, key: str) -> None:
         raise ConfigError(f"{key}: decay: {error}") from None
     if fit.seconds is not None and fit.decay.course == "exponential":
         raise ConfigError(f"{key}: decay: the exponential course counts steps, and seconds limits runs by time")
-    if experiment.snr is not None and "noise_std" in fit.options:
+    if snr is not None and "noise_std" in fit.options:
         raise ConfigError(f"{key}: snr and noise_std both add noise; give one")
     kind = kind_named(experiment.kind)
     types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}

@@ -1,4 +1,4 @@
-"""Plots of an experiment: curves, spectra of the error, fits side by side, and fronts."""
+"""Plots of an experiment: curves, spectra of the error, fits side by side, fronts and sweeps."""
 
 import math
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..signals.grid import Grid
 from .config import Experiment, slugify
 from .fronts import Fronts, pareto_front
 from .runs import Done
+from .sweeps import Sweeps
 from .tables import Records, average_curves, baseline_level, find_step
 
 BANDS = 96
@@ -123,6 +124,34 @@ def draw_fronts(experiment: Experiment, found: Fronts, folder: Path) -> Path | N
         axis.grid(alpha=0.3)
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     return _save(figure, folder / "front.png")
+
+
+def draw_sweeps(experiment: Experiment, found: Sweeps, folder: Path) -> Path | None:
+    """Draw each metric of the sweep over the weights per sample: a line for each group, a column for each noise.
+
+    None if there is nothing to draw.
+    """
+    if not found:
+        return None
+    rows = len(experiment.sweep)
+    figure = Figure(figsize=(4.2 * len(found), 3.2 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, len(found), squeeze=False, sharex=True, sharey="col")
+    groups = list(dict.fromkeys(variant.group or name for name, variant in experiment.variants.items()))
+    handles: dict[str, Any] = {}
+    for column, (level, lines) in zip(panels.T, found.items(), strict=True):
+        column[0].set_title("" if level is None else f"noise {level:g} dB below the signals")
+        column[-1].set_xlabel("weights per sample")
+        for row, axis in enumerate(column):
+            axis.set_xscale("log")
+            axis.grid(alpha=0.3)
+            for group, points in lines.items():
+                x, y = [point.weights for point in points], [point.values[row] for point in points]
+                color = f"C{groups.index(group)}"
+                handles.setdefault(group, axis.plot(x, y, "o-", color=color, ms=4, lw=1.2)[0])
+    for axis, metric in zip(panels[:, 0], experiment.sweep, strict=True):
+        axis.set_ylabel(f"{metric} (dB)")
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")
+    return _save(figure, folder / "sweep.png")
 
 
 def compute_power_spectrum(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

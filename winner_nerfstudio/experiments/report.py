@@ -7,6 +7,7 @@ from . import plots
 from .config import Experiment
 from .fronts import find_fronts, format_gaps
 from .runs import Done
+from .sweeps import find_sweeps, format_sweeps
 from .tables import (
     Records,
     format_best,
@@ -31,6 +32,10 @@ def write_report(experiment: Experiment, done: Done, folder: Path) -> str:
         found = find_fronts(experiment, records)
         plots.draw_fronts(experiment, found, folder)
         parts.append(format_gaps(experiment, found))
+    if experiment.sweep:
+        sweeps = find_sweeps(experiment, records)
+        plots.draw_sweeps(experiment, sweeps, folder)
+        parts.append(format_sweeps(experiment, sweeps))
     text = "\n".join(part for part in parts if part)
     write_text(folder, "table.md", text)
     for signal in dict.fromkeys(run.signal for run, _ in done):

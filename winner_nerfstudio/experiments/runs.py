@@ -139,7 +139,7 @@ def plan(
             options = sort_options(kind_named(experiment.kind), fit.options)
             key = repr(options.data)
             if key not in loaded:
-                loaded[key] = _load(source, experiment, options)
+                loaded[key] = _load(source, experiment.noise_level(name), options)
             signal = loaded[key]
             network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
             options = replace(options, network=network)
@@ -148,7 +148,7 @@ def plan(
                 "kind": experiment.kind,
                 "data": target.data,
                 "digest": _hash_data(signal, source),
-                "snr": experiment.snr,
+                "snr": experiment.noise_level(name),
                 "noise": noise,
                 "device": workspace.device.type,
                 **_describe_fit(fit, options),
@@ -176,6 +176,10 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     field, training, clock = _prepare(run, device)
     curve, losses = _train(run, field, training, clock, on_progress)
     metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
+    if isinstance(run.target, Grid) and run.target.clean is not None:
+        metrics |= find_stopped(curve, psnr(run.target.noise))
+    if (count := run.options.kind.sample_count(run.target)) is not None:
+        metrics["weights_per_sample"] = sum(weight.numel() for weight in field.network.parameters()) / count
     if _learns_from_all_samples(run):
         metrics |= find_best_loss(losses, metrics)
     if run.fit.steps is None:
@@ -245,6 +249,27 @@ def find_best(curve: list[dict[str, float]]) -> dict[str, float]:
     return _add_paper_convention(found)
 
 
+def find_stopped(curve: list[dict[str, float]], level: float) -> dict[str, float]:
+    """Return the PSNR against the clean signal at two points where a run can be stopped without that signal.
+
+    Args:
+        curve: The curve of a run on a noisy signal.
+        level: The PSNR of a fit whose error is as great as the estimated noise.
+
+    Returns:
+        ``stopped_psnr`` and ``stopped_step`` where the error against the noisy samples first is no greater than the
+        noise (Morozov's discrepancy principle), at the end if it never is; and where some are held out
+        ``held_out_stopped_psnr`` and ``held_out_stopped_step`` where the noisy ones are fitted best.
+    """
+    stopped = next((point for point in curve if point["psnr_noisy"] >= level), curve[-1])
+    found = {"stopped_psnr": stopped["psnr"], "stopped_step": stopped["step"]}
+    points = [point for point in curve if math.isfinite(point.get("psnr_held_out_noisy", math.nan))]
+    if points:
+        best = max(points, key=lambda point: point["psnr_held_out_noisy"])
+        found |= {"held_out_stopped_psnr": best["psnr"], "held_out_stopped_step": best["step"]}
+    return found
+
+
 def find_best_loss(losses: list[float], metrics: dict[str, float]) -> dict[str, float]:
     """Return the best PSNR over every single step, where a step's loss is the mean square error of all samples.
 
@@ -276,15 +301,15 @@ def _learns_from_all_samples(run: Run) -> bool:
     return count is not None and clean is None and run.options.batches.points >= count
 
 
-def _load(source: str, experiment: Experiment, options: FitOptions) -> Signal:
-    """Load a signal, with noise of the experiment's level added if it names one."""
+def _load(source: str, snr: float | None, options: FitOptions) -> Signal:
+    """Load a signal, with noise of that level added if there is one."""
     if not (source.startswith("sample:") or Path(source).exists()):
         raise ConfigError(f"{source}: no such file; name the folder that has it with --folder")
     signal = options.kind.load(source, options.data)
-    if experiment.snr is None:
+    if snr is None:
         return signal
     assert isinstance(signal, Grid)
-    noise = float(signal.values.std(dtype=np.float64)) * 10 ** (-experiment.snr / 20)
+    noise = float(signal.values.std(dtype=np.float64)) * 10 ** (-snr / 20)
     return options.kind.load(source, replace(options.data, noise_std=noise))  # type: ignore[call-arg]
 
 
@@ -298,7 +323,7 @@ def _resolve_noise(
     biases = network.noise.hidden_biases
     biases = network.noise.rule().hidden_biases if biases is None else biases
     if scale is not None:
-        if "s0_axes" in noise:
+        if "s0_axes" in noise or "factors" in noise:
             raise ConfigError(f"noise_scale: {noise['schedule']} has noise of its own for each axis of {signal.name}")
         noise = noise | {"s0": scale * noise["s0"], "s1": scale * noise["s1"]}
         network = replace(network, noise=NoiseOptions("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))

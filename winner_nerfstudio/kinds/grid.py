@@ -35,8 +35,16 @@ GRID_METRICS = (
     "best_psnr_step",
     "best_psnr_held_out",
     "best_psnr_held_out_step",
+    "psnr_noisy",
+    "psnr_held_out_noisy",
+    "stopped_psnr",
+    "stopped_step",
+    "held_out_stopped_psnr",
+    "held_out_stopped_step",
+    "weights_per_sample",
 )
-"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run."""
+"""The names of the metrics that every regularly sampled signal has; the ``best_`` ones are the best during a run, those
+with ``stopped_`` those where a run can be stopped without the clean signal, see `find_stopped` in the experiments."""
 DERIVATIVE_METRICS = ("snr_derivatives", "best_snr_derivatives", "best_snr_derivatives_step")
 """The names of the metrics of derivatives, where a signal is fitted by them."""
 MEASURED, MONITORED = 1 << 16, 1 << 12
@@ -109,7 +117,7 @@ class GridKind(Kind):
         return {}
 
     def monitor(self, signal: Grid[Any], most: int = 1 << 16) -> Monitor:
-        """Return ``psnr``, and ``psnr_held_out`` if there are such samples, at `most` of each.
+        """Return the metrics of `quick_metrics`, at `most` samples each.
 
         Of a signal that is fitted by its derivatives it is ``snr_derivatives``, which takes about four times as long.
         """

@@ -99,13 +99,18 @@ def quick_samples(signal: Grid, most: int) -> Quick:
 
 
 def quick_metrics(function: Function, signal: Grid, samples: Quick) -> dict[str, float]:
-    """Compute ``psnr`` and ``psnr_held_out`` as `grid_metrics` does, but only at the given samples."""
-    truth = signal.truth.reshape(-1, signal.channels)
+    """Compute ``psnr`` and ``psnr_held_out`` as `grid_metrics` does, but only at the given samples.
+
+    If a clean signal is known, ``psnr_noisy`` and ``psnr_held_out_noisy`` are the same against the noisy target.
+    """
+    truth, target = (values.reshape(-1, signal.channels) for values in (signal.truth, signal.values))
     metrics = {}
     for name, index in (("psnr", samples.fitted), ("psnr_held_out", samples.held_out)):
         if len(index):
-            error = root_mean_square(evaluate_grid(function, signal.lattice, index), truth[index])
-            metrics[name] = psnr(error)
+            fitted = evaluate_grid(function, signal.lattice, index)
+            metrics[name] = psnr(root_mean_square(fitted, truth[index]))
+            if signal.clean is not None:
+                metrics[f"{name}_noisy"] = psnr(root_mean_square(fitted, target[index]))
     return metrics
 
 

@@ -129,6 +129,20 @@ class Grid(Generic[R]):
 
         return axes_of(self.values, dim=self.dim)
 
+    @cached_property
+    def axes_above_noise(self) -> tuple[Axis, ...]:
+        """The samples and the centroid along each axis as `axes`, of what stands above the target's noise."""
+        from ..winner.matched import axes_of
+
+        return axes_of(self.values, dim=self.dim, noise=self.noise)
+
+    @cached_property
+    def noise(self) -> float:
+        """The estimated standard deviation of the target's noise, see `estimate_noise`."""
+        from ..winner.matched import estimate_noise
+
+        return estimate_noise(self.values, dim=self.dim)
+
     def describe(self) -> list[str]:
         """Return lines for the user that describe the input and how it is fitted."""
         lines = [f"{self.name}: {note}" if index == 0 else note for index, note in enumerate(self.notes)]

@@ -153,6 +153,8 @@ def describe_initialization(
     }
     if initialization.axes:
         noise["s0_axes"] = list(initialization.axes)
+    if isinstance(initialization, Initialization) and initialization.factors:
+        noise["factors"] = list(initialization.factors)
     return {"init": str(initialization), "noise": noise}
 
 
@@ -195,13 +197,18 @@ def initialize_(
         centroid = rule.centroid_of(signal.values, dim=signal.dim)
     else:
         centroid = signal.centroid
+    axes = signal.axes
+    if noise.denoise:
+        if not isinstance(signal, Grid):
+            raise SignalError(f"{signal.name}: denoise is for regularly sampled signals; leave it out")
+        axes = signal.axes_above_noise
     return winner_init_(
         network,
         centroid=centroid,
         schedule=rule,
         dim=signal.dim,
         channels=signal.channels,
-        axes=signal.axes,
+        axes=axes,
         hidden_biases=noise.hidden_biases,
         seed=seed,
     )

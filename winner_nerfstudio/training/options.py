@@ -16,6 +16,8 @@ SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
 SINGLE_WIDTH = 256
 """The width of the hidden layers of a single network if it is left open."""
+DENOISING_EXACTNESS = 0.2
+"""The exactness of the matched schedule for noisy targets if it is left open, see docs/denoising.md."""
 SINGLE_BATCH = 4096
 """The points per training step of a single network if they are left open."""
 MOST_LAYERS = 1000
@@ -34,6 +36,10 @@ class NoiseOptions:
     exactness: float | None = None
     """Trade-off of the matched schedule, from 0, accurate between the samples, to 1, exact on the samples; if left out,
     0.4, or 0.2 for pictures that are divided into parts."""
+    denoise: bool = False
+    """Whether the target is noisy and its noise is to be left out. The matched schedule then goes by what stands above
+    the noise, whose strength it estimates, begins with lower frequencies than SIREN's if the target has such, and its
+    exactness is 0.2 if left out; hidden_dim is so small if left out that there are 0.3 weights per value."""
     s0: float | None = None
     """Noise scale of the first layer; with s1, overrides the schedule."""
     s1: float | None = None
@@ -68,6 +74,10 @@ class NoiseOptions:
             raise ValueError(
                 f"{flag}exactness is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
             )
+        if self.denoise and (self.schedule != "matched" or self.s0 is not None):
+            raise ValueError(
+                f"{flag}denoise is the matched schedule's; leave it out, or leave s0, s1 and the schedule out"
+            )
         if any(scale is not None and not 0 <= scale < float("inf") for scale in scales):
             raise ValueError(f"noise scales s0={self.s0} and s1={self.s1} must be finite and not negative")
         if self.hidden_biases is not None and not 0 <= self.hidden_biases < float("inf"):
@@ -78,8 +88,9 @@ class NoiseOptions:
         if self.s0 is not None and self.s1 is not None:
             return NoiseSchedule.fixed(self.s0, self.s1)
         if self.schedule == "matched":
-            exactness = EXACTNESS if self.exactness is None else self.exactness
-            return NoiseSchedule.matched(exactness, lowers=lowers)
+            default = DENOISING_EXACTNESS if self.denoise else EXACTNESS
+            exactness = default if self.exactness is None else self.exactness
+            return NoiseSchedule.matched(exactness, lowers=lowers or self.denoise)
         return SCHEDULES[self.schedule]()
 
 
@@ -184,6 +195,8 @@ class NetworkOptions:
             raise ValueError(f"{flag}parts are fitted by siren; leave {flag}network {self.network} out, or the parts")
         if self.has_parts and self.init in SCALED:
             raise ValueError(f"{flag}init {self.init} is for a single network; use {flag}parts 1, or another init")
+        if self.has_parts and self.noise.denoise:
+            raise ValueError(f"{flag}noise.denoise is for a single network; leave {flag}parts out")
         if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
             raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from ..registry import DERIVATIVE_RATES, FewParts, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
-from .options import MOST_MEMORY, NoiseOptions, ResidentOptions
+from .options import MOST_MEMORY, SINGLE_WIDTH, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from ..signals.large import LargeGrid
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MEDIUM = "medium"
 """The size of parts where nothing else is said."""
+DENOISING_WEIGHTS, NARROWEST = 0.3, 8
+"""Weights per value of a network that is to leave out its target's noise, which it could hold with many more, and the
+least width of its layers; docs/denoising.md has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,11 @@ def make_plan(
         learning_rate: learning rate at the first step, or None.
         optimizer: name of the optimiser, or None.
     """
-    note = ""
+    note, network = "", options.network
+    if network.noise.denoise and network.hidden_dim is None and isinstance(signal, Grid):
+        width = sqrt(DENOISING_WEIGHTS * signal.values.size / (network.num_layers - 1))
+        network = replace(network, hidden_dim=min(max(round(width), NARROWEST), SINGLE_WIDTH))
+        options = replace(options, network=network)
     if options.network.parts == "auto":
         network, recipe = options.network, options.kind.recipe.parts
         few = _find_few(signal, network, recipe)
@@ -144,13 +151,14 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
     reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
     single network, because the values of each part would have a constant of their own. Whoever sets the network's width
-    or frequencies, or a published schedule or initialisation, means a single network.
+    or frequencies, a published schedule or initialisation, or one for noisy targets, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
     single |= (
         network.init in SCALED
         or network.noise.schedule != NoiseOptions.schedule
+        or network.noise.denoise
         or network.num_layers != type(network).num_layers
     )
     if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):

@@ -45,7 +45,7 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
     """Choose how a small signal is fitted beside others, or return None if it is to be fitted by itself.
 
     A signal is small if its kind has a `SmallRecipe` for it. All its samples are fitted as they are, and its user has
-    asked neither for parts nor for another network.
+    asked neither for parts nor for another network, nor to leave out noise.
 
     Args:
         signal: the signal.
@@ -56,7 +56,7 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
     if not isinstance(signal, Grid) or not isinstance(batches, ResidentOptions):
         return None
     recipe = next((recipe for recipe in options.kind.recipe.small if signal.lattice.count <= recipe.most), None)
-    if recipe is None or network.network != "siren" or network.parts != "auto":
+    if recipe is None or network.network != "siren" or network.parts != "auto" or network.noise.denoise:
         return None
     if signal.clean is not None or signal.fitted is not None or signal.derivatives is not None:
         return None

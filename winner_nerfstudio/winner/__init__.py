@@ -5,7 +5,7 @@ a network to the noise scales, `initialize_` and `add_noise_` apply scales to a 
 """
 
 from .init import add_noise_, initialize_, siren_init_, winner_init_
-from .matched import EXACTNESS, Axis, NetworkTraits, axes_of
+from .matched import EXACTNESS, Axis, NetworkTraits, axes_of, estimate_noise
 from .method import spectral_centroid
 from .scaled import SCALED, SirenScales, gradient_control, match_weight_scaling, scaled_init_, weight_scaling
 from .scales import Initialization, compute_noise_scales
@@ -28,6 +28,7 @@ __all__ = [
     "axes_of",
     "compute_noise_scales",
     "describe_network",
+    "estimate_noise",
     "find_network_to_perturb",
     "gradient_control",
     "initialize_",

@@ -1,7 +1,7 @@
 """The matched rule: noise that makes a network begin with its target's frequencies; docs/noise-rule.md derives it."""
 
 from collections.abc import Callable, Sequence
-from math import exp, pi, sqrt, tanh
+from math import exp, log, pi, sqrt, tanh
 from typing import NamedTuple
 
 import torch
@@ -55,7 +55,7 @@ class NetworkTraits(NamedTuple):
     takes_coordinates: bool = True
 
 
-def axes_of(signal: Samples, *, dim: int | None = None) -> tuple[Axis, ...]:
+def axes_of(signal: Samples, *, dim: int | None = None, noise: float = 0.0) -> tuple[Axis, ...]:
     """Measure the centroid and count the samples along each spatial axis of a regularly sampled signal.
 
     Unlike in `spectral_centroid`, a constant counts for nothing, neither brightness nor a plain background; lines weigh
@@ -66,42 +66,82 @@ def axes_of(signal: Samples, *, dim: int | None = None) -> tuple[Axis, ...]:
     Args:
         signal: The samples, as in `spectral_centroid`.
         dim: The number of spatial axes, as in `spectral_centroid`.
+        noise: The standard deviation of white noise in the signal. Coefficients that such noise alone may reach, up to
+            ``noise * sqrt(2 log n)`` in orthonormal units for n samples, count as none: the universal threshold of
+            Donoho and Johnstone (1994, doi:10.1093/biomet/81.3.425).
 
     Raises:
         ValueError: As `spectral_centroid`.
     """
     samples = check_samples(signal, dim)
-    return tuple(_measure_axis(samples, axis) for axis in range(samples.ndim - 1))
+    return tuple(_measure_axis(samples, axis, noise) for axis in range(samples.ndim - 1))
 
 
-def _measure_axis(samples: Tensor, axis: int) -> Axis:
+def estimate_noise(signal: Samples, *, dim: int | None = None) -> float:
+    """Estimate the standard deviation of white noise in a regularly sampled signal.
+
+    It is the median magnitude of the coefficients of the highest eighth of the frequencies along all axes over 0.6745,
+    that of Gaussian noise of standard deviation 1, as Donoho and Johnstone (1994, doi:10.1093/biomet/81.3.425) do with
+    the finest wavelets. The coefficients are those of an orthonormal cosine transform. What the signal itself has there
+    counts as noise, too.
+
+    Args:
+        signal: The samples, as in `spectral_centroid`.
+        dim: The number of spatial axes, as in `spectral_centroid`.
+
+    Raises:
+        ValueError: As `spectral_centroid`.
+    """
+    highest = check_samples(signal, dim).double()
+    for axis, count in enumerate(highest.shape[:-1]):
+        if count > 1:
+            spectrum = _transform_lines(highest.movedim(axis, -1)).imag[..., 1 : 1 + max(1, count // 8)]
+            highest = spectrum.movedim(-1, axis) * sqrt(2 / count)
+    return float(highest.abs().median()) / 0.6745
+
+
+def _measure_axis(samples: Tensor, axis: int, noise: float) -> Axis:
     """Return the centroid along an axis, 0 of silence, and the count of its samples."""
     moment = total = 0.0
+    threshold = noise * sqrt(samples.shape[axis] * log(samples.shape[axis]))
     for lines in iterate_lines(samples, axis):
-        line_moments, line_totals = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True))
+        line_moments, line_totals = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True), threshold)
         moment, total = moment + line_moments, total + line_totals
     # Rounding leaves a constant a little more than nothing.
     is_silent = total <= 1e-9 * float(samples.double().abs().sum())
     return Axis(0.0 if is_silent else moment / total, samples.shape[axis])
 
 
-def _sum_cosine_spectra(lines: Tensor) -> tuple[float, float]:
+def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[float, float]:
     """Return ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|``, summed over all lines [m, n], where ``C`` is their DCT-II.
 
-    It takes one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the
-    odd ones backwards: its bin k holds ``C_k`` and ``C_(n-k)``.
+    Coefficients of magnitude `threshold` and less count as 0.
     """
     count = lines.shape[-1]
-    spectrum = torch.fft.rfft(torch.cat([lines[:, ::2], lines[:, 1::2].flip(-1)], -1))
+    spectrum = _transform_lines(lines)
     index = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=lines.device)
-    spectrum *= torch.polar(torch.ones_like(index), -pi * index / (2 * count))
-    low, high = spectrum.real.abs().sum(0), spectrum.imag.abs().sum(0)
+    low, high = (part.abs() for part in (spectrum.real, spectrum.imag))
+    if threshold:
+        low, high = low * (low > threshold), high * (high > threshold)
+    low, high = low.sum(0), high.sum(0)
     # The first bin would also hold C_n, which does not exist; the middle bin holds the same coefficient twice.
     high[0] = 0
     if count % 2 == 0:
         high[-1] = 0
     moment = low @ index + high @ (count - index)
     return float(moment) / count, float(low.sum() + high.sum())
+
+
+def _transform_lines(lines: Tensor) -> Tensor:
+    """Return the DCT-II ``C`` of lines [..., n] as complex numbers [..., n // 2 + 1]: bin k is ``C_k - i C_(n-k)``.
+
+    It takes one Fourier transform of n reals (Makhoul 1980, doi:10.1109/TASSP.1980.1163351), the even samples, then the
+    odd ones backwards.
+    """
+    spectrum = torch.fft.rfft(torch.cat([lines[..., ::2], lines[..., 1::2].flip(-1)], -1))
+    index = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=lines.device)
+    spectrum *= torch.polar(torch.ones_like(index), -pi * index / (2 * lines.shape[-1]))
+    return spectrum
 
 
 def compute_matched_scales(

@@ -33,10 +33,10 @@ class PhotoInitializationOptions:
                 f"--pipeline.model.noise.schedule {self.noise.schedule} is for signals, not for photographs; leave it"
                 " out, or use fixed with --pipeline.model.noise.s0 and --pipeline.model.noise.s1"
             )
-        if self.noise.exactness is not None or self.noise.hidden_biases is not None:
+        if (self.noise.exactness, self.noise.hidden_biases, self.noise.denoise) != (None, None, False):
             raise ValueError(
-                "--pipeline.model.noise.exactness and --pipeline.model.noise.hidden-biases are for signals, not for"
-                " photographs; leave them out"
+                "--pipeline.model.noise.exactness, --pipeline.model.noise.hidden-biases and"
+                " --pipeline.model.noise.denoise are for signals, not for photographs; leave them out"
             )
         self.noise.check("--pipeline.model.noise.")
 
