@@ -405,11 +405,11 @@ def test_colours_are_fitted_beside_the_distance_and_do_not_change_it(colored):
         plain.color(points)
 
 
-def test_colours_beside_a_distance_come_out_as_they_do_alone_at_three_fifths_of_its_rate(colored):
+def test_colours_alone_come_out_as_they_do_beside_a_distance(colored):
     fitted, folder = colored
     painting = Painting(load_surface(folder / "box.obj", colors=True))
     options = {name: value for name, value in SMALL.items() if name != "eval_resolution"}
-    alone = fit(painting, steps=300, learning_rate=2e-3 * (3e-4 / 5e-4), **options)
+    alone = fit(painting, **RUN, **options)
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
     assert (alone(points).clip(0, 1) == fitted.color(points)).all()
 

@@ -29,7 +29,7 @@ class ColorKind(Kind):
     frequency_unit = "cycles per unit of the mesh"
     options = SignalOptions
     record = ColorRecord
-    recipe = Recipe(2500, {"adam": 3e-4})
+    recipe = Recipe(2500)
     metric_names = Metrics(("psnr_colour",), ("psnr_colour",), headline="psnr_colour", curve="psnr_colour")
     views = "winner_nerfstudio.nerfstudio.models.sdf:SDFModel"
 

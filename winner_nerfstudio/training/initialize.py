@@ -4,12 +4,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch.nn import Parameter
 
 from ..fields import Field
 from ..fields.stored import check_normalization
 from ..networks import Bank
-from ..registry import find_rate, kind_named
+from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.signal import Signal
@@ -24,7 +23,6 @@ from ..winner import (
 )
 from .bank import BankInitialization, PartSampler, initialize_bank_
 from .loss import Loss
-from .optimizers import set_rate_factor
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
 from .prepare import FitOptions
 from .sampling import Sampler
@@ -89,19 +87,6 @@ def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:
     """Return the options of a companion's batches: those of the signal's own that it has as well."""
     of_kind = kind_named(companion.kind).batches
     return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
-
-
-def collect_parameters(field: Field, companion: Field | None) -> list[Parameter]:
-    """Return the parameters of a field and its companion, if it has one, whose kinds' recipes say their rates.
-
-    The companion's learning rate is to the field's as the rates of their kinds' recipes are.
-    """
-    parameters = list(field.network.parameters())
-    if companion is None:
-        return parameters
-    own, beside = (find_rate(kind_named(each.kind).recipe.rates, "adam") for each in (field, companion))
-    set_rate_factor(companion.network.parameters(), beside / own)
-    return [*parameters, *companion.network.parameters()]
 
 
 def join_initializations(main: dict[str, Any], beside: dict[str, Any], companion: Signal) -> dict[str, Any]:

@@ -22,22 +22,15 @@ LEAST_SIDE = 8
 """A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
 
 
-def set_rate_factor(parameters: Iterable[Tensor], factor: float) -> None:
-    """Let parameters be trained at a learning rate that is `factor` times that of the others of their optimiser."""
-    for parameter in parameters:
-        parameter.rate_factor = factor  # type: ignore[attr-defined]
-
-
 def build_optimizer(
     parameters: Iterable[Tensor], name: str = "adam", lr: float = 5e-4, eps: float = EPSILON, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """Build an optimiser by its name.
 
     Args:
-        parameters: the parameters of a network, or of several.
+        parameters: the parameters of a network.
         name: adam, soap or muon.
-        lr: the learning rate; all three change a weight by about this much in a step. It is another one for parameters
-            that have a factor for it, see `set_rate_factor`.
+        lr: the learning rate; all three change a weight by about this much in a step.
         eps: Adam's epsilon.
         weight_decay: what the weights, times this, add to their gradients.
 
@@ -46,21 +39,12 @@ def build_optimizer(
     """
     parameters = list(parameters)
     has_complex = any(parameter.is_complex() for parameter in parameters)
-    groups = _group_by_rate(parameters, lr)
     if name == "adam":
-        return torch.optim.Adam(groups, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
+        return torch.optim.Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
     check_optimizer(name)
     if has_complex:
         raise ValueError(f"optimizer={name!r} has no rule for complex weights; use adam")
-    return _MATRIX_OPTIMIZERS[name](groups, lr, eps, weight_decay)
-
-
-def _group_by_rate(parameters: list[Tensor], lr: float) -> list[dict[str, Any]]:
-    """Return the groups of parameters that have a learning rate in common, as torch's optimisers take them."""
-    groups: dict[float, list[Tensor]] = {}
-    for parameter in parameters:
-        groups.setdefault(getattr(parameter, "rate_factor", 1.0), []).append(parameter)
-    return [{"params": group, "lr": lr * factor} for factor, group in groups.items()]
+    return _MATRIX_OPTIMIZERS[name](parameters, lr, eps, weight_decay)
 
 
 def check_optimizer(name: str) -> None:
@@ -77,7 +61,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
     """An optimiser with a rule of its own for matrices, which does what Adam does with all other parameters.
 
     Args:
-        parameters: the parameters of a network, or groups of them.
+        parameters: the parameters of a network.
         lr: the learning rate.
         eps: Adam's epsilon.
         weight_decay: what the weights, times this, add to their gradients.
@@ -88,7 +72,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
     """The entries of a matrix' state that are square matrices, and the axis of the weights that gives their side."""
 
     def __init__(
-        self, parameters: Iterable[Any], lr: float, eps: float, weight_decay: float, betas: tuple[float, float]
+        self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float, betas: tuple[float, float]
     ) -> None:
         super().__init__(parameters, {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas})
 
@@ -140,7 +124,7 @@ class Soap(MatrixOptimizer):
     every = 10
     """Steps between two updates of the eigenbases."""
 
-    def __init__(self, parameters: Iterable[Any], lr: float, eps: float, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float) -> None:
         super().__init__(parameters, lr, eps, weight_decay, (0.95, 0.95))
 
     def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:
@@ -187,7 +171,7 @@ class Muon(MatrixOptimizer):
     momentum = 0.95
     """The decay rate of the mean of gradients."""
 
-    def __init__(self, parameters: Iterable[Any], lr: float, eps: float, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float, eps: float, weight_decay: float) -> None:
         super().__init__(parameters, lr, eps, weight_decay, (0.9, 0.999))
 
     def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:

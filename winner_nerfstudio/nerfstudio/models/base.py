@@ -23,7 +23,6 @@ from ...signals.messages import error_line
 from ...signals.signal import Signal
 from ...training.initialize import (
     build_field,
-    collect_parameters,
     companion_network,
     describe_initialization,
     initialize_,
@@ -177,7 +176,8 @@ class SignalModel(Model):
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Return the network's parameters, and those of its companion's, as the only group, ``fields``."""
-        return {"fields": collect_parameters(self.field, self.companion)}
+        fields = [self.field] if self.companion is None else [self.field, self.companion]
+        return {"fields": [weight for field in fields for weight in field.network.parameters()]}
 
     def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
         """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays."""
