@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+from ..networks.cells import MOST_CELLS
 from ..signals.lattice import Lattice
 from ..signals.messages import shorten
 from ..winner import EXACTNESS, SCALED, SCHEDULES, NoiseSchedule
@@ -294,11 +295,26 @@ class DistanceOptions(NetworkOptions):
             )
         if not 0 < self.hardest <= 1:
             raise ValueError(f"hardest={self.hardest} must be a fraction of the points, above 0 and at most 1")
+        self._check_cells(flag)
         for name in ("on_surface", "off_surface", "distance", "normal", "eikonal"):
             weight = getattr(self, f"{name}_weight")
             if weight is not None and not 0 <= weight < float("inf"):
                 raise ValueError(f"{name}_weight={weight} must be finite and not negative")
         super().check(axes, flag)
+
+    def _check_cells(self, flag: str) -> None:
+        """Check the options of a shape that is divided into cells."""
+        if self.has_parts and not (len(set(self.parts)) == 1 and 1 < self.parts[0] <= MOST_CELLS):
+            raise ValueError(
+                f"{flag}parts={self.parts}: a shape's cube is divided into as many cells along each axis; give one"
+                f" number from 2 to {MOST_CELLS}"
+            )
+        if self.overlap is not None:
+            raise ValueError(f"{flag}overlap={self.overlap} is for regularly sampled signals; leave it out")
+        if self.has_parts and (self.normal_weight or self.eikonal_weight):
+            raise ValueError(
+                f"{flag}normal_weight and {flag}eikonal_weight are for a single network; leave them or {flag}parts out"
+            )
 
 
 @dataclass
