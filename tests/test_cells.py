@@ -126,9 +126,10 @@ def test_the_terms_and_gradients_of_two_processes_add_up_to_those_of_one(ring):
 @pytest.mark.quality
 def test_a_shape_is_fitted_in_cells_and_comes_back_from_its_file(tmp_path):
     ring = trimesh.creation.torus(1.0, 0.2, major_sections=32, minor_sections=12)
-    options = {"hidden_dim": 12, "num_layers": 2, "batch_size": 256, "eval_resolution": 32, "device": "cpu"}
-    fitted = fit(ring, parts=(4,), steps=100, progress=False, **options)
-    assert fitted.provenance["figures"]["iou"] > 0.9
+    options = {"hidden_dim": 12, "num_layers": 2, "batch_size": 256, "device": "cpu"}
+    fitted = fit(ring, parts=(4,), steps=100, progress=False, measure=False, **options)
+    surface, _ = trimesh.sample.sample_surface(ring, 500, seed=0)
+    assert np.abs(fitted(surface)).mean() < 0.02
     fitted.save(tmp_path / "ring.safetensors")
     x = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     np.testing.assert_array_equal(load_field(tmp_path / "ring.safetensors")(x), fitted(x))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from math import sqrt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ..networks import CellBank, complete_arguments
 from ..networks.bank import member_seed
 from ..networks.cells import select_members
 from ..signals.errors import SignalError
-from ..winner import siren_init_, winner_init_
+from ..winner import Initialization, siren_init_, winner_init_
 from .bank import BankInitialization, Mean, PartError
 from .loss import ALONE, DistanceLoss, Loss
 from .options import BatchOptions, DistanceOptions, NetworkOptions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..signals.shape import Shape
     from ..signals.signal import Signal
+    from ..winner.sines import SineNetwork
 
 CELL_POINTS = 64
 """Points of each cell per training step."""
@@ -95,34 +96,21 @@ def initialize_cells_(bank: CellBank, shape: Shape, options: NetworkOptions, see
         The members' initialisation, or None if the options ask for no noise.
     """
     noise = options.noise
-    streams = [member_seed(seed, index) for index in range(bank.count)]
-    if not options.has_noise:
-        siren_init_(bank.far.member(0), seed=seed)
-        for index, stream in enumerate(streams):
-            siren_init_(bank.member(index), seed=stream)
-        return None
-    biases = noise.hidden_biases
-    if noise.s0 is not None:
-        by_hand = {"s0": noise.s0, "s1": noise.s1, "hidden_biases": biases}
-        winner_init_(bank.far.member(0), **by_hand, seed=seed)
-        own = [winner_init_(bank.member(i), **by_hand, seed=stream) for i, stream in enumerate(streams)]
-        return BankInitialization(tuple(own))
-    winner_init_(
-        bank.far.member(0),
-        centroid=shape.centroid,
-        schedule=noise.rule(),
-        dim=3,
-        channels=1,
-        axes=shape.axes,
-        hidden_biases=biases,
-        seed=seed,
-    )
-    rule, targets = noise.rule(lowers=True), _measure_cells(bank, shape)
-    own = [
-        winner_init_(bank.member(i), target=targets[i], schedule=rule, hidden_biases=biases, seed=stream)
-        for i, stream in enumerate(streams)
+
+    def initialize(network: SineNetwork, stream: int, **target: Any) -> Initialization | None:
+        if not options.has_noise:
+            siren_init_(network, seed=stream)
+            return None
+        by_hand = {"s0": noise.s0, "s1": noise.s1}
+        scales = {"schedule": noise.rule(lowers=True), **target} if noise.s0 is None else by_hand
+        return winner_init_(network, hidden_biases=noise.hidden_biases, seed=stream, **scales)
+
+    initialize(bank.far.member(0), seed, centroid=shape.centroid, dim=3, channels=1, axes=shape.axes)
+    targets = _measure_cells(bank, shape) if options.has_noise and noise.s0 is None else [None] * bank.count
+    members = [
+        initialize(bank.member(index), member_seed(seed, index), target=target) for index, target in enumerate(targets)
     ]
-    return BankInitialization(tuple(own))
+    return BankInitialization(tuple(filter(None, members))) if options.has_noise else None
 
 
 def _measure_cells(bank: CellBank, shape: Shape) -> Float[Tensor, "m x y z 1"]:

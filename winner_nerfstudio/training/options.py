@@ -295,16 +295,16 @@ class DistanceOptions(NetworkOptions):
             )
         if not 0 < self.hardest <= 1:
             raise ValueError(f"hardest={self.hardest} must be a fraction of the points, above 0 and at most 1")
-        self._check_cells(flag)
         for name in ("on_surface", "off_surface", "distance", "normal", "eikonal"):
             weight = getattr(self, f"{name}_weight")
             if weight is not None and not 0 <= weight < float("inf"):
                 raise ValueError(f"{name}_weight={weight} must be finite and not negative")
         super().check(axes, flag)
+        self._check_cells(flag)
 
     def _check_cells(self, flag: str) -> None:
         """Check the options of a shape that is divided into cells."""
-        if self.has_parts and not (len(set(self.parts)) == 1 and 1 < self.parts[0] <= MOST_CELLS):
+        if self.parts != "auto" and self.has_parts and (len(set(self.parts)) > 1 or self.parts[0] > MOST_CELLS):
             raise ValueError(
                 f"{flag}parts={self.parts}: a shape's cube is divided into as many cells along each axis; give one"
                 f" number from 2 to {MOST_CELLS}"
