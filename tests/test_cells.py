@@ -6,6 +6,7 @@ import torch
 import trimesh
 
 from winner_nerfstudio import fit, load_field
+from winner_nerfstudio.export.onnx import export_onnx
 from winner_nerfstudio.networks import CellBank, build_network
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training import cells as training_cells
@@ -13,6 +14,9 @@ from winner_nerfstudio.training.cells import CellLoss, CellSampler, find_near_ce
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import DistanceOptions, DrawnOptions
 from winner_nerfstudio.training.share import Share
+
+from .conftest import call, config_of, weights_of
+from .meshes import sphere
 
 OPTIONS = DistanceOptions(parts=(4,), hidden_dim=8, num_layers=2)
 BATCHES = DrawnOptions(batch_size=256, steps_per_chunk=2)
@@ -134,13 +138,40 @@ def test_a_shape_is_fitted_in_cells_and_comes_back_from_its_file(tmp_path):
     x = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     np.testing.assert_array_equal(load_field(tmp_path / "ring.safetensors")(x), fitted(x))
     assert fitted.mesh(32).is_watertight
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export_onnx(fitted, tmp_path / "ring.onnx")
+    x = x.astype(np.float32)
+    (values,) = onnxruntime.InferenceSession(tmp_path / "ring.onnx").run(None, {"points": x})
+    np.testing.assert_allclose(values[:, 0], fitted(x), atol=1e-4)
+
+
+@pytest.mark.commands
+def test_ns_train_resumes_a_coloured_shape_in_cells_to_the_same_bits(tmp_path):
+    ball = sphere(2.0, subdivisions=3)
+    ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
+    ball.export(tmp_path / "ball.ply")
+    sizes = ["--pipeline.model.hidden-dim", "8", "--pipeline.model.num-layers", "2"]
+    sizes += ["--pipeline.model.eval-resolution", "16", "--pipeline.datamanager.batch-size", "64"]
+    command = ["ns-train", "winner-sdf", "--data", "ball.ply", "--pipeline.model.parts", "3", *sizes]
+    command += ["--steps-per-save", "5", "--save-only-latest-checkpoint", "False", "--max-num-iterations", "10"]
+    whole = call(*command, cwd=tmp_path)
+    assert "26 of 3^3 cells, and one for the whole cube" in whole.output
+    models = config_of(whole, tmp_path).parent / "nerfstudio_models"
+    resumed = call(*command, "--load-dir", models, "--load-step", "5", cwd=tmp_path)
+    first, second = (weights_of(config_of(result, tmp_path)) for result in (whole, resumed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first["companion.network.0.weight"].shape == (256, 3)
+    config = config_of(whole, tmp_path)
+    written = call("winner-export", "mesh", "--load-config", config, "--output", "ball.obj", cwd=tmp_path)
+    assert "vertices" in written.output
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"parts": (4, 4, 5)}, "give one number from 2 to 128"),
-        ({"parts": (500,)}, "give one number from 2 to 128"),
+        ({"parts": (4, 4, 5)}, "give one number from 2 to 64"),
+        ({"parts": (500,)}, "give one number from 2 to 64"),
         ({"parts": (4,), "overlap": 4}, "overlap=4 is for regularly sampled signals"),
         ({"parts": (4,), "eikonal_weight": 1.0}, "for a single network"),
     ],

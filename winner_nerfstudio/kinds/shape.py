@@ -65,9 +65,9 @@ class ShapeKind(Kind):
         2500,
         parts=PartRecipe(
             {
-                "small": PartSize(16, 16, 1500, {"adam": 1e-3}),
-                "medium": PartSize(16, 24, 1500, {"adam": 1e-3}),
-                "large": PartSize(16, 32, 1500, {"adam": 1e-3}),
+                "small": PartSize(0, 16, 2200, {"adam": 1e-3}),
+                "medium": PartSize(0, 24, 2200, {"adam": 1e-3}),
+                "large": PartSize(0, 32, 2200, {"adam": 1e-3}),
             }
         ),
     )

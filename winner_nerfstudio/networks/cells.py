@@ -15,7 +15,7 @@ from .stack import Stack
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-MOST_CELLS = 128
+MOST_CELLS = 64
 """Cells along each axis, at most."""
 ROW = 64
 """Points of one member that are evaluated as one row of a batched product."""
@@ -54,6 +54,8 @@ class CellBank(Stack):
         overlap: How far the windows of neighbouring cells overlap, in cell widths, above 0 and at most 1/2.
         far_dim: The width of each sine layer of the network for the whole cube.
         far_layers: The number of its sine layers.
+        far_omega_0: The frequency of its sine layers from the second on. A step of training changes the values the less
+            the lower it is, so that a wide network bears the learning rate of narrow ones.
         omega_0: The frequency of the sine layers from the second on.
         first_omega_0: The frequency of the first sine layer of a member.
 
@@ -75,6 +77,7 @@ class CellBank(Stack):
         overlap: float = 0.25,
         far_dim: int = 128,
         far_layers: int = 4,
+        far_omega_0: float = 10.0,
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
@@ -88,7 +91,7 @@ class CellBank(Stack):
         frequencies = {"omega_0": omega_0, "first_omega_0": first_omega_0}
         super().__init__(members, in_dim, out_dim, hidden_dim, num_layers, **frequencies)
         self.parts, self.overlap = parts, overlap
-        self.far = Stack(1, in_dim, out_dim, far_dim, far_layers, omega_0=omega_0)
+        self.far = Stack(1, in_dim, out_dim, far_dim, far_layers, omega_0=far_omega_0)
         table = torch.full((parts,) * 3, -1, dtype=torch.int32)
         table.view(-1)[:members] = torch.arange(members, dtype=torch.int32)
         self.register_buffer("table", table)
