@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CELL_POINTS = 64
 """Points of each cell per training step."""
-POOL = 2048
+POOL = 1536
 """Points that are drawn for each cell, about; the batches are taken from them."""
 FILL = 0.2
 """Fraction of these that fill the cells uniformly."""
