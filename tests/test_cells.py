@@ -161,10 +161,8 @@ def test_ns_train_resumes_a_coloured_shape_in_cells_to_the_same_bits(tmp_path):
     first, second = (weights_of(config_of(result, tmp_path)) for result in (whole, resumed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert first["companion.network.0.weight"].shape == (256, 3)
-    config = config_of(whole, tmp_path)
-    written = call("winner-export", "mesh", "--load-config", config, "--output", "ball.obj", cwd=tmp_path)
-    assert "vertices" in written.output
+    colors = next(weight for name, weight in first.items() if "companion" in name and weight.ndim == 2)
+    assert len(colors) == 256
 
 
 @pytest.mark.parametrize(

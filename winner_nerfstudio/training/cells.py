@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from ..signals.signal import Signal
     from ..winner.sines import SineNetwork
 
-CELL_POINTS = 64
+CELL_POINTS = 128
 """Points of each cell per training step."""
-POOL = 1536
+POOL = 2048
 """Points that are drawn for each cell, about; the batches are taken from them."""
 FILL = 0.2
 """Fraction of these that fill the cells uniformly."""
 REACH = 0.01
 """A cell that is at most so far from the surface is fitted by a network of its own, unit-cube lengths."""
+BLOCK = 1 << 16
+"""Points whose cells are found at a time, which bounds the memory."""
 PROBES = 4
 """Points along each axis of a cell at which its distance from the surface is measured."""
 SAMPLES = 8
@@ -171,13 +173,17 @@ class CellSampler:
         """The points of all batches."""
         drawn, bank = self._draw(np.random.default_rng(self.seed)), self.bank
         coords, distance = (torch.from_numpy(drawn[name]).to(bank.table.device) for name in ("coords", "values"))
-        point, choice = select_members(bank.find_cells(coords))
-        order = torch.argsort(choice.member, stable=True)
-        own = {"coords": choice.local[order], "values": distance[point[order]] / bank.half_width}
-        rest = torch.zeros_like(coords[:, 0]).index_add(0, point, choice.window) < 1 - 1e-6
+        found = []
+        for first in range(0, len(coords), BLOCK):
+            point, choice = select_members(bank.find_cells(coords[first : first + BLOCK]))
+            found.append((point + first, *choice))
+        point, member, local, window = (torch.cat(each) for each in zip(*found, strict=True))
+        order = torch.argsort(member, stable=True)
+        own = {"coords": local[order], "values": distance[point[order]] / bank.half_width}
+        rest = torch.zeros_like(coords[:, 0]).index_add(0, point, window) < 1 - 1e-6
         rest |= ~rest.any()  # where every cell has a member
         far = {"coords": coords[rest], "values": distance[rest]}
-        counts = torch.bincount(choice.member, minlength=bank.count)
+        counts = torch.bincount(member, minlength=bank.count)
         own, far = ({name: values.to(self.device) for name, values in each.items()} for each in (own, far))
         return Pool((counts.cumsum(0) - counts).to(self.device), counts.to(self.device), own, far)
 
