@@ -24,6 +24,7 @@ from winner_nerfstudio.fields import Field
 from winner_nerfstudio.metrics.grid import intersection_over_union
 from winner_nerfstudio.metrics.shape import surface_metrics, volume_metrics
 from winner_nerfstudio.registry import kind_named
+from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.shape import Shape, load_shape
 from winner_nerfstudio.surfaces import extract_surface
 from winner_nerfstudio.training.decay import cosine_decay, find_final_factor
@@ -162,14 +163,15 @@ def render(surface: trimesh.Trimesh, view: Any, size: int = 360) -> Float[ndarra
     right = np.cross([0, 1, 0], forward)
     right /= np.linalg.norm(right)
     up = np.cross(forward, right)
-    across = np.linspace(-half, half, size)
+    across = np.linspace(-half, half, 3 * size)
     u, v = np.meshgrid(across, -across)
     origins = np.array(center) + u.reshape(-1, 1) * right + v.reshape(-1, 1) * up + 3 * forward
-    shape = Shape("surface", surface, Shape.from_mesh(surface).normalization, holes=0)
-    _, hit, normals = shape.cast_rays(origins, np.broadcast_to(-forward, origins.shape))
+    shape = Shape("surface", surface, Normalization((0.0, 0.0, 0.0), 1.0), holes=0)
+    _, hit, normals = shape.cast_rays(origins, np.tile(-forward, (len(origins), 1)))
     light = forward + 0.5 * up - 0.6 * right
     shade = 0.25 + 0.75 * (normals @ (light / np.linalg.norm(light))).clip(0)
-    return np.where(hit[:, None], shade[:, None] * [0.93, 0.9, 0.85], 1.0).clip(0, 1).reshape(size, size, 3)
+    picture = np.where(hit[:, None], shade[:, None] * [0.93, 0.9, 0.85], 1.0).clip(0, 1)
+    return np.median(picture.reshape(size, 3, size, 3, 3), axis=(1, 3))  # without the specks of slivers
 
 
 def main(arguments: Arguments) -> None:

@@ -65,9 +65,9 @@ class ShapeKind(Kind):
         2500,
         parts=PartRecipe(
             {
-                "small": PartSize(0, 16, 1500, {"muon": 2e-3, "adam": 1e-3}),
-                "medium": PartSize(0, 24, 1500, {"muon": 2e-3, "adam": 1e-3}),
-                "large": PartSize(0, 32, 1500, {"muon": 2e-3, "adam": 1e-3}),
+                "small": PartSize(0, 16, 1250, {"muon": 2e-3, "adam": 1e-3}),
+                "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
+                "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
             }
         ),
     )
