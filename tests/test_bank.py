@@ -299,11 +299,6 @@ def test_parts_that_cannot_be_are_refused(options, message):
         fit(mandala()[:72, :72], steps=1, **SMALL, **options)
 
 
-def test_shapes_have_no_parts_yet():
-    with pytest.raises(ValueError, match="only regularly sampled signals"):
-        fit("sample:knot", steps=1, parts=(2,), **SMALL)
-
-
 def test_the_gradient_of_a_member_does_not_depend_on_the_number_of_members():
     signal = picture_signal()
     gradients = []

@@ -28,6 +28,8 @@ GRID = {"shape": (9, 9, 9), "offset": 2.0, "amplitude": 5.0, "digest": "", "dtyp
 
 
 def network_of(kind="siren", in_dim=3, out_dim=1, **more):
+    if kind == "cells":
+        more = {"parts": 3, "members": 20, "far_dim": 16, "far_layers": 2} | more
     if kind == "bank":
         more = {"shape": [20, 24, 22], "parts": [2, 3, 2], "overlap": 3} | more
     return {"name": kind, "in_dim": in_dim, "out_dim": out_dim, "hidden_dim": 16, "num_layers": 2, **more}

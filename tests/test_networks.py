@@ -108,7 +108,7 @@ def values(network, coords):
 
 
 def test_the_registry_holds_these_networks():
-    assert list(NETWORKS) == [*NAMES, "bank"]
+    assert list(NETWORKS) == [*NAMES, "bank", "cells"]
     with pytest.raises(ValueError, match="network='mlp' is not one of: siren, finer, "):
         build_network("mlp")
 

@@ -59,7 +59,7 @@ class PartSize:
     """The size of a signal's parts and of the networks that fit them.
 
     Attributes:
-        edge: number of samples of a part along each axis, about.
+        edge: number of samples of a part along each axis, about; 0 for shapes, whose cells the user counts.
         width: width of the layers.
         steps: number of training steps.
         rates: learning rate at the first step by optimiser, see `Recipe`.

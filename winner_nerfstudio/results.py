@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from .metrics.descriptions import describe_metric
-from .networks import Bank
+from .networks import Bank, CellBank
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,6 +72,8 @@ def describe_size(field: "Field", companion: "nn.Module | None", name: str) -> s
     if isinstance(network, Bank):
         box = " x ".join(f"{n:,}" for n in network.tiling.box)
         divided = f"{network.tiling.count:,} parts of {box} samples, together "
+    if isinstance(network, CellBank):
+        divided = f"in {network.count:,} of {network.parts}^3 cells, and one for the whole cube, together "
     weights = sum(weight.numel() for weight in _list_weights(field, companion))
     beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
     return f"{divided}{weights:,} weights, {format_bytes(sizes['weights'])}{beside}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..export.command import Export, Progress
 from ..export.suffixes import MESHES
-from ..registry import Baseline, Kind, Metrics, Monitor, Recipe
+from ..registry import Baseline, Kind, Metrics, Monitor, PartRecipe, PartSize, Recipe
 from ..signals.options import ShapeOptions
 from ..signals.records import ShapeRecord
 
@@ -62,7 +62,16 @@ class ShapeKind(Kind):
     options = ShapeOptions
     sampling_options = ("surface_fraction", "near_fraction", "near_sigmas")
     record = ShapeRecord
-    recipe = Recipe(2500)
+    recipe = Recipe(
+        2500,
+        parts=PartRecipe(
+            {
+                "small": PartSize(0, 16, 1250, {"muon": 2e-3, "adam": 1e-3}),
+                "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
+                "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
+            }
+        ),
+    )
     metric_names = Metrics(
         (
             "iou",
@@ -139,9 +148,10 @@ class ShapeKind(Kind):
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
         from ..signals.cloud import PointCloud
+        from ..training.cells import CellLoss
         from ..training.loss import DistanceLoss
 
-        return DistanceLoss(options, isinstance(signal, PointCloud))
+        return CellLoss(options) if options.has_parts else DistanceLoss(options, isinstance(signal, PointCloud))
 
     def metrics(self, field: Field, signal: Shape | PointCloud, options: Any) -> dict[str, float]:
         """Compute volume metrics, and those of the surface extracted at ``eval_resolution`` where there is one.

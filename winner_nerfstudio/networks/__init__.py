@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from .bank import Bank, Tiling
+from .cells import CellBank
 from .chain import CoordinateNetwork
 from .finer import Finer, FinerPlusPlus
 from .gauss import Gauss
@@ -43,6 +44,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "h-siren": HSiren,
     "staf": Staf,
     "bank": Bank,
+    "cells": CellBank,
 }
 """The networks that a field may be made of, by the name that it is stored under.
 
@@ -120,6 +122,7 @@ def _as_type_of(default: Any, argument: str, value: Any) -> Any:
 __all__ = [
     "NETWORKS",
     "Bank",
+    "CellBank",
     "CoordinateNetwork",
     "Finer",
     "FinerPlusPlus",

@@ -325,7 +325,7 @@ class Bank(Stack):
         start, start_before = tiling.find_starts(axis, own), tiling.find_starts(axis, before)
         # The window of the own box rises from its first sample to the last sample of the box before.
         shared = start_before + box - 1 - start
-        window = torch.where(own > 0, _rise((position - start) / shared), 1.0)
+        window = torch.where(own > 0, rise((position - start) / shared), 1.0)
         middle = (box - 1) / 2
         found = [BoxChoice(count, own, (position - start - middle) * tiling.spacing, window)]
         if count > 1:
@@ -378,7 +378,7 @@ def _cross(axes: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "m n d"]:
     return torch.stack(spread, -1).flatten(1, -2)
 
 
-def _rise(t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def rise(t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return the polynomial of degree 5 from 0 at 0 to 1 at 1 whose first two derivatives are 0 at both ends."""
     t = t.clamp(0, 1)
     return t**3 * (10 + t * (6 * t - 15))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -196,23 +196,24 @@ class PartLoss(SquareLoss):
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the only term, the mean square error ``mse`` of the samples that are fitted."""
-        return {"mse": _Mean.apply(_compute_errors(outputs["values"], batch["values"], batch.get("fitted")))}
+        return {"mse": Mean.apply(compute_square_errors(outputs["values"], batch["values"], batch.get("fitted")))}
 
     def training_terms(self, field: Field, batch: Batch) -> dict[str, Tensor]:
         """Return the only term, ``mse``, computed some members at a time, so that they fit into a processor's cache."""
         bank = field.network
         assert isinstance(bank, Bank)
-        return {"mse": PartError.apply(bank, batch, range(len(batch["values"])), *bank.parameters())}
+        members = range(len(batch["values"]))
+        return {"mse": PartError.apply(compute_square_errors, bank, batch, members, *bank.parameters())}
 
     def share_terms(self, field: Field, batch: Batch, share: Share) -> dict[str, Tensor]:
         """Return a process's share of the term ``mse``, that of its own members; see `Loss.share_terms`."""
         bank = field.network
         assert isinstance(bank, Bank)
         members = range(len(batch["values"]))[share.rows(len(batch["values"]))]
-        return {"mse": PartError.apply(bank, batch, members, *bank.parameters())}
+        return {"mse": PartError.apply(compute_square_errors, bank, batch, members, *bank.parameters())}
 
 
-def _compute_errors(
+def compute_square_errors(
     values: Float[Tensor, "m n c"], target: Float[Tensor, "m n c"], fitted: Float[Tensor, "m n 1"] | None
 ) -> Float[Tensor, " m"]:
     """Return the mean square error of each member at its samples, of those that are fitted if only some are."""
@@ -228,14 +229,23 @@ cache, on a GPU they take about two gigabytes of memory."""
 
 
 class PartError(torch.autograd.Function):
-    """The term ``mse`` of `PartLoss` as a function of a stack's weights, some members at a time.
+    """The mean error of a stack's members as a function of their weights, some members at a time.
+
+    The first argument computes the members' errors, [m], as `compute_square_errors` does.
 
     The gradients are computed together with the values, because members do not depend on each other: the memory is that
     of some members, however many there are.
     """
 
     @staticmethod
-    def forward(context: Any, stack: Stack, batch: Batch, members: range, *parameters: Tensor) -> Tensor:
+    def forward(
+        context: Any,
+        compute_errors: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+        stack: Stack,
+        batch: Batch,
+        members: range,
+        *parameters: Tensor,
+    ) -> Tensor:
         """Return the share of some members in the mean over all, and keep the gradients, which are 0 for the others."""
         count, points = batch["values"].shape[:2]
         fitted = batch.get("fitted")
@@ -247,7 +257,7 @@ class PartError(torch.autograd.Function):
             own = [parameter.detach()[some].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
                 values = stack.evaluate_with(batch["coords"][some], own)
-                errors = _compute_errors(values, batch["values"][some], None if fitted is None else fitted[some])
+                errors = compute_errors(values, batch["values"][some], None if fitted is None else fitted[some])
                 total = errors.sum()
             for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
                 whole[some] = piece
@@ -258,17 +268,19 @@ class PartError(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients that were kept, times that of the mean."""
-        return None, None, None, *(gradient * each for each in context.saved_tensors)
+        return None, None, None, None, *(gradient * each for each in context.saved_tensors)
 
 
-class _Mean(torch.autograd.Function):
+class Mean(torch.autograd.Function):
     """The mean of numbers, each of which gets the whole gradient, as if it were alone."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
+        """Return the mean."""
         context.shape = values.shape
         return values.mean()
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
+        """Return the gradient for each number."""
         return gradient.expand(context.shape)

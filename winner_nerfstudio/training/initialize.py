@@ -1,13 +1,13 @@
 """Building and initialising the field for a signal, the same for every way of training it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 
 from ..fields import Field
 from ..fields.stored import check_normalization
-from ..networks import Bank
+from ..networks import Bank, CellBank
 from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
@@ -22,6 +22,7 @@ from ..winner import (
     winner_init_,
 )
 from .bank import BankInitialization, PartSampler, initialize_bank_
+from .cells import CellSampler, find_mesh, initialize_cells_, specify_cells
 from .loss import Loss
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
 from .prepare import FitOptions
@@ -78,9 +79,13 @@ def companion_options(options: FitOptions, companion: Signal) -> FitOptions:
 
 
 def companion_network(options: NetworkOptions, companion: Signal) -> NetworkOptions:
-    """Return the options of a companion's network: those of the signal's own that it has as well."""
+    """Return the options of a companion's network: those of the signal's own that it has as well.
+
+    Beside a shape that is divided into parts it is a single network of the usual width.
+    """
     of_kind = kind_named(companion.kind).network
-    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+    network = of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+    return replace(network, parts=(1,), hidden_dim=None) if options.has_parts else network
 
 
 def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:
@@ -107,20 +112,27 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
     except ValueError as error:
         raise SignalError(f"{signal.name}: its units are too small or too large to be fitted: {error}") from None
     lattice = signal.lattice if isinstance(signal, Grid) else None
-    if options.has_parts and lattice is None:
-        raise SignalError(f"{signal.name}: only regularly sampled signals are divided into parts; leave parts out")
     if options.has_parts and isinstance(signal, Grid) and signal.derivatives is not None:
         raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
-    specification = options.specification(signal.dim, signal.channels, lattice)
+    cells = None
+    if options.has_parts and lattice is None:
+        specification, cells = specify_cells(find_mesh(signal), options)
+    else:
+        specification = options.specification(signal.dim, signal.channels, lattice)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Field(signal.kind, specification, signal.normalization, signal.record)
+        field = Field(signal.kind, specification, signal.normalization, signal.record)
+    if isinstance(field.network, CellBank) and cells is not None:
+        field.network.set_cells(torch.from_numpy(cells))
+    return field
 
 
 def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: torch.device, seed: int) -> Sampler:
     """Build the sampler that serves the batches of a signal to a field."""
     if isinstance(field.network, Bank) and isinstance(signal, Grid):
         return PartSampler(signal, field.network, device, seed, batches)
+    if isinstance(field.network, CellBank):
+        return CellSampler(find_mesh(signal), field.network, device, seed, batches)
     return batches.sampler(signal, device, seed)
 
 
@@ -165,6 +177,8 @@ def initialize_(
     network, noise = field.network, options.noise
     if isinstance(network, Bank) and isinstance(signal, Grid):
         return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
+    if isinstance(network, CellBank):
+        return initialize_cells_(network, find_mesh(signal), options, seed)
     if not options.has_noise:
         if options.init in SCALED:
             traits = describe_network(find_network_to_perturb(network), signal.dim)

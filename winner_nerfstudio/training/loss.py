@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,8 @@ KNOWN_WEIGHT = 10.0
 """Weight of the mean square error of known values beside that of derivatives, which is relative to their own."""
 CLOUD_NORMAL_WEIGHT, CLOUD_EIKONAL_WEIGHT = 100.0, 50.0
 """SIREN's weights of the normal term and the eikonal term for point clouds."""
+Function = Callable[[Tensor], Tensor]
+"""A function from coordinates [n, d] to values [n, c]: a field, or a part of one."""
 ALONE = Share()
 """The share of a process that trains alone: everything."""
 
@@ -120,7 +123,7 @@ class DistanceLoss(Loss):
         self.normal_weight = CLOUD_NORMAL_WEIGHT * of_cloud if normal is None else normal
         self.eikonal_weight = CLOUD_EIKONAL_WEIGHT * of_cloud if eikonal is None else eikonal
 
-    def select(self, field: Field, batch: Batch, share: Share = ALONE) -> Batch:
+    def select(self, field: Function, batch: Batch, share: Share = ALONE) -> Batch:
         """Return the points with the greatest errors for a mesh, and all points for a point cloud.
 
         Finding those points takes about a third of the time that training on them takes.
@@ -134,7 +137,7 @@ class DistanceLoss(Loss):
         rows = error.topk(max(1, round(len(error) * self.options.hardest))).indices
         return {name: values[rows] for name, values in batch.items()}
 
-    def outputs(self, field: Field, coords: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
+    def outputs(self, field: Function, coords: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
         """Return ``values`` [n, 1], and if a term needs them, their ``gradients`` [n, 3] by the coordinates."""
         if not (self.normal_weight or self.eikonal_weight):
             return {"values": field(coords)}

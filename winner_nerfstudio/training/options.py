@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+from ..networks.cells import MOST_CELLS
 from ..signals.lattice import Lattice
 from ..signals.messages import shorten
 from ..winner import EXACTNESS, SCALED, SCHEDULES, NoiseSchedule
@@ -115,7 +116,8 @@ class NetworkOptions:
     """Number of parts into which a regularly sampled signal is divided along its longest axis, or along each axis; each
     part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples. With auto,
     signals of many samples are divided, unless some are held out or noisy, or the network's width, layers, frequencies
-    or another network are asked for."""
+    or another network are asked for. Of a mesh it is the number of cells along each axis of its cube, and each that the
+    surface passes through has a network of its own; with auto there is a single network."""
     size: Literal["small", "medium", "large"] | None = None
     """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes. If left
     out, medium, or large for pictures of up to 65,536 pixels that are divided by auto."""
@@ -312,6 +314,21 @@ class DistanceOptions(NetworkOptions):
             if weight is not None and not 0 <= weight < float("inf"):
                 raise ValueError(f"{name}_weight={weight} must be finite and not negative")
         super().check(axes, flag)
+        self._check_cells(flag)
+
+    def _check_cells(self, flag: str) -> None:
+        """Check the options of a shape that is divided into cells."""
+        if self.parts != "auto" and self.has_parts and (len(set(self.parts)) > 1 or self.parts[0] > MOST_CELLS):
+            raise ValueError(
+                f"{flag}parts={self.parts}: a shape's cube is divided into as many cells along each axis; give one"
+                f" number from 2 to {MOST_CELLS}"
+            )
+        if self.overlap is not None:
+            raise ValueError(f"{flag}overlap={self.overlap} is for regularly sampled signals; leave it out")
+        if self.has_parts and (self.normal_weight or self.eikonal_weight):
+            raise ValueError(
+                f"{flag}normal_weight and {flag}eikonal_weight are for a single network; leave them or {flag}parts out"
+            )
 
 
 @dataclass

@@ -15,7 +15,7 @@ from ..registry import find_rate
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Axis, winner_init_
-from .bank import PartError
+from .bank import PartError, compute_square_errors
 from .decay import cosine_decay, find_final_factor
 from .fit import Course
 from .initialize import build_field, describe_initialization, initialize_
@@ -176,7 +176,8 @@ def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps, find_final_factor(name)))
     for step in range(course.steps):
         optimizer.zero_grad()
-        PartError.apply(stack, sampler.batch(step), range(stack.count), *stack.parameters()).backward()
+        members = range(stack.count)
+        PartError.apply(compute_square_errors, stack, sampler.batch(step), members, *stack.parameters()).backward()
         optimizer.step()
         schedule.step()
 

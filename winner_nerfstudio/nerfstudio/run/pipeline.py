@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...fields import Field
 from ...fields.checkpoint import FIELD, load_companion
-from ...networks import Bank
+from ...networks import Bank, CellBank
 from ...progress import working
 from ...results import measure_sizes, results_table
 from ...signals.messages import escape, shorten
@@ -47,7 +47,7 @@ class SignalPipeline(VanillaPipeline):
         quiet_libraries()
         super().__init__(*args, **kwargs)
         field, manager = self.signal_model.field, self.datamanager
-        if isinstance(field.network, Bank):  # its parts are known only now
+        if isinstance(field.network, (Bank, CellBank)):  # its parts are known only now
             manager.batches = build_sampler(
                 field, manager.signal, manager.config.batches, torch.device(manager.device), torch.initial_seed()
             )
