@@ -33,7 +33,7 @@ from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.plan import make_plan
 from winner_nerfstudio.training.prepare import sort_options
 
-METHODS: dict[str, dict[str, Any]] = {"single": {"parts": (1,)}, "cells": {"parts": (16,), "num_layers": 3}}
+METHODS: dict[str, dict[str, Any]] = {"single": {"parts": (1,)}, "cells": {}}
 COLUMNS = ("1 - iou", "chamfer_l1", "chamfer_l2", "normal_consistency", "sdf_error_near", "sdf_error_far")
 
 

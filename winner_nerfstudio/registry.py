@@ -99,6 +99,8 @@ class PartRecipe:
         exactness: exactness of the matched schedule; None for its default.
         lowers: whether parts of low frequencies begin with lower ones than SIREN's, see `NoiseSchedule.matched`.
         counts_channels: whether a part of several channels is as much shorter, so that it has as many values.
+        cells: greatest number of parts along each axis of a shape, whose parts are cells of its cube; see `CellBank`.
+        num_layers: number of layers of the parts' networks where the parts are chosen; None for that of a single one.
     """
 
     sizes: Mapping[str, PartSize]
@@ -109,6 +111,8 @@ class PartRecipe:
     exactness: float | None = None
     lowers: bool = True
     counts_channels: bool = False
+    cells: int = 0
+    num_layers: int | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class ShapeKind(Kind):
                 "small": PartSize(0, 16, 1250, {"muon": 2e-3, "adam": 1e-3}),
                 "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
                 "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
-            }
+            },
+            cells=16,
+            num_layers=3,
         ),
     )
     metric_names = Metrics(

@@ -15,6 +15,8 @@ from .stack import Stack
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+OVERLAP = 0.25
+"""How far the windows of neighbouring cells overlap by default, in cell widths."""
 MOST_CELLS = 64
 """Cells along each axis, at most."""
 ROW = 64
@@ -74,7 +76,7 @@ class CellBank(Stack):
         *,
         parts: int,
         members: int,
-        overlap: float = 0.25,
+        overlap: float = OVERLAP,
         far_dim: int = 128,
         far_layers: int = 4,
         far_omega_0: float = 10.0,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..fields import Field
 from ..networks import CellBank, complete_arguments
 from ..networks.bank import member_seed
-from ..networks.cells import select_members
+from ..networks.cells import OVERLAP, select_members
 from ..signals.errors import SignalError
 from ..winner import Initialization, siren_init_, winner_init_
 from .bank import BankInitialization, Mean, PartError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..signals.signal import Signal
     from ..winner.sines import SineNetwork
 
+MOST_MEMBERS = 512
+"""Cells with a network, about, at most, if their number is chosen; the time of a fit grows with it."""
 CELL_POINTS = 128
 """Points of each cell per training step."""
 POOL = 2048
@@ -51,13 +53,30 @@ def find_mesh(signal: Signal) -> Shape:
     """Return the signal as a shape given by a mesh.
 
     Raises:
-        SignalError: it is none, and so is not divided into cells.
+        SignalError: it is none, or has colours, and so is not divided into cells.
     """
     from ..signals.shape import Shape
 
     if not isinstance(signal, Shape):
         raise SignalError(f"{signal.name}: of shapes only meshes are divided into parts; leave parts out")
+    if signal.colors is not None:
+        raise SignalError(
+            f"{signal.name}: shapes with colours are not divided into parts; leave parts out, or the colours by"
+            " colour off"
+        )
     return signal
+
+
+def choose_cells(shape: Shape, most: int) -> int:
+    """Return the number of cells along each axis of a shape whose user has not said it.
+
+    It is `most`, or less where the surface is so large that more than `MOST_MEMBERS` cells would have a network.
+    """
+    parts = most
+    while (count := len(find_near_cells(shape, parts, OVERLAP))) > MOST_MEMBERS and parts > 2:
+        # The cells grow about with the square.
+        parts = max(2, min(parts - 1, round(parts * sqrt(MOST_MEMBERS / count))))
+    return parts
 
 
 def specify_cells(shape: Shape, options: NetworkOptions) -> tuple[dict[str, object], Int[ndarray, "m 3"]]:

@@ -1,6 +1,6 @@
 """Building and initialising the field for a signal, the same for every way of training it."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -79,13 +79,9 @@ def companion_options(options: FitOptions, companion: Signal) -> FitOptions:
 
 
 def companion_network(options: NetworkOptions, companion: Signal) -> NetworkOptions:
-    """Return the options of a companion's network: those of the signal's own that it has as well.
-
-    Beside a shape that is divided into parts it is a single network of the usual width.
-    """
+    """Return the options of a companion's network: those of the signal's own that it has as well."""
     of_kind = kind_named(companion.kind).network
-    network = of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
-    return replace(network, parts=(1,), hidden_dim=None) if options.has_parts else network
+    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
 
 
 def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:

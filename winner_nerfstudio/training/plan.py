@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..registry import DERIVATIVE_RATES, FewParts, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
-from .options import MOST_MEMORY, SINGLE_WIDTH, NoiseOptions, ResidentOptions
+from .cells import choose_cells
+from .options import MOST_MEMORY, SINGLE_WIDTH, DistanceOptions, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from ..signals.large import LargeGrid
@@ -61,17 +62,18 @@ def make_plan(
         learning_rate: learning rate at the first step, or None.
         optimizer: name of the optimiser, or None.
     """
-    note, network = "", options.network
+    note, network, recipe = "", options.network, options.kind.recipe.parts
     if network.noise.denoise and network.hidden_dim is None and isinstance(signal, Grid):
         width = sqrt(DENOISING_WEIGHTS * signal.values.size / (network.num_layers - 1))
         network = replace(network, hidden_dim=min(max(round(width), NARROWEST), SINGLE_WIDTH))
         options = replace(options, network=network)
     if options.network.parts == "auto":
-        network, recipe = options.network, options.kind.recipe.parts
         few = _find_few(signal, network, recipe)
         if few is not None:
             network = replace(network, size=few.size)
         parts = _count_parts(signal, network, recipe)
+        if recipe is not None and recipe.num_layers is not None and parts not in (None, (1,)):
+            network = replace(network, num_layers=recipe.num_layers)
         if few is not None and parts != (1,) and steps is None:
             steps = few.steps
         if parts is None:
@@ -150,8 +152,9 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
 
     A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
     reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
-    single network, because the values of each part would have a constant of their own. Whoever sets the network's width
-    or frequencies, a published schedule or initialisation, or one for noisy targets, means a single network.
+    single network, because the values of each part would have a constant of their own. So are colours and what they
+    are on, and points, of whose surface too little is known. Whoever sets the network's width or frequencies, a
+    published schedule or initialisation, or one for noisy targets, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
@@ -161,7 +164,11 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
         or network.noise.denoise
         or network.num_layers != type(network).num_layers
     )
-    if recipe is None or single or not isinstance(signal, Grid) or not _shows_everything(signal):
+    if recipe is None or single:
+        return (1,)
+    if recipe.cells:
+        return _count_cells(signal, network, recipe.cells)
+    if not isinstance(signal, Grid) or not _shows_everything(signal):
         return (1,)
     if signal.derivatives is not None:
         return (1,)
@@ -173,6 +180,17 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     if signal.lattice.count <= recipe.most:
         return (1,)
     return None if memory > MOST_MEMORY else counts
+
+
+def _count_cells(signal: Signal, network: NetworkOptions, most: int) -> tuple[int]:
+    """Return the number of cells along each axis of a shape, or (1,) for a single network, see `_count_parts`."""
+    from ..signals.shape import Shape
+
+    assert isinstance(network, DistanceOptions)
+    by_gradient = network.normal_weight or network.eikonal_weight
+    if not isinstance(signal, Shape) or signal.colors is not None or by_gradient:
+        return (1,)
+    return (choose_cells(signal, most),)
 
 
 def _shows_everything(signal: Signal) -> bool:
