@@ -25,9 +25,10 @@ def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     assert np.allclose([float(x) for x in lines["size"].split(" x ")], [6.5, 4, 3.96], atol=0.03)
     assert lines["open edges"].endswith("in 1 loop")
     assert lines["winding"] == "alike"
-    assert lines["initialisation"].startswith("psi=0.")
+    assert " parts, psi=0." in lines["initialisation"]
     assert "schedule=matched, s0=" in lines["initialisation"]
-    assert "2,500 steps of 2,048 points; about " in lines["winner-fit or ns-train winner-sdf"]
+    assert lines["network"].startswith("3 layers of 24, in ")
+    assert lines["winner-fit or ns-train winner-sdf"].startswith("1,250 steps of ")
 
 
 @pytest.mark.commands
