@@ -179,8 +179,11 @@ class SignalModel(Model):
         fields = [self.field] if self.companion is None else [self.field, self.companion]
         return {"fields": [weight for field in fields for weight in field.network.parameters()]}
 
-    def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "n d"]) -> Mapping[str, Any]:  # type: ignore[override]
-        """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays."""
+    def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "*m n d"]) -> Mapping[str, Any]:  # type: ignore[override]
+        """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays.
+
+        The coordinates of a shape in cells have an axis of members in front, [m, n, d], and so have the values.
+        """
         if isinstance(ray_bundle, Tensor):
             return self.loss.outputs(self.field, ray_bundle)
         if isinstance(ray_bundle, RayBundle):
