@@ -110,7 +110,7 @@ def resume_measure_inspect_and_export(run_there, tmp_path, models, data, table):
     inspected = lines_of(run_there("winner-inspect", "a.readings", "--every", "3"))
     assert "a.readings: 100 rows" in inspected
     assert inspected[-2].startswith("network: 4 layers of 256, ")
-    assert inspected[-1].startswith("ns-train winner-series: 100 steps of 100 points")
+    assert inspected[-1].startswith("winner-fit or ns-train winner-series: 100 steps of 100 points")
 
     # The closing lines name a command that works.
     (command,) = [line for line in resumed.output.splitlines() if "take away:" in line]
