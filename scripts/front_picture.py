@@ -38,7 +38,7 @@ def fit_both(sample: str, steps: int) -> dict[str, FittedField]:
     fields = {}
     for name in ("SIREN", "WINNER"):
         start = time.perf_counter()
-        fields[name] = fit(f"sample:{sample}", init=name.lower(), steps=steps, measure=False)
+        fields[name] = fit(f"sample:{sample}", init=name.lower(), steps=steps, parts=(1,), measure=False)
         print(f"{sample}, {name}: {steps} steps, {time.perf_counter() - start:.0f} s")
     return fields
 

@@ -41,7 +41,7 @@ def fit(kind: str, sample: str, suffix: str, arguments: Arguments) -> dict[str, 
         folder = arguments.runs / name.replace(", ", "-").replace(" ", "-")
         run = folder / sample / f"winner-{kind}" / "picture"
         output = folder / f"{sample}{suffix}"
-        train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", *flags]
+        train = ["ns-train", f"winner-{kind}", "--data", f"sample:{sample}", *flags, "--pipeline.model.parts", "1"]
         train += ["--max-num-iterations", str(arguments.steps), "--output-dir", str(folder), "--timestamp", "picture"]
         export = ["winner-export", kind, "--load-config", str(run / "config.yml"), "--output", str(output)]
         call(train)
