@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..fields import Field
-from ..networks import CellBank, complete_arguments
+from ..networks import CellBank
 from ..networks.bank import member_seed
 from ..networks.cells import OVERLAP, select_members
 from ..signals.errors import SignalError
@@ -82,10 +82,9 @@ def choose_cells(shape: Shape, most: int) -> int:
 def specify_cells(shape: Shape, options: NetworkOptions) -> tuple[dict[str, object], Int[ndarray, "m 3"]]:
     """Return the arguments of a `CellBank` for a shape, see `build_network`, and the cells that have a member."""
     assert options.parts != "auto"
-    arguments = options.specification(3, 1) | {"name": "cells", "parts": options.parts[0]}
-    overlap = complete_arguments(**arguments, members=1)["overlap"]
-    cells = find_near_cells(shape, options.parts[0], overlap)
-    return arguments | {"members": len(cells)}, cells
+    parts = options.parts[0]
+    cells = find_near_cells(shape, parts, OVERLAP)
+    return options.specification(3, 1) | {"name": "cells", "parts": parts, "members": len(cells)}, cells
 
 
 def find_near_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m 3"]:
