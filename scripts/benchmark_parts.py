@@ -17,7 +17,7 @@ import tyro
 
 from winner_nerfstudio.training.initialize import start
 from winner_nerfstudio.training.loop import Training
-from winner_nerfstudio.training.plan import make_plan
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 
 FITS: dict[str, dict[str, Any]] = {"single": {"parts": (1,)}, "parts": {}, "small": {"size": "small"}}
@@ -47,7 +47,7 @@ class Benchmark:
         trainings, steps = {}, {}
         for name, options in FITS.items():
             signal, fit_options = prepare(str(file), None, options)
-            plan = make_plan(signal, fit_options)
+            plan = make_plan(signal, fit_options, Course())
             steps[name] = plan.steps
             started = start(signal, plan.options, torch.device("cpu"), 42)
             trainings[name] = Training(started, 1e-6, lambda step: 1.0)

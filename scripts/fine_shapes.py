@@ -9,7 +9,7 @@ fit to its end, and a close-up of each shape.
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import trimesh
 import tyro
 from jaxtyping import Float
 from numpy import ndarray
+from rich.console import Console
 
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.metrics.grid import intersection_over_union
@@ -27,11 +28,10 @@ from winner_nerfstudio.registry import kind_named
 from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.shape import Shape, load_shape
 from winner_nerfstudio.surfaces import extract_surface
-from winner_nerfstudio.training.decay import cosine_decay, find_final_factor
 from winner_nerfstudio.training.initialize import start
-from winner_nerfstudio.training.loop import Training
-from winner_nerfstudio.training.plan import make_plan
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import sort_options
+from winner_nerfstudio.training.run import train
 
 METHODS: dict[str, dict[str, Any]] = {"single": {"parts": (1,)}, "cells": {}}
 COLUMNS = ("1 - iou", "chamfer_l1", "chamfer_l2", "normal_consistency", "sdf_error_near", "sdf_error_far")
@@ -125,18 +125,14 @@ def extract(function: Any, resolution: int) -> trimesh.Trimesh:
     return extract_surface(evaluate, resolution, 0.0)
 
 
-def train(shape: Shape, options: dict[str, Any], part: float, seed: int) -> tuple[Field, dict[str, float]]:
+def fit_shape(shape: Shape, options: dict[str, Any], part: float, seed: int) -> tuple[Field, dict[str, float]]:
     """Return a field, and the steps and the seconds of the processor that it has taken."""
     began = time.process_time()
-    plan = make_plan(shape, sort_options(kind_named("sdf"), options, loaded=True))
-    steps, optimizer = round(plan.steps * part), plan.optimizer
-    decay = cosine_decay(steps, find_final_factor(optimizer))
-    started = start(shape, plan.options, torch.device("cpu"), seed)
-    training = Training(started, plan.learning_rate, decay, optimizer)
-    for _ in range(steps):
-        training.step()
-    training.finish()
-    return training.field, {"steps": steps, "seconds": time.process_time() - began}
+    plan = make_plan(shape, sort_options(kind_named("sdf"), options, loaded=True), Course(seed=seed))
+    plan = replace(plan, steps=round(plan.steps * part))
+    started = start(shape, plan.options, torch.device("cpu"), plan.seed)
+    train(started, plan, Console(quiet=True), None)
+    return started.field, {"steps": plan.steps, "seconds": time.process_time() - began}
 
 
 def measure(shape: Shape, field: Field, resolution: int) -> tuple[trimesh.Trimesh, dict[str, float]]:
@@ -187,7 +183,7 @@ def main(arguments: Arguments) -> None:
         rows.append({"shape": key, "method": "target"} | count_pieces(target))
         surfaces = [target]
         for method, options in METHODS.items():
-            field, cost = train(shape, options, arguments.part, arguments.seed)
+            field, cost = fit_shape(shape, options, arguments.part, arguments.seed)
             surface, metrics = measure(shape, field, arguments.resolution)
             surface.export(arguments.folder / f"{Path(name).stem}-{method}.ply")
             surfaces.append(surface)

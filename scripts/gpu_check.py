@@ -250,13 +250,13 @@ def compare_precision(check: Check) -> None:
 def measure_start(check: Check) -> None:
     """Measure the initialisation of a bank of many members."""
     from winner_nerfstudio.training.initialize import start
-    from winner_nerfstudio.training.plan import make_plan
+    from winner_nerfstudio.training.plan import Course, make_plan
     from winner_nerfstudio.training.prepare import prepare
 
     side = check.scale(100, 4)
     pixels = np.random.default_rng(0).integers(0, 256, (32 * side, 32 * side, 3), dtype=np.uint8)
     signal, options = prepare(pixels, "image", {"parts": (side, side)})
-    plan = make_plan(signal, options)
+    plan = make_plan(signal, options, Course())
     seconds = check.time(lambda: start(signal, plan.options, torch.device(check.device), 0), 0.0)
     check.write(f"{side * side:,} members of 32 x 32 pixels each: {seconds:.1f} s.")
 

@@ -198,10 +198,10 @@ def test_derivatives_are_not_fitted_in_groups(tmp_path):
 
 
 def test_many_samples_are_fitted_by_one_network():
-    from winner_nerfstudio.training.plan import make_plan
+    from winner_nerfstudio.training.plan import Course, make_plan
 
     signal = load_signal(np.zeros((300, 300, 2)), "image", supervise="gradient")
-    plan = make_plan(signal, sort_options(kind_named("image"), {}))
+    plan = make_plan(signal, sort_options(kind_named("image"), {}), Course())
     assert not plan.options.network.has_parts
     assert plan.optimizer == "muon"
 

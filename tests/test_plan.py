@@ -17,7 +17,7 @@ from winner_nerfstudio.signals.samples import mandala
 from winner_nerfstudio.training.cells import find_near_cells
 from winner_nerfstudio.training.initialize import build_field, build_sampler
 from winner_nerfstudio.training.options import NetworkOptions, ResidentOptions
-from winner_nerfstudio.training.plan import make_plan
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import list_arguments, sort_options
 
 from .conftest import make_config
@@ -32,7 +32,8 @@ def noise(*shape: int) -> np.ndarray:
 
 def plan_for(data, kind="image", steps=None, learning_rate=None, loading=None, optimizer=None, **options):
     signal = load_signal(data, kind, **(loading or {}))
-    return make_plan(signal, sort_options(kind_named(kind), options, loaded=True), steps, learning_rate, optimizer)
+    course = Course(steps, learning_rate, optimizer)
+    return make_plan(signal, sort_options(kind_named(kind), options, loaded=True), course)
 
 
 def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
@@ -171,7 +172,7 @@ def test_other_networks_than_sine_networks_are_trained_by_adam():
 def test_a_mesh_is_divided_into_cells_of_which_at_most_512_have_a_network():
     ball, options = sphere(2.0, subdivisions=3), sort_options(kind_named("sdf"), {})
     signal = load_signal(ball, "sdf")
-    plan = make_plan(signal, options)
+    plan = make_plan(signal, options, Course())
     network = plan.options.network
     assert (network.hidden_dim, network.num_layers, plan.options.batches) == (24, 3, options.batches)
     assert (plan.steps, plan.optimizer, plan.learning_rate) == (1250, "muon", 2e-3)
@@ -179,14 +180,14 @@ def test_a_mesh_is_divided_into_cells_of_which_at_most_512_have_a_network():
     counts = [len(find_near_cells(signal, count, 0.25)) for count in (parts, parts + 1)]
     assert counts[0] <= 512 < counts[1]
     rod = load_signal(trimesh.creation.cylinder(0.01, 2.0), "sdf")
-    assert make_plan(rod, options).options.network.parts == (16,)
+    assert make_plan(rod, options, Course()).options.network.parts == (16,)
 
 
 @pytest.mark.parametrize(
     "choice", [{"hidden_dim": 256}, {"num_layers": 2}, {"parts": (1,)}, {"normal_weight": 1.0}, {"s0": 1.0, "s1": 0.1}]
 )
 def test_a_mesh_has_a_single_network_where_its_user_asks_for_a_certain_one(choice):
-    plan = make_plan(load_signal(sphere(2.0), "sdf"), sort_options(kind_named("sdf"), choice))
+    plan = make_plan(load_signal(sphere(2.0), "sdf"), sort_options(kind_named("sdf"), choice), Course())
     assert (plan.options.network.parts, plan.steps, plan.optimizer, plan.learning_rate) == ((1,), 2500, "adam", 5e-4)
 
 
@@ -194,7 +195,7 @@ def test_points_and_shapes_with_colours_have_a_single_network():
     points, ball = sphere(2.0, subdivisions=3).vertices, sphere(2.0)
     ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
     for data in (points, ball):
-        plan = make_plan(load_signal(data, "sdf"), sort_options(kind_named("sdf"), {}))
+        plan = make_plan(load_signal(data, "sdf"), sort_options(kind_named("sdf"), {}), Course())
         assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((1,), 256, 2500)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..registry import kind_named
 from ..storage import AnyPath
-from ..training.fit import Course
+from ..training.plan import Course
 from ..training.prepare import FitOptions, option_names, sort_options
 from ..training.stack import SharedStart
 from ..version import __version__

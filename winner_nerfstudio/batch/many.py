@@ -13,8 +13,8 @@ from ..registry import kind_of
 from ..signals.messages import escape
 from ..storage import AnyPath, locate
 from ..training.engine import Workers
-from ..training.fit import Course
-from ..training.prepare import check_run
+from ..training.plan import Course
+from ..training.prepare import find_device
 from .job import Job, sort_options_by_kind
 from .plan import Planner
 from .progress import BatchProgress
@@ -160,8 +160,8 @@ def run_batch(
         OSError: as `fit_many`.
         KeyboardInterrupt: as `fit_many`.
     """
-    course = job.course
-    check_run(course.steps, course.learning_rate, course.seed, job.device, course.optimizer)
+    job.course.check()
+    find_device(job.device)
     workers.check_storage(job.folder)
     opened = workers.open()
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..registry import kind_named
 from ..storage import AnyPath, local_copy
-from ..training.prepare import check_run
-from ..training.stack import SharedStart, SmallPlan, fit_shared_start, plan_small_signal
+from ..training.plan import Plan
+from ..training.prepare import find_device
+from ..training.stack import SharedStart, fit_shared_start, plan_small_signal
 from .job import Job, JobStart
 from .sources import BatchError
 
@@ -38,12 +39,12 @@ def add_shared_start(job: Job, files: Sequence[AnyPath], kinds: Sequence[str | E
         group = groups.setdefault((kind, signal.lattice.shape, signal.lattice.pitch, signal.channels), [])
         group.append(signal)
         if len(group) == count:
-            start = fit_shared_start(group, plan, check_run(None, None, job.course.seed, job.device))
+            start = fit_shared_start(group, plan, find_device(job.device))
             return replace(job, start=JobStart(str(kind), start, _compute_digest(start)))
     raise BatchError(f"shared_start={count}: the files hold no {count} small signals of one size; use fewer, or none")
 
 
-def _load_small(job: Job, path: AnyPath, kind: str) -> tuple[Any, SmallPlan] | None:
+def _load_small(job: Job, path: AnyPath, kind: str) -> tuple[Any, Plan] | None:
     """Return a file's signal and the plan of its fit, or None if it is not small or cannot be loaded."""
     options = job.options[kind]
     try:

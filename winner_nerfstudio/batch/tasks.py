@@ -16,8 +16,9 @@ from ..registry import kind_named
 from ..signals.messages import error_line
 from ..storage import AnyPath, local_copy, name_original
 from ..training.fit import finite, fit_signal
-from ..training.prepare import check_run
-from ..training.stack import SmallPlan, fit_small_signals, plan_small_signal
+from ..training.plan import Plan
+from ..training.prepare import find_device
+from ..training.stack import fit_small_signals, plan_small_signal
 from ..training.verdict import judge
 from .job import Job
 from .store import Row, Store
@@ -54,7 +55,7 @@ class Loaded(NamedTuple):
 
     file: TaskFile
     signal: Any
-    plan: SmallPlan | None
+    plan: Plan | None
     seconds: float
 
 
@@ -93,7 +94,7 @@ def run_task(job: Job, files: Sequence[TaskFile]) -> Iterator[list[Row]]:
         OSError: the folder of the batch cannot be written to.
         KeyboardInterrupt: the user has stopped the run.
     """
-    device = check_run(None, None, job.course.seed, job.device)
+    device = find_device(job.device)
     banks: dict[Any, list[Loaded]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters is in the rows
@@ -170,8 +171,7 @@ def _fit_bank(job: Job, bank: Sequence[Loaded], device: torch.device) -> list[Ro
             failed.append(refuse(loaded.file, error))
             continue
         seconds = share + time.perf_counter() - began
-        assert plan.course.steps is not None
-        fit = Fit(field, None, initialization, plan.course.steps, metrics, fault, seconds)
+        fit = Fit(field, None, initialization, plan.steps, metrics, fault, seconds)
         measured.append((loaded, fit))
     return [*_write(job, [loaded for loaded, _ in measured], [fit for _, fit in measured]), *failed]
 

@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
     from ..batch.job import Job
     from ..batch.many import find_kinds, run_batch
     from ..batch.sources import find_files
-    from ..training.fit import Course
+    from ..training.plan import Course
     from .kinds import parse_fit_options, parse_options_by_kind
 
     output = locate(command.output)

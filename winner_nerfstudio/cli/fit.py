@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..export.command import Export
     from ..fields.fitted import FittedField
     from ..training.initialize import Start
-    from ..training.plan import Plan
+    from ..training.plan import Course, Plan
     from ..training.prepare import FitOptions
     from ..training.run import Outcome
     from ..training.verdict import Verdict
@@ -101,6 +101,13 @@ class Fit:
             raise ValueError("--output names a file twice")
 
     @property
+    def course(self) -> "Course":
+        """The steps, the learning rate and the optimiser as far as they are said, and the seed."""
+        from ..training.plan import Course
+
+        return Course(self.steps, self.learning_rate, self.optimizer, self.seed)
+
+    @property
     def outputs(self) -> tuple[AnyPath, ...]:
         """The paths of the outputs."""
         return tuple(map(locate, self.output))
@@ -165,16 +172,16 @@ class FitRun:
             KeyboardInterrupt: the user has stopped the run before there was anything to write.
         """
         from ..training.measure import build_monitor, measure
-        from ..training.prepare import check_run
+        from ..training.prepare import find_device
         from ..training.run import train
         from ..training.verdict import POOR_FIT, judge
 
         command = self.command
-        device = check_run(command.steps, command.learning_rate, command.seed, command.device, command.optimizer)
-        target, plan, started = self._start(options, device)
+        command.course.check()
+        target, plan, started = self._start(options, find_device(command.device))
         with self.console.status("Preparing the metrics..."):
             monitor = build_monitor(self.kind, target, started.companion_field)
-        outcome = train(started, plan.steps, plan.learning_rate, self.console, monitor, plan.optimizer)
+        outcome = train(started, plan, self.console, monitor)
         if outcome.diverged:
             raise ValueError(
                 f"{command.file}: the fit has diverged after {outcome.steps} of {plan.steps} steps, and nothing was"
@@ -205,11 +212,11 @@ class FitRun:
         command = self.command
         with working(self.console, f"loading {command.file}"):
             target = self.kind.load(str(command.file), options.data)
-        plan = make_plan(target, options, command.steps, command.learning_rate, command.optimizer)
+        plan = make_plan(target, options, command.course)
         for line in (*target.describe(), *filter(None, [plan.note])):
             self.say(line)
         with working(self.console, "initialising"):
-            started = start(target, plan.options, device, command.seed)
+            started = start(target, plan.options, device, plan.seed)
             # Copies, because a fitted field has no gradients.
             fitted = FittedField(deepcopy(started.field), None, deepcopy(started.companion_field))
             for export in self.exports:
@@ -323,10 +330,6 @@ def _find_kind_for_help(arguments: list[str]) -> Kind:
     return kind_of(Path(files[0]))
 
 
-if __name__ == "__main__":
-    main()
-
-
 def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     """Fit a file in groups, into a folder, and say how it is exported."""
     from .kinds import parse_fit_options
@@ -336,16 +339,13 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
     from ..training.groups import RunOptions, run_groups
 
-    run = RunOptions(
-        command.steps,
-        command.learning_rate,
-        command.optimizer,
-        command.seed,
-        command.device,
-        workers=command.workers,
-    )
+    run = RunOptions(command.course, command.device, workers=command.workers)
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")
     line = f"to export it: winner-export {result} --load-config {quote(folder)} --output FILE"
     console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+if __name__ == "__main__":
+    main()

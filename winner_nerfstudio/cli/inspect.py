@@ -50,14 +50,14 @@ class Inspect:
         with working(console, f"loading {self.file}"):
             from ..results import describe_size
             from ..training.initialize import start
-            from ..training.plan import make_plan
-            from ..training.prepare import check_run
+            from ..training.plan import Course, make_plan
+            from ..training.prepare import find_device
 
-            device = check_run(None, None, SEED, None)
+            device = find_device(None)
             signal = kind.load(str(self.file), options.data)
-        plan = make_plan(signal, options)
+        plan = make_plan(signal, options, Course(seed=SEED))
         with working(console, "initialising"):
-            network, started = plan.options.network, start(signal, plan.options, device, SEED)
+            network, started = plan.options.network, start(signal, plan.options, device, plan.seed)
         with working(console, "measuring the time of a step"):
             minutes = plan.steps * seconds_per_step(started, plan.optimizer) / 60
         return [

@@ -19,7 +19,7 @@ from ..progress import progress_bar, working
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
-from ..training.prepare import check_run
+from ..training.prepare import find_device
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
 from .progress import RemainingTime, format_duration
 from .report import write_report
@@ -74,7 +74,7 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
         OSError: A file cannot be read or written.
     """
     experiment = replace_baseline(read_experiment(arguments.config, arguments.small), arguments.baseline)
-    device = check_run(None, None, 0, arguments.device)
+    device = find_device(arguments.device)
     runs = _plan(arguments, experiment, Workspace(device, arguments.folder, arguments.kept), console)
     kept = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in kept if record is not None]

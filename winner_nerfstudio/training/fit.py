@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,8 @@ from ..signals.messages import escape
 from .initialize import start
 from .measure import build_monitor
 from .measure import measure as measure_fit
-from .plan import make_plan
-from .prepare import FitOptions, check_run, prepare
+from .plan import Course, make_plan
+from .prepare import FitOptions, find_device, prepare
 from .run import Outcome, train
 from .verdict import Verdict, judge
 
@@ -67,10 +66,12 @@ def fit(
         ValueError: an option or the data cannot be used; the message is one line.
     """
     console = Console(quiet=not progress)
-    device = check_run(steps, learning_rate, seed, device, optimizer)
+    course = Course(steps, learning_rate, optimizer, seed)
+    course.check()
+    device = find_device(device)
     with working(console, f"loading {data if isinstance(data, (str, Path)) else 'the data'}"):
         signal, fit_options = prepare(data, kind, options)
-    result = fit_signal(signal, fit_options, Course(steps, learning_rate, optimizer, seed), device, console, measure)
+    result = fit_signal(signal, fit_options, course, device, console, measure)
     outcome = result.outcome
     if outcome.interrupted:
         warnings.warn(f"interrupted: the field is that of {outcome.steps} of {result.steps} steps", stacklevel=2)
@@ -86,23 +87,6 @@ def fit(
     return FittedField(
         result.field, provenance(progress_record, outcome.steps, finite(result.metrics)), result.companion
     )
-
-
-@dataclass(frozen=True)
-class Course:
-    """How long and how fast a network is trained.
-
-    Attributes:
-        steps: number of training steps; None if it depends on the kind and the size of the signal.
-        learning_rate: learning rate at the first step; None if it depends on them as well.
-        optimizer: name of the optimiser, see `build_optimizer`; None for the default.
-        seed: seed of the network and the batches.
-    """
-
-    steps: int | None = None
-    learning_rate: float | None = None
-    optimizer: str | None = None
-    seed: int = 42
 
 
 class FitResult(NamedTuple):
@@ -135,7 +119,7 @@ def fit_signal(
     Args:
         signal: the signal.
         options: the options of the fit.
-        course: the steps, the learning rate, the optimiser and the seed.
+        course: the steps, the learning rate and the optimiser as far as the user has said them, and the seed.
         device: device to train on.
         console: where the progress is shown.
         measure: whether to compute metrics, see `fit`.
@@ -143,15 +127,15 @@ def fit_signal(
     Raises:
         ValueError: an option and the signal do not go together; the message is one line.
     """
-    plan, kind = make_plan(signal, options, course.steps, course.learning_rate, course.optimizer), options.kind
+    plan, kind = make_plan(signal, options, course), options.kind
     for line in (*signal.describe(), *filter(None, [plan.note])):
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
     with working(console, "initialising"):
-        started = start(signal, plan.options, device, course.seed)
+        started = start(signal, plan.options, device, plan.seed)
     console.print(f"initialisation: {started.initialization['init']}", markup=False, highlight=False)
     beside = started.companion_field
     monitor = build_monitor(kind, signal, beside) if measure else None
-    outcome = train(started, plan.steps, plan.learning_rate, console, monitor, plan.optimizer)
+    outcome = train(started, plan, console, monitor)
     metrics: dict[str, float] = {}
     verdict = None
     if measure:

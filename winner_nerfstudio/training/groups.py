@@ -27,13 +27,12 @@ from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions, SupervisedOptions
 from ..storage import AnyPath, list_folder, locate
 from .bank import PartLoss, PartSampler, initialize_bank_
-from .decay import cosine_decay, find_final_factor
 from .engine import Workers
 from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
-from .plan import MEDIUM, Plan, complete_plan, divide
-from .prepare import FitOptions, check_run, sort_options
+from .plan import MEDIUM, Course, Plan, complete_plan, divide
+from .prepare import FitOptions, find_device, sort_options
 
 MEMORY = 4e9
 """Bytes that a group may take while it is trained, by default."""
@@ -107,7 +106,8 @@ def fit_groups(
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
     given = sort_options(signal_kind, options)
     workers = Workers(engine, cpus, gpus)
-    run = RunOptions(steps, learning_rate, optimizer, seed, device, group_samples, memory, measure, workers)
+    course = Course(steps, learning_rate, optimizer, seed)
+    run = RunOptions(course, device, group_samples, memory, measure, workers)
     return run_groups(data, locate(output), given, run, Console(quiet=not progress))
 
 
@@ -115,10 +115,7 @@ def fit_groups(
 class RunOptions:
     """The arguments of `fit_groups` that are not options of the signal, the network or the batches."""
 
-    steps: int | None = None
-    learning_rate: float | None = None
-    optimizer: str | None = None
-    seed: int = 42
+    course: Course = field(default_factory=Course)
     device: str | torch.device | None = None
     group_samples: int | None = None
     memory: float = MEMORY
@@ -134,14 +131,14 @@ class GroupJob:
         data: as in `fit_groups`.
         folder: the folder of the fit.
         index: its index.
-        options: the options of the fit, with nothing left open.
+        plan: how it is fitted.
         device: the device to train on.
     """
 
     data: str | Path | ndarray
     folder: AnyPath
     index: FolderIndex
-    options: FitOptions
+    plan: Plan
     device: torch.device
 
 
@@ -161,8 +158,8 @@ def run_groups(
         ValueError: as `fit_groups`.
         OSError: as `fit_groups`.
     """
-    seed = options.seed
-    device = check_run(options.steps, options.learning_rate, seed, options.device, options.optimizer)
+    options.course.check()
+    device = find_device(options.device)
     options.workers.check_storage(folder)
     if not isinstance(given.data, GridOptions):
         raise ValueError(f"kind={given.kind.name!r} is not fitted in groups; only regular samples are")
@@ -172,18 +169,17 @@ def run_groups(
         signal = open_large(data, given.kind.name, given.data)
     for line in signal.notes:
         console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
-    plan = _complete_plan(given, signal, options)
-    fit_options = plan.options
+    plan = _complete_plan(given, signal, options.course)
     run = {
         "steps": str(int(plan.steps)),
         "optimizer": plan.optimizer,
         "learning_rate": repr(float(plan.learning_rate)),
-        "seed": str(int(seed)),
+        "seed": str(int(plan.seed)),
     }
-    index = _plan(signal, fit_options, run, options.group_samples, options.memory)
+    index = _plan(signal, plan.options, run, options.group_samples, options.memory)
     index = _open_folder(folder, index)
     console.print(_describe(index), markup=False, highlight=False)
-    _train_groups(GroupJob(data, folder, index, fit_options, device), signal, options.workers, console)
+    _train_groups(GroupJob(data, folder, index, plan, device), signal, options.workers, console)
     if options.measure and not index.figures:
         with working(console, "measuring the fit"):
             index = replace(index, figures=finite(_measure(folder, index, signal, device)))
@@ -193,14 +189,14 @@ def run_groups(
     return load_folder(folder)
 
 
-def _complete_plan(options: FitOptions, signal: LargeGrid, run: RunOptions) -> Plan:
+def _complete_plan(options: FitOptions, signal: LargeGrid, course: Course) -> Plan:
     """Choose what the user has left open; the signal is always divided into parts."""
     network, recipe = options.network, options.kind.recipe.parts
     if network.parts == "auto" and recipe is not None:
         network = replace(network, parts=divide(signal, recipe, recipe.sizes[network.size or MEDIUM]))
     if not network.has_parts:
         raise FolderError(f"{signal.name}: is too small for parts; fit it in memory")
-    plan = complete_plan(replace(options, network=network), True, run.steps, run.learning_rate, run.optimizer)
+    plan = complete_plan(replace(options, network=network), True, course)
     plan.options.network.check(options.kind.axes)
     return plan
 
@@ -312,8 +308,8 @@ def _read_and_train(job: GroupJob, group: int) -> list[int]:
     """
     if job.index.key not in _read:
         _read.clear()
-        assert isinstance(job.options.data, GridOptions)
-        signal = open_large(job.data, job.index.kind, job.options.data)
+        assert isinstance(job.plan.options.data, GridOptions)
+        signal = open_large(job.data, job.index.kind, job.plan.options.data)
         if signal.record != job.index.record:
             raise FolderError(f"{job.data}: has changed, or is another file where a worker reads it")
         _read[job.index.key] = signal
@@ -322,8 +318,8 @@ def _read_and_train(job: GroupJob, group: int) -> list[int]:
 
 def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     """Train the members of a group, as `fit` trains a whole bank, and write them; return the group."""
-    folder, index, options, device = job.folder, job.index, job.options, job.device
-    network, seed, steps = options.network, int(index.run["seed"]), int(index.run["steps"])
+    folder, index, plan, device = job.folder, job.index, job.plan, job.device
+    network, seed = plan.options.network, plan.seed
     extent, shape = index.groups.subtiling(group).extent, signal.lattice.shape
     part = signal.read(extent)
     with torch.random.fork_rng(devices=[]):
@@ -342,15 +338,14 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     inner = tuple(
         slice(axis.start - wide.start, axis.stop - wide.start) for axis, wide in zip(extent, around, strict=True)
     )
-    sampler = PartSampler(signal.read(around), bank, device, seed, options.batches, inner)
+    sampler = PartSampler(signal.read(around), bank, device, seed, plan.options.batches, inner)
     started = Start(field.to(device), sampler, PartLoss(), initialization)
-    decay = cosine_decay(steps, find_final_factor(index.run["optimizer"]))
-    training = Training(started, float(index.run["learning_rate"]), decay, index.run["optimizer"])
-    while training.done < steps:
+    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
+    while training.done < plan.steps:
         training.step()
     training.finish()
     # Without the time it took, so that the same arguments give the same file.
-    origin = provenance(initialization, steps, {}) | {"fit": index.key}
+    origin = provenance(initialization, plan.steps, {}) | {"fit": index.key}
     FittedField(field, origin).save(group_path(folder, group))
     return [group]
 

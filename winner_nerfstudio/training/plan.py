@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..registry import DERIVATIVE_RATES, FewParts, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
 from .cells import choose_cells
+from .decay import cosine_decay, find_final_factor
+from .optimizers import check_optimizer
 from .options import MOST_MEMORY, SINGLE_WIDTH, DistanceOptions, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
@@ -27,44 +31,76 @@ least width of its layers; docs/denoising.md has what was measured."""
 
 
 @dataclass(frozen=True)
+class Course:
+    """How long and how fast a network is trained, as far as the user has said it.
+
+    Attributes:
+        steps: number of training steps; None if it depends on the kind and the size of the signal.
+        learning_rate: learning rate at the first step; None if it depends on them as well.
+        optimizer: name of the optimiser, see `build_optimizer`; None for the default.
+        seed: seed of the network and the batches.
+    """
+
+    steps: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    seed: int = 42
+
+    def check(self) -> None:
+        """Check that the numbers are within their ranges and that there is such an optimiser.
+
+        Raises:
+            ValueError: one is not; the message is one line.
+        """
+        steps, rate, seed = self.steps, self.learning_rate, self.seed
+        if steps is not None and not (isinstance(steps, (int, np.integer)) and steps >= 1):
+            raise ValueError(f"steps={steps} must be a whole number, at least 1")
+        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
+            raise ValueError(f"learning_rate={rate} must be positive and finite")
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer)
+        if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
+            raise ValueError(f"seed={seed} must be a whole number, at least 0")
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a signal is fitted, with nothing left open.
 
     Attributes:
         options: the options of the fit.
         steps: number of training steps.
-        optimizer: name of the optimiser, see `build_optimizer`.
         learning_rate: learning rate at the first step.
+        optimizer: name of the optimiser, see `build_optimizer`.
+        seed: seed of the network and the batches.
         note: a line for the user about what else can be done, or "".
     """
 
     options: FitOptions
     steps: int
-    optimizer: str
     learning_rate: float
+    optimizer: str
+    seed: int
     note: str = ""
 
+    @property
+    def decay(self) -> Callable[[int], float]:
+        """The function from the step to the factor of the learning rate."""
+        return cosine_decay(self.steps, find_final_factor(self.optimizer))
 
-def make_plan(
-    signal: Signal,
-    options: FitOptions,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    optimizer: str | None = None,
-) -> Plan:
+
+def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
     """Choose for a signal what its user has left open, see `PartRecipe`.
 
     Args:
         signal: the signal.
         options: the options of the fit; ``parts`` may be "auto", and ``hidden_dim``, ``batch_size`` and ``between``
             None.
-        steps: number of training steps, or None.
-        learning_rate: learning rate at the first step, or None.
-        optimizer: name of the optimiser, or None.
+        course: the steps, the learning rate and the optimiser as far as the user has said them, and the seed.
     """
     note, network, recipe = "", options.network, options.kind.recipe.parts
     if network.noise.denoise and network.hidden_dim is None and isinstance(signal, Grid):
-        width = sqrt(DENOISING_WEIGHTS * signal.values.size / (network.num_layers - 1))
+        width = math.sqrt(DENOISING_WEIGHTS * signal.values.size / (network.num_layers - 1))
         network = replace(network, hidden_dim=min(max(round(width), NARROWEST), SINGLE_WIDTH))
         options = replace(options, network=network)
     if options.network.parts == "auto":
@@ -74,8 +110,8 @@ def make_plan(
         parts = _count_parts(signal, network, recipe)
         if recipe is not None and recipe.num_layers is not None and parts not in (None, (1,)):
             network = replace(network, num_layers=recipe.num_layers)
-        if few is not None and parts != (1,) and steps is None:
-            steps = few.steps
+        if few is not None and parts != (1,) and course.steps is None:
+            course = replace(course, steps=few.steps)
         if parts is None:
             note = (
                 f"note: {signal.name} is too large for many small networks in memory, so one network is fitted; for"
@@ -83,26 +119,19 @@ def make_plan(
             )
         options = replace(options, network=replace(network, parts=parts or (1,)))
     rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
-    plan = complete_plan(options, _shows_everything(signal), steps, learning_rate, optimizer, rates)
+    plan = complete_plan(options, _shows_everything(signal), course, rates)
     return replace(plan, note=note)
 
 
 def complete_plan(
-    options: FitOptions,
-    is_whole: bool,
-    steps: int | None,
-    learning_rate: float | None,
-    optimizer: str | None,
-    rates: Mapping[str, float] | None = None,
+    options: FitOptions, is_whole: bool, course: Course, rates: Mapping[str, float] | None = None
 ) -> Plan:
     """Choose what is left open once the number of parts is known.
 
     Args:
         options: the options of the fit, as in `make_plan`, with the number of parts.
         is_whole: whether all samples of the signal are fitted, so that they may be interpolated.
-        steps: number of training steps, or None.
-        learning_rate: learning rate at the first step, or None.
-        optimizer: name of the optimiser, or None.
+        course: as in `make_plan`.
         rates: learning rates of a single network by optimiser; those of its kind's recipe if left out.
     """
     network, batches, recipe = options.network, options.batches, options.kind.recipe
@@ -121,13 +150,14 @@ def complete_plan(
             batch_size=points if batches.batch_size is None else batches.batch_size,
             between=(between if is_whole else 0.0) if batches.between is None else batches.between,
         )
-    if optimizer is None:  # the other networks were only tried with Adam
-        optimizer = next(iter(size.rates)) if network.network == "siren" else "adam"
+    default = next(iter(size.rates)) if network.network == "siren" else "adam"  # others were only tried with Adam
+    optimizer = course.optimizer or default
     return Plan(
         replace(options, network=network, batches=batches),
-        size.steps if steps is None else steps,
+        size.steps if course.steps is None else course.steps,
+        find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate,
         optimizer,
-        find_rate(size.rates, optimizer) if learning_rate is None else learning_rate,
+        course.seed,
     )
 
 
@@ -175,7 +205,7 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     size = recipe.sizes[network.size or MEDIUM]
     counts = divide(signal, recipe, size)
     # What is kept for each weight, and for each sample and point half-way between samples.
-    weights = prod(counts) * (network.num_layers - 1) * size.width**2
+    weights = math.prod(counts) * (network.num_layers - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
     if signal.lattice.count <= recipe.most:
         return (1,)

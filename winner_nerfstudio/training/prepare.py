@@ -1,6 +1,5 @@
 """Loading the signal and checking the options that a user gives to a fit."""
 
-import math
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +13,6 @@ from ..registry import Kind, kind_named, kind_of, kind_of_grid
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
 from ..winner.inputs import Input, convert_input, is_array_like
-from .optimizers import check_optimizer
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 
@@ -171,20 +169,12 @@ def _options_of_input(kind: Kind, found: Input | None) -> dict[str, Any]:
     return {name: options[name] for name in option_names(kind)[kind.options] if name in options}
 
 
-def check_run(steps: Any, learning_rate: Any, seed: Any, device: Any, optimizer: str | None = None) -> torch.device:
-    """Check the arguments that every run has, and return its device; steps, rate and optimiser may be left out as None.
+def find_device(device: str | torch.device | None) -> torch.device:
+    """Return a device by its name; if left out, CUDA where it is available, else the CPU.
 
     Raises:
-        ValueError: a number is out of its range, or the device cannot be used.
+        ValueError: the device cannot be used; the message is one line.
     """
-    if steps is not None and not (isinstance(steps, (int, np.integer)) and steps >= 1):
-        raise ValueError(f"steps={steps} must be a whole number, at least 1")
-    if learning_rate is not None and not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
-        raise ValueError(f"learning_rate={learning_rate} must be positive and finite")
-    if optimizer is not None:
-        check_optimizer(optimizer)
-    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
-        raise ValueError(f"seed={seed} must be a whole number, at least 0")
     try:
         checked = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=checked)

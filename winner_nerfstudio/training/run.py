@@ -8,9 +8,9 @@ from rich.console import Console
 
 from ..progress import progress_bar
 from ..registry import Monitor
-from .decay import cosine_decay, find_final_factor
 from .initialize import Start
 from .loop import Training
+from .plan import Plan
 from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement, update_best
 
 
@@ -40,30 +40,20 @@ class Outcome:
         return not math.isfinite(self.loss)
 
 
-def train(
-    started: Start,
-    steps: int,
-    learning_rate: float,
-    console: Console,
-    monitor: Monitor | None,
-    optimizer: str = "adam",
-) -> Outcome:
+def train(started: Start, plan: Plan, console: Console, monitor: Monitor | None) -> Outcome:
     """Train a field in place; Ctrl-C ends the training, and so does a loss that is not finite.
 
     Args:
         started: the field, its batches and the loss.
-        steps: number of steps.
-        learning_rate: learning rate at the first step.
+        plan: the steps, the learning rate and the optimiser.
         console: where the progress is shown, a bar on a terminal and some lines elsewhere.
         monitor: the metrics that are computed during the run, or None for no metrics.
-        optimizer: name of the optimiser, see `build_optimizer`.
 
     Raises:
         KeyboardInterrupt: the user has stopped the training before the first step was finished.
     """
-    decay = cosine_decay(steps, find_final_factor(optimizer))
-    training, outcome = Training(started, learning_rate, decay, optimizer), Outcome()
-    every = math.inf
+    training, outcome = Training(started, plan.learning_rate, plan.decay, plan.optimizer), Outcome()
+    steps, every = plan.steps, math.inf
     if monitor is not None and monitor.points:
         every = min(steps_per_measurement(monitor.points, started.sampler.batch_size), max(1, steps // 2))
     display = _Display(console, steps)

@@ -16,32 +16,18 @@ from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Axis, winner_init_
 from .bank import PartError, compute_square_errors
-from .decay import cosine_decay, find_final_factor
-from .fit import Course
 from .initialize import build_field, describe_initialization, initialize_
 from .optimizers import build_optimizer
 from .options import ResidentOptions
 from .phases import Samples, StackSampler
+from .plan import Course, Plan
 
 if TYPE_CHECKING:
     from ..signals.signal import Signal
     from .prepare import FitOptions
 
 
-@dataclass(frozen=True)
-class SmallPlan:
-    """How a small signal is fitted, with nothing left open.
-
-    Attributes:
-        options: the options of the fit.
-        course: the steps, the learning rate, the optimiser and the seed.
-    """
-
-    options: FitOptions
-    course: Course
-
-
-def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> SmallPlan | None:
+def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Plan | None:
     """Choose how a small signal is fitted beside others, or return None if it is to be fitted by itself.
 
     A signal is small if its kind has a `SmallRecipe` for it. All its samples are fitted as they are, and its user has
@@ -50,7 +36,7 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
     Args:
         signal: the signal.
         options: the options of the fit; ``hidden_dim``, ``batch_size`` and ``between`` may be None.
-        course: the steps, the learning rate and the optimiser as far as the user has set them, and the seed.
+        course: the steps, the learning rate and the optimiser as far as the user has said them, and the seed.
     """
     network, batches = options.network, options.batches
     if not isinstance(signal, Grid) or not isinstance(batches, ResidentOptions):
@@ -66,20 +52,18 @@ def plan_small_signal(signal: Signal, options: FitOptions, course: Course) -> Sm
         between=recipe.between if batches.between is None else batches.between,
     )
     width = recipe.width if network.hidden_dim is None else network.hidden_dim
-    optimizer = next(iter(recipe.rates)) if course.optimizer is None else course.optimizer
-    return SmallPlan(
+    optimizer = course.optimizer or next(iter(recipe.rates))
+    return Plan(
         replace(options, network=replace(network, parts=(1,), hidden_dim=width), batches=batches),
-        Course(
-            recipe.steps if course.steps is None else course.steps,
-            find_rate(recipe.rates, optimizer) if course.learning_rate is None else course.learning_rate,
-            optimizer,
-            course.seed,
-        ),
+        recipe.steps if course.steps is None else course.steps,
+        find_rate(recipe.rates, optimizer) if course.learning_rate is None else course.learning_rate,
+        optimizer,
+        course.seed,
     )
 
 
 def fit_small_signals(
-    signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device, start: SharedStart | None = None
+    signals: Sequence[Grid[Any]], plan: Plan, device: torch.device, start: SharedStart | None = None
 ) -> list[tuple[Field, dict[str, Any]]]:
     """Fit a network to each of some signals of one kind, of the same samples and channels, all at once.
 
@@ -98,7 +82,7 @@ def fit_small_signals(
     Raises:
         ValueError: the schedule has no rule for such signals, or there is no such optimiser.
     """
-    network, seed, fields, records = plan.options.network, plan.course.seed, [], []
+    network, seed, fields, records = plan.options.network, plan.seed, [], []
     for signal in signals:
         field = build_field(signal, network, seed)
         records.append(describe_initialization(initialize_(field, signal, network, seed, lowers=True), network))
@@ -106,7 +90,7 @@ def fit_small_signals(
             records[-1] = {"init": f"shared start of {start.count} signals", "noise": None}
         fields.append(field)
     stack = _stack_networks([_network_of(field) for field in fields]).to(device)
-    _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan.course)
+    _train(stack, _build_sampler(signals, plan.options.batches, seed, device), plan)
     _unstack(stack, [_network_of(field) for field in fields])
     return [(field.eval(), record) for field, record in zip(fields, records, strict=True)]
 
@@ -137,7 +121,7 @@ class SharedStart:
         return True
 
 
-def fit_shared_start(signals: Sequence[Grid[Any]], plan: SmallPlan, device: torch.device) -> SharedStart:
+def fit_shared_start(signals: Sequence[Grid[Any]], plan: Plan, device: torch.device) -> SharedStart:
     """Fit one network to some signals of the same samples and channels at once, and return its hidden layers.
 
     Args:
@@ -159,22 +143,19 @@ def fit_shared_start(signals: Sequence[Grid[Any]], plan: SmallPlan, device: torc
         dim=first.dim,
         channels=first.channels,
         axes=axes,
-        seed=plan.course.seed,
+        seed=plan.seed,
     )
     stack = _stack_networks([network]).to(device)
-    _train(stack, _build_sampler([joined], plan.options.batches, plan.course.seed, device), plan.course)
+    _train(stack, _build_sampler([joined], plan.options.batches, plan.seed, device), plan)
     layers = zip(stack.weights[:-1], stack.biases[:-1], strict=True)
     return SharedStart(len(signals), tuple((w.detach()[0].cpu(), b.detach()[0].cpu()) for w, b in layers))
 
 
-def _train(stack: Stack, sampler: StackSampler, course: Course) -> None:
+def _train(stack: Stack, sampler: StackSampler, plan: Plan) -> None:
     """Train the members of a stack in place."""
-    assert course.steps is not None
-    assert course.learning_rate is not None
-    name = course.optimizer or "adam"
-    optimizer = build_optimizer(stack.parameters(), name, course.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_decay(course.steps, find_final_factor(name)))
-    for step in range(course.steps):
+    optimizer = build_optimizer(stack.parameters(), plan.optimizer, plan.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.decay)
+    for step in range(plan.steps):
         optimizer.zero_grad()
         members = range(stack.count)
         PartError.apply(compute_square_errors, stack, sampler.batch(step), members, *stack.parameters()).backward()

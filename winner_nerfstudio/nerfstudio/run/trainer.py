@@ -23,7 +23,7 @@ from ...files import replacing
 from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, shorten
 from ...training.optimizers import check_state
-from ...training.plan import make_plan
+from ...training.plan import Course, make_plan
 from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
 from ...training.verdict import POOR_FIT
@@ -243,7 +243,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
         self.arguments = self._list_arguments(options)
-        plan = make_plan(signal, options, self.max_num_iterations, optimizer.lr, optimizer.name)
+        plan = make_plan(signal, options, Course(self.max_num_iterations, optimizer.lr, optimizer.name))
         if plan.note:
             CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
         model.options, data.batches = plan.options.network, plan.options.batches
