@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from winner_nerfstudio import Siren, fit
 from winner_nerfstudio.networks import Bank, build_network
-from winner_nerfstudio.training.optimizers import Muon, Soap, build_optimizer, check_state, orthogonalize
+from winner_nerfstudio.training.optimizers import BLOCK, Muon, Soap, build_optimizer, check_state, orthogonalize
 
 RATE = 1e-2
 
@@ -71,6 +71,13 @@ def test_the_iteration_makes_singular_values_alike(shape):
     values = torch.linalg.svdvals(orthogonalize(torch.randn(*shape, generator=torch.Generator().manual_seed(1))))
     assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
     assert not orthogonalize(torch.zeros(*shape)).any()
+
+
+def test_a_matrix_is_changed_alike_whatever_others_are_beside_it():
+    matrices = torch.randn(70, 24, 32, generator=torch.Generator().manual_seed(1))
+    assert len(matrices) * 24 * 32 > BLOCK
+    whole = orthogonalize(matrices)
+    assert all(torch.equal(whole[index], orthogonalize(matrices[index])) for index in range(len(matrices)))
 
 
 def test_soap_is_adam_in_the_eigenbases_of_the_first_gradients_covariances():

@@ -18,6 +18,8 @@ OptimizerName = Literal["adam", "soap", "muon"]
 """The names of the optimisers."""
 EPSILON = 1e-8
 """What is added to the divisor of Adam, and of what SOAP and Muon do like Adam."""
+BLOCK = 1 << 15
+"""Numbers of the matrices, about, that Muon orthogonalises at a time on a CPU."""
 LEAST_SIDE = 8
 """A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
 
@@ -186,14 +188,23 @@ class Muon(MatrixOptimizer):
 def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tensor, "*m b a"]:
     """Return about ``U V^T`` of each matrix ``U S V^T``, with singular values between 0.7 and 1.2.
 
-    This is Newton's and Schulz' iteration with the polynomial of Muon's authors, whose slope at 0 is great.
+    This is Newton's and Schulz' iteration with the polynomial of Muon's authors, whose slope at 0 is great. It is done
+    for some matrices at a time, which stay in a processor's cache.
     """
-    x = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    flat = wide.reshape(-1, *wide.shape[-2:])
+    count = len(flat) if flat.is_cuda else max(1, BLOCK // flat[0].numel())
+    done = torch.cat([_orthogonalize_wide(some, steps) for some in flat.split(count)]).reshape(wide.shape)
+    return done.mT if matrix.shape[-2] > matrix.shape[-1] else done
+
+
+def _orthogonalize_wide(x: Float[Tensor, "m b a"], steps: int) -> Float[Tensor, "m b a"]:
+    """Do what `orthogonalize` does for matrices that are not taller than wide, all at once."""
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-30)
     for _ in range(steps):
         gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.mT if matrix.shape[-2] > matrix.shape[-1] else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x
 
 
 _MATRIX_OPTIMIZERS: dict[str, Callable[..., MatrixOptimizer]] = {"soap": Soap, "muon": Muon}
