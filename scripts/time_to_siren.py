@@ -30,7 +30,6 @@ from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 
-SIREN: dict[str, Any] = {"init": "siren", "parts": (1,)}
 RESOLUTION = 192
 """Samples per axis of the surfaces that are measured."""
 
@@ -45,6 +44,8 @@ class Arguments:
     """File with a line for each fit that was made."""
     rates: tuple[float, ...] = (2e-4, 5e-4, 1e-3)
     """SIREN's learning rates, of which the best counts."""
+    first_omega_0: float = 30.0
+    """SIREN's first frequency; its authors take 3000 for sounds."""
     part: float = 1.0
     """Part of the single network's default steps that SIREN takes."""
     looks: int = 24
@@ -78,7 +79,8 @@ class Arguments:
 
     def _key(self, file: str, rate: float | None) -> dict[str, Any]:
         limits = {"max_side": self.max_side, "max_samples": self.max_samples, "seed": self.seed}
-        return {"file": Path(file).name, "rate": rate, "part": self.part, **limits}
+        siren = {"rate": rate, "part": self.part, "first_omega_0": self.first_omega_0}
+        return {"file": Path(file).name, **siren, **limits}
 
     def _find(self, known: list[dict[str, Any]], file: str, rate: float | None) -> dict[str, Any] | None:
         key = self._key(file, rate)
@@ -92,7 +94,8 @@ class Arguments:
         """
         data = {"max_side": self.max_side, "max_samples": self.max_samples}
         given = {name: value for name, value in data.items() if value is not None}
-        signal, options = prepare(file, None, given | (SIREN if rate else {}))
+        siren = {"init": "siren", "parts": (1,), "first_omega_0": self.first_omega_0}
+        signal, options = prepare(file, None, given | (siren if rate else {}))
         plan = make_plan(signal, options, Course(None, rate, "adam" if rate else None, self.seed))
         steps = round(plan.steps * self.part) if rate else plan.steps
         plan = replace(plan, steps=steps)
