@@ -4,10 +4,10 @@
 
 SIREN is a single network of the default size with its own initialisation, trained by Adam whose rate falls along half
 a cosine, at the best of some learning rates. Its steps are those of this package, which are faster than those of a
-plain loop (``scripts/benchmark_step.py``). The default is measured on its way to its own last step, until it is as
-good. Pictures, sounds and volumes are compared by the PSNR on their samples, shapes by IoU and Chamfer distance, each
-by itself. Times are those of the processor, from the initialisation on, without the measurements. Each fit is one line
-of the records, and is not made again when the script is started anew.
+plain loop (``scripts/benchmark_step.py``). The default is fitted with fewer steps than it has, more and more until it
+ends as good: pictures, sounds and volumes by the PSNR on their samples, shapes by IoU and by Chamfer distance. Times
+are those of the processor, from the initialisation to the last step. Each fit is one line of the records, and is not
+made again when the script is started anew.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from rich.console import Console
 
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.resample import evaluate_samples
@@ -26,10 +27,12 @@ from winner_nerfstudio.metrics.grid import psnr, root_mean_square
 from winner_nerfstudio.metrics.shape import surface_metrics, volume_metrics
 from winner_nerfstudio.surfaces import extract_surface
 from winner_nerfstudio.training.initialize import start
-from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
+from winner_nerfstudio.training.run import train
 
+PARTS = tuple(1.5**-power for power in range(12, -1, -1))
+"""Parts of its steps with which the default is fitted, one after the other."""
 RESOLUTION = 192
 """Samples per axis of the surfaces that are measured."""
 
@@ -48,8 +51,6 @@ class Arguments:
     """SIREN's first frequency; its authors take 3000 for sounds."""
     part: float = 1.0
     """Part of the single network's default steps that SIREN takes."""
-    looks: int = 24
-    """Measurements of the default on its way, at steps that grow by a constant factor."""
     max_side: int | None = None
     """Pixels of the longer side to which larger pictures are reduced."""
     max_samples: int | None = None
@@ -60,59 +61,53 @@ class Arguments:
     def run(self) -> None:
         """Make the fits that are missing from the records, and print the table."""
         torch.set_num_threads(1)
-        known = [json.loads(line) for line in self.records.read_text().splitlines()] if self.records.exists() else []
-        print("| target | metric | SIREN at its end | its rate | part of its time |\n|---|---|---|---|---|")
-        parts: dict[str, list[float]] = {}
+        print("| target | metric | SIREN | its rate | steps of the default | part of SIREN's time |")
+        print("|---|---|---|---|---|---|")
+        shares: dict[str, list[float]] = {}
         for file in self.files:
-            ends = [self._find(known, file, rate) or self._fit(file, rate, {}) for rate in self.rates]
-            names = [name for name in ends[0]["looks"][-1] if name not in ("steps", "seconds")]
-            best = {name: ends[int(np.argmax([sign(name) * end["looks"][-1][name] for end in ends]))] for name in names}
-            goals = {metric: end["looks"][-1][metric] for metric, end in best.items()}
-            looks = (self._find(known, file, None) or self._fit(file, None, goals))["looks"]
-            for metric, goal in goals.items():
-                reached = next((look["seconds"] for look in looks if is_reached(metric, look[metric], goal)), np.inf)
-                parts.setdefault(metric, []).append(reached / best[metric]["looks"][-1]["seconds"])
-                print(f"| {Path(file).name} | {metric} | {goal:.4g} | {best[metric]['rate']:g}", end=" | ")
-                print(f"{parts[metric][-1]:.3f} |", flush=True)
-        for metric, each in parts.items():
-            print(f"| mean | {metric} | | | {np.mean(each):.3f} |")
+            ends = [self._fit(file, rate, self.part) for rate in self.rates]
+            for metric in ends[0]["metrics"]:
+                best = ends[int(np.argmax([sign(metric) * end["metrics"][metric] for end in ends]))]
+                goal, ours = best["metrics"][metric], self._fit(file, None, PARTS[0])
+                for part in PARTS[1:]:
+                    if is_reached(metric, ours["metrics"][metric], goal):
+                        break
+                    ours = self._fit(file, None, part)
+                reached = is_reached(metric, ours["metrics"][metric], goal)
+                share = ours["seconds"] / best["seconds"] if reached else np.inf
+                shares.setdefault(metric, []).append(share)
+                print(f"| {Path(file).name} | {metric} | {goal:.4g} | {best['rate']:g}", end=" | ")
+                print(f"{ours['steps']} | {share:.3f} |", flush=True)
+        for metric, each in shares.items():
+            print(f"| mean | {metric} | | | | {np.mean(each):.3f} |")
 
-    def _key(self, file: str, rate: float | None) -> dict[str, Any]:
-        limits = {"max_side": self.max_side, "max_samples": self.max_samples, "seed": self.seed}
-        siren = {"rate": rate, "part": self.part, "first_omega_0": self.first_omega_0}
-        return {"file": Path(file).name, **siren, **limits}
+    def _fit(self, file: str, rate: float | None, part: float) -> dict[str, Any]:
+        """Return the record of a fit of SIREN at a learning rate, or of the default if it is None.
 
-    def _find(self, known: list[dict[str, Any]], file: str, rate: float | None) -> dict[str, Any] | None:
-        key = self._key(file, rate)
-        return next((each for each in known if all(each[name] == value for name, value in key.items())), None)
+        It is read, or else made and written.
 
-    def _fit(self, file: str, rate: float | None, goals: dict[str, float]) -> dict[str, Any]:
-        """Fit SIREN at a learning rate, or the default if it is None until it has reached the goals.
-
-        Returns:
-            The record, which is also written.
+        Args:
+            file: the signal.
+            rate: the learning rate.
+            part: part of the default steps that are taken.
         """
-        data = {"max_side": self.max_side, "max_samples": self.max_samples}
-        given = {name: value for name, value in data.items() if value is not None}
+        limits = {"max_side": self.max_side, "max_samples": self.max_samples}
         siren = {"init": "siren", "parts": (1,), "first_omega_0": self.first_omega_0}
+        key = {"file": Path(file).name, "rate": rate, "part": part, **limits, "seed": self.seed}
+        key["first_omega_0"] = self.first_omega_0 if rate else None
+        lines = self.records.read_text().splitlines() if self.records.exists() else []
+        for known in map(json.loads, lines):
+            if all(known[name] == value for name, value in key.items()):
+                return dict(known)
+        given = {name: value for name, value in limits.items() if value is not None}
         signal, options = prepare(file, None, given | (siren if rate else {}))
         plan = make_plan(signal, options, Course(None, rate, "adam" if rate else None, self.seed))
-        steps = round(plan.steps * self.part) if rate else plan.steps
-        plan = replace(plan, steps=steps)
-        due = {steps} if rate else set(np.geomspace(max(4, steps / 200), steps, self.looks).astype(int).tolist())
+        plan = replace(plan, steps=max(1, round(plan.steps * part)))
         began = time.process_time()
-        started = start(signal, plan.options, torch.device("cpu"), self.seed)
-        training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
-        looks: list[dict[str, float]] = []
-        while training.done < steps:
-            training.step()
-            if training.done in due:
-                ended = time.process_time()
-                looks.append({"steps": training.done, "seconds": ended - began, **measure(training.field, signal)})
-                if goals and all(is_reached(name, looks[-1][name], goal) for name, goal in goals.items()):
-                    break
-                began += time.process_time() - ended
-        record = self._key(file, rate) | {"looks": looks}
+        started = start(signal, plan.options, torch.device("cpu"), plan.seed)
+        train(started, plan, Console(quiet=True), None)
+        seconds = time.process_time() - began
+        record = key | {"steps": plan.steps, "seconds": seconds, "metrics": measure(started.field, signal)}
         with self.records.open("a") as records:
             records.write(json.dumps(record) + "\n")
         return record
