@@ -53,9 +53,10 @@ class ColorKind(Kind):
 
     def loss(self, signal: Painting, options: NetworkOptions) -> Loss:
         """Return the mean square error."""
+        from ..training.cells import ColorCellLoss
         from ..training.loss import SquareLoss
 
-        return SquareLoss()
+        return ColorCellLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Painting, options: Any) -> dict[str, float]:
         """Compute ``psnr_colour``, dB, of sRGB values with peak 1, at points of the surface that were never fitted."""

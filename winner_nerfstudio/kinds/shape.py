@@ -150,10 +150,12 @@ class ShapeKind(Kind):
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
         from ..signals.cloud import PointCloud
-        from ..training.cells import CellLoss
+        from ..training.cells import DistanceCellLoss
         from ..training.loss import DistanceLoss
 
-        return CellLoss(options) if options.has_parts else DistanceLoss(options, isinstance(signal, PointCloud))
+        if options.has_parts:
+            return DistanceCellLoss(options)
+        return DistanceLoss(options, isinstance(signal, PointCloud))
 
     def metrics(self, field: Field, signal: Shape | PointCloud, options: Any) -> dict[str, float]:
         """Compute volume metrics, and those of the surface extracted at ``eval_resolution`` where there is one.

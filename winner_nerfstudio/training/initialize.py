@@ -22,7 +22,8 @@ from ..winner import (
     winner_init_,
 )
 from .bank import BankInitialization, PartSampler, initialize_bank_
-from .cells import CellSampler, find_mesh, initialize_cells_, specify_cells
+from .cell_targets import find_cell_target
+from .cells import CellSampler, initialize_cells_, specify_cells
 from .loss import Loss
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
 from .prepare import FitOptions
@@ -112,7 +113,7 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
         raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
     cells = None
     if options.has_parts and lattice is None:
-        specification, cells = specify_cells(find_mesh(signal), options)
+        specification, cells = specify_cells(find_cell_target(signal), options)
     else:
         specification = options.specification(signal.dim, signal.channels, lattice)
     with torch.random.fork_rng(devices=[]):
@@ -128,7 +129,7 @@ def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: t
     if isinstance(field.network, Bank) and isinstance(signal, Grid):
         return PartSampler(signal, field.network, device, seed, batches)
     if isinstance(field.network, CellBank):
-        return CellSampler(find_mesh(signal), field.network, device, seed, batches)
+        return CellSampler(find_cell_target(signal), field.network, device, seed, batches)
     return batches.sampler(signal, device, seed)
 
 
@@ -174,7 +175,7 @@ def initialize_(
     if isinstance(network, Bank) and isinstance(signal, Grid):
         return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
     if isinstance(network, CellBank):
-        return initialize_cells_(network, find_mesh(signal), options, seed)
+        return initialize_cells_(network, find_cell_target(signal), options, seed)
     if not options.has_noise:
         if options.init in SCALED:
             traits = describe_network(find_network_to_perturb(network), signal.dim)
