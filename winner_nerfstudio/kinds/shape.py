@@ -70,7 +70,6 @@ class ShapeKind(Kind):
                 "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
                 "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
             },
-            cells=16,
             num_layers=3,
         ),
     )
@@ -146,6 +145,14 @@ class ShapeKind(Kind):
         options.check()
         reference = None if options.reference is None else str(options.reference)
         return load_surface(source, options, options.sign, reference, options.nodata, options.colour == "auto")
+
+    def count_parts(self, signal: Shape | PointCloud, options: DistanceOptions) -> tuple[int]:
+        """Return the cells along each axis of a mesh; of a surface given by points too little is known."""
+        from ..signals.shape import Shape
+        from ..training.cells import choose_cells
+
+        is_divided = isinstance(signal, Shape) and not (options.normal_weight or options.eikonal_weight)
+        return (choose_cells(signal),) if is_divided else (1,)
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""

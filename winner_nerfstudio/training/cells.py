@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..signals.shape import Shape
     from ..winner.sines import SineNetwork
 
+MOST_PARTS = 16
+"""Cells along each axis at most, if their number is chosen."""
 MOST_MEMBERS = 512
 """Cells with a network, about, at most, if their number is chosen; the time of a fit grows with it."""
 REACH = 0.01
@@ -41,12 +43,12 @@ PROBES = 4
 """Points along each axis of a cell at which its distance from the surface is measured."""
 
 
-def choose_cells(shape: Shape, most: int) -> int:
+def choose_cells(shape: Shape) -> int:
     """Return the number of cells along each axis of a shape whose user has not said it.
 
-    It is `most`, or less where the surface is so large that more than `MOST_MEMBERS` cells would have a network.
+    It is `MOST_PARTS`, or less where the surface is so large that more than `MOST_MEMBERS` cells would have a network.
     """
-    parts = most
+    parts = MOST_PARTS
     while (count := len(find_near_cells(shape, parts, OVERLAP))) > MOST_MEMBERS and parts > 2:
         # The cells grow about with the square.
         parts = max(2, min(parts - 1, round(parts * sqrt(MOST_MEMBERS / count))))
@@ -118,9 +120,7 @@ def initialize_cells_(
     by_target = options.has_noise and noise.s0 is None
     initialize(bank.far.member(0), seed, target.describe_cube() if by_target else {})
     cells = target.describe_cells(bank) if by_target else [{}] * bank.count
-    members = [
-        initialize(bank.member(index), member_seed(seed, index), found) for index, found in enumerate(cells)
-    ]
+    members = [initialize(bank.member(index), member_seed(seed, index), found) for index, found in enumerate(cells)]
     return BankInitialization(tuple(filter(None, members))) if options.has_noise else None
 
 
