@@ -33,9 +33,9 @@ class ColorKind(Kind):
         2500,
         parts=PartRecipe(
             {
-                "small": PartSize(0, 16, 1250, {"muon": 2e-3, "adam": 1e-3}),
-                "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
-                "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
+                "small": PartSize(0, 21, 1250, {"adam": 2e-3}),
+                "medium": PartSize(0, 32, 1250, {"adam": 2e-3}),
+                "large": PartSize(0, 43, 1250, {"adam": 2e-3}),
             },
             num_layers=3,
         ),

@@ -33,6 +33,8 @@ class CellTarget(ABC):
     """The surface in whose cells it is fitted."""
     network: ClassVar[Mapping[str, object]]
     """The arguments of a `CellBank` that do not depend on the user's options."""
+    wider: ClassVar[float]
+    """How much wider the members of a companion, see `Kind.companion`, are than those that it is fitted beside."""
     points: ClassVar[int]
     """The points of each cell per training step."""
     pool: ClassVar[int]
@@ -71,7 +73,7 @@ class CellDistance(CellTarget):
     """
 
     network: ClassVar[Mapping[str, object]] = {"out_dim": 1}
-    points, pool, fill = 128, 2048, 0.2
+    wider, points, pool, fill = 1.0, 128, 2048, 0.2
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -111,7 +113,7 @@ class CellColors(CellTarget):
     """
 
     network: ClassVar[Mapping[str, object]] = {"out_dim": 3, "is_distance": False, "far_dim": 32, "far_layers": 3}
-    points, pool, fill = 64, 2048, 1 / 64
+    wider, points, pool, fill = 4 / 3, 128, 4096, 1 / 64
 
     def __init__(self, painting: Painting, shape: Shape) -> None:
         self.painting, self.shape = painting, shape
