@@ -432,7 +432,7 @@ def assert_sides_are_right(fitted):
 @pytest.fixture(scope="module")
 def in_cells(tmp_path_factory):
     """The options of a small fit in cells, such a fit of the textured box, not measured, and the folder of the box."""
-    folder, options = tmp_path_factory.mktemp("cells"), SMALL | {"parts": (3,), "hidden_dim": 9, "steps": 60}
+    folder, options = tmp_path_factory.mktemp("cells"), SMALL | {"parts": (3,), "hidden_dim": 9, "steps": 120}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CellDistance, "pool", 256)
         patch.setattr(CellColors, "pool", 256)
