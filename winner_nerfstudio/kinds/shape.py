@@ -151,8 +151,9 @@ class ShapeKind(Kind):
         from ..signals.shape import Shape
         from ..training.cells import choose_cells
 
-        is_divided = isinstance(signal, Shape) and not (options.normal_weight or options.eikonal_weight)
-        return (choose_cells(signal),) if is_divided else (1,)
+        if not isinstance(signal, Shape) or options.normal_weight or options.eikonal_weight:
+            return (1,)
+        return (choose_cells(signal),)
 
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""

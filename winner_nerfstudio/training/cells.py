@@ -19,7 +19,7 @@ from ..networks.cells import OVERLAP, select_members
 from ..winner import Initialization, siren_init_, winner_init_
 from .bank import BankInitialization, Mean, PartError, compute_square_errors
 from .cell_targets import CellTarget
-from .loss import ALONE, DistanceLoss, Loss, SquareLoss
+from .loss import ALONE, DistanceLoss, Function, Loss, SquareLoss
 from .options import BatchOptions, DistanceOptions, NetworkOptions
 from .sampling import EVALUATION_STREAM, Batch, build_generator
 from .share import Share
@@ -230,10 +230,15 @@ class CellLoss(Loss):
         far: the loss of the whole cube's network.
     """
 
-    def __init__(self, name: str, compute_errors: Callable[[Tensor, Tensor, Tensor | None], Tensor], far: Loss) -> None:
+    def __init__(
+        self,
+        name: str,
+        compute_errors: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+        far: DistanceLoss | SquareLoss,
+    ) -> None:
         self._name, self._compute_errors, self._far = name, compute_errors, far
 
-    def select(self, field: Field, batch: Batch, share: Share = ALONE) -> Batch:
+    def select(self, field: Function, batch: Batch, share: Share = ALONE) -> Batch:
         """Return all points of the members, and of the others those that the loss of the whole cube's network uses."""
         far = self._far.select(_bank_of(field).evaluate_far, _get_far(batch), share)
         return batch | {f"far_{name}": values for name, values in far.items()}
@@ -287,7 +292,8 @@ class ColorCellLoss(CellLoss):
         super().__init__("mse_cells", compute_square_errors, SquareLoss())
 
 
-def _bank_of(field: Field) -> CellBank:
+def _bank_of(field: Function) -> CellBank:
+    assert isinstance(field, Field)
     assert isinstance(field.network, CellBank)
     return field.network
 
