@@ -3,7 +3,8 @@
 Three shapes and a texture of 512 x 512 texels are made by code, and the colours are fitted with several seeds. Every
 result is written at once, so that the script can be stopped and started again::
 
-    python scripts/compare_colour.py --output colour.json --texture leaves
+    python scripts/compare_colour.py --output cells.json --texture leaves
+    python scripts/compare_colour.py --output single.json --texture leaves --single
 
 The texture "leaves" is that of a scanned object: overlapping patches of all sizes with sharp borders, as photographs
 have them (the dead leaves model: Lee, Mumford and Huang 2001, doi:10.1023/A:1011109015675), and soft shading, of the
@@ -14,6 +15,7 @@ The table has the shape, the seed, the texture's centroid, and the PSNR of the c
 
 import argparse
 import json
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -136,14 +138,16 @@ def write_shape(name, texture, seed, folder):
     return folder / "shape.obj"
 
 
-def compare(name, texture, seed, steps):
-    """Return the PSNR of the colours of a shape, at points never fitted, by the start; the step count is the same."""
+def compare(name, texture, seed, options):
+    """Return the PSNR of the colours of a shape, at points never fitted, by the start; the options are the same."""
     with TemporaryDirectory() as folder:
         shape = load_surface(write_shape(name, texture, seed, Path(folder)), colors=True)
-    result = {"steps": steps, "psi": Painting(shape).centroid}
+    result = options | {"psi": Painting(shape).centroid}
     for init in ("winner", "siren"):
-        # The colours alone: beside a distance they come out the same, see tests/test_colors.py.
-        fitted = fit(Painting(shape), steps=steps, seed=seed, init=init, progress=False)
+        # The colours alone: beside a distance they come out alike, see tests/test_colors.py.
+        began = time.process_time()
+        fitted = fit(Painting(shape), seed=seed, init=init, progress=False, **options)
+        result[f"{init} seconds"] = time.process_time() - began
         result[init] = fitted.provenance["figures"]["psnr_colour"]
     return result
 
@@ -154,14 +158,16 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("colour.json"))
     parser.add_argument("--texture", choices=TEXTURES, default=TEXTURES[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, help="the default's if left out")
+    parser.add_argument("--single", action="store_true", help="one network instead of cells")
     arguments = parser.parse_args()
+    options = {"steps": arguments.steps} | ({"parts": (1,)} if arguments.single else {})
     done = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     for seed in range(arguments.seeds):
         for name in SHAPES:
-            key = f"{name} {arguments.texture} {seed} {arguments.steps}"
+            key = " ".join(map(str, (name, arguments.texture, seed, *options.values())))
             if key not in done:
-                done[key] = compare(name, arguments.texture, seed, arguments.steps)
+                done[key] = compare(name, arguments.texture, seed, options)
                 arguments.output.write_text(json.dumps(done, indent=1))
             row = done[key]
             print(f"| {name} | {seed} | {row['psi']:.3f} | {row['siren']:.1f} | {row['winner']:.1f} |", flush=True)

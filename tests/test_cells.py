@@ -8,8 +8,8 @@ import trimesh
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.networks import CellBank, build_network
 from winner_nerfstudio.signals.shape import Shape
-from winner_nerfstudio.training import cells as training_cells
-from winner_nerfstudio.training.cells import CellLoss, CellSampler, find_near_cells
+from winner_nerfstudio.training.cell_targets import CellColors, CellDistance
+from winner_nerfstudio.training.cells import REACH, CellSampler, DistanceCellLoss, find_near_cells
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import DistanceOptions, DrawnOptions
 from winner_nerfstudio.training.share import Share
@@ -36,7 +36,8 @@ def draw_points(count: int = 300) -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def small_pool(monkeypatch):
-    monkeypatch.setattr(training_cells, "POOL", 256)
+    monkeypatch.setattr(CellDistance, "pool", 256)
+    monkeypatch.setattr(CellColors, "pool", 256)
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +83,19 @@ def test_cells_are_those_that_the_surface_passes_through_and_few_others(ring):
     touched = np.unique(((surface + 1) * parts / 2).astype(int), axis=0)
     assert {tuple(cell) for cell in touched} <= {tuple(cell) for cell in cells}
     centers = (cells + 0.5) * 2 / parts - 1
-    assert ring.distance(centers).max() < training_cells.REACH + (1 + overlap + 0.5) * np.sqrt(3) / parts
+    assert ring.distance(centers).max() < REACH + (1 + overlap + 0.5) * np.sqrt(3) / parts
 
 
 def test_members_get_points_of_their_own_cells_in_their_own_unit(ring):
     bank = build_field(ring, OPTIONS, 0).network
-    batch = CellSampler(ring, bank, CPU, 0, BATCHES).batch(3)
+    batch = CellSampler(CellDistance(ring), bank, CPU, 0, BATCHES).batch(3)
     assert batch["coords"].abs().max() <= 1 + 1e-5
     world = bank.centers[:, None] + bank.half_width * batch["coords"]
     expected = ring.signed_distance(world.reshape(-1, 3).numpy()).reshape(bank.count, -1)
     np.testing.assert_allclose(batch["values"][..., 0] * bank.half_width, expected, atol=1e-5)
     expected = ring.signed_distance(batch["far_coords"].numpy())
     np.testing.assert_allclose(batch["far_values"][:, 0], expected, atol=1e-6)
-    again = CellSampler(ring, bank, CPU, 0, BATCHES).batch(3)
+    again = CellSampler(CellDistance(ring), bank, CPU, 0, BATCHES).batch(3)
     assert all(torch.equal(batch[name], again[name]) for name in batch)
 
 
@@ -106,14 +107,14 @@ def test_the_initialisation_depends_on_its_seed_alone(ring):
 
 
 def test_the_loss_of_the_exact_distance_is_zero(ring):
-    batch = CellSampler(ring, build_field(ring, OPTIONS, 0).network, CPU, 0, BATCHES).batch(0)
-    terms = CellLoss(OPTIONS).terms({"values": batch["values"]}, batch)
+    batch = CellSampler(CellDistance(ring), build_field(ring, OPTIONS, 0).network, CPU, 0, BATCHES).batch(0)
+    terms = DistanceCellLoss(OPTIONS).terms({"values": batch["values"]}, batch)
     assert {name: float(term) for name, term in terms.items()} == {"sdf_cells": 0.0}
 
 
 def test_the_terms_and_gradients_of_two_processes_add_up_to_those_of_one(ring):
     field = build_field(ring, OPTIONS, 0)
-    loss, batch = CellLoss(OPTIONS), CellSampler(ring, field.network, CPU, 0, BATCHES).batch(0)
+    loss, batch = DistanceCellLoss(OPTIONS), CellSampler(CellDistance(ring), field.network, CPU, 0, BATCHES).batch(0)
 
     def compute(*shares: Share) -> list[torch.Tensor]:
         field.zero_grad()
@@ -172,10 +173,3 @@ def test_cells_that_a_shape_cannot_have_are_refused_in_one_line(options, message
 def test_a_point_cloud_is_not_divided():
     with pytest.raises(ValueError, match="only meshes are divided into parts"):
         fit(trimesh.creation.icosphere(3).vertices, kind="sdf", parts=(4,), steps=1, progress=False)
-
-
-def test_a_shape_with_colours_is_not_divided():
-    ball = sphere(2.0)
-    ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
-    with pytest.raises(ValueError, match="shapes with colours are not divided into parts"):
-        fit(ball, parts=(4,), steps=1, progress=False)

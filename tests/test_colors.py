@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 from safetensors import safe_open
@@ -19,7 +20,10 @@ from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
-from winner_nerfstudio.signals.shape.painting import Painting
+from winner_nerfstudio.signals.shape.painting import OFFSET, Painting
+from winner_nerfstudio.training.cell_targets import CellColors, CellDistance
+from winner_nerfstudio.training.cells import CellSampler
+from winner_nerfstudio.training.options import DrawnOptions
 from winner_nerfstudio.training.prepare import prepare
 
 from .conftest import fit as train
@@ -415,11 +419,69 @@ def test_colours_alone_come_out_as_they_do_beside_a_distance(colored):
 
 
 def test_a_few_steps_bring_the_colours_of_the_sides(colored):
-    fitted, _ = colored
+    assert_sides_are_right(colored[0])
+
+
+def assert_sides_are_right(fitted):
     for (axis, side), color in SIDES.items():
         point = np.insert(np.zeros((1, 2)), axis, side, axis=1) * (1.0, 0.8, 0.6)
         distances = np.linalg.norm(np.array(list(SIDES.values())) / 255 - fitted.color(point), axis=-1)
         assert list(SIDES.values())[distances.argmin()] == color
+
+
+@pytest.fixture(scope="module")
+def in_cells(tmp_path_factory):
+    """The options of a small fit in cells, such a fit of the textured box, not measured, and the folder of the box."""
+    folder, options = tmp_path_factory.mktemp("cells"), SMALL | {"parts": (3,), "hidden_dim": 9, "steps": 120}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellDistance, "pool", 256)
+        patch.setattr(CellColors, "pool", 256)
+        yield options, fit(write_obj(folder), **options), folder
+
+
+def test_colours_in_cells_are_in_place_and_do_not_change_the_distance(in_cells):
+    options, fitted, folder = in_cells
+    assert_sides_are_right(fitted)
+    members = [
+        (field.network.cells.tolist(), field.network.biases[0].shape[1]) for field in (fitted.field, fitted.companion)
+    ]
+    assert members[0][0] == members[1][0]
+    assert (members[0][1], members[1][1]) == (9, 12)
+    plain = fit(folder / "box.obj", colour="off", **options)
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (fitted(points) == plain(points)).all()
+
+
+def test_a_field_file_and_a_mesh_have_the_colours_of_cells(in_cells, tmp_path):
+    _, fitted, _ = in_cells
+    fitted.save(tmp_path / "box.safetensors")
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    assert (load_field(tmp_path / "box.safetensors").color(points) == fitted.color(points)).all()
+    mesh = fitted.mesh(16)
+    assert mesh.visual.vertex_colors[:, :3] == pytest.approx(255 * fitted.color(mesh.vertices), abs=1)
+
+
+def test_members_are_fitted_to_the_colours_of_their_own_cells(in_cells):
+    _, fitted, folder = in_cells
+    shape, bank = load_surface(folder / "box.obj", colors=True), fitted.companion.network
+    target = CellColors(Painting(shape), shape)
+    batch = CellSampler(target, bank, torch.device("cpu"), 0, DrawnOptions(batch_size=64)).batch(0)
+    assert batch["coords"].shape == (bank.count, target.points, 3)
+    assert batch["coords"].abs().max() <= 1 + 1e-5
+    world = (bank.centers[:, None] + bank.half_width * batch["coords"]).reshape(-1, 3).numpy()
+    assert (np.abs(shape.distance(world)) < 5 * OFFSET).mean() > 0.9
+    expected = 2 * shape.color_at(world) - 1
+    assert np.abs(batch["values"].reshape(-1, 3).numpy() - expected).mean() < 0.01
+
+
+def test_the_noise_of_colours_in_a_cell_follows_from_the_cells_size(in_cells):
+    _, fitted, folder = in_cells
+    shape, bank = load_surface(folder / "box.obj", colors=True), fitted.companion.network
+    painting = Painting(shape)
+    whole, cells = painting.axes[0], CellColors(painting, shape).describe_cells(bank)
+    assert len(cells) == bank.count
+    assert cells[0]["centroid"] == painting.centroid
+    assert cells[0]["axes"][0].nyquist == pytest.approx(whole.nyquist * bank.half_width, rel=0.02)
 
 
 def test_siren_has_its_start_for_colours_too(colored):
@@ -528,16 +590,20 @@ def test_colours_of_points_are_measured_at_points_that_are_never_fitted():
 
 
 @pytest.mark.commands
-def test_ns_train_fits_the_same_colours_and_so_does_a_resumed_run(tmp_path):
+@pytest.mark.parametrize("cells", [{}, {"parts": (2,), "hidden_dim": 9}], ids=["single", "cells"])
+def test_ns_train_fits_the_same_colours_and_so_does_a_resumed_run(tmp_path, cells, monkeypatch):
+    monkeypatch.setattr(CellDistance, "pool", 256)
+    monkeypatch.setattr(CellColors, "pool", 256)
     options = {"pipeline__model__eval_resolution": 16, "timestamp": "x", "pipeline__datamanager__batch_size": 64}
     schedule = make_config("winner-sdf").optimizers
     schedule["fields"]["scheduler"].max_steps = 12
     options["optimizers"] = schedule
+    options |= {f"pipeline__model__{name}": value for name, value in cells.items()}
     path = write_obj(tmp_path)
     whole, half = (train("winner-sdf", path, tmp_path / str(steps), steps, **options) for steps in (12, 7))
     resumed = train("winner-sdf", path, tmp_path / "on", 12, load_dir=half.parent / "nerfstudio_models", **options)
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
-    expected = fit(path, **SMALL | {"batch_size": 64, "hidden_dim": 24}, steps=12)
+    expected = fit(path, **SMALL | {"batch_size": 64, "hidden_dim": 24} | cells, steps=12)
     for config in (whole, resumed):
         assert (load_fitted(config).color(points) == expected.color(points)).all()
         assert metrics_of(config)["psnr_colour"] > 5

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from winner_nerfstudio import Siren, fit
 from winner_nerfstudio.networks import Bank, build_network
-from winner_nerfstudio.training.optimizers import BLOCK, Muon, Soap, build_optimizer, check_state, orthogonalize
+from winner_nerfstudio.training.optimizers import (
+    BLOCK,
+    Muon,
+    Soap,
+    build_optimizer,
+    check_state,
+    orthogonalize,
+    train_as_adam,
+)
 
 RATE = 1e-2
 
@@ -234,3 +242,16 @@ def test_the_rate_of_muon_falls_further_than_that_of_the_others(name, last, monk
     optimizer = build_optimizer([make_parameter(8, 8)], name, RATE)
     schedule = CosineDecayConfig(max_steps=4).setup().get_scheduler(optimizer, RATE)
     assert [RATE * schedule.lr_lambdas[0](step) for step in range(5)] == rates
+
+
+@pytest.mark.parametrize("name", ["muon", "soap"])
+def test_parameters_can_be_trained_as_by_adam_whatever_the_optimiser(name):
+    first, second = (torch.nn.Parameter(torch.eye(16)) for _ in range(2))
+    train_as_adam([second])
+    optimizer = build_optimizer([first, second], name, lr=1e-2)
+    gradient = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    first.grad, second.grad = gradient, gradient.clone()
+    optimizer.step()
+    # Adam's first step is as long for each weight.
+    torch.testing.assert_close(second.detach(), torch.eye(16) - 1e-2 * gradient.sign(), atol=1e-6, rtol=0)
+    assert (first - second).abs().max() > 1e-3

@@ -10,10 +10,12 @@ import trimesh
 from winner_nerfstudio import fit
 from winner_nerfstudio.cli.kinds import parse_fit_options
 from winner_nerfstudio.registry import kind_named
+from winner_nerfstudio.signals.cloud import PointCloud
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.interpolation import interpolate, interpolate_half_way
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.samples import mandala
+from winner_nerfstudio.signals.shape.colors import CornerColors
 from winner_nerfstudio.training.cells import find_near_cells
 from winner_nerfstudio.training.initialize import build_field, build_sampler
 from winner_nerfstudio.training.options import NetworkOptions, ResidentOptions
@@ -191,12 +193,24 @@ def test_a_mesh_has_a_single_network_where_its_user_asks_for_a_certain_one(choic
     assert (plan.options.network.parts, plan.steps, plan.optimizer, plan.learning_rate) == ((1,), 2500, "adam", 5e-4)
 
 
-def test_points_and_shapes_with_colours_have_a_single_network():
-    points, ball = sphere(2.0, subdivisions=3).vertices, sphere(2.0)
-    ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
-    for data in (points, ball):
-        plan = make_plan(load_signal(data, "sdf"), sort_options(kind_named("sdf"), {}), Course())
+def test_points_have_a_single_network_with_colours_and_without():
+    points = sphere(2.0, subdivisions=3).vertices
+    cloud = PointCloud.from_points(points, colors=CornerColors.from_numbers(np.uint8(255 * (points + 2) / 4)))
+    for signal in (cloud, load_signal(points, "sdf")):
+        plan = make_plan(signal, sort_options(kind_named("sdf"), {}), Course())
         assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((1,), 256, 2500)
+
+
+def test_a_mesh_is_divided_alike_with_colours_and_without():
+    ball, options = sphere(2.0), sort_options(kind_named("sdf"), {})
+    plain = make_plan(load_signal(ball, "sdf"), options)
+    ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
+    signal = load_signal(ball, "sdf")
+    assert signal.colors is not None
+    assert make_plan(signal, options) == plain
+    painting = kind_named("sdf").companion(signal)
+    beside = make_plan(painting, sort_options(kind_named("color"), {}))
+    assert beside.options.network.parts == plain.options.network.parts
 
 
 def test_ns_train_and_fit_choose_alike(tmp_path):

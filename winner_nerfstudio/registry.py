@@ -99,7 +99,6 @@ class PartRecipe:
         exactness: exactness of the matched schedule; None for its default.
         lowers: whether parts of low frequencies begin with lower ones than SIREN's, see `NoiseSchedule.matched`.
         counts_channels: whether a part of several channels is as much shorter, so that it has as many values.
-        cells: greatest number of parts along each axis of a shape, whose parts are cells of its cube; see `CellBank`.
         num_layers: number of layers of the parts' networks where the parts are chosen; None for that of a single one.
     """
 
@@ -111,7 +110,6 @@ class PartRecipe:
     exactness: float | None = None
     lowers: bool = True
     counts_channels: bool = False
-    cells: int = 0
     num_layers: int | None = None
 
 
@@ -317,6 +315,18 @@ class Kind(ABC):
     def companion(self, signal: Any) -> Signal | None:
         """Return what is fitted beside a signal by a field of its own, such as a shape's colours; None by default."""
         return None
+
+    def count_parts(self, signal: Any, options: Any) -> tuple[int, ...] | None:
+        """Return the number of parts along each axis of a signal whose user has not said it.
+
+        Args:
+            signal: the signal.
+            options: an instance of `Kind.network`.
+
+        Returns:
+            (1,), the default, for a single network; None if as many parts as it should have would take too much memory.
+        """
+        return (1,)
 
     def baseline(self, signal: Any) -> Baseline | None:
         """Return what a fit of a signal must exceed, or None (the default) if that cannot be said."""

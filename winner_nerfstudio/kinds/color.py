@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Kind, Metrics, Monitor, Recipe
+from ..registry import Kind, Metrics, Monitor, PartRecipe, PartSize, Recipe
 from ..signals.options import SignalOptions
 from ..signals.records import ColorRecord
 
@@ -29,7 +29,17 @@ class ColorKind(Kind):
     frequency_unit = "cycles per unit of the mesh"
     options = SignalOptions
     record = ColorRecord
-    recipe = Recipe(2500)
+    recipe = Recipe(
+        2500,
+        parts=PartRecipe(
+            {
+                "small": PartSize(0, 21, 1250, {"adam": 2e-3}),
+                "medium": PartSize(0, 32, 1250, {"adam": 2e-3}),
+                "large": PartSize(0, 43, 1250, {"adam": 2e-3}),
+            },
+            num_layers=3,
+        ),
+    )
     metric_names = Metrics(("psnr_colour",), ("psnr_colour",), headline="psnr_colour", curve="psnr_colour")
     views = "winner_nerfstudio.nerfstudio.models.sdf:SDFModel"
 
@@ -51,11 +61,19 @@ class ColorKind(Kind):
         """Refuse to load colours alone: they belong to a shape, see `ShapeKind.companion`."""
         raise ValueError("colours are fitted beside a shape's distance; load the shape, kind='sdf'")
 
+    def count_parts(self, signal: Painting, options: NetworkOptions) -> tuple[int]:
+        """Return the cells along each axis of the mesh that has the colours; of points there are too few."""
+        from ..signals.shape import Shape
+        from ..training.cells import choose_cells
+
+        return (choose_cells(signal.surface) if isinstance(signal.surface, Shape) else 1,)
+
     def loss(self, signal: Painting, options: NetworkOptions) -> Loss:
         """Return the mean square error."""
+        from ..training.cells import ColorCellLoss
         from ..training.loss import SquareLoss
 
-        return SquareLoss()
+        return ColorCellLoss() if options.has_parts else SquareLoss()
 
     def metrics(self, field: Field, signal: Painting, options: Any) -> dict[str, float]:
         """Compute ``psnr_colour``, dB, of sRGB values with peak 1, at points of the surface that were never fitted."""

@@ -70,6 +70,12 @@ class GridKind(Kind):
 
         return ResidentOptions
 
+    def count_parts(self, signal: Any, options: NetworkOptions) -> tuple[int, ...] | None:
+        """Return the parts of a signal of many samples, as the kind's recipe says."""
+        from ..training.plan import count_grid_parts
+
+        return count_grid_parts(signal, options, self.recipe.parts)
+
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the mean square error, of the values or of the derivatives."""
         from ..training.bank import PartLoss

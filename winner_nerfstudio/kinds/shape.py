@@ -70,7 +70,6 @@ class ShapeKind(Kind):
                 "medium": PartSize(0, 24, 1250, {"muon": 2e-3, "adam": 1e-3}),
                 "large": PartSize(0, 32, 1250, {"muon": 2e-3, "adam": 1e-3}),
             },
-            cells=16,
             num_layers=3,
         ),
     )
@@ -147,13 +146,24 @@ class ShapeKind(Kind):
         reference = None if options.reference is None else str(options.reference)
         return load_surface(source, options, options.sign, reference, options.nodata, options.colour == "auto")
 
+    def count_parts(self, signal: Shape | PointCloud, options: DistanceOptions) -> tuple[int]:
+        """Return the cells along each axis of a mesh; of a surface given by points too little is known."""
+        from ..signals.shape import Shape
+        from ..training.cells import choose_cells
+
+        if not isinstance(signal, Shape) or options.normal_weight or options.eikonal_weight:
+            return (1,)
+        return (choose_cells(signal),)
+
     def loss(self, signal: Any, options: Any) -> Loss:
         """Return the error of the distance, with SIREN's terms where they have a weight."""
         from ..signals.cloud import PointCloud
-        from ..training.cells import CellLoss
+        from ..training.cells import DistanceCellLoss
         from ..training.loss import DistanceLoss
 
-        return CellLoss(options) if options.has_parts else DistanceLoss(options, isinstance(signal, PointCloud))
+        if options.has_parts:
+            return DistanceCellLoss(options)
+        return DistanceLoss(options, isinstance(signal, PointCloud))
 
     def metrics(self, field: Field, signal: Shape | PointCloud, options: Any) -> dict[str, float]:
         """Compute volume metrics, and those of the surface extracted at ``eval_resolution`` where there is one.

@@ -1,4 +1,4 @@
-"""A bank for shapes: a network for the whole cube, and a small one in each cell that the surface passes through."""
+"""A bank for shapes and their colours: a network for the whole cube, and a small one in each cell near the surface."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ class CellBank(Stack):
 
     Args:
         in_dim: The coordinates per point, 3.
-        out_dim: The values per point, 1.
+        out_dim: The values per point.
         hidden_dim: The width of each sine layer of a member.
         num_layers: The number of sine layers of a member.
         parts: The cells along each axis.
         members: The number of cells that have a member; which ones is set by `set_cells`.
         overlap: How far the windows of neighbouring cells overlap, in cell widths, above 0 and at most 1/2.
+        is_distance: Whether the values are lengths in the cube, which scale with the cells, or do not, as colours.
         far_dim: The width of each sine layer of the network for the whole cube.
         far_layers: The number of its sine layers.
         far_omega_0: The frequency of its sine layers from the second on. A step of training changes the values the less
@@ -77,14 +78,15 @@ class CellBank(Stack):
         parts: int,
         members: int,
         overlap: float = OVERLAP,
+        is_distance: bool = True,
         far_dim: int = 128,
         far_layers: int = 4,
         far_omega_0: float = 10.0,
         omega_0: float = 30.0,
         first_omega_0: float = 30.0,
     ) -> None:
-        if (in_dim, out_dim) != (3, 1):
-            raise ValueError(f"in_dim={in_dim} and out_dim={out_dim} must be 3 and 1, as a signed distance has them")
+        if in_dim != 3:
+            raise ValueError(f"in_dim={in_dim} must be 3, the coordinates of the cube in which a surface lies")
         if not (2 <= parts <= MOST_CELLS and 1 <= members <= parts**3 and 0 < overlap <= 0.5):
             raise ValueError(
                 f"parts={parts} must be 2 to {MOST_CELLS}, members={members} 1 to the number of cells and"
@@ -92,7 +94,7 @@ class CellBank(Stack):
             )
         frequencies = {"omega_0": omega_0, "first_omega_0": first_omega_0}
         super().__init__(members, in_dim, out_dim, hidden_dim, num_layers, **frequencies)
-        self.parts, self.overlap = parts, overlap
+        self.parts, self.overlap, self.is_distance = parts, overlap, is_distance
         self.far = Stack(1, in_dim, out_dim, far_dim, far_layers, omega_0=far_omega_0)
         table = torch.full((parts,) * 3, -1, dtype=torch.int32)
         table.view(-1)[:members] = torch.arange(members, dtype=torch.int32)
@@ -107,6 +109,11 @@ class CellBank(Stack):
     def half_width(self) -> float:
         """Half the width of a cell with its overlap, the unit of its own coordinates and distances."""
         return (1 + self.overlap) / self.parts
+
+    @property
+    def unit(self) -> float:
+        """The unit of the members' values: half a cell's width for a distance, else 1."""
+        return self.half_width if self.is_distance else 1.0
 
     @property
     def cells(self) -> Int[Tensor, "m 3"]:
@@ -125,25 +132,25 @@ class CellBank(Stack):
         near[tuple(cells.to(near.device).T)] = True
         self.table[near] = torch.arange(self.count, dtype=self.table.dtype, device=near.device)
 
-    def forward(self, coords: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 1"]:
-        """Compute the signed distance in the lengths of the cube."""
+    def forward(self, coords: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n c"]:
+        """Compute the values, a distance in the lengths of the cube."""
         points = coords.reshape(-1, 3)
         choices = self.find_cells(points)
         if torch.compiler.is_exporting():  # a graph has no sorting by members: every point gets its own weights
-            return self._blend_all(points, choices).reshape(*coords.shape[:-1], 1)
+            return self._blend_all(points, choices).reshape(*coords.shape[:-1], self.out_dim)
         point, choice = select_members(choices)
         # Not a tensor of zeros, because the result of no points must have a graph too.
-        result, covered = 0.0 * points[:, :1], torch.zeros_like(points[:, 0])
+        result, covered = (0.0 * points[:, :1]).expand(-1, self.out_dim), torch.zeros_like(points[:, 0])
         if len(point):
-            values = self.half_width * self._evaluate_sorted(choice.member, choice.local)
+            values = self.unit * self._evaluate_sorted(choice.member, choice.local)
             result = result.index_add(0, point, choice.window[:, None] * values)
             covered = covered.index_add(0, point, choice.window)
         rest = (covered.detach() < 1 - 1e-6).nonzero()[:, 0]
         if len(rest):
             result = result.index_add(0, rest, (1 - covered[rest, None]) * self.evaluate_far(points[rest]))
-        return result.reshape(*coords.shape[:-1], 1)
+        return result.reshape(*coords.shape[:-1], self.out_dim)
 
-    def evaluate_far(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
+    def evaluate_far(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
         """Compute the values of the network for the whole cube."""
         return self.far.evaluate_members(points[None])[0]
 
@@ -169,7 +176,7 @@ class CellBank(Stack):
             choices.append(CellChoice(member, local, torch.where(pick, 1 - window, window).prod(-1)))
         return choices
 
-    def _evaluate_sorted(self, member: Int[Tensor, " k"], local: Float[Tensor, "k 3"]) -> Float[Tensor, "k 1"]:
+    def _evaluate_sorted(self, member: Int[Tensor, " k"], local: Float[Tensor, "k 3"]) -> Float[Tensor, "k c"]:
         """Compute the values of points with one member each, in rows of at most `ROW` points of the same member."""
         order = torch.argsort(member, stable=True)
         active, counts = torch.unique_consecutive(member[order], return_counts=True)
@@ -180,13 +187,13 @@ class CellBank(Stack):
         values = self.evaluate_members(padded, active.repeat_interleave(rows))[row, within % ROW]
         return torch.empty_like(values).index_put((order,), values)
 
-    def _blend_all(self, points: Float[Tensor, "n 3"], choices: list[CellChoice]) -> Float[Tensor, "n 1"]:
+    def _blend_all(self, points: Float[Tensor, "n 3"], choices: list[CellChoice]) -> Float[Tensor, "n c"]:
         """Compute all eight cells' values at every point, each point with copies of its members' weights."""
-        result, covered = 0.0 * points[:, :1], 0.0 * points[:, :1]
+        result = covered = 0.0 * points[:, :1]
         for choice in choices:
             window = torch.where(choice.member >= 0, choice.window, 0.0)[:, None]
             values = self.evaluate_members(choice.local[:, None], choice.member.clamp(min=0))[:, 0]
-            result, covered = result + window * self.half_width * values, covered + window
+            result, covered = result + window * self.unit * values, covered + window
         return result + (1 - covered) * self.evaluate_far(points)
 
     def extra_repr(self) -> str:

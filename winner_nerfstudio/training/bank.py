@@ -18,7 +18,7 @@ from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
 from ..winner import Initialization, siren_init_, winner_init_
-from .loss import SquareLoss
+from .loss import Loss
 from .options import BatchOptions, NetworkOptions, ResidentOptions
 from .phases import Samples, StackSampler
 from .sampling import Batch
@@ -181,7 +181,7 @@ def _all_around(known: Bool[ndarray, "*axes"], half: Sequence[bool]) -> Bool[nda
     return known
 
 
-class PartLoss(SquareLoss):
+class PartLoss(Loss):
     """The mean square error of each member at the samples of its own part, where no window blends it with others.
 
     The loss is the mean over the members, but each member's weights get the gradient of its own mean, whatever their

@@ -1,9 +1,10 @@
 """Building and initialising the field for a signal, the same for every way of training it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch.nn import Parameter
 
 from ..fields import Field
 from ..fields.stored import check_normalization
@@ -22,8 +23,10 @@ from ..winner import (
     winner_init_,
 )
 from .bank import BankInitialization, PartSampler, initialize_bank_
-from .cells import CellSampler, find_mesh, initialize_cells_, specify_cells
+from .cell_targets import find_cell_target
+from .cells import CellSampler, initialize_cells_, specify_cells
 from .loss import Loss
+from .optimizers import train_as_adam
 from .options import SINE_NETWORKS, BatchOptions, NetworkOptions
 from .prepare import FitOptions
 from .sampling import Sampler
@@ -79,15 +82,32 @@ def companion_options(options: FitOptions, companion: Signal) -> FitOptions:
 
 
 def companion_network(options: NetworkOptions, companion: Signal) -> NetworkOptions:
-    """Return the options of a companion's network: those of the signal's own that it has as well."""
+    """Return the options of a companion's network: those of the signal's own that it has as well.
+
+    In cells its networks are wider, see `CellTarget.wider`.
+    """
     of_kind = kind_named(companion.kind).network
-    return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+    own = of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+    if not options.has_parts:
+        return own
+    return replace(own, hidden_dim=round(find_cell_target(companion).wider * options.width))
 
 
 def companion_batches(options: BatchOptions, companion: Signal) -> BatchOptions:
     """Return the options of a companion's batches: those of the signal's own that it has as well."""
     of_kind = kind_named(companion.kind).batches
     return of_kind(**{option.name: getattr(options, option.name) for option in fields(of_kind)})
+
+
+def collect_parameters(field: Field, companion: Field | None) -> list[Parameter]:
+    """Return the parameters of a field and of its companion, which is trained as by Adam whatever the optimiser is.
+
+    Colours, the only companions, are fitted less well by the others; docs/colour.md has what was measured.
+    """
+    if companion is None:
+        return list(field.network.parameters())
+    train_as_adam(companion.network.parameters())
+    return [*field.network.parameters(), *companion.network.parameters()]
 
 
 def join_initializations(main: dict[str, Any], beside: dict[str, Any], companion: Signal) -> dict[str, Any]:
@@ -112,7 +132,7 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
         raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
     cells = None
     if options.has_parts and lattice is None:
-        specification, cells = specify_cells(find_mesh(signal), options)
+        specification, cells = specify_cells(find_cell_target(signal), options)
     else:
         specification = options.specification(signal.dim, signal.channels, lattice)
     with torch.random.fork_rng(devices=[]):
@@ -128,7 +148,7 @@ def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: t
     if isinstance(field.network, Bank) and isinstance(signal, Grid):
         return PartSampler(signal, field.network, device, seed, batches)
     if isinstance(field.network, CellBank):
-        return CellSampler(find_mesh(signal), field.network, device, seed, batches)
+        return CellSampler(find_cell_target(signal), field.network, device, seed, batches)
     return batches.sampler(signal, device, seed)
 
 
@@ -174,7 +194,7 @@ def initialize_(
     if isinstance(network, Bank) and isinstance(signal, Grid):
         return initialize_bank_(network, kind_named(field.kind), signal, options, seed)
     if isinstance(network, CellBank):
-        return initialize_cells_(network, find_mesh(signal), options, seed)
+        return initialize_cells_(network, find_cell_target(signal), options, seed)
     if not options.has_noise:
         if options.init in SCALED:
             traits = describe_network(find_network_to_perturb(network), signal.dim)

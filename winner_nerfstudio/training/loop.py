@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .initialize import Start
+from .initialize import Start, collect_parameters
 from .optimizers import build_optimizer
 
 
@@ -32,7 +32,7 @@ class Training:
     ) -> None:
         self.field = start.field
         self._members = [start] if start.companion is None else [start, start.companion]
-        parameters = [weight for member in self._members for weight in member.field.network.parameters()]
+        parameters = collect_parameters(start.field, start.companion_field)
         self._optimizer = build_optimizer(parameters, optimizer, learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0

@@ -34,7 +34,7 @@ ALONE = Share()
 class Loss(ABC):
     """A loss, which compares a field with a batch in three steps: `select`, `outputs` and `terms`."""
 
-    def select(self, field: Field, batch: Batch, share: Share = ALONE) -> Batch:
+    def select(self, field: Function, batch: Batch, share: Share = ALONE) -> Batch:
         """Return the samples of a batch that a training step uses, the same in each process; by default all of them."""
         return batch
 
@@ -61,7 +61,7 @@ class Loss(ABC):
 class SquareLoss(Loss):
     """The mean square error, as in SIREN (arXiv 2006.09661) and WINNER."""
 
-    def outputs(self, field: Field, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+    def outputs(self, field: Function, coords: Float[Tensor, "n d"]) -> dict[str, Tensor]:
         """Return the field's ``values`` [n, c] at coordinates [n, d]."""
         return {"values": field(coords)}
 

@@ -24,14 +24,20 @@ LEAST_SIDE = 8
 """A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
 
 
+def train_as_adam(parameters: Iterable[Tensor]) -> None:
+    """Let parameters be trained as by Adam also where their optimiser has another rule for matrices."""
+    for parameter in parameters:
+        parameter.is_for_adam = True  # type: ignore[attr-defined]
+
+
 def build_optimizer(
     parameters: Iterable[Tensor], name: str = "adam", lr: float = 5e-4, eps: float = EPSILON, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """Build an optimiser by its name.
 
     Args:
-        parameters: the parameters of a network.
-        name: adam, soap or muon.
+        parameters: the parameters of a network, or of several.
+        name: adam, soap or muon; only adam for those that `train_as_adam` has named.
         lr: the learning rate; all three change a weight by about this much in a step.
         eps: Adam's epsilon.
         weight_decay: what the weights, times this, add to their gradients.
@@ -61,6 +67,8 @@ def check_optimizer(name: str) -> None:
 
 class MatrixOptimizer(torch.optim.Optimizer):
     """An optimiser with a rule of its own for matrices, which does what Adam does with all other parameters.
+
+    Parameters that `train_as_adam` has named have no matrices.
 
     Args:
         parameters: the parameters of a network.
@@ -95,6 +103,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
                     gradient = gradient.add(parameter, alpha=group["weight_decay"])
                 # The biases of a bank are tables too, but its weights have an axis more.
                 is_matrix = axes >= 2 and parameter.ndim == axes and min(parameter.shape[-2:]) >= LEAST_SIDE
+                is_matrix &= not getattr(parameter, "is_for_adam", False)
                 rule = self.update_matrix if is_matrix else update_as_adam
                 parameter.sub_(rule(self.state[parameter], gradient, group), alpha=group["lr"])
         return result

@@ -117,7 +117,7 @@ class NetworkOptions:
     part is fitted by a network of its own, of hidden_dim and num_layers, with noise for its own samples. With auto,
     signals of many samples are divided, unless some are held out or noisy, or the network's width, layers, frequencies
     or another network are asked for. Of a mesh it is the number of cells along each axis of its cube, and each that the
-    surface passes through has a network of its own; with auto there is a single network."""
+    surface passes through has a network of its own; with auto as many as the surface needs."""
     size: Literal["small", "medium", "large"] | None = None
     """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes. If left
     out, medium, or large for pictures of up to 65,536 pixels that are divided by auto."""

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..registry import DERIVATIVE_RATES, FewParts, PartRecipe, PartSize, find_rate
+from ..registry import DERIVATIVE_RATES, FewParts, Kind, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
-from .cells import choose_cells
 from .decay import cosine_decay, find_final_factor
 from .optimizers import check_optimizer
-from .options import MOST_MEMORY, SINGLE_WIDTH, DistanceOptions, NoiseOptions, ResidentOptions
+from .options import MOST_MEMORY, SINGLE_WIDTH, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from ..signals.large import LargeGrid
@@ -107,7 +106,7 @@ def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
         few = _find_few(signal, network, recipe)
         if few is not None:
             network = replace(network, size=few.size)
-        parts = _count_parts(signal, network, recipe)
+        parts = _count_parts(signal, options.kind, network)
         if recipe is not None and recipe.num_layers is not None and parts not in (None, (1,)):
             network = replace(network, num_layers=recipe.num_layers)
         if few is not None and parts != (1,) and course.steps is None:
@@ -175,16 +174,11 @@ def _find_few(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None
     return next((few for few in recipe.few if recipe.most < count <= few.most), None)
 
 
-def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
-    """Return the number of parts along each axis of a signal whose user has not said so.
+def _count_parts(signal: Signal, kind: Kind, network: NetworkOptions) -> tuple[int, ...] | None:
+    """Return the number of parts along each axis of a signal whose user has not said so, see `Kind.count_parts`.
 
-    It is (1,) for a single network, and None if as many parts as it should have would take too much memory.
-
-    A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
-    reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
-    single network, because the values of each part would have a constant of their own. So are colours and what they
-    are on, and points, of whose surface too little is known. Whoever sets the network's width or frequencies, a
-    published schedule or initialisation, or one for noisy targets, means a single network.
+    Whoever sets the network's width, layers or frequencies, a published schedule or initialisation, or one for noisy
+    targets, means a single network.
     """
     by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
@@ -194,13 +188,17 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
         or network.noise.denoise
         or network.num_layers != type(network).num_layers
     )
-    if recipe is None or single:
-        return (1,)
-    if recipe.cells:
-        return _count_cells(signal, network, recipe.cells)
-    if not isinstance(signal, Grid) or not _shows_everything(signal):
-        return (1,)
-    if signal.derivatives is not None:
+    return (1,) if single else kind.count_parts(signal, network)
+
+
+def count_grid_parts(signal: Grid[Any], network: NetworkOptions, recipe: PartRecipe | None) -> tuple[int, ...] | None:
+    """Return the number of parts along each axis of a regularly sampled signal, see `Kind.count_parts`.
+
+    A signal is divided if it has many samples and all of them are to be fitted as they are: many small networks would
+    reproduce the noise of a noisy target, and know less of samples that are held out. Derivatives are fitted by a
+    single network, because the values of each part would have a constant of their own.
+    """
+    if recipe is None or not _shows_everything(signal) or signal.derivatives is not None:
         return (1,)
     size = recipe.sizes[network.size or MEDIUM]
     counts = divide(signal, recipe, size)
@@ -210,17 +208,6 @@ def _count_parts(signal: Signal, network: NetworkOptions, recipe: PartRecipe | N
     if signal.lattice.count <= recipe.most:
         return (1,)
     return None if memory > MOST_MEMORY else counts
-
-
-def _count_cells(signal: Signal, network: NetworkOptions, most: int) -> tuple[int]:
-    """Return the number of cells along each axis of a shape, or (1,) for a single network, see `_count_parts`."""
-    from ..signals.shape import Shape
-
-    assert isinstance(network, DistanceOptions)
-    by_gradient = network.normal_weight or network.eikonal_weight
-    if not isinstance(signal, Shape) or signal.colors is not None or by_gradient:
-        return (1,)
-    return (choose_cells(signal, most),)
 
 
 def _shows_everything(signal: Signal) -> bool:

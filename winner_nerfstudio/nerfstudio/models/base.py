@@ -23,6 +23,7 @@ from ...signals.messages import error_line
 from ...signals.signal import Signal
 from ...training.initialize import (
     build_field,
+    collect_parameters,
     companion_network,
     describe_initialization,
     initialize_,
@@ -176,8 +177,7 @@ class SignalModel(Model):
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Return the network's parameters, and those of its companion's, as the only group, ``fields``."""
-        fields = [self.field] if self.companion is None else [self.field, self.companion]
-        return {"fields": [weight for field in fields for weight in field.network.parameters()]}
+        return {"fields": collect_parameters(self.field, self.companion)}
 
     def get_outputs(self, ray_bundle: RayBundle | Cameras | Float[Tensor, "*m n d"]) -> Mapping[str, Any]:  # type: ignore[override]
         """Return ``values`` [n, c] at coordinates [n, d] for training, or `Outputs` along a flat bundle of rays.

@@ -19,7 +19,7 @@ from ...networks import Bank, CellBank
 from ...progress import working
 from ...results import measure_sizes, results_table
 from ...signals.messages import escape, shorten
-from ...training.initialize import build_sampler
+from ...training.initialize import build_sampler, companion_batches
 from ...training.verdict import Verdict, judge
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
@@ -46,11 +46,14 @@ class SignalPipeline(VanillaPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
         super().__init__(*args, **kwargs)
-        field, manager = self.signal_model.field, self.datamanager
-        if isinstance(field.network, (Bank, CellBank)):  # its parts are known only now
-            manager.batches = build_sampler(
-                field, manager.signal, manager.config.batches, torch.device(manager.device), torch.initial_seed()
-            )
+        model, manager = self.signal_model, self.datamanager
+        if isinstance(model.field.network, (Bank, CellBank)):  # its parts are known only now
+            run, batches = (torch.device(manager.device), torch.initial_seed()), manager.config.batches
+            manager.batches = build_sampler(model.field, manager.signal, batches, *run)
+            if model.beside is not None and model.companion is not None:
+                companion = model.beside[0]
+                own = companion_batches(batches, companion)
+                manager.beside = build_sampler(model.companion, companion, own, *run)
         self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
 
     @property
