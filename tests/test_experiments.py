@@ -309,14 +309,14 @@ def test_a_run_is_adam_by_hand(folder):
 
 
 def test_runs_of_equal_time_stop_when_it_is_up_and_their_rate_falls_with_it(folder):
-    changes = {"seconds": 0.2, "steps": ..., "measure_every": ..., "decay": ..., "small": ...}
+    changes = {"seconds": 1, "steps": ..., "measure_every": ..., "decay": ..., "small": ...}
     experiment = read_experiment(written(folder, **changes))
     run = planned(experiment, folder)[0]
-    assert run.work == 0.2
+    assert run.work == 1
     parts = []
     begin = time.process_time()
     record = runs.perform(run, CPU, parts.append)
-    assert time.process_time() - begin >= 0.2
+    assert time.process_time() - begin >= 1
     assert parts == sorted(parts)
     assert parts[-1] == 1 > parts[0]
     assert [point["step"] for point in record["curve"]] == [0, record["metrics"]["steps"]] == [0, len(parts)]
@@ -380,13 +380,9 @@ def test_the_optimizer_of_bacon_shortens_long_gradients_and_never_forgets_their_
     weight.grad = torch.tensor([30.0, 40.0])
     optimizer.step()
     assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
-    for _ in range(2000):
-        weight.grad = torch.tensor([0.06, 0.0])
-        optimizer.step()
-    before = weight[0].item()
-    weight.grad = torch.tensor([0.06, 0.0])
+    weight.grad = torch.zeros(2)
     optimizer.step()
-    assert before - weight[0].item() < 0.03, "Adam alone would move by the rate, 0.1"
+    assert optimizer.state[weight]["max_exp_avg_sq"].tolist() == pytest.approx([0.001 * 0.6**2, 0.001 * 0.8**2])
 
 
 def test_a_variant_may_train_by_the_protocol_of_a_paper(folder):
