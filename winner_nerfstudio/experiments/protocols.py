@@ -9,18 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..signals.errors import SignalError
 from ..training.initialize import Start, build_field, describe_initialization, initialize_
 from ..training.loss import SquareLoss
 from ..training.prepare import FitOptions
 from ..training.sampling import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jaxtyping import Float
     from numpy import ndarray
 
     from ..signals.shape import Shape
+    from ..signals.signal import Signal
 
 PROTOCOLS = ("bacon",)
 """The names of the protocols."""
@@ -71,7 +73,7 @@ class WeightedSquares(SquareLoss):
 class ClippedAdam(torch.optim.Adam):
     """Adam in its AMSGrad variant, on gradients that are no longer than `CLIP` (`training.train` in BACON's code)."""
 
-    def __init__(self, parameters: list[Tensor], lr: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         super().__init__(parameters, lr, amsgrad=True)
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -80,10 +82,18 @@ class ClippedAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def start_bacon(shape: Shape, options: FitOptions, device: torch.device, seed: int) -> Start:
-    """Return what `start` does, with BACON's points and loss; train it with `ClippedAdam`."""
-    sampler = options.batches.sampler(BaconPoints(shape), device, seed)
+def start_bacon(signal: Signal, options: FitOptions, device: torch.device, seed: int) -> Start:
+    """Return what `start` does, with BACON's points and loss; train it with `ClippedAdam`.
+
+    Raises:
+        SignalError: the signal is no mesh.
+    """
+    from ..signals.shape import Shape
+
+    if not isinstance(signal, Shape):
+        raise SignalError(f"{signal.name}: protocol bacon fits meshes; leave it out for points")
+    sampler = options.batches.sampler(BaconPoints(signal), device, seed)
     sampler.start()
-    field = build_field(shape, options.network, seed)
-    initialization = describe_initialization(initialize_(field, shape, options.network, seed), options.network)
+    field = build_field(signal, options.network, seed)
+    initialization = describe_initialization(initialize_(field, signal, options.network, seed), options.network)
     return Start(field.to(device), sampler, WeightedSquares(), initialization)

@@ -219,7 +219,8 @@ def _train(
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Train to the end; return the curve, and the loss before each step."""
     measure = run.options.kind.monitor(run.target, CURVE_SAMPLES).metrics
-    curve, losses = [{"step": 0, "seconds": clock.seconds, **measure(field)}], []
+    curve: list[dict[str, float]] = [{"step": 0, "seconds": clock.seconds, **measure(field)}]
+    losses: list[torch.Tensor] = []
     while not losses or clock.part(training.done) < 1:
         with clock.running():
             for _ in range(clock.steps_to_next_point(training.done)):

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Training:
         start: Start,
         learning_rate: float,
         factor: Callable[[int], float],
-        optimizer: str | Callable[[list[Tensor], float], torch.optim.Optimizer] = "adam",
+        optimizer: str | Callable[[Sequence[Tensor], float], torch.optim.Optimizer] = "adam",
     ) -> None:
         self.field = start.field
         self._members = [start] if start.companion is None else [start, start.companion]
