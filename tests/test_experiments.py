@@ -17,7 +17,7 @@ import soundfile
 import torch
 import yaml
 
-from winner_nerfstudio.experiments import clock, fronts, plots, progress, runs, sweeps, tables
+from winner_nerfstudio.experiments import clock, fronts, plots, progress, protocols, runs, sweeps, tables
 from winner_nerfstudio.experiments.config import (
     Experiment,
     Target,
@@ -29,6 +29,7 @@ from winner_nerfstudio.experiments.config import (
 )
 from winner_nerfstudio.experiments.conversion import ConfigError
 from winner_nerfstudio.kinds.audio import AudioKind
+from winner_nerfstudio.signals.shape import load_shape
 from winner_nerfstudio.training.decay import Decay
 from winner_nerfstudio.training.options import NetworkOptions
 
@@ -120,6 +121,7 @@ def reproduce(folder, *arguments):
         ({"decay__course": "exponental"}, "decay.course='exponental' is none of: cosine, constant, exponential; is"),
         ({"decay__gamma": 2.0}, "the exponential course needs gamma=2.0 above 0 and at most 1"),
         ({"decay": {"course": "constant", "gamma": 0.5}}, "gamma and every belong to the exponential course"),
+        ({"decay": {"course": "constant", "final": 0.5}}, "final=0.5 must be from 0 to 1, and belongs to the cosine"),
         ({"options__hiden_dim": 3}, "variants.SIREN: hiden_dim is no option for a fit of kind 'audio'; is hidden_dim"),
         ({"options__hidden_dim": "16"}, "hidden_dim='16' must be a whole number"),
         ({"variants__SIREN__options": {"network": "sirene"}}, "network=sirene is not one of: siren"),
@@ -251,6 +253,7 @@ def test_there_are_the_papers_experiments():
         (Decay(), 0, 1.0),
         (Decay(), 50, 0.51),
         (Decay(), 100, 0.02),
+        (Decay(final=0.001), 100, 0.001),
         (Decay("constant"), 99, 1.0),
         (Decay("exponential", 0.99, 20), 19, 1.0),
         (Decay("exponential", 0.99, 20), 20, 0.99),
@@ -306,14 +309,14 @@ def test_a_run_is_adam_by_hand(folder):
 
 
 def test_runs_of_equal_time_stop_when_it_is_up_and_their_rate_falls_with_it(folder):
-    changes = {"seconds": 0.2, "steps": ..., "measure_every": ..., "decay": ..., "small": ...}
+    changes = {"seconds": 1, "steps": ..., "measure_every": ..., "decay": ..., "small": ...}
     experiment = read_experiment(written(folder, **changes))
     run = planned(experiment, folder)[0]
-    assert run.work == 0.2
+    assert run.work == 1
     parts = []
     begin = time.process_time()
     record = runs.perform(run, CPU, parts.append)
-    assert time.process_time() - begin >= 0.2
+    assert time.process_time() - begin >= 1
     assert parts == sorted(parts)
     assert parts[-1] == 1 > parts[0]
     assert [point["step"] for point in record["curve"]] == [0, record["metrics"]["steps"]] == [0, len(parts)]
@@ -339,6 +342,78 @@ def test_variants_may_draw_their_points_differently_but_not_fit_another_signal(f
     variants["far"]["options"] = {"sign": "winding"}
     with pytest.raises(ConfigError, match=r"variants\.far: sign is an option of the data; all variants have the same"):
         read_experiment(written(folder, **changes, options=options, metrics=..., front=..., small=...))
+
+
+def write_shapes(folder, variant, **changes):
+    """An experiment that fits sample:cog by one variant, as a file."""
+    whole = {
+        "kind": "sdf",
+        "signals": {"cog": {"data": "sample:cog"}},
+        "variants": {"theirs": variant},
+        "seconds": 0.3,
+        "options": {"hidden_dim": 16, "num_layers": 2, "batch_size": 64, "steps_per_chunk": 4, "eval_resolution": 16},
+    }
+    path = folder / "shapes.yaml"
+    path.write_text(yaml.safe_dump(whole | changes))
+    return path
+
+
+def test_bacon_draws_half_its_points_close_and_half_far_and_sums_their_weighted_squares():
+    cog = load_shape("sample:cog")
+    drawn = protocols.BaconPoints(cog).draw(np.random.default_rng(0), 4000)
+    fine = drawn["weights"][:, 0] == 1
+    assert fine.sum() == 2000
+    assert drawn["weights"][~fine] == pytest.approx(0.01)
+    assert np.abs(drawn["coords"]).max() <= 1, "what leaves the cube comes back on its other side"
+    assert drawn["values"][:, 0] == pytest.approx(cog.signed_distance(drawn["coords"].astype(float)), abs=1e-6)
+    # Most of the surface is flat, and across it the offset is Laplace's, whose mean size is its scale.
+    assert np.abs(drawn["values"][fine]).mean() == pytest.approx(0.002, rel=0.1)
+    assert np.abs(drawn["values"][~fine]).mean() > 0.05
+    batch = {"values": torch.tensor([[1.0], [0.0]]), "weights": torch.tensor([[0.01], [1.0]])}
+    terms = protocols.WeightedSquares().terms({"values": torch.tensor([[3.0], [0.5]])}, batch)
+    assert terms["squares"].item() == pytest.approx(0.01 * 4 + 0.25)
+
+
+def test_the_optimizer_of_bacon_shortens_long_gradients_and_never_forgets_their_size():
+    weight = torch.zeros(2, requires_grad=True)
+    optimizer = protocols.ClippedAdam([weight], 0.1)
+    weight.grad = torch.tensor([30.0, 40.0])
+    optimizer.step()
+    assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
+    weight.grad = torch.zeros(2)
+    optimizer.step()
+    assert optimizer.state[weight]["max_exp_avg_sq"].tolist() == pytest.approx([0.001 * 0.6**2, 0.001 * 0.8**2])
+
+
+def test_a_variant_may_train_by_the_protocol_of_a_paper(folder):
+    run = planned(read_experiment(write_shapes(folder, {"protocol": "bacon"})), folder, seeds=1)[0]
+    assert run.specification["protocol"] == "bacon"
+    _, training, timer = runs._prepare(run, CPU)
+    assert isinstance(training._optimizer, protocols.ClippedAdam)
+    assert timer.seconds > 0, "the start and the first points count where time is limited"
+    first = training._members[0].sampler.batch(0)
+    assert set(first) == {"coords", "values", "weights"}
+    before = training.field(first["coords"])
+    training.step()
+    assert training.loss.item() == pytest.approx((first["weights"] * (before - first["values"]) ** 2).sum().item())
+
+
+@pytest.mark.parametrize(
+    "variant, words",
+    [
+        ({"protocol": "bacn"}, "protocol='bacn' is none of: bacon"),
+        ({"protocol": "bacon", "optimizer": "muon"}, "protocol bacon has an optimiser of its own; leave muon out"),
+        ({"protocol": "bacon", "options": {"parts": [3]}}, "protocol bacon trains a single network; give parts: [1]"),
+    ],
+)
+def test_a_protocol_that_cannot_be_followed_is_refused(folder, variant, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_experiment(write_shapes(folder, variant))
+
+
+def test_a_protocol_for_surfaces_is_refused_for_sounds(folder):
+    with pytest.raises(ConfigError, match=r"protocol bacon draws points near a surface; kind 'audio' has none"):
+        read_experiment(written(folder, variants__SIREN__protocol="bacon"))
 
 
 def test_the_best_of_losses_is_that_of_the_least():

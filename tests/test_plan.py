@@ -203,13 +203,13 @@ def test_points_have_a_single_network_with_colours_and_without():
 
 def test_a_mesh_is_divided_alike_with_colours_and_without():
     ball, options = sphere(2.0), sort_options(kind_named("sdf"), {})
-    plain = make_plan(load_signal(ball, "sdf"), options)
+    plain = make_plan(load_signal(ball, "sdf"), options, Course())
     ball.visual.vertex_colors = np.uint8(255 * (ball.vertices + 2) / 4)
     signal = load_signal(ball, "sdf")
     assert signal.colors is not None
-    assert make_plan(signal, options) == plain
+    assert make_plan(signal, options, Course()) == plain
     painting = kind_named("sdf").companion(signal)
-    beside = make_plan(painting, sort_options(kind_named("color"), {}))
+    beside = make_plan(painting, sort_options(kind_named("color"), {}), Course())
     assert beside.options.network.parts == plain.options.network.parts
 
 

@@ -9,11 +9,12 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from ..registry import find_rate, kind_named
+from ..registry import Kind, find_rate, kind_named
 from ..training.decay import Decay
 from ..training.optimizers import check_optimizer
 from ..training.prepare import option_names, sort_options
 from .conversion import ConfigError, convert, suggest
+from .protocols import PROTOCOLS
 
 MEAN = "mean"
 """The name, in tables and plots, of the mean over the signals."""
@@ -51,6 +52,8 @@ class Variant:
         group: Variants of one group are joined by a line in the plot of fronts, and compete in the tables of `best`.
         optimizer: The optimiser, see `build_optimizer`; Adam if left out.
         widths: Widths of the layers, see `Experiment`.
+        protocol: A protocol of `protocols.PROTOCOLS`, whose points, loss and optimiser take the place of a shape's own;
+            options of these have no effect then, but for those of `DrawnOptions`.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Variant:
     group: str | None = None
     optimizer: str | None = None
     widths: tuple[int, ...] = ()
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class Fit:
         noise_scale: A factor for the schedule's two noise scales, or None.
         measure_every: Steps between two points of the curve; None for points at the start and the end alone.
         optimizer: The optimiser.
+        protocol: The protocol, see `Variant`, or None.
     """
 
     options: dict[str, Any]
@@ -155,6 +160,7 @@ class Fit:
     noise_scale: float | None
     measure_every: int | None
     optimizer: str
+    protocol: str | None
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
@@ -236,6 +242,7 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
         noise_scale=variant.noise_scale,
         measure_every=None if steps is None else first(experiment.measure_every, max(1, steps // 100)),
         optimizer=first(variant.optimizer, "adam"),
+        protocol=variant.protocol,
     )
 
 
@@ -404,6 +411,7 @@ def _check_fit(experiment: Experiment, fit: Fit, snr: float | None, key: str) ->
     if snr is not None and "noise_std" in fit.options:
         raise ConfigError(f"{key}: snr and noise_std both add noise; give one")
     kind = kind_named(experiment.kind)
+    _check_protocol(fit, kind, key)
     types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}
     for name, value in fit.options.items():
         if name in types:
@@ -418,3 +426,16 @@ def _check_fit(experiment: Experiment, fit: Fit, snr: float | None, key: str) ->
         raise ConfigError(f"{key}: noise_scale={fit.noise_scale} must be finite and not negative")
     if not options.network.has_noise:
         raise ConfigError(f"{key}: noise_scale multiplies a schedule's noise, and this network has none")
+
+
+def _check_protocol(fit: Fit, kind: Kind, key: str) -> None:
+    if fit.protocol is None:
+        return
+    if fit.protocol not in PROTOCOLS:
+        raise ConfigError(f"{key}: protocol={fit.protocol!r} is none of: {', '.join(PROTOCOLS)}")
+    if not hasattr(kind.options, "near_sigmas"):
+        raise ConfigError(f"{key}: protocol {fit.protocol} draws points near a surface; kind {kind.name!r} has none")
+    if fit.optimizer != "adam":
+        raise ConfigError(f"{key}: protocol {fit.protocol} has an optimiser of its own; leave {fit.optimizer} out")
+    if max(fit.options.get("parts", (1,))) > 1:
+        raise ConfigError(f"{key}: protocol {fit.protocol} trains a single network; give parts: [1]")

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +28,7 @@ from ..version import __version__
 from .clock import Clock
 from .config import Experiment, Fit, Target, Variant, resolve_fit, slugify
 from .conversion import ConfigError
+from .protocols import ClippedAdam, start_bacon
 
 PAPER = 20 * math.log10(2)
 """dB between a PSNR whose peak is the data range, 2, and arXiv 2509.09719's, whose peak is 1."""
@@ -199,11 +201,16 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
 
 
 def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
-    """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already."""
-    started = start(run.target, run.options, device, run.seed)
+    """Return the field, initialised, its training, and a clock that counts it; the first points are drawn already.
+
+    Where the time is limited, all this counts as training: of a field of many cells it is a large part of it.
+    """
     clock = Clock(run.fit)
-    training = Training(started, run.fit.learning_rate, clock.decay, run.fit.optimizer)
-    started.sampler.batch(0)
+    begin, optimizer = (start, run.fit.optimizer) if run.fit.protocol is None else (start_bacon, ClippedAdam)
+    with clock.running() if run.fit.steps is None else nullcontext():
+        started = begin(run.target, run.options, device, run.seed)
+        started.sampler.batch(0)
+    training = Training(started, run.fit.learning_rate, clock.decay, optimizer)
     return started.field, training, clock
 
 
@@ -212,8 +219,9 @@ def _train(
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Train to the end; return the curve, and the loss before each step."""
     measure = run.options.kind.monitor(run.target, CURVE_SAMPLES).metrics
-    curve, losses = [{"step": 0, "seconds": 0.0, **measure(field)}], []
-    while clock.part(training.done) < 1:
+    curve: list[dict[str, float]] = [{"step": 0, "seconds": clock.seconds, **measure(field)}]
+    losses: list[torch.Tensor] = []
+    while not losses or clock.part(training.done) < 1:
         with clock.running():
             for _ in range(clock.steps_to_next_point(training.done)):
                 training.step()
@@ -333,8 +341,11 @@ def _resolve_noise(
 def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
     network = {name: _round(value) for name, value in asdict(options.network).items() if name != "noise"}
     described = {**asdict(fit), "network": network, "batches": asdict(options.batches)}
-    if fit.optimizer == "adam":  # as in records of before there was a choice
-        del described["optimizer"]
+    for name, default in (("optimizer", "adam"), ("protocol", None)):  # as in records of before there was a choice
+        if described[name] == default:
+            del described[name]
+    if fit.decay.final is None:
+        described["decay"] = {name: value for name, value in described["decay"].items() if name != "final"}
     return described
 
 

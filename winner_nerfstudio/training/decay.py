@@ -42,20 +42,24 @@ class Decay:
         course: "cosine" to `FINAL_FACTOR`, "constant", or "exponential".
         gamma: factor by which the exponential course multiplies the rate every `every` steps; None for other courses.
         every: number of steps between two multiplications by `gamma`; None for other courses.
+        final: last factor of the cosine course, `FINAL_FACTOR` if None; None for other courses.
     """
 
     course: Literal["cosine", "constant", "exponential"] = "cosine"
     gamma: float | None = None
     every: int | None = None
+    final: float | None = None
 
     def check(self) -> None:
-        """Check that the course exists and that `gamma` and `every` suit it.
+        """Check that the course exists and that `gamma`, `every` and `final` suit it.
 
         Raises:
-            ValueError: the course is unknown, or `gamma` and `every` do not suit it; the message is one line.
+            ValueError: the course is unknown, or one of these does not suit it; the message is one line.
         """
         if self.course not in ("cosine", "constant", "exponential"):
             raise ValueError(f"course={self.course!r} is not one of: cosine, constant, exponential")
+        if self.final is not None and not (self.course == "cosine" and 0 <= self.final <= 1):
+            raise ValueError(f"final={self.final} must be from 0 to 1, and belongs to the cosine course")
         if self.course != "exponential":
             if self.gamma is not None or self.every is not None:
                 raise ValueError(f"gamma and every belong to the exponential course, not to the {self.course} one")
@@ -73,5 +77,5 @@ class Decay:
         """
         self.check()
         if self.course == "cosine":
-            return cosine_decay(steps)
+            return cosine_decay(steps, FINAL_FACTOR if self.final is None else self.final)
         return exponential_decay(self.gamma or 1.0, self.every or 1)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,19 +21,27 @@ class Training:
             by the same steps.
         learning_rate: learning rate at the first step.
         factor: function from the number of finished steps to the factor of the learning rate for the next step.
-        optimizer: name of the optimiser, see `build_optimizer`.
+        optimizer: name of the optimiser, see `build_optimizer`; or a function that builds one for parameters and the
+            learning rate.
 
     Raises:
         ValueError: there is no optimiser of that name, or it cannot train this network.
     """
 
     def __init__(
-        self, start: Start, learning_rate: float, factor: Callable[[int], float], optimizer: str = "adam"
+        self,
+        start: Start,
+        learning_rate: float,
+        factor: Callable[[int], float],
+        optimizer: str | Callable[[Sequence[Tensor], float], torch.optim.Optimizer] = "adam",
     ) -> None:
         self.field = start.field
         self._members = [start] if start.companion is None else [start, start.companion]
         parameters = collect_parameters(start.field, start.companion_field)
-        self._optimizer = build_optimizer(parameters, optimizer, learning_rate)
+        if isinstance(optimizer, str):
+            self._optimizer = build_optimizer(parameters, optimizer, learning_rate)
+        else:
+            self._optimizer = optimizer(parameters, learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
         self.done = 0
         """Number of finished steps."""
