@@ -126,14 +126,14 @@ def initialize_cells_(bank: CellBank, shape: Shape, options: NetworkOptions, see
         return winner_init_(network, hidden_biases=noise.hidden_biases, seed=stream, **scales)
 
     initialize(bank.far.member(0), seed, centroid=shape.centroid, dim=3, channels=1, axes=shape.axes)
-    targets = _measure_cells(bank, shape) if options.has_noise and noise.s0 is None else [None] * bank.count
+    targets = measure_cells(bank, shape) if options.has_noise and noise.s0 is None else [None] * bank.count
     members = [
         initialize(bank.member(index), member_seed(seed, index), target=target) for index, target in enumerate(targets)
     ]
     return BankInitialization(tuple(filter(None, members))) if options.has_noise else None
 
 
-def _measure_cells(bank: CellBank, shape: Shape) -> Float[Tensor, "m x y z 1"]:
+def measure_cells(bank: CellBank, shape: Shape) -> Float[Tensor, "m x y z 1"]:
     """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit."""
     axis = np.linspace(-1, 1, SAMPLES)
     local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
