@@ -137,7 +137,8 @@ class Boxes:
         self._signal, self._options, self._plans, self._on_progress = signal, options, plans, on_progress
         network = plans["winner" if "winner" in plans else options.init[0]].options.network
         specification = specify_network(signal, network)[0]
-        self._tiling = Tiling(*(tuple(specification[name]) for name in ("shape", "parts")), specification["overlap"])
+        shape, parts = tuple(specification["shape"]), tuple(specification["parts"])
+        self._tiling = Tiling(shape, parts, specification["overlap"])
         self.count, self.total, self.samples = self._tiling.parts, prod(self._tiling.parts), self._tiling.box
         if self.samples[-1] < SHORTEST:
             raise SignalError(
