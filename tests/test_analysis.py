@@ -8,12 +8,15 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from winner_nerfstudio import Siren, spectral_centroid, winner_init_
-from winner_nerfstudio.analysis import plots
+from winner_nerfstudio import Siren, fit, spectral_centroid, winner_init_
+from winner_nerfstudio.analysis import members, plots
+from winner_nerfstudio.analysis.compare import State
 from winner_nerfstudio.analysis.lines import select_lines, select_piece
 from winner_nerfstudio.analysis.ntk import compute_eigenbasis, compute_tangent_kernel
+from winner_nerfstudio.analysis.options import Study
 from winner_nerfstudio.analysis.spectra import band_centers, compute_layer_spectra, compute_spectrum
-from winner_nerfstudio.analysis.study import Study, study
+from winner_nerfstudio.analysis.study import study
+from winner_nerfstudio.analysis.targets import target_of
 from winner_nerfstudio.networks import Sine
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.errors import SignalError
@@ -21,6 +24,7 @@ from winner_nerfstudio.signals.image import load_image
 from winner_nerfstudio.signals.options import AudioOptions, VolumeOptions
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.signals.volume import load_volume
+from winner_nerfstudio.training import cells as training_cells
 
 from .meshes import sphere
 
@@ -206,7 +210,7 @@ def test_rank_and_condition_of_kernels_one_knows():
 
 def test_lines_of_a_picture_are_whole_rows_from_top_to_bottom():
     signal = load_image(np.random.default_rng(0).integers(0, 255, (100, 64, 3), np.uint8))
-    lines = select_lines(signal, 10 * 64)
+    lines = select_lines(target_of(signal), 10 * 64)
     assert lines.values.shape == (10, 64, 3)
     assert lines.first[:, 0].tolist() == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
     np.testing.assert_array_equal(lines.values, signal.values[lines.first[:, 0]])
@@ -219,7 +223,7 @@ def test_lines_of_a_picture_are_whole_rows_from_top_to_bottom():
 def test_of_a_long_sound_the_liveliest_part_is_taken():
     sound = np.zeros(5000)
     sound[3000:3400] = np.sin(np.arange(400))
-    lines = select_lines(load_audio(sound), 1000)
+    lines = select_lines(target_of(load_audio(sound)), 1000)
     assert lines.values.shape == (1, 1000, 1)
     start = int(lines.first[0, 0])
     assert start <= 3000
@@ -231,7 +235,7 @@ def test_of_a_long_sound_the_liveliest_part_is_taken():
 
 def test_a_shape_is_looked_at_where_its_centroid_is():
     shape = Shape.from_mesh(sphere())
-    lines = select_lines(shape, 640)
+    lines = select_lines(target_of(shape), 640)
     assert lines.values.shape == (10, 64, 1)
     radius = 1 / 2 * np.ptp(shape.mesh.vertices, axis=0).max()
     distance = lines.coords().double().norm(dim=-1, keepdim=True).numpy() - radius
@@ -240,7 +244,7 @@ def test_a_shape_is_looked_at_where_its_centroid_is():
 
 def test_what_is_too_short_is_refused():
     with pytest.raises(SignalError, match="array: 15 samples along the last axis are too few for a spectrum"):
-        select_lines(load_audio(np.sin(np.arange(15.0))), 256)
+        select_lines(target_of(load_audio(np.sin(np.arange(15.0)))), 256)
 
 
 SMALL = {"hidden_dim": 24, "num_layers": 2, "batch_size": 128, "samples": 512, "kernel_points": 64}
@@ -292,3 +296,96 @@ def test_the_initializations_of_others_can_be_studied_and_drawn(tmp_path):
     assert [(state["init"], state["initialization"]["init"]) for state in found["states"]] == [(n, n) for n in names]
     plots.draw_spectra(found, tmp_path / "spectra.png")
     assert (tmp_path / "spectra.png").stat().st_size > 1000
+
+
+PARTS = {"hidden_dim": 8, "num_layers": 2, "samples": 512, "kernel_points": 32}
+
+
+def networks_seen(monkeypatch):
+    """The weights of each network that is measured, in the order of the measurements."""
+    seen = []
+
+    def keep(*state):
+        seen.append({name: weight.clone() for name, weight in state[3].named_parameters()})
+        return State(*state)
+
+    monkeypatch.setattr(members, "State", keep)
+    return seen
+
+
+@pytest.mark.parametrize("init", ["siren", "winner"])
+def test_members_are_those_of_the_whole_bank(init, monkeypatch):
+    picture = load_image(np.random.default_rng(0).integers(0, 255, (40, 44, 3), np.uint8))
+    seen = networks_seen(monkeypatch)
+    found = study(picture, Study(init=(init,), steps=4, parts=(2, 2), **PARTS))
+    options = {"hidden_dim": 8, "num_layers": 2, "init": init, "parts": (2, 2)}
+    bank = fit(picture, steps=4, progress=False, measure=False, **options).field.network
+    assert len(found["members"]) == 3
+    for number, member in enumerate(found["members"].values()):
+        row, column = member["index"]
+        layers = bank.member(2 * row + column).layers
+        start, trained = (list(seen[2 * number + step].values()) for step in (0, 1))
+        expected = [weight for layer in layers for weight in layer]
+        assert not torch.equal(start[0], trained[0])
+        assert all(torch.equal(*pair) for pair in zip(trained, expected, strict=True))
+
+
+def test_members_with_the_lowest_the_median_and_the_highest_centroid_are_looked_at():
+    tones = [np.sin(frequency * np.arange(300)) * np.hanning(300) for frequency in (2.0, 0.3, 1.0)]
+    sound = np.concatenate([np.zeros(400), *(np.pad(tone, 50) for tone in tones)])
+    found = study(load_audio(sound), Study(steps=0, parts=(4,), **PARTS))
+    assert {rank: member["index"] for rank, member in found["members"].items()} == {
+        "lowest": [2],
+        "median": [3],
+        "highest": [1],
+    }
+    parts = found["parts"]
+    assert parts["total"] == 4
+    assert parts["centroid"][0] < parts["centroid"][2] < parts["centroid"][3] < parts["centroid"][1]
+    assert parts["s0"][1] > parts["s0"][3] > 0
+    for rank, frequency in (("lowest", 0.3), ("highest", 2.0)):
+        member = found["members"][rank]
+        assert member["target"]["rms_frequency"] == pytest.approx(frequency / pi, rel=0.01)
+        noise = member["states"][1]["initialization"]["noise"]
+        assert noise["s0"] == pytest.approx(parts["s0"][member["index"][0]], rel=1e-4)
+        assert member["states"][0]["initialization"]["noise"] is None
+
+
+def test_a_part_s_frequencies_have_the_units_of_the_whole():
+    values = np.random.default_rng(0).random((40, 36, 32))
+    whole = load_volume(values, VolumeOptions(spacing=(0.5, 1.0, 0.25)))
+    found = study(whole, Study(init=("winner",), steps=0, parts=(1, 2, 1), **PARTS))
+    for member in found["members"].values():
+        assert member["target"]["nyquist"]["cycles_per_world_unit"] == pytest.approx(2, rel=1e-5)
+        assert member["target"]["samples"] == [40, 19, 32]
+
+
+def test_many_parts_are_summarised_by_some_that_are_evenly_spread(monkeypatch):
+    monkeypatch.setattr(members, "MOST_PARTS", 9)
+    picture = load_image(np.random.default_rng(0).integers(0, 255, (96, 64), np.uint8))
+    parts = study(picture, Study(init=("siren",), steps=0, parts=(6, 4), **PARTS))["parts"]
+    assert parts["total"] == 24
+    assert parts["index"] == [[row, column] for row in (0, 2, 4) for column in (0, 2)]
+    assert "s0" not in parts
+
+
+def test_a_shape_s_cells_are_looked_at_in_their_own_units(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_cells, "POOL", 256)
+    shape = Shape.from_mesh(sphere())
+    found = study(shape, Study(steps=1, parts=(2,), batch_size=64, **PARTS))
+    assert found["parts"]["total"] == 8
+    for member in found["members"].values():
+        assert len(member["states"]) == 4
+        assert "psnr" not in member["states"][0]
+        unit = 1.25 / 2 / shape.normalization.scale  # half a cell with its overlap, in the world
+        expected = (32 - 1) / 4 / unit
+        assert member["target"]["nyquist"]["cycles_per_world_unit"] == pytest.approx(expected, rel=1e-4)
+    plots.draw_parts(found, tmp_path / "parts.png")
+    assert (tmp_path / "parts.png").stat().st_size > 1000
+
+
+def test_networks_of_which_one_is_single_are_all_single():
+    picture = load_image(np.random.default_rng(0).integers(0, 255, (100, 90), np.uint8))
+    found = study(picture, Study(init=("siren", "matched-scaling"), steps=0, samples=512, kernel_points=16))
+    assert found["network"]["hidden_dim"] == 256
+    assert [state["init"] for state in found["states"]] == ["siren", "matched-scaling"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from winner_nerfstudio.analysis import plots
 from winner_nerfstudio.cli import analyze
 from winner_nerfstudio.training.loss import SquareLoss
 
@@ -33,7 +34,7 @@ def command(monkeypatch, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """The files without the pictures, which take most of the time."""
-    for name in ("draw_spectra", "draw_kernel"):
+    for name in ("draw_spectra", "draw_kernel", "draw_parts"):
         monkeypatch.setattr(analyze, name, lambda found, path: path.write_bytes(b""))
 
 
@@ -103,6 +104,34 @@ def test_a_part_of_the_target_will_do(command, undrawn, tmp_path):
         command("--data", data, "--init", "siren", "--output", "found", *SMALL, "--steps", "0", *arguments)
         found = json.loads((tmp_path / "found" / "analysis.json").read_text())
         assert found["target"]["samples"] == expected
+
+
+def test_a_picture_of_many_pixels_is_analysed_in_parts_and_what_an_earlier_run_left_is_removed(
+    command, undrawn, tmp_path, capsys
+):
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 90), np.uint8)
+    pixels[:, :40] = 90
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    command("--data", "large.png", "--output", "found", "--steps", "0", "--samples", "512")
+    shown = capsys.readouterr().out
+    for words in ("large.png: 9 parts of 36 x 32 samples", "centroid", "s0", "s1", "(lowest centroid)"):
+        assert words in shown
+    found = json.loads((tmp_path / "found" / "analysis.json").read_text())
+    assert found["parts"]["count"] == [3, 3]
+    assert min(member["index"][1] for member in found["members"].values()) > 0, "the plain parts are left out"
+    each = [f"{plot}-{rank}.png" for rank in ("highest", "lowest", "median") for plot in ("ntk", "spectra")]
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == sorted(["analysis.json", "parts.png", *each])
+    command("--data", series(tmp_path), "--output", "found", *SMALL, "--steps", "0")
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+
+
+@pytest.mark.parametrize("make, parts", [(series, ["4"]), (picture, ["1", "2"])])
+def test_parts_of_every_kind_are_drawn(make, parts, command, undrawn, monkeypatch, tmp_path):
+    monkeypatch.setattr(analyze, "draw_parts", plots.draw_parts)
+    command("--data", make(tmp_path), "--output", "found", *SMALL, "--steps", "0", "--parts", *parts)
+    pixels = np.asarray(Image.open(tmp_path / "found" / "parts.png"))
+    assert min(pixels.shape[:2]) > 200
+    assert pixels.std() > 5
 
 
 def test_the_noise_is_what_was_asked_for(command, undrawn, tmp_path):
@@ -193,6 +222,13 @@ def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, cap
             "noise.schedule paper has no rule for targets of 3 axes",
         ),
         (["--data", "a.npy", "--max-samples", "9"], "a.npy: 9 samples along the last axis are too few"),
+        (["--data", "a.npy", "--parts", "25"], "a.npy: its parts have 14 samples along the last axis, and a spectrum"),
+        (["--data", "a.npy", "--parts", "120"], "parts=[120] of [300] samples with an overlap of 2 are too many"),
+        (
+            ["--data", "a.npy", "--parts", "2", "--init", "weight-scaling"],
+            "init weight-scaling is for a single network",
+        ),
+        (["--data", "a.safetensors"], "a.safetensors: is a fit or a folder; give the data that is fitted"),
         (["--data", "a.npy", "--steps", "-1"], "steps=-1 and seed=42 must not be negative"),
         (["--data", "a.npy", "--samples", "3"], "samples=3 must lie between 256 and 131072"),
         (["--data", "a.npy", "--kernel-points", "9999"], "kernel_points=9999 must lie between 16 and 4096"),

@@ -9,16 +9,13 @@ import numpy as np
 import torch
 
 from ..signals.errors import SignalError
-from ..signals.grid import Grid
 from ..signals.lattice import Lattice
+from .targets import Target
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from numpy.typing import NDArray
     from torch import Tensor
-
-    from ..signals.cloud import PointCloud
-    from ..signals.shape import Shape
 
     Array = NDArray[Any]
 
@@ -56,30 +53,29 @@ class Lines:
         return self.lattice.at(positions.reshape(-1, self.lattice.dim)).reshape(positions.shape)
 
 
-def select_lines(signal: Grid | Shape | PointCloud, samples: int) -> Lines:
+def select_lines(target: Target, samples: int) -> Lines:
     """Return whole lines, evenly spread over the target, of about as many samples together.
 
-    Where a single line has more, the part of it with the greatest variance is taken. Shapes are sampled on the grid
-    that their centroid is computed on.
+    Where a single line has more, the part of it with the greatest variance is taken.
 
     Args:
-        signal: The target.
+        target: The target.
         samples: The number of samples, at most; at least `SHORTEST`.
 
     Raises:
         SignalError: The target has too few samples along its last axis.
     """
-    lattice = _get_lattice(signal)
+    lattice = target.lattice
     *others, along = lattice.shape
     if along < SHORTEST:
         raise SignalError(
-            f"{signal.name}: {along} samples along the last axis are too few for a spectrum; {SHORTEST} are needed"
+            f"{target.name}: {along} samples along the last axis are too few for a spectrum; {SHORTEST} are needed"
         )
     length, every = min(along, samples), int(np.prod(others))
     index = np.linspace(0, every - 1, min(every, samples // length)).round().astype(np.int64)
     first = np.zeros((len(index), lattice.dim), np.int64)
     first[:, :-1] = np.stack(np.unravel_index(index, others), -1) if others else 0
-    values = _evaluate(signal, lattice, first, along)
+    values = target.evaluate(_make_positions(first, along, 1).long().numpy())
     start = _find_greatest_variance(values, length)
     first[:, -1] = start
     return Lines(lattice, first, values[:, start : start + length])
@@ -92,29 +88,6 @@ def select_piece(lines: Lines, points: int) -> Lines:
     first = lines.first[line : line + 1].copy()
     first[:, -1] += start
     return Lines(lines.lattice, first, lines.values[line : line + 1, start : start + length])
-
-
-def _get_lattice(signal: Grid | Shape | PointCloud) -> Lattice:
-    """Return the samples of a grid, or of a shape those that its centroid is measured on."""
-    if isinstance(signal, Grid):
-        return signal.lattice
-    from ..signals.shape import CENTROID_GRID
-
-    return Lattice((CENTROID_GRID,) * 3)
-
-
-def _evaluate(
-    signal: Grid | Shape | PointCloud, lattice: Lattice, first: Int[Array, "k d"], length: int
-) -> Float[Array, "k n c"]:
-    """Return a target's values at the samples of lines along the last axis, each of which starts at a sample."""
-    positions = _make_positions(first, length, 1).long()
-    values: Array
-    if isinstance(signal, Grid):
-        values = signal.values[tuple(positions.numpy().transpose(2, 0, 1))]
-        return values
-    coords = lattice.at(positions.reshape(-1, 3)).numpy().astype(np.float64)
-    values = signal.signed_distance(coords).astype(np.float32).reshape(len(first), length, 1)
-    return values
 
 
 def _make_positions(first: Int[Array, "k d"], length: int, oversampling: int) -> Float[Tensor, "k m d"]:

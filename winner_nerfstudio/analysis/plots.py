@@ -13,12 +13,101 @@ if TYPE_CHECKING:
 COLORS = {"siren": "C0", "winner": "C1", "weight-scaling": "C2", "gradient-control": "C3", "matched-scaling": "C4"}
 DEPTH = 1e-9
 """The least density that is drawn, as a part of the greatest; below are the side lobes of the window."""
+PARTS = {
+    "centroid": "centroid / Nyquist",
+    "s0": "s0, first layer's noise",
+    "s1": "s1, second layer's noise",
+    "factor": "factor of the first layer",
+}
+"""What is drawn of the parts of a target, with its title."""
 STAGES = {"pre_activation": "argument of sine", "post_activation": "sine", "output": "output"}
 
 
 def label_of(state: dict[str, Any]) -> str:
     """Return the label of a network: ``WINNER, start``, ``WINNER, 200 steps``."""
     return f"{state['init'].upper()}, {format(state['steps'], ',') + ' steps' if state['steps'] else 'start'}"
+
+
+def name_of(study: dict[str, Any]) -> str:
+    """Return the name of a study's target without its folder, and why a part was chosen."""
+    rank = f" ({study['rank']} centroid)" if "rank" in study else ""
+    return Path(study["target"]["name"]).name + rank
+
+
+def draw_parts(study: dict[str, Any], path: Path) -> None:
+    """Draw how the centroids and the noise scales are distributed over the parts of a target.
+
+    Of a picture they are drawn as maps, of a sound as lines over its parts, and of volumes and shapes as histograms.
+    The members that are looked at are marked. What is the same in all parts is left out.
+
+    Args:
+        study: The result of `study`.
+        path: The file to write.
+    """
+    parts = study["parts"]
+    names = [name for name in PARTS if name == "centroid" or len(set(parts.get(name, ()))) > 1]
+    index, kind = np.array(parts["index"]), len(parts["count"])
+    wide = (4.4 * len(names), 3.9) if kind != 1 else (10.0, 2.3 * len(names))
+    figure = _figure(*wide)
+    plots = figure.subplots(*((len(names), 1) if kind == 1 else (1, len(names))), squeeze=False, sharex=kind == 1).flat
+    for plot, name in zip(plots, names, strict=True):
+        values = np.array(parts[name])
+        if kind == 1:
+            _draw_line(plot, index[:, 0], values, study["members"])
+            plot.set_ylabel(PARTS[name])
+        else:
+            (_draw_map if kind == 2 else _draw_histogram)(plot, index, values, study["members"])
+            plot.set_title(PARTS[name])
+    if kind == 1:
+        plots[-1].set_xlabel("part")
+    figure.suptitle(f"{name_of(study)}: {parts['total']:,} parts of {' x '.join(map(str, parts['samples']))} samples")
+    figure.savefig(path, dpi=100)
+
+
+def _draw_map(plot: Any, index: np.ndarray, values: np.ndarray, members: dict[str, Any]) -> None:
+    """Draw values of parts along two axes as a picture, and mark members by their initials."""
+    rows, columns = (np.unique(axis) for axis in index.T)
+    step = max(1, *(int(axis[1] - axis[0]) for axis in (rows, columns) if len(axis) > 1), 1)
+    extent = (-0.5, columns[-1] + step - 0.5, rows[-1] + step - 0.5, -0.5)
+    picture = plot.imshow(values.reshape(len(rows), len(columns)), extent=extent)
+    for axis in (plot.xaxis, plot.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    plot.figure.colorbar(picture, ax=plot, shrink=0.85)
+    for rank, member in members.items():
+        row, column = (each + (step - 1) / 2 for each in member["index"])
+        plot.plot(column, row, "s", mfc="none", mec="C3", ms=9)
+        plot.annotate(rank, (column, row), (0, 8), textcoords="offset points", color="C3", ha="center")
+
+
+def _draw_line(plot: Any, index: np.ndarray, values: np.ndarray, members: dict[str, Any]) -> None:
+    """Draw values of parts along one axis as a line, and mark members."""
+    plot.plot(index, values, lw=0.9)
+    for rank, member in members.items():
+        (at,) = member["index"]
+        plot.axvline(at, color="C3", lw=0.8, ls=":")
+        plot.annotate(
+            rank, (at, 1), (2, -2), xycoords=("data", "axes fraction"), textcoords="offset points", color="C3", va="top"
+        )
+
+
+def _draw_histogram(plot: Any, index: np.ndarray, values: np.ndarray, members: dict[str, Any]) -> None:
+    """Draw how many parts have which values, and mark members."""
+    plot.hist(values, bins=min(40, max(5, len(values) // 5)), color="0.6")
+    plot.set_ylabel("parts")
+    for height, (rank, member) in enumerate(members.items()):
+        at = values[index.tolist().index(member["index"])]
+        is_right = at > (values.min() + values.max()) / 2
+        plot.axvline(at, color="C3", lw=1, ls=":")
+        plot.annotate(
+            rank,
+            (at, 1),
+            (-2 if is_right else 2, -2 - 12 * height),
+            ha="right" if is_right else "left",
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color="C3",
+            va="top",
+        )
 
 
 def draw_spectra(study: dict[str, Any], path: Path) -> None:
@@ -51,7 +140,7 @@ def draw_spectra(study: dict[str, Any], path: Path) -> None:
     for plot in plots[0, :-1]:
         _add_cycles(plot, target["nyquist"])
     _replace_by_legend(plots[0, -1], *plots[1, -1].get_legend_handles_labels())
-    figure.suptitle(f"{Path(target['name']).name}: power spectra, each of total 1, mean over units and lines")
+    figure.suptitle(f"{name_of(study)}: power spectra, each of total 1, mean over units and lines")
     figure.savefig(path, dpi=100)
 
 
@@ -71,9 +160,7 @@ def draw_kernel(study: dict[str, Any], path: Path) -> None:
     for plot, state in zip(maps, states, strict=True):
         _draw_basis(plot, state)
     maps[0].set_ylabel("frequency / Nyquist")
-    figure.suptitle(
-        f"{Path(study['target']['name']).name}: tangent kernel on {study['kernel']['samples']:,} neighbouring samples"
-    )
+    figure.suptitle(f"{name_of(study)}: tangent kernel on {study['kernel']['samples']:,} neighbouring samples")
     figure.savefig(path, dpi=100)
 
 

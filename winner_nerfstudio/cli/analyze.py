@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import tyro
 
-from ..analysis.plots import draw_kernel, draw_spectra, label_of
-from ..analysis.study import Study, study
+from ..analysis.members import RANKS
+from ..analysis.options import Study
+from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
+from ..analysis.study import study
 from ..files import replacing
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
@@ -24,7 +27,15 @@ from .start import start_command
 if TYPE_CHECKING:
     from rich.table import Table
 
-NUMBERS, SPECTRA, KERNEL = "analysis.json", "spectra.png", "ntk.png"
+NUMBERS, SPECTRA, KERNEL, PARTS = "analysis.json", "spectra{}.png", "ntk{}.png", "parts.png"
+NAMES = (
+    NUMBERS,
+    PARTS,
+    *(name.format(rank) for rank in ("", *(f"-{rank}" for rank in RANKS)) for name in (SPECTRA, KERNEL)),
+)
+"""All files that the command may write, of a single network and of one that is divided into parts."""
+FITS = (".safetensors", ".ckpt", ".yml", ".yaml", ".onnx")
+"""Suffixes of files that hold a fit, or say where it is."""
 PROGRAM = "winner-analyze"
 SHOWN = "0.001"
 """Part of the greatest eigenvalue that a direction's eigenvalue must exceed to count in the table's column "reach"."""
@@ -40,7 +51,7 @@ class Analyze:
     data: Path
     """A mesh, points, a picture, a sound, an array, or sample:NAME."""
     output: Path | None = None
-    """Folder for analysis.json, spectra.png and ntk.png; if left out, outputs/NAME/winner-analyze."""
+    """Folder for analysis.json and the plots; if left out, outputs/NAME/winner-analyze."""
     kind: str | None = None
     """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the
     array's shape."""
@@ -73,24 +84,49 @@ class Analyze:
                 console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
             result = study(target, self.study, status.update)
             status.update("drawing")
-            self._write(result)
+            written = self._write(result)
         for warning in recorded:
             if "winner_nerfstudio" in warning.filename:
                 print(f"warning: {escape(warning.message)}", file=sys.stderr)
-        console.print(_build_table(result))
-        for line in [*_build_notes(result), f"{self.folder}: {NUMBERS}, {SPECTRA}, {KERNEL}"]:
+        if "parts" in result:
+            console.print(_build_summary(result))
+        for study_of_one in _list_studies(result).values():
+            console.print(_build_table(study_of_one))
+        for line in [*_build_notes(result), f"{self.folder}: {', '.join(written)}"]:
             console.print(escape(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def _write(self, result: dict[str, Any]) -> None:
-        """Write all files, or none if one of them cannot be written."""
+    def _write(self, result: dict[str, Any]) -> list[str]:
+        """Write all files, or none if one of them cannot be written, and remove those of an earlier run.
+
+        Returns:
+            The names of the files.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        written = [NUMBERS]
         with ExitStack() as stack:
-            numbers, spectra, kernel = (
-                stack.enter_context(replacing(self.folder / name)) for name in (NUMBERS, SPECTRA, KERNEL)
-            )
-            numbers.write_text(json.dumps({"program": PROGRAM} | result) + "\n", "utf8")
-            draw_spectra(result, spectra)
-            draw_kernel(result, kernel)
+
+            def open_file(name: str) -> Path:
+                if name != NUMBERS:
+                    written.append(name)
+                return stack.enter_context(replacing(self.folder / name))
+
+            open_file(NUMBERS).write_text(json.dumps({"program": PROGRAM} | result) + "\n", "utf8")
+            if "parts" in result:
+                draw_parts(result, open_file(PARTS))
+            for suffix, study_of_one in _list_studies(result).items():
+                draw_spectra(study_of_one, open_file(SPECTRA.format(suffix)))
+                draw_kernel(study_of_one, open_file(KERNEL.format(suffix)))
+        for name in NAMES:
+            if name not in written:
+                (self.folder / name).unlink(missing_ok=True)
+        return written
+
+
+def _list_studies(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the studies of single networks by the suffix of their files' names: of some members, or the only one."""
+    if "parts" not in result:
+        return {"": result}
+    return {f"-{rank}": member for rank, member in result["members"].items()}
 
 
 def _find_conflict(folder: Path) -> str | None:
@@ -100,7 +136,7 @@ def _find_conflict(folder: Path) -> str | None:
         return f"{existing}: is a file; --output names a folder"
     if not os.access(existing, os.W_OK):
         return f"{existing}: cannot be written to; choose another --output"
-    present = [name for name in (NUMBERS, SPECTRA, KERNEL) if (folder / name).exists()]
+    present = [name for name in NAMES if (folder / name).exists()]
     try:
         ours = bool(present) and json.loads((folder / NUMBERS).read_text("utf8"))["program"] == PROGRAM
     except (OSError, ValueError, KeyError, TypeError):
@@ -118,7 +154,7 @@ def _build_table(result: dict[str, Any]) -> "Table":
 
     layers, target = result["network"]["num_layers"], result["target"]
     # As a Text, because rich would replace part of a string such as sample:sponge: by an emoji.
-    title = Text(f"{escape(Path(target['name']).name)}: frequencies as parts of Nyquist's")
+    title = Text(f"{escape(name_of(result))}: frequencies as parts of Nyquist's")
     # Without padding, so that the table fits into a terminal of 80 columns.
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("", no_wrap=True)
@@ -137,19 +173,47 @@ def _build_table(result: dict[str, Any]) -> "Table":
     return table
 
 
+def _build_summary(result: dict[str, Any]) -> "Table":
+    """Return a table of how the centroids and the noise scales are distributed over the parts."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    parts = result["parts"]
+    count = f"{parts['total']:,} parts of {' x '.join(map(str, parts['samples']))} samples"
+    if len(parts["index"]) < parts["total"]:
+        count += f", {len(parts['index']):,} of them measured"
+    title = Text(f"{escape(Path(result['target']['name']).name)}: {count}")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
+    for header in ("", "least", "10 %", "median", "90 %", "greatest"):
+        table.add_column(header, justify="right" if header else "left", min_width=10 if header else 0)
+    for name in ("centroid", "s0", "s1", "factor"):
+        if name in parts:
+            table.add_row(name, *(f"{value:.3g}" for value in np.quantile(parts[name], (0, 0.1, 0.5, 0.9, 1))))
+    return table
+
+
 def _build_notes(result: dict[str, Any]) -> list[str]:
     """Return lines that explain the columns, the unit of frequency, and what was left out to save time."""
-    nyquist, points = result["target"]["nyquist"], result["kernel"]["samples"]
+    study_of_one = next(iter(_list_studies(result).values()))
+    nyquist, points = study_of_one["target"]["nyquist"], study_of_one["kernel"]["samples"]
     world = kind_named(result["target"]["kind"]).frequency_unit
-    return [
+    lines = [
         "layer, output: root mean square frequency of what it puts out; above 1: part of the output's power above"
         " Nyquist's frequency, where no sample can correct it",
         f"rank: of the tangent kernel, how many of {points:,} directions are learnt at a like speed; reach: part of the"
         " target learnt in less than 1,000 times what the fastest takes",
         f"Nyquist's frequency: {nyquist['cycles_per_unit']:.5g} cycles per unit of the network's coordinates,"
         f" {nyquist['cycles_per_world_unit']:.5g} {world}",
-        *result["reduced"],
+        *study_of_one["reduced"],
     ]
+    if "parts" in result:
+        lines.insert(
+            0,
+            "parts: those whose centroid, the mean over the axes, is lowest, median and highest, each with its own"
+            " coordinates; --parts 1 looks at a single network",
+        )
+    return lines
 
 
 def _format_frequency(frequency: float) -> str:
@@ -157,12 +221,25 @@ def _format_frequency(frequency: float) -> str:
     return f"{frequency:.2f}" if frequency >= 0.1 else f"{frequency:#.2g}" if frequency >= 1e-3 else f"{frequency:.1g}"
 
 
+def _find_data(command: Analyze) -> Path:
+    """Return the file of the data.
+
+    Raises:
+        ValueError: It is a fit instead.
+    """
+    if command.data.suffix.lower() in FITS or command.data.is_dir():
+        raise ValueError(
+            f"{command.data}: is a fit or a folder; give the data that is fitted, of which {PROGRAM} makes networks"
+        )
+    return command.data
+
+
 def main() -> None:
     """Run ``winner-analyze``; end with status 1 and a message of one line if the user's request cannot be met."""
     start_command()
     command: Analyze | None = None
     try:
-        command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", lambda command: command.data)
+        command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", _find_data)
         command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
@@ -21,6 +22,8 @@ from ..metrics.grid import psnr
 from ..networks import Bank, Groups, Tiling, complete_arguments
 from ..progress import progress_bar, working
 from ..registry import kind_named, kind_of
+from ..signals.blocks import Box
+from ..signals.grid import Grid
 from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
@@ -319,17 +322,36 @@ def _read_and_train(job: GroupJob, group: int) -> list[int]:
 def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     """Train the members of a group, as `fit` trains a whole bank, and write them; return the group."""
     folder, index, plan, device = job.folder, job.index, job.plan, job.device
-    network, seed = plan.options.network, plan.seed
-    extent, shape = index.groups.subtiling(group).extent, signal.lattice.shape
-    part = signal.read(extent)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(plan.seed)
         field = Field(index.kind, index.specification(group), index.normalization, index.record)
+    started = start_members(field, signal.read, plan.options, device, plan.seed)
+    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
+    while training.done < plan.steps:
+        training.step()
+    training.finish()
+    # Without the time it took, so that the same arguments give the same file.
+    origin = provenance(started.initialization, plan.steps, {}) | {"fit": index.key}
+    FittedField(field, origin).save(group_path(folder, group))
+    return [group]
+
+
+def start_members(
+    field: Field, read: Callable[[Box], Grid[Any]], options: FitOptions, device: torch.device, seed: int
+) -> Start:
+    """Initialise a bank that holds some of a signal's parts, as if it held all, and cut the samples of these parts.
+
+    Args:
+        field: the field of the bank.
+        read: function that returns a box of the signal's samples as a signal of its own.
+        options: the options of the fit, with nothing left open.
+        device: device to train on.
+        seed: seed of the networks and the batches.
+    """
     bank = field.network
     assert isinstance(bank, Bank)
-    initialization = describe_initialization(
-        initialize_bank_(bank, kind_named(index.kind), part, network, seed), network
-    )
+    extent, shape = bank.tiling.extent, bank.tiling.shape
+    initialization = initialize_bank_(bank, options.kind, read(extent), options.network, seed)
     # Points between the samples are interpolated from some samples around the part, too.
     around = tuple(
         slice(max(0, axis.start - LANCZOS_TAPS), min(size, axis.stop + LANCZOS_TAPS))
@@ -338,16 +360,9 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     inner = tuple(
         slice(axis.start - wide.start, axis.stop - wide.start) for axis, wide in zip(extent, around, strict=True)
     )
-    sampler = PartSampler(signal.read(around), bank, device, seed, plan.options.batches, inner)
-    started = Start(field.to(device), sampler, PartLoss(), initialization)
-    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
-    while training.done < plan.steps:
-        training.step()
-    training.finish()
-    # Without the time it took, so that the same arguments give the same file.
-    origin = provenance(initialization, plan.steps, {}) | {"fit": index.key}
-    FittedField(field, origin).save(group_path(folder, group))
-    return [group]
+    sampler = PartSampler(read(around), bank, device, seed, options.batches, inner)
+    record = describe_initialization(initialization, options.network)
+    return Start(field.to(device), sampler, PartLoss(), record)
 
 
 def _measure(folder: AnyPath, index: FolderIndex, signal: LargeGrid, device: torch.device) -> dict[str, float]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch.nn import Parameter
 
 from ..fields import Field
@@ -127,20 +128,27 @@ def build_field(signal: Signal, options: NetworkOptions, seed: int) -> Field:
         signal.record.from_json(signal.record.to_json())
     except ValueError as error:
         raise SignalError(f"{signal.name}: its units are too small or too large to be fitted: {error}") from None
-    lattice = signal.lattice if isinstance(signal, Grid) else None
-    if options.has_parts and isinstance(signal, Grid) and signal.derivatives is not None:
-        raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
-    cells = None
-    if options.has_parts and lattice is None:
-        specification, cells = specify_cells(find_cell_target(signal), options)
-    else:
-        specification = options.specification(signal.dim, signal.channels, lattice)
+    specification, cells = specify_network(signal, options)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         field = Field(signal.kind, specification, signal.normalization, signal.record)
     if isinstance(field.network, CellBank) and cells is not None:
         field.network.set_cells(torch.from_numpy(cells))
     return field
+
+
+def specify_network(signal: Signal, options: NetworkOptions) -> tuple[dict[str, Any], ndarray | None]:
+    """Return the arguments of the network for a signal, see `build_network`, and a shape's cells that have a member.
+
+    Raises:
+        SignalError: the signal is to be divided into parts and cannot be.
+    """
+    lattice = signal.lattice if isinstance(signal, Grid) else None
+    if options.has_parts and isinstance(signal, Grid) and signal.derivatives is not None:
+        raise SignalError(f"{signal.name}: derivatives are fitted by a single network; leave parts out")
+    if options.has_parts and lattice is None:
+        return specify_cells(find_cell_target(signal), options)
+    return options.specification(signal.dim, signal.channels, lattice), None
 
 
 def build_sampler(field: Field, signal: Signal, batches: BatchOptions, device: torch.device, seed: int) -> Sampler:
