@@ -87,6 +87,39 @@ print(time.perf_counter() - start)
 
 
 @pytest.mark.commands
+@pytest.mark.parametrize("command", ["fit", "inspect", "export", "batch", "compare"])
+def test_the_help_of_a_command_imports_neither_torch_nor_what_takes_as_long(command):
+    done = python(
+        "import sys\n"
+        f"from winner_nerfstudio.cli.{command} import main\n"
+        "sys.argv = ['winner', '--help']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    assert done.returncode == 0, done.stderr
+    imported = set(ast.literal_eval(done.stdout.splitlines()[-1]))
+    assert "tyro" in imported
+    assert not {"torch", "nerfstudio", "trimesh", "scipy", "matplotlib", "viser"} & imported
+
+
+@pytest.mark.commands
+def test_a_fit_imports_neither_torchs_compiler_nor_its_library_for_symbols():
+    done = python(
+        "import sys, numpy\n"
+        "from winner_nerfstudio import fit\n"
+        "small = {'steps': 2, 'hidden_dim': 8, 'num_layers': 2, 'progress': False}\n"
+        "picture = numpy.random.default_rng(0).random((32, 32))\n"
+        "for more in ({}, {'parts': (2, 2)}, {'optimizer': 'muon'}):\n"
+        "    fit(picture, **small, **more)\n"
+        "print({'torch._dynamo', 'sympy', 'nerfstudio', 'trimesh', 'torchvision'} & set(sys.modules))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.commands
 def test_registration_imports_no_heavy_library_of_ours():
     code = (
         "import sys, nerfstudio.engine.trainer as t; from nerfstudio.plugins import registry_dataparser, types\n"

@@ -10,7 +10,7 @@ from PIL import Image
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
-from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, slice_long
+from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, slice_long, sort_by_cell
 
 from .meshes import pyramid, sphere, sphere_with_holes, torn_box
 
@@ -92,6 +92,16 @@ def test_long_thin_faces_have_the_sign_of_the_exact_winding_number(depth, faces)
     assert np.abs(shape.winding_number(points) - exact).max() < 0.1
     clear = np.abs(exact - 0.5) > 0.1
     np.testing.assert_array_equal(shape.inside(points)[clear], exact[clear] > 0.5)
+
+
+def test_neighbours_follow_each_other_where_a_mesh_is_asked_and_answers_stay_in_their_places():
+    points = points_around()
+    steps, on_a_grid = np.linalg.norm(np.diff(points[sort_by_cell(points)], axis=0), axis=-1), 2 / 20_000 ** (1 / 3)
+    assert np.median(steps) < 1.5 * on_a_grid
+    shape = Shape.from_mesh(sphere(subdivisions=3))
+    whole, alone = shape.closest(points[:50]), [shape.closest(points[i : i + 1]) for i in range(50)]
+    for result, single in zip(whole, zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(result, np.concatenate(single))
 
 
 def test_slices_of_long_faces_cover_what_the_faces_cover():

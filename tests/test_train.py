@@ -78,6 +78,18 @@ def test_a_run_leaves_its_metrics_and_a_picture(trained):
 
 
 @pytest.mark.commands
+def test_a_run_logs_as_often_as_it_is_asked_to(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.config.parent)).Reload()
+    steps = {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    for name in ("Train Loss", "Train Iter (time)", "learning_rate/fields"):
+        assert steps[name] == list(range(0, 400, 10))
+    assert steps["Eval Loss"] == [100, 200, 300]
+    assert "config" in " ".join(events.Tags()["tensors"])
+
+
+@pytest.mark.commands
 def test_the_transform_beside_the_checkpoint_is_nerfstudios_convention(trained):
     written = json.loads((trained.config.parent / "dataparser_transforms.json").read_text())
     point = np.array([120.0, 0, -50])  # the ball's easternmost

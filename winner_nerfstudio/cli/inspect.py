@@ -12,12 +12,12 @@ from rich.console import Console
 
 from ..progress import working
 from ..signals.messages import error_line, escape
-from ..training.prepare import FitOptions
 from .kinds import parse_command, parse_fit_options
 from .start import start_command
 
 if TYPE_CHECKING:
     from ..training.initialize import Start
+    from ..training.prepare import FitOptions
 
 PROGRAM = "winner-inspect"
 STEPS, SECONDS = 3, 2.0
@@ -40,7 +40,7 @@ class Inspect:
     """Kind of signal: sdf, image, audio, volume or another; if left out, it is found from the file's name or the
     array's shape."""
 
-    def run(self, options: FitOptions) -> list[str]:
+    def run(self, options: "FitOptions") -> list[str]:
         """Return the lines of the description.
 
         Raises:

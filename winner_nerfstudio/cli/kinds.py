@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import field, fields, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import tyro
 
 from ..registry import Kind, kind_named, kind_of
 from ..signals.messages import escape
-from ..training.prepare import FitOptions
+
+if TYPE_CHECKING:
+    from ..training.prepare import FitOptions
 
 
 class Command(Protocol):
@@ -52,7 +54,7 @@ def parse_command(
     return parsed, kind, rest + help_flags
 
 
-def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> FitOptions:
+def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> "FitOptions":
     """Parse the options of loading data of a kind.
 
     Args:
@@ -67,12 +69,14 @@ def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> FitOpt
         ValueError: the value of an option cannot be used.
         SystemExit: the options are wrong, or the user has asked for --help.
     """
+    from ..training.prepare import FitOptions
+
     data = tyro.cli(kind.options, prog=program, description=f"Options of {kind.title}.", args=arguments)
     data.check()
     return FitOptions(kind, data, kind.network(), kind.batches())
 
 
-def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOptions:
+def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> "FitOptions":
     """Parse all options of a fit of a kind: those of the data, the network, its noise, the loss and the batches.
 
     Args:
@@ -96,7 +100,7 @@ def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> FitOpti
 
 def parse_options_by_kind(
     kinds: Sequence[Kind], program: str, arguments: list[str], others: Sequence[str] = ()
-) -> dict[str, FitOptions]:
+) -> "dict[str, FitOptions]":
     """Parse all options of fits of several kinds; an option is for all kinds that have it.
 
     Args:
@@ -148,8 +152,10 @@ def _all_options(kind: Kind) -> Any:
     return make_dataclass("Options", [(name, group, field(default_factory=group)) for name, group in groups.items()])
 
 
-def _check(kind: Kind, parsed: Any) -> FitOptions:
+def _check(kind: Kind, parsed: Any) -> "FitOptions":
     """Check options that are parsed, and return them."""
+    from ..training.prepare import FitOptions
+
     parsed.data.check()
     parsed.network.check(kind.axes)
     parsed.batches.check()

@@ -280,7 +280,8 @@ class Bank(Stack):
             return result.reshape(*shape, self.out_dim)
         per_member = prod(table.point.shape[1] for table in tables)
         for rows in torch.arange(prod(counts), device=result.device).split(max(1, PRODUCT_BLOCK // per_member)):
-            boxes = torch.unravel_index(rows, counts)
+            # As torch.unravel_index, which imports a library for symbols.
+            boxes = [rows // prod(counts[axis + 1 :]) % count for axis, count in enumerate(counts)]
             own = [table.select(box) for table, box in zip(tables, boxes, strict=True)]
             member, index, window = own[0].box, own[0].point, own[0].window
             for table, held in zip(own[1:], self.tiling.held[1:], strict=True):

@@ -73,9 +73,17 @@ class Lattice:
 
     def coords(self, index: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return the coordinates of samples from their row-major indices: float64, on the device of `index`."""
+        return self.at(self.positions(index))
+
+    def positions(self, index: Int[Tensor, " n"]) -> Int[Tensor, "n d"]:
+        """Return the positions of samples along each axis, 0 for the first, from their row-major indices.
+
+        ``torch.unravel_index`` does the same, and imports a library for symbols, which takes long.
+        """
         import torch
 
-        return self.at(torch.stack(torch.unravel_index(index, self.shape), dim=-1))
+        along = [index // prod(self.shape[axis + 1 :]) % size for axis, size in enumerate(self.shape)]
+        return torch.stack(along, dim=-1)
 
     def at(self, positions: Float[Tensor, "n d"] | Int[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return the coordinates of positions given in samples along each axis, 0 for the first sample: float64.

@@ -6,6 +6,7 @@ SOAP and Muon treat the weights between two hidden layers as matrices, and all o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
@@ -48,7 +49,7 @@ def build_optimizer(
     parameters = list(parameters)
     has_complex = any(parameter.is_complex() for parameter in parameters)
     if name == "adam":
-        return torch.optim.Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
+        return Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
     check_optimizer(name)
     if has_complex:
         raise ValueError(f"optimizer={name!r} has no rule for complex weights; use adam")
@@ -65,7 +66,24 @@ def check_optimizer(name: str) -> None:
         raise ValueError(f"optimizer={name!r} is not one of: {', '.join(get_args(OptimizerName))}")
 
 
-class MatrixOptimizer(torch.optim.Optimizer):
+class EagerOptimizer(torch.optim.Optimizer):
+    """An optimiser whose methods do not import torch's compiler.
+
+    torch wraps them for networks whose steps are compiled, and the first call imports the compiler, which takes more
+    than half as long as the import of torch. The functions that are wrapped do the same without it.
+    """
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+
+
+class Adam(EagerOptimizer, torch.optim.Adam):
+    """torch's Adam (Kingma and Ba 2015, arXiv 1412.6980), without the import of torch's compiler."""
+
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
+class MatrixOptimizer(EagerOptimizer):
     """An optimiser with a rule of its own for matrices, which does what Adam does with all other parameters.
 
     Parameters that `train_as_adam` has named have no matrices.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..signals.grid import Grid
 from ..signals.interpolation import LANCZOS_TAPS, interpolate_half_way
+from ..signals.lattice import Lattice
 from ..signals.signal import Drawable
 
 Batch = dict[str, Tensor]
@@ -241,7 +242,7 @@ class Derived(Resident):
         shape = middle.shape[:-1]
         generator = build_generator(self.seed, 2 * EVALUATION_STREAM + turn)
         rows = torch.randint(shape.numel(), (self.batch_size,), generator=generator).to(self.device)
-        index = torch.stack(torch.unravel_index(rows, shape), -1)
+        index = Lattice(tuple(shape)).positions(rows)
         batch = {
             "coords": self.lattice.at(index + torch.tensor(half, device=self.device) / 2),
             "values": middle.flatten(0, -2)[rows],
