@@ -25,7 +25,7 @@ from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.resample import evaluate_samples
 from winner_nerfstudio.metrics.grid import psnr, root_mean_square
 from winner_nerfstudio.metrics.shape import surface_metrics, volume_metrics
-from winner_nerfstudio.surfaces import extract_surface
+from winner_nerfstudio.surfaces import EmptySurfaceError, extract_surface
 from winner_nerfstudio.training.initialize import start
 from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
@@ -126,7 +126,10 @@ def sign(metric: str) -> int:
 def measure(field: Field, signal: Any) -> dict[str, float]:
     """Return the PSNR on the samples, or for shapes the IoU and the Chamfer distance."""
     if signal.kind == "sdf":
-        surface = extract_surface(field.evaluate, RESOLUTION, 0.0)
+        try:
+            surface = extract_surface(field.evaluate, RESOLUTION, 0.0)
+        except EmptySurfaceError:  # as SIREN's at a rate that is too high
+            return {"iou": 0.0, "chamfer_l1": np.inf}
         found = volume_metrics(field.evaluate, signal) | surface_metrics(surface, signal)
         return {"iou": found["iou"], "chamfer_l1": found["chamfer_l1"]}
     return {"psnr": psnr(root_mean_square(evaluate_samples(field, signal.lattice), signal.values))}

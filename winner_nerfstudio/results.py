@@ -73,7 +73,8 @@ def describe_size(field: "Field", companion: "nn.Module | None", name: str) -> s
         box = " x ".join(f"{n:,}" for n in network.tiling.box)
         divided = f"{network.tiling.count:,} parts of {box} samples, together "
     if isinstance(network, CellBank):
-        twice = "" if companion is None else "each for the distance and for the colours, "
+        colors = getattr(companion, "network", None)
+        twice = f"as many of {colors.biases[0].shape[-1]} for the colours, " if isinstance(colors, CellBank) else ""
         divided = f"in {network.count:,} of {network.parts}^3 cells, and one for the whole cube, {twice}together "
     weights = sum(weight.numel() for weight in _list_weights(field, companion))
     beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
