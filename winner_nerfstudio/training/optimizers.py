@@ -19,8 +19,8 @@ OptimizerName = Literal["adam", "soap", "muon"]
 """The names of the optimisers."""
 EPSILON = 1e-8
 """What is added to the divisor of Adam, and of what SOAP and Muon do like Adam."""
-BLOCK = 1 << 15
-"""Numbers of the matrices, about, that Muon orthogonalises at a time on a CPU."""
+BLOCK = 1 << 16
+"""Numbers of the matrices, about, that Muon orthogonalises at a time on a CPU, for each of its threads."""
 LEAST_SIDE = 8
 """A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
 
@@ -220,7 +220,7 @@ def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tens
     """
     wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
     flat = wide.reshape(-1, *wide.shape[-2:])
-    count = len(flat) if flat.is_cuda else max(1, BLOCK // flat[0].numel())
+    count = len(flat) if flat.is_cuda else max(1, torch.get_num_threads() * BLOCK // flat[0].numel())
     done = torch.cat([_orthogonalize_wide(some, steps) for some in flat.split(count)]).reshape(wide.shape)
     return done.mT if matrix.shape[-2] > matrix.shape[-1] else done
 
