@@ -107,11 +107,13 @@ def call(command, *arguments, cwd):
         patch.setenv("COLUMNS", "200")
         patch.setattr(sys, "argv", [command, *map(str, arguments)])
         main = entry.load()
+        writers = []
         if command == "ns-train":
             # After the command, for nerfstudio's modules can be imported in its own order only.
             from nerfstudio.utils import writer
 
-            writer.EVENT_WRITERS.clear()
+            writers = writer.EVENT_WRITERS
+            writers.clear()
         try:
             main()
         except SystemExit as stopped:
@@ -121,6 +123,7 @@ def call(command, *arguments, cwd):
                 status = 1
         finally:
             signal.signal(signal.SIGTERM, handler)
+            writers.clear()  # their paths are relative to the folder that is left
     return Result(status, drop_delays(output.getvalue()))
 
 

@@ -24,7 +24,7 @@ from winner_nerfstudio.signals.image import load_image
 from winner_nerfstudio.signals.options import AudioOptions, VolumeOptions
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.signals.volume import load_volume
-from winner_nerfstudio.training import cells as training_cells
+from winner_nerfstudio.training.cell_targets import CellDistance
 
 from .meshes import sphere
 
@@ -370,7 +370,7 @@ def test_many_parts_are_summarised_by_some_that_are_evenly_spread(monkeypatch):
 
 
 def test_a_shape_s_cells_are_looked_at_in_their_own_units(monkeypatch, tmp_path):
-    monkeypatch.setattr(training_cells, "POOL", 256)
+    monkeypatch.setattr(CellDistance, "pool", 256)
     shape = Shape.from_mesh(sphere())
     found = study(shape, Study(steps=1, parts=(2,), batch_size=64, **PARTS))
     assert found["parts"]["total"] == 8
