@@ -102,10 +102,7 @@ def train(started: Start, plan: Plan, init: Init) -> None:
     Raises:
         ValueError: It has diverged; the message is one line.
     """
-    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
-    while training.done < plan.steps:
-        training.step()
-    training.finish()
+    Training(started, plan.learning_rate, plan.decay, plan.optimizer).run(plan.steps)
     if not all(parameter.isfinite().all() for parameter in started.field.parameters()):
         raise ValueError(f"the fit of {init} has diverged; use a lower --learning-rate or less noise")
 

@@ -135,7 +135,7 @@ class Boxes:
 
     def __init__(self, signal: Grid[Any], options: Study, plans: dict[Init, Plan], on_progress: Progress) -> None:
         self._signal, self._options, self._plans, self._on_progress = signal, options, plans, on_progress
-        network = plans["winner" if "winner" in plans else options.init[0]].options.network
+        network = _choose_network(plans)
         specification = specify_network(signal, network)[0]
         shape, parts = tuple(specification["shape"]), tuple(specification["parts"])
         self._tiling = Tiling(shape, parts, specification["overlap"])
@@ -202,7 +202,7 @@ class Cells:
         target = find_cell_target(shape)
         assert isinstance(target, CellDistance)
         self._shape, self._options, self._plans, self._on_progress = shape, options, plans, on_progress
-        network = plans["winner" if "winner" in plans else options.init[0]].options.network
+        network = _choose_network(plans)
         self._bank = self._build(network)
         distances = [found["target"] for found in target.describe_cells(self._bank)]
         rule = network.noise.rule(lowers=True)
@@ -286,6 +286,11 @@ def crop(signal: Grid[Any], box: Box) -> Grid[Any]:
         fitted = np.flatnonzero(mask.reshape(signal.lattice.shape)[boxed])
     draft = replace(signal.draft, shape=values.shape[:-1])
     return replace(signal, values=values, draft=draft, clean=None, fitted=fitted, missing=None)
+
+
+def _choose_network(plans: dict[Init, Plan]) -> NetworkOptions:
+    """Return the options of the network by which the parts are measured: WINNER's, or else the first one's."""
+    return plans.get("winner", next(iter(plans.values()))).options.network
 
 
 def _spread(count: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

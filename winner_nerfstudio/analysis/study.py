@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,9 @@ from ..training.initialize import build_field, describe_initialization, initiali
 from ..training.plan import Course, Plan, make_plan
 from ..training.prepare import find_device, sort_options
 from .compare import State, compare_states, train
-from .members import study_members
+from .members import Progress, study_members
 from .options import SINGLE_BATCH, Init, Study
 from .targets import target_of
-
-Progress = Callable[[str], None]
 
 
 def study(signal: Any, options: Study, on_progress: Progress = lambda doing: None) -> dict[str, Any]:

@@ -326,10 +326,7 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
         torch.default_generator.manual_seed(plan.seed)
         field = Field(index.kind, index.specification(group), index.normalization, index.record)
     started = start_members(field, signal.read, plan.options, device, plan.seed)
-    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
-    while training.done < plan.steps:
-        training.step()
-    training.finish()
+    Training(started, plan.learning_rate, plan.decay, plan.optimizer).run(plan.steps)
     # Without the time it took, so that the same arguments give the same file.
     origin = provenance(started.initialization, plan.steps, {}) | {"fit": index.key}
     FittedField(field, origin).save(group_path(folder, group))

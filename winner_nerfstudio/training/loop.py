@@ -62,6 +62,12 @@ class Training:
         self._schedule.step()
         self.loss, self.done = total.detach(), self.done + 1
 
+    def run(self, steps: int) -> None:
+        """Do the steps that are left of so many, and finish."""
+        while self.done < steps:
+            self.step()
+        self.finish()
+
     def finish(self) -> None:
         """Release the gradients and set the field to evaluation mode."""
         self._optimizer.zero_grad(set_to_none=True)
