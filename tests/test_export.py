@@ -189,7 +189,12 @@ def test_an_interrupted_export_leaves_nothing_behind_and_what_stood_there(traine
     (tmp_path / "a.ply").write_text("precious")
     command = ["--load-config", trained.config, "--output", tmp_path / "a.ply", "--resolution", "1500"]
     process = subprocess.Popen(
-        [BIN / "winner-export", "mesh", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [BIN / "winner-export", "mesh", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background ignore Ctrl-C, and what they start would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # It extracts, which takes long, as soon as it has loaded the library for that.
     deadline = time.monotonic() + 600

@@ -345,7 +345,7 @@ def published(method, path, folder, **changes):
 
 @pytest.mark.quality
 @pytest.mark.parametrize(
-    "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 96, marks=needs_shared)]
+    "data, side", [("sample:weave", 64), pytest.param(SHARED / "images" / "camera.png", 64, marks=needs_shared)]
 )
 def test_the_published_rule_on_a_grey_picture(tmp_path, data, side):
     metrics = published(

@@ -165,7 +165,7 @@ def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_p
     """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it."""
     psnr = {"siren": [], "winner": []}
     # One seed alone may be lucky: they differ by a decibel.
-    for init, seed in itertools.product(psnr, (42, 1, 2)):
+    for init, seed in itertools.product(psnr, (42, 1)):
         options = {"optimizers": learning_rate("winner-nerf", 2e-3), "pipeline__model__init": init}
         folder = tmp_path / f"{init}-{seed}"
         _, metrics = fit_views("winner-nerf", fine_photographs.output, folder, 300, machine__seed=seed, **options)
