@@ -48,6 +48,6 @@ def read_off(path: Path) -> Polygons:
     corners = to_indices(values[np.repeat(starts + 1, sizes) + offsets])
     extra = len(rows) - vertex_count - face_count
     notes = (f"warning: {extra:,} lines follow the faces that the header counts; left out",) * bool(extra)
-    if b"C" in header[0]:
+    if b"C" in header[0] or (lengths > sizes + 1).any():
         notes += ("note: colours of .off files are not read; save it as .ply to have them fitted",)
     return Polygons(take_columns(coordinates, columns, 3), corners, sizes, notes)
