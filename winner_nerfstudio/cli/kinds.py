@@ -69,10 +69,10 @@ def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> "FitOp
         ValueError: the value of an option cannot be used.
         SystemExit: the options are wrong, or the user has asked for --help.
     """
-    from ..training.prepare import FitOptions
-
     data = tyro.cli(kind.options, prog=program, description=f"Options of {kind.title}.", args=arguments)
     data.check()
+    from ..training.prepare import FitOptions
+
     return FitOptions(kind, data, kind.network(), kind.batches())
 
 
