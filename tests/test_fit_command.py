@@ -91,6 +91,15 @@ def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path
     assert (tmp_path / "b.npy").exists()
 
 
+def test_a_failed_fit_without_a_surface_says_why_it_writes_no_mesh(winner_fit, tmp_path, recwarn):
+    np.save(tmp_path / "ball.npy", 4.0 - np.linalg.norm(np.indices((12, 12, 12)) - 5.5, axis=0))
+    status, shown = winner_fit("ball.npy", "--output", "b.ply", *SMALL, 1, "--learning-rate", 1e-9)
+    assert status == POOR_FIT, shown
+    assert "b.ply: not written, because the fit failed: there is no surface at level 0" in shown
+    assert not (tmp_path / "b.ply").exists()
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
 def test_a_sound(winner_fit, tmp_path):
     _, shown = winner_fit("sample:bells", "--output", "b.flac", *SMALL, 5, "--max-samples", 500)
     assert "b.flac: 500 samples at 16000 Hz" in shown

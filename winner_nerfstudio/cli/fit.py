@@ -263,7 +263,7 @@ class FitRun:
         return {}
 
     def _write(self, export: "Export", fitted: "FittedField", verdict: "Verdict | None") -> bool:
-        """Write an output and say so; return whether it was written."""
+        """Write an output and say so; return whether it was written, or could not be because the fit failed."""
         if verdict is not None and verdict.failed and export.output.exists():
             self.say(f"{export.output}: kept as it was, because the fit failed")
             return True
@@ -273,6 +273,9 @@ class FitRun:
                 written = export.write(fitted, lambda part: status.update(Text(f"{writing} {part:.0%}")))
             self.say(f"{export.output}: {written}")
         except (ValueError, OSError, ImportError) as error:
+            if verdict is not None and verdict.failed and isinstance(error, ValueError):
+                self.say(f"{export.output}: not written, because the fit failed: {error}")
+                return True
             print(error_line(error), file=sys.stderr)
             return False
         return True
