@@ -483,6 +483,8 @@ def kind_of(data: Any) -> Kind:
 
     if (conversion := describe_conversion(suffix)) is not None:
         raise ValueError(f"{file}: {conversion}")
+    if isinstance(file, Path) and file.is_dir():
+        raise ValueError(f"{file}: is a folder; give a file, or fit all files of a folder by winner-batch")
     raise ValueError(
         f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, one of"
         f" {', '.join(kind_names())}, as in kind='image', or on the command line --kind image"

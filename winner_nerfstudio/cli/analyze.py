@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -241,7 +241,8 @@ def main() -> None:
     command: Analyze | None = None
     try:
         command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", _find_data)
-        command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest))
+        others = [each.name for group in (Analyze, Study) for each in fields(group)]
+        command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest, others))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:

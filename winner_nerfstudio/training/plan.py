@@ -59,7 +59,7 @@ class Course:
         if self.optimizer is not None:
             check_optimizer(self.optimizer)
         if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
-            raise ValueError(f"seed={seed} must be a whole number, at least 0")
+            raise ValueError(f"seed={seed} must be a whole number, at least 0 and below 2^62")
 
 
 @dataclass(frozen=True)
