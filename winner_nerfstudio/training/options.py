@@ -156,8 +156,8 @@ class NetworkOptions:
         self._check_memory(16 * (self.num_layers - 1) * self.width**2)
         if self.num_layers > MOST_LAYERS:
             raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
-        self._check_network(flag)
         self._check_parts(axes, flag)
+        self._check_network(flag)
         self._check_initialization(flag)
         self.noise.check(f"{flag}noise.")
         if axes > 2 and self.noise.schedule in ("paper", "reference"):
