@@ -61,6 +61,8 @@ class Export:
         from ..fields.file import load_field
 
         path = locate(self.load_config)
+        if isinstance(path, Path) and (path / "config.yml").is_file():
+            path = path / "config.yml"
         if isinstance(path, RemotePath) or path.is_dir() or path.suffix.lower() == ".safetensors":
             fitted = load_field(path)
         else:
