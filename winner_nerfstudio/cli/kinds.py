@@ -170,7 +170,7 @@ def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], others: Sequ
 
 def _list_options(kind: Kind) -> list[str]:
     """Return the names of all options of a fit of a kind, those of the noise among them."""
-    groups = [kind.options(), kind.network(), kind.batches()]
+    groups: list[Any] = [kind.options(), kind.network(), kind.batches()]
     groups += [getattr(group, each.name) for group in groups for each in fields(group)]
     return [each.name for group in groups if is_dataclass(group) for each in fields(group)]
 
