@@ -223,12 +223,50 @@ def test_colours_that_cannot_be_read_are_told_and_leave_the_shape(tmp_path, name
 
 @pytest.mark.parametrize(
     "name",
-    ["paint.png", "   paint.png ", '"paint.png"', r"C:\Users\me\paint.png", "/home/me/paint.png", "../x/paint.png"],
+    [
+        *(
+            "paint.png",
+            "   paint.png ",
+            '"paint.png"',
+            r"C:\Users\me\paint.png",
+            "/home/me/paint.png",
+            "../x/paint.png",
+        ),
+        *("Paint.PNG", r"..\Images\PAINT.png", "%70aint.png", "paint.png # the only one"),
+    ],
 )
 def test_a_texture_is_found_beside_the_mesh_wherever_it_was_when_the_mesh_was_made(tmp_path, name):
     path = write_obj(tmp_path)
     (tmp_path / "box.mtl").write_text(f"newmtl paint\nmap_Kd {name}\n")
     assert_sides(load_surface(path, colors=True))
+
+
+@pytest.mark.parametrize(
+    ("used", "defined", "picture"),
+    [
+        ("Material #25", "Material #25", "maps/Paint #2.png"),
+        ("paint # of the box", "paint # dry", "paint.png"),
+        ("Gem\xe4lde", "Gem\xe4lde", "gem\xe4lde.png"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf8", "cp1252"])
+def test_names_of_materials_and_textures_may_have_hashes_and_umlauts(tmp_path, used, defined, picture, encoding):
+    path = write_obj(tmp_path)
+    path.write_bytes(path.read_text().replace("usemtl paint", f"usemtl {used}").encode(encoding))
+    (tmp_path / "box.mtl").write_bytes(f"newmtl {defined}\nmap_Kd {picture}\n".encode(encoding))
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "paint.png").rename(tmp_path / picture)
+    assert_sides(load_surface(path, colors=True))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_texture_of_inks_is_read_as_colours(tmp_path, suffix):
+    path = write_obj(tmp_path)
+    (tmp_path / "box.mtl").write_text(f"newmtl paint\nmap_Kd paint{suffix}\n")
+    inks = np.concatenate([225 - atlas().clip(0, 225), np.full((64, 96, 1), 30, np.uint8)], -1)
+    Image.fromarray(inks, "CMYK").save(tmp_path / f"paint{suffix}", quality=100)
+    colors = load_surface(path, colors=True).colors.corners.textures[0].pixels
+    assert np.abs(colors - (30 + atlas().clip(0, 225)) * (225 / 255)).max() < 3
 
 
 def test_the_options_of_a_texture_scale_move_and_clamp_it(tmp_path):
@@ -310,6 +348,21 @@ def test_a_gltf_texture_is_read_with_its_factor_as_light(tmp_path):
     assert shape.color_at(points)[0] == pytest.approx(expected, abs=0.01)
 
 
+def test_gltf_texture_coordinates_are_scaled_then_rotated_then_moved(tmp_path):
+    path = write_glb(tmp_path / "box.glb")
+    turned = {"rotation": np.pi / 2, "scale": [2, 3], "offset": [0.25, 0.5]}  # (u, v) to (3v + 0.25, 0.5 - 2u)
+    placed = b'"baseColorTexture": {"index": 0'
+    extended = placed + b', "extensions": ' + json.dumps({"KHR_texture_transform": turned}).encode()
+    data = path.read_bytes().replace(placed, extended)
+    added = len(extended) - len(placed)
+    size, text = struct.unpack_from("<II", data, 8)
+    path.write_bytes(data[:8] + struct.pack("<II", size + added, text + added) + data[16:])
+    u, v = box()[2].astype(np.float32).T
+    found = load_surface(path, colors=True).colors.corners.uv.reshape(-1, 2)
+    expected = np.stack([3 * v + 0.25, 0.5 - 2 * u], -1)[box()[1][:, [0, 1, 2, 0, 2, 3]].reshape(-1)]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_linear_colours_of_gltf_vertices_become_srgb(tmp_path):
     colors = to_linear(np.repeat(np.array(list(SIDES.values())), 4, axis=0) / 255)
     shape = load_surface(write_glb(tmp_path / "box.glb", texture=False, colors=colors), colors=True)
@@ -326,6 +379,20 @@ def test_colours_of_a_ply_file_stay_in_place(tmp_path, encoding, where):
     visual = {f"{where}_colors": np.repeat(colors, 4 if where == "vertex" else 2, axis=0)}
     trimesh.Trimesh(points, faces, process=False, **visual).export(tmp_path / "box.ply", encoding=encoding)
     assert_sides(load_surface(tmp_path / "box.ply", colors=True))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("uchar", 255), ("ushort", 65535), ("int", 255), ("float", 1)])
+def test_dark_colours_of_a_text_ply_file_are_of_the_type_that_its_header_says(tmp_path, dtype, most):
+    points, quads, _ = box()
+    colors = np.arange(72).reshape(24, 3) % 2
+    lines = ["ply", "format ascii 1.0", "element vertex 24", *(f"property float {axis}" for axis in "xyz")]
+    lines += [*(f"property {dtype} {color}" for color in ("red", "green", "blue")), "element face 6"]
+    lines += ["property list uchar int vertex_indices", "end_header"]
+    lines += [f"{x} {y} {z} {r} {g} {b}" for (x, y, z), (r, g, b) in zip(points, colors, strict=True)]
+    lines += [" ".join(map(str, [4, *quad])) for quad in quads]
+    (tmp_path / "box.ply").write_text("\n".join([*lines, ""]))
+    found = load_surface(tmp_path / "box.ply", colors=True).colors.corners.values
+    assert found.max() == pytest.approx(1 / most)
 
 
 def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path):

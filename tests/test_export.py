@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 from winner_nerfstudio import fit
 from winner_nerfstudio.export.errors import ExportError
 from winner_nerfstudio.export.mesh import Finish, export_mesh, loses_detail, mean_curvature
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.files import replacing
+from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.signals.shape import Shape
@@ -169,6 +171,17 @@ def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):
     mesh = export_mesh(field, tmp_path / "a.ply", resolution=160).mesh
     assert mesh.body_count == 2
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * (1.02**3 - 0.98**3), rel=0.02)
+
+
+def test_what_holds_no_field_is_called_so(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: holds no field; a run's config\.yml does"):
+        MeshExport(str(tmp_path / "a.png"), tmp_path / "a.ply").load()
+    with pytest.raises(ValueError, match=r"is a folder without index\.json, so it holds no field; name a run's config"):
+        MeshExport(str(tmp_path), tmp_path / "a.ply").load()
+    (tmp_path / "config.yml").touch()
+    with pytest.raises(ValueError, match=r"no checkpoint step-\*\.ckpt there"):
+        MeshExport(str(tmp_path), tmp_path / "a.ply").load()
 
 
 def test_a_field_file_is_exported_as_its_field_is(tmp_path):

@@ -226,6 +226,13 @@ print(*field(torch.tensor([{list(PLACE)}], dtype=torch.float64)).tolist(), field
     assert float(done.stdout.split()[0]) == pytest.approx(distance_field()(np.array([PLACE]))[0])
 
 
+def test_a_field_is_not_saved_under_the_suffix_of_something_else(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"a\.ply: a field is saved as \.safetensors; field\.mesh\(\) returns its mesh"
+    ):
+        distance_field().save(tmp_path / "a.ply")
+
+
 def test_nothing_is_lost_when_a_file_cannot_be_written(file):
     before = file.read_bytes()
     fitted = distance_field()

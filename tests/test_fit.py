@@ -138,6 +138,9 @@ def test_a_mesh_in_memory_and_points():
         (picture(), {"steps": 0}, "steps=0 must be a whole number, at least 1"),
         (picture(), {"steps": 1e3}, "steps=1000.0 must be a whole number"),
         (picture(), {"learning_rate": -1.0}, "learning_rate=-1.0 must be positive"),
+        (picture(), {"learning_rate": "1"}, "learning_rate='1' must be positive"),
+        (picture(), {"parts": "two"}, "parts=two must be auto, or one or 2 numbers of parts"),
+        (picture(), {"sed": 3}, "sed is no option for a fit of kind 'image'; is seed meant?"),
         (picture(), {"optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
         (picture(), {"seed": -1}, "seed=-1 must be a whole number"),
         (picture(), {"train_fraction": 2.0}, "train_fraction=2.0 must be above 0"),
@@ -224,6 +227,15 @@ def test_a_noisy_target_may_be_begun_with_what_stands_above_its_noise():
         fit(target, denoise=True, parts=(2,), steps=1)
     with pytest.raises(ValueError, match="denoise is for regularly sampled signals"):
         fit("sample:knot", denoise=True, steps=1, **NETWORK)
+
+
+def test_numbers_may_be_numpys_and_parts_one_number():
+    options = {"progress": False, "measure": False, "hidden_dim": 8}
+    target = np.where(picture() > 0.9, np.nan, picture())
+    numbers = {"steps": np.int64(2), "seed": np.int64(3), "learning_rate": np.float32(0.5), "parts": np.int64(2)}
+    found = fit(target, nodata="nan", **numbers, **options)
+    expected = fit(target, nodata=np.nan, steps=2, seed=3, learning_rate=0.5, parts=(2,), **options)
+    np.testing.assert_array_equal(found.image(), expected.image())
 
 
 def test_the_data_has_a_seed_of_its_own():

@@ -91,6 +91,15 @@ def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path
     assert (tmp_path / "b.npy").exists()
 
 
+def test_a_failed_fit_without_a_surface_says_why_it_writes_no_mesh(winner_fit, tmp_path, recwarn):
+    np.save(tmp_path / "ball.npy", 4.0 - np.linalg.norm(np.indices((12, 12, 12)) - 5.5, axis=0))
+    status, shown = winner_fit("ball.npy", "--output", "b.ply", *SMALL, 1, "--learning-rate", 1e-9)
+    assert status == POOR_FIT, shown
+    assert "b.ply: not written, because the fit failed: there is no surface at level 0" in shown
+    assert not (tmp_path / "b.ply").exists()
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
 def test_a_sound(winner_fit, tmp_path):
     _, shown = winner_fit("sample:bells", "--output", "b.flac", *SMALL, 5, "--max-samples", 500)
     assert "b.flac: 500 samples at 16000 Hz" in shown
@@ -151,6 +160,8 @@ def test_a_texture_is_for_the_files_that_hold_one():
     [
         (["no.png", "--output", "b.png"], "no.png: no such file; the file comes first"),
         (["empty.png", "--output", "b.png"], "empty.png: is empty"),
+        (["https://example.com/a.png", "--output", "b.png"], "a.png: a URL is not read; download the file first"),
+        ([".", "--output", "b.png"], ".: is a folder; give a file, or fit all files of a folder by winner-batch"),
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),
         (
@@ -178,12 +189,28 @@ def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, 
     assert not (tmp_path / "b.png").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments, line",
+    [
+        (["--stepz", "4"], "--stepz is no option for a fit of a picture; is --steps meant? --help-all lists them"),
+        (["--exactnes", "0.4"], "--exactnes is no option for a fit of a picture; is --exactness meant? --help-all"),
+        (["--duration", "3"], "--duration is no option for a fit of a picture; --help-all lists them"),
+        (["--steps", "4", "b.jpg"], "b.jpg: is no option; give one file, and options as --name VALUE"),
+    ],
+)
+def test_an_unknown_option_is_one_line_with_the_one_that_may_be_meant(arguments, line, picture, winner_fit):
+    status, shown = winner_fit(picture, "--output", "b.png", *arguments)
+    assert status == 2
+    assert shown.splitlines()[-1].startswith(f"error: {line}")
+
+
 def test_help_fits_on_a_screen_and_help_all_has_every_option(picture, winner_fit):
     status, shown = winner_fit("--help")
     assert status == 0
     assert len(shown.splitlines()) <= 40
     for option in ("--output", "--steps", "--learning-rate", "--seed", "--device", "--open", "--help-all"):
         assert option in shown
+    assert re.fullmatch(r"winner-nerfstudio \d+\.\d+.*\n", winner_fit("--version")[1])
     status, shown = winner_fit(picture, "--help-all")
     assert status == 0
     for option in ("--max-side", "--train-fraction", "--hidden-dim", "--parts", "--exactness", "--s0", "--batch-size"):

@@ -174,10 +174,18 @@ def test_the_unit_of_a_3mf_file_is_told_and_two_units_are_refused(tmp_path):
         load_signal(tmp_path / "two.3mf", "sdf")
 
 
-def test_colours_of_a_3mf_file_are_told_not_to_be_read(tmp_path):
-    space = "xmlns:m='http://schemas.microsoft.com/3dmanufacturing/material/2015/02'"
-    colors = f"<m:colorgroup {space} id='8'><m:color color='#ff0000'/></m:colorgroup>"
-    three_mf(2 * colors + solid(trimesh.creation.box()), '<item objectid="1"/>')(tmp_path / "box.3mf")
+SPACE = "xmlns:m='http://schemas.microsoft.com/3dmanufacturing/material/2015/02'"
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        2 * f"<m:colorgroup {SPACE} id='8'><m:color color='#ff0000'/></m:colorgroup>",
+        "<basematerials id='8'>" + 2 * "<base name='x' displaycolor='#ff0000'/>" + "</basematerials>",
+    ],
+)
+def test_colours_of_a_3mf_file_are_told_not_to_be_read(tmp_path, colors):
+    three_mf(colors + solid(trimesh.creation.box()), '<item objectid="1"/>')(tmp_path / "box.3mf")
     told = load_signal(tmp_path / "box.3mf", "sdf").describe()
     assert [line for line in told if line.startswith("note: ")] == [
         "note: colours of .3mf files are not read; save it as .glb to have them fitted"

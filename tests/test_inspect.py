@@ -67,6 +67,7 @@ def test_the_options_of_a_fit_are_those_of_its_description(tmp_path, monkeypatch
         ("a.obj", None, "winner-sdf"),
         ("a.PCD", None, "winner-sdf"),
         ("a.jpg", None, "winner-image"),
+        ("a.JFIF", None, "winner-image"),
         ("a.flac", None, "winner-audio"),
         ("cloud.npy", (50, 6), "winner-sdf"),
         ("grey.npy", (50, 60), "winner-image"),
@@ -90,10 +91,17 @@ def test_the_method_is_told_by_the_file(tmp_path, name, shape, method):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("a.foo", "cannot tell what a .foo holds"), ("sample:none", "no such built-in sample")]
+    "name, words",
+    [
+        ("a.foo", r"a.foo: cannot tell what a .foo holds; .* sdf, image, audio, volume, .* --kind image"),
+        ("sample:none", "no such built-in sample"),
+        ("turned.npy", r"turned.npy: an array of shape \(3, 40, 30\) may be anything; channels come last"),
+    ],
 )
-def test_a_file_that_nothing_fits_is_an_error(name, words):
+def test_a_file_that_nothing_fits_is_an_error(tmp_path, monkeypatch, name, words):
     from pathlib import Path
 
+    monkeypatch.chdir(tmp_path)
+    np.save("turned.npy", np.zeros((3, 40, 30)))
     with pytest.raises(ValueError, match=words):
         kind_of(Path(name))

@@ -810,6 +810,23 @@ def test_a_polygon_of_very_many_corners_is_cut_if_that_does_not_take_long(tmp_pa
     )
 
 
+# Colours that are not read
+def test_colours_of_off_and_stl_files_are_told_not_to_be_read(tmp_path):
+    points, faces = prism(CHANNEL)
+    write_off(tmp_path / "channel.off", points, faces)
+    text = (tmp_path / "channel.off").read_text().rstrip("\n")
+    (tmp_path / "channel.off").write_text(text + " 255 0 0\n")
+    trimesh.creation.box().export(tmp_path / "box.stl")
+    data = bytearray((tmp_path / "box.stl").read_bytes())
+    (tmp_path / "magics.stl").write_bytes(b"COLOR=\xff\0\0\xff".ljust(80) + data[80:])
+    for facet in range(12):
+        data[84 + 50 * facet + 48 : 84 + 50 * facet + 50] = (0x8000 + facet).to_bytes(2, "little")
+    (tmp_path / "viscam.stl").write_bytes(data)
+    for name in ("channel.off", "magics.stl", "viscam.stl"):
+        assert any(f"colours of {name[-4:]} files are not read" in note for note in load_shape(tmp_path / name).repairs)
+    assert not any("colours" in note for note in load_shape(tmp_path / "box.stl").repairs)
+
+
 # Object file format, .off
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import tifffile
 import torch
 import trimesh
@@ -227,6 +228,9 @@ def test_what_is_not_far_from_the_rest_is_not_warned_of(kind, name):
     assert "warning" not in "\n".join(load_signal(f"sample:{name}", kind).describe())
 
 
+WAVE = np.arange(4000)
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -235,11 +239,24 @@ def test_what_is_not_far_from_the_rest_is_not_warned_of(kind, name):
         np.where(np.arange(4000) == 7, 1.0, 0.0),
         np.where(np.arange(4000) % 2, 0.0, 100 + np.arange(4000) / 400),
         np.resize(np.arange(-32768, 32768, 999), 4000).astype("i2"),
+        np.round(np.clip(2.5 * np.sin(0.11 * np.pi * WAVE) + 1.5 * np.sin(0.3075 * np.pi * WAVE), -1, 1), 4),
     ],
-    ids=["two values", "bytes", "one voxel", "background of 0", "clipped"],
+    ids=["two values", "bytes", "one voxel", "background of 0", "full range", "clipped"],
 )
 def test_data_that_looks_wild_and_is_not_is_fitted(array):
     assert load_signal(array.reshape(20, 10, 20), "volume").missing is None
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_clicks_of_a_sound_are_data_where_its_samples_are_steps_of_a_converter(tmp_path, subtype):
+    wave = 0.05 * np.sin(0.3 * np.arange(4000))
+    wave[[700, 701, 3000]] = 0.99
+    soundfile.write(tmp_path / "clicks.wav", wave, 8000, subtype)
+    if subtype == "FLOAT":
+        with pytest.raises(ValueError, match=r"3 of 4,000 values are 0\.99"):
+            load_signal(tmp_path / "clicks.wav", "audio")
+    else:
+        assert any(line.startswith("warning: ") for line in load_signal(tmp_path / "clicks.wav", "audio").describe())
 
 
 def test_all_missing_and_none_missing_are_said():

@@ -172,6 +172,7 @@ WRITTEN = {
     "text.vtk": write_vtk(as_text=True),
     "cells.vtk": write_vtk(of_cells=True),
     "plain.h5": write_hdf5(),
+    "plain.nc": write_hdf5(),
     "turned.hdf5": write_hdf5(VALUES.transpose(2, 1, 0), "zyx"),
     "others.h5": write_hdf5(labels=np.arange(5), picture=np.zeros((4, 5)), text="of a scan"),
     "channel.h5": write_hdf5(VALUES[None, ..., None], "cxyzt", (1, STEP, STEP, STEP, 1)),
@@ -179,7 +180,7 @@ WRITTEN = {
     "turned.zarr": write_zarr(VALUES.transpose(2, 1, 0), "zyx"),
     "pyramid.zarr": write_pyramid,
 }
-WITHOUT_ORIGIN = (".h5", ".hdf5", ".zarr", ".tif")
+WITHOUT_ORIGIN = (".h5", ".hdf5", ".nc", ".zarr", ".tif")
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -400,6 +401,7 @@ REFUSED = {
     "text.nii": (lambda path: path.write_text("hello"), "text.nii: cannot be read"),
     "zero.nrrd": (write_nrrd(directions=np.diag([1.0, 0, 1])), "spacing or origin is zero or not finite"),
     "text.h5": (lambda path: path.write_text("hello"), "cannot be read as .h5"),
+    "older.nc": (lambda path: path.write_bytes(b"CDF\1" + bytes(400)), "is of netCDF's version 3; convert it"),
     "empty.h5": (lambda path: h5py.File(path, "w").close(), "holds 0 arrays that may be a volume"),
     "external.h5": (with_external, "lie in other files"),
     "large.h5": (with_big_array, "216,000,000,000 samples are more than --max-samples"),

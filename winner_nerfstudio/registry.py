@@ -478,14 +478,16 @@ def kind_of(data: Any) -> Kind:
         from .signals.grid import read_shape
 
         with local_copy(file) as copy:
-            return _find_claiming_kind(SimpleNamespace(shape=read_shape(copy)))
+            return _find_claiming_kind(SimpleNamespace(shape=read_shape(copy)), f"{file}: ")
     from .signals.conversions import describe_conversion
 
     if (conversion := describe_conversion(suffix)) is not None:
         raise ValueError(f"{file}: {conversion}")
+    if isinstance(file, Path) and file.is_dir():
+        raise ValueError(f"{file}: is a folder; give a file, or fit all files of a folder by winner-batch")
     raise ValueError(
-        f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, as in"
-        " kind='sdf', or on the command line --kind sdf"
+        f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, one of"
+        f" {', '.join(kind_names())}, as in kind='image', or on the command line --kind image"
     )
 
 
@@ -498,16 +500,16 @@ _MOST_CHANNELS, _LEAST_LENGTH = 4, 16
 """Lengths up to which a first axis may hold channels, and above which the other axes hold samples."""
 
 
-def _find_claiming_kind(data: Any) -> Kind:
-    """Return the first kind that claims an array or a mesh."""
+def _find_claiming_kind(data: Any, name: str = "") -> Kind:
+    """Return the first kind that claims an array or a mesh, which messages begin with if it has a name."""
     shape: tuple[int, ...] = getattr(data, "shape", ())
     # A short first axis before long ones is most likely that of the channels, which belongs last.
     channels_first = len(shape) > 1 and shape[0] <= _MOST_CHANNELS and min(shape[1:]) > _LEAST_LENGTH
     kind = next((kind for kind in all_kinds() if kind.claims(data)), None)
     if kind is None or channels_first:
         raise ValueError(
-            f"an array of shape {shape} may be anything; channels come last, [h, w, c] or [n, c]: turn it, or say"
-            " which kind it is"
+            f"{name}an array of shape {shape} may be anything; channels come last, [h, w, c] or [n, c]: turn it, or say"
+            f" which kind it is, one of {', '.join(kind_names())}"
         )
     return kind
 

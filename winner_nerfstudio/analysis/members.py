@@ -28,7 +28,7 @@ from ..winner import Initialization, NoiseSchedule, compute_noise_scales
 from ..winner.matched import axes_of
 from .compare import State, compare_states, round_digits, train
 from .lines import SHORTEST
-from .options import Init, Study
+from .options import RANKS, Init, Study
 from .targets import Target, target_of_box, target_of_cell
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ MOST_PARTS = 4096
 """Parts that the summary has, at most."""
 LEAST_CHANGE = 1e-3
 """A part whose standard deviation is less than this part of the greatest one's is plain; no member of it is chosen."""
-RANKS = {"lowest": 0.0, "median": 0.5, "highest": 1.0}
-"""The members that are looked at, by their rank in the order of their targets' centroids."""
 
 Progress = Callable[[str], None]
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ..training.options import NoiseOptions
 
 Init = Literal["siren", "winner", "weight-scaling", "gradient-control", "matched-scaling"]
+RANKS = {"lowest": 0.0, "median": 0.5, "highest": 1.0}
+"""The members of a bank that are looked at, by their rank in the order of their targets' centroids."""
 SINGLE_BATCH = 1024
 """The points per training step of a single network if they are left open."""
 

@@ -5,27 +5,26 @@ import os
 import sys
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
 
-from ..analysis.members import RANKS
-from ..analysis.options import Study
+from ..analysis.options import RANKS, Study
 from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
-from ..analysis.study import study
 from ..files import replacing
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
-from ..training.prepare import FitOptions
 from .kinds import parse_command, parse_data_options
 from .start import start_command
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from ..training.prepare import FitOptions
 
 NUMBERS, SPECTRA, KERNEL, PARTS = "analysis.json", "spectra{}.png", "ntk{}.png", "parts.png"
 NAMES = (
@@ -63,7 +62,7 @@ class Analyze:
         name = Path(str(self.data).removeprefix("sample:")).stem
         return self.output or Path("outputs") / name / PROGRAM
 
-    def run(self, options: FitOptions) -> None:
+    def run(self, options: "FitOptions") -> None:
         """Analyse the networks, write the numbers and plots, and print a table.
 
         Raises:
@@ -72,6 +71,8 @@ class Analyze:
             OSError: the output cannot be written.
         """
         from rich.console import Console
+
+        from ..analysis.study import study
 
         self.study.check()
         if problem := _find_conflict(self.folder):
@@ -240,7 +241,8 @@ def main() -> None:
     command: Analyze | None = None
     try:
         command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", _find_data)
-        command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest))
+        others = [each.name for group in (Analyze, Study) for each in fields(group)]
+        command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest, others))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """Fit a file and write the result: a field, a mesh, a picture, a sound or an array, as the output's suffix says."""
 
 import os
+import re
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -77,6 +78,8 @@ class Fit:
             ValueError: the file is missing or empty, or an output cannot be written; the message is one line.
         """
         is_sample = str(self.file).startswith("sample:")
+        if re.match(r"\w+:/", str(self.file)) and not self.file.exists():
+            raise ValueError(f"{self.file}: a URL is not read; download the file first")
         if not is_sample and not self.file.exists():
             raise ValueError(f"{self.file}: no such file; the file comes first, then the options")
         if self.file.is_file() and self.file.stat().st_size == 0:
@@ -131,6 +134,10 @@ class Fit:
                     options["texture"] = self.texture
                 exports.append(make("", output, **options))
         return exports
+
+
+OPTIONS = tuple(each.name for group in (Fit, Workers) for each in fields(group))
+"""The names of the command's own options."""
 
 
 def _find_problem(output: AnyPath) -> str | None:
@@ -263,7 +270,7 @@ class FitRun:
         return {}
 
     def _write(self, export: "Export", fitted: "FittedField", verdict: "Verdict | None") -> bool:
-        """Write an output and say so; return whether it was written."""
+        """Write an output and say so; return whether it was written, or could not be because the fit failed."""
         if verdict is not None and verdict.failed and export.output.exists():
             self.say(f"{export.output}: kept as it was, because the fit failed")
             return True
@@ -273,6 +280,9 @@ class FitRun:
                 written = export.write(fitted, lambda part: status.update(Text(f"{writing} {part:.0%}")))
             self.say(f"{export.output}: {written}")
         except (ValueError, OSError, ImportError) as error:
+            if verdict is not None and verdict.failed and isinstance(error, ValueError):
+                self.say(f"{export.output}: not written, because the fit failed: {error}")
+                return True
             print(error_line(error), file=sys.stderr)
             return False
         return True
@@ -313,7 +323,7 @@ def _run(arguments: list[str]) -> int:
     print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
     from .kinds import parse_fit_options
 
-    return FitRun(command, kind, exports).run(parse_fit_options(kind, f"{PROGRAM} {command.file}", rest))
+    return FitRun(command, kind, exports).run(parse_fit_options(kind, PROGRAM, rest, OPTIONS, ALL_HELP))
 
 
 def _find_kind_for_help(arguments: list[str]) -> Kind:
@@ -336,7 +346,7 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
 
     (folder,), console = command.outputs, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
-    options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
+    options = parse_fit_options(kind, PROGRAM, rest, OPTIONS, ALL_HELP)
     from ..training.groups import RunOptions, run_groups
 
     run = RunOptions(command.course, command.device, workers=command.workers)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,8 @@ def main() -> None:
     start_command()
     try:
         command, kind, rest = parse_command(Inspect, PROGRAM, __doc__ or "", lambda command: command.file)
-        options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest)
+        others = [each.name for each in fields(Inspect)]
+        options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest, others)
         print(*map(escape, command.run(options)), sep="\n")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))

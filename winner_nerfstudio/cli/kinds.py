@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -54,13 +54,14 @@ def parse_command(
     return parsed, kind, rest + help_flags
 
 
-def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> "FitOptions":
+def parse_data_options(kind: Kind, program: str, arguments: list[str], others: Sequence[str] = ()) -> "FitOptions":
     """Parse the options of loading data of a kind.
 
     Args:
         kind: kind of the signal.
         program: name of the program.
         arguments: the arguments of the command line that are such options.
+        others: names of the program's other options, one of which a misspelt option may mean.
 
     Returns:
         The options of a fit: those of loading the data as the user has set them, others by default.
@@ -69,32 +70,42 @@ def parse_data_options(kind: Kind, program: str, arguments: list[str]) -> "FitOp
         ValueError: the value of an option cannot be used.
         SystemExit: the options are wrong, or the user has asked for --help.
     """
+    description = f"Options of {kind.title}."
+    data, rest = tyro.cli(kind.options, prog=program, description=description, args=arguments, return_unknown_args=True)
+    if rest:
+        _refuse_option(rest, [kind], others, "--help")
+    data.check()
     from ..training.prepare import FitOptions
 
-    data = tyro.cli(kind.options, prog=program, description=f"Options of {kind.title}.", args=arguments)
-    data.check()
     return FitOptions(kind, data, kind.network(), kind.batches())
 
 
-def parse_fit_options(kind: Kind, program: str, arguments: list[str]) -> "FitOptions":
+def parse_fit_options(
+    kind: Kind, program: str, arguments: list[str], others: Sequence[str] = (), listing: str = "--help"
+) -> "FitOptions":
     """Parse all options of a fit of a kind: those of the data, the network, its noise, the loss and the batches.
 
     Args:
         kind: kind of the signal.
         program: name of the program.
         arguments: the arguments of the command line that are such options.
+        others: names of the program's other options, one of which a misspelt option may mean.
+        listing: the program's option that lists all options.
 
     Raises:
         ValueError: the value of an option cannot be used.
         SystemExit: the options are wrong, or the user has asked for --help.
     """
-    parsed = tyro.cli(
+    parsed, rest = tyro.cli(
         _all_options(kind),
         prog=program,
         description=f"All options of a fit of {kind.title}.",
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
+        return_unknown_args=True,
     )
+    if rest:
+        _refuse_option(rest, [kind], others, listing)
     return _check(kind, parsed)
 
 
@@ -117,7 +128,7 @@ def parse_options_by_kind(
         SystemExit: the options are wrong.
     """
     if len(kinds) == 1:
-        return {kinds[0].name: parse_fit_options(kinds[0], program, arguments)}
+        return {kinds[0].name: parse_fit_options(kinds[0], program, arguments, others, "--help-all")}
     options, unknown = {}, []
     for kind in kinds:
         parsed, rest = tyro.cli(
@@ -130,20 +141,38 @@ def parse_options_by_kind(
         options[kind.name] = _check(kind, parsed)
         unknown.append({argument for argument in rest if argument.startswith("-")})
     if strange := set.intersection(*unknown) if unknown else set():
-        _refuse_option(min(strange), kinds, others)
+        _refuse_option([min(strange)], kinds, others, "--help-all")
     return options
 
 
-def _refuse_option(option: str, kinds: Sequence[Kind], others: Sequence[str]) -> NoReturn:
-    """End the program with the line that an option is one of no kind, and which one may be meant."""
-    groups = [group for kind in kinds for group in (kind.options, kind.network, kind.batches)]
-    names = {*others, *(each.name for group in groups for each in fields(group))}
-    option = option.partition("=")[0]
+def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], others: Sequence[str], listing: str) -> NoReturn:
+    """End the program with the line that an option is one of no kind, and which one may be meant.
+
+    Args:
+        arguments: those that are not understood, an option and perhaps its values among them.
+        kinds: of the fits.
+        others: names of the program's other options.
+        listing: the program's option that lists all options.
+    """
+    option = next((each.partition("=")[0] for each in arguments if each.startswith("-")), "")
+    if not option:
+        print(
+            f"error: {escape(arguments[0])}: is no option; give one file, and options as --name VALUE", file=sys.stderr
+        )
+        sys.exit(2)
+    names = {*others, *(name for kind in kinds for name in _list_options(kind))}
     close = get_close_matches(option.lstrip("-").replace("-", "_"), sorted(names), 1, 0.75)
     hint = f"is --{close[0].replace('_', '-')} meant? " if close else ""
     titles = " or ".join(kind.title for kind in kinds)
-    print(f"error: {escape(option)} is no option for a fit of {titles}; {hint}--help-all lists them", file=sys.stderr)
+    print(f"error: {escape(option)} is no option for a fit of {titles}; {hint}{listing} lists them", file=sys.stderr)
     sys.exit(2)
+
+
+def _list_options(kind: Kind) -> list[str]:
+    """Return the names of all options of a fit of a kind, those of the noise among them."""
+    groups: list[Any] = [kind.options(), kind.network(), kind.batches()]
+    groups += [getattr(group, each.name) for group in groups for each in fields(group)]
+    return [each.name for group in groups if is_dataclass(group) for each in fields(group)]
 
 
 def _all_options(kind: Kind) -> Any:

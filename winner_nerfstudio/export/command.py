@@ -27,8 +27,8 @@ class Export:
     """The suffixes of the files that it writes, or of the most common ones; if there are none, any suffix will do."""
 
     load_config: str
-    """The run's config.yml, of which only the checkpoint beside it is read; or a field file (.safetensors), or the
-    folder of a fit in groups, or the URL of either, such as s3://bucket/fit."""
+    """The run's folder or its config.yml, of which only the checkpoint beside it is read; or a field file
+    (.safetensors), or the folder of a fit in groups, or the URL of either, such as s3://bucket/fit."""
     output: Path
     """File to write; its suffix says the format."""
 
@@ -61,6 +61,8 @@ class Export:
         from ..fields.file import load_field
 
         path = locate(self.load_config)
+        if isinstance(path, Path) and (path / "config.yml").is_file():
+            path = path / "config.yml"
         if isinstance(path, RemotePath) or path.is_dir() or path.suffix.lower() == ".safetensors":
             fitted = load_field(path)
         else:

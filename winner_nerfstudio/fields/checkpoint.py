@@ -61,6 +61,8 @@ def load_fitted(config: Path) -> FittedField:
         raise CheckpointError(
             f"{config}: no such file; --load-config takes the config.yml of a run, or a .safetensors file"
         )
+    if config.suffix.lower() not in (".yml", ".yaml"):
+        raise CheckpointError(f"{config}: holds no field; a run's config.yml does, or a .safetensors file")
     path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
     try:
         field = Field.from_state_dict(state["pipeline"], FIELD)

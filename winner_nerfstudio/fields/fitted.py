@@ -166,12 +166,17 @@ class FittedField(nn.Module):
             path: the file, or its URL.
 
         Raises:
+            ValueError: the file's suffix is that of another format.
             OSError: the file cannot be written.
             ImportError: safetensors is missing.
         """
         from .file import save_field
 
-        save_field(self, locate(path))
+        file = locate(path)
+        if file.suffix.lower() not in ("", ".safetensors"):
+            result = next(iter(kind_named(self.kind).results))
+            raise ValueError(f"{file}: a field is saved as .safetensors; field.{result}() returns its {result}")
+        save_field(self, file)
 
     def extra_repr(self) -> str:
         """Return what ``print(field)`` shows first."""

@@ -113,7 +113,10 @@ def read_index(folder: AnyPath) -> FolderIndex:
             raise ValueError("larger than any index")
         return _check_entries(parse_json(path.read_text("utf8")))
     except FileNotFoundError:
-        raise FieldFileError(f"{folder}: is a folder without {INDEX}, so it holds no field; {_REMEDY}") from None
+        raise FieldFileError(
+            f"{folder}: is a folder without {INDEX}, so it holds no field; name a run's"
+            " config.yml, a .safetensors file, or the folder of a fit part by part"
+        ) from None
     except StorageError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -31,7 +31,7 @@ class VolumeKind(GridKind):
     title = "a volume: an occupancy, a density, a distance"
     axes = 3
     channels = 1
-    suffixes = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".h5", ".hdf5", ".zarr", ".vti", ".vtk")
+    suffixes = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".h5", ".hdf5", ".nc", ".zarr", ".vti", ".vtk")
     formats = ".npy .npz"
     frequency_unit = "cycles per unit of the array's spacing"
     options = VolumeOptions

@@ -17,6 +17,13 @@ CONVERSIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "CAD": ((".step", ".stp", ".iges", ".igs", ".blend", ".fcstd"), SHAPE),
     "COLLADA, FBX or USD": ((".dae", ".fbx", ".usd", ".usda", ".usdc", ".usdz", ".3ds", ".x3d", ".wrl"), SHAPE),
     "E57 or PTX": ((".e57", ".ptx"), "convert it to .las or .ply, for example by CloudCompare"),
+    "packed": ((".gz", ".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz"), "unpack it first"),
+    "headerless": (
+        (".raw", ".img", ".bin", ".dat"),
+        "save the array as .npy: numpy.save(OUT, numpy.fromfile(FILE, TYPE).reshape(SHAPE))",
+    ),
+    "OpenVDB": ((".vdb",), "save its grid as .npy, and give --spacing"),
+    "GIMP or Krita": ((".xcf", ".kra"), PICTURE),
     "AAC or WMA": ((".m4a", ".aac", ".wma", ".amr"), SOUND),
 }
 """Names of formats with the suffixes of their files and what to do with these."""

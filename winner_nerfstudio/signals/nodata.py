@@ -249,9 +249,11 @@ def is_near(value: float, ordered: Float[ndarray, " n"]) -> bool:
 
 
 def find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
-    """Return the distinct values that are farther from most of the values than `FAR` ranges of these.
+    """Return the distinct values that are farther from all other values than `FAR` ranges of these.
 
-    The widest gap, or the two widest, between neighbouring values part them into groups; the largest group is the most.
+    The widest gap, or the two widest, between neighbouring values part them into groups. What is far from the largest
+    group is found first, and then what of it is far from all else: values in between leave nothing far, as in a sound
+    that is clipped.
     """
     distinct, counts = np.unique(ordered, return_counts=True)
     gaps = np.diff(distinct)
@@ -260,6 +262,10 @@ def find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
         core = max(np.split(np.arange(len(distinct)), after), key=lambda group: counts[group].sum())
         low, high = distinct[core[0]], distinct[core[-1]]
         far: Float[ndarray, " k"] = distinct[np.maximum(low - distinct, distinct - high) > FAR * (high - low)]
+        rest = distinct[:0]
+        while len(far) + len(rest) < len(distinct):
+            rest = distinct[~np.isin(distinct, far)]
+            far = far[np.maximum(rest[0] - far, far - rest[-1]) > FAR * (rest[-1] - rest[0])]
         if len(core) >= 3 and len(far):
             return far
     return distinct[:0]

@@ -9,7 +9,7 @@ RAW = (
 )
 """The raw files of cameras."""
 READ_ONLY = (
-    *(".exr", ".hdr", ".pfm", ".jp2", ".j2k", ".j2c", ".heic", ".heif", ".avif", ".bmp", ".gif"),
+    *(".jfif", ".jpe", ".exr", ".hdr", ".pfm", ".jp2", ".j2k", ".j2c", ".heic", ".heif", ".avif", ".bmp", ".gif"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".tga", ".ico", ".pcx", ".psd", ".qoi", ".sgi", *RAW),
 )
 """The formats that are read but not written."""

@@ -157,8 +157,11 @@ def _open_nifti(path: Path, dataset: str | None) -> Iterator[Found]:
 
 @contextmanager
 def _open_hdf5(path: Path, dataset: str | None) -> Iterator[Found]:
-    """Find an array of an .h5 file."""
+    """Find an array of an .h5 file, or of a .nc file of netCDF's version 4, which is one."""
     h5py = import_extra("h5py", "hdf5", f"{path}: is read")
+    with path.open("rb") as head:
+        if head.read(3) == b"CDF":
+            raise SignalError(f"{path}: is of netCDF's version 3; convert it to version 4 by nccopy -k nc4 IN OUT")
     with h5py.File(path, "r") as file:
         names: dict[str, Any] = {}
         file.visititems(lambda name, item: names.update({name: item}) if isinstance(item, h5py.Dataset) else None)
@@ -344,6 +347,7 @@ READERS: dict[str, Reader] = {
     ".nii.gz": _open_nifti,
     ".h5": _open_elsewhere,
     ".hdf5": _open_elsewhere,
+    ".nc": _open_elsewhere,
     ".zarr": _open_zarr,
     ".vti": _open_elsewhere,
     ".vtk": open_vtk,
@@ -351,7 +355,7 @@ READERS: dict[str, Reader] = {
     ".tiff": open_stack,
 }
 """The function that finds the array of a file, by suffix."""
-FRAGILE: dict[str, Reader] = {".h5": _open_hdf5, ".hdf5": _open_hdf5, ".vti": _open_vti}
+FRAGILE: dict[str, Reader] = {".h5": _open_hdf5, ".hdf5": _open_hdf5, ".nc": _open_hdf5, ".vti": _open_vti}
 """The functions whose libraries a damaged file can crash; they are called in a process of their own."""
-WITH_NAMES = (".h5", ".hdf5", ".zarr", ".vti", ".vtk")
+WITH_NAMES = (".h5", ".hdf5", ".nc", ".zarr", ".vti", ".vtk")
 """The suffixes of files whose arrays have names."""

@@ -141,7 +141,7 @@ def _refine(
     cells, parents = samples.all_cells(sizes[0]), None
     for size in sizes[:-1]:
         values = samples.at(cells, size, next(reports))
-        if _is_crossed(values).mean() * len(cells) > densest * size / sizes[0] * (samples.last / size) ** 3:
+        if _is_crossed(values).sum() > densest * size / sizes[0] * (samples.last / size) ** 3:
             raise DenseSurfaceError(f"the surface crosses more than {densest:.0%} of all cells, so the field is noise")
         slope, reach = samples.bound(cells, size, values) if parents is None else parents.bound(values, samples, size)
         near = _is_crossed(values) | (np.abs(values).min(-1) <= reach)

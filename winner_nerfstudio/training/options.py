@@ -1,17 +1,22 @@
-"""The options of a fit: the network, its initialisation, the loss and the batches."""
+"""The options of a fit: the network, its initialisation, the loss and the batches.
+
+Whatever imports torch is imported when the options are checked or used, so that a command can list them without it.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from ..networks import NETWORKS, SIZES, build_network, complete_arguments
-from ..networks.cells import MOST_CELLS
-from ..signals.lattice import Lattice
 from ..signals.messages import shorten
-from ..winner import EXACTNESS, SCALED, SCHEDULES, NoiseSchedule
-from .sampling import Derived, Drawn, Resident, Sampler
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..signals.lattice import Lattice
+    from ..winner import NoiseSchedule
+    from .sampling import Drawn, Resident, Sampler
 
 SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
@@ -58,6 +63,8 @@ class NoiseOptions:
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
+        from ..winner import SCHEDULES
+
         scales = (self.s0, self.s1)
         if (self.s0 is None) != (self.s1 is None):
             raise ValueError(f"{flag}s0 and {flag}s1 go together: give both or neither")
@@ -86,6 +93,8 @@ class NoiseOptions:
 
     def rule(self, lowers: bool = False) -> NoiseSchedule:
         """Return the noise schedule that the options describe; `lowers` as in `NoiseSchedule.matched`."""
+        from ..winner import EXACTNESS, SCHEDULES, NoiseSchedule
+
         if self.s0 is not None and self.s1 is not None:
             return NoiseSchedule.fixed(self.s0, self.s1)
         if self.schedule == "matched":
@@ -147,8 +156,8 @@ class NetworkOptions:
         self._check_memory(16 * (self.num_layers - 1) * self.width**2)
         if self.num_layers > MOST_LAYERS:
             raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
-        self._check_network(flag)
         self._check_parts(axes, flag)
+        self._check_network(flag)
         self._check_initialization(flag)
         self.noise.check(f"{flag}noise.")
         if axes > 2 and self.noise.schedule in ("paper", "reference"):
@@ -163,6 +172,10 @@ class NetworkOptions:
             )
 
     def _check_network(self, flag: str) -> None:
+        import torch
+
+        from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+
         if self.network not in NETWORKS:
             raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
         accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in SIZES]
@@ -187,6 +200,8 @@ class NetworkOptions:
             )
 
     def _check_parts(self, axes: int, flag: str) -> None:
+        from ..winner import SCALED
+
         if self.parts != "auto" and (
             isinstance(self.parts, str) or len(self.parts) not in (1, axes) or min(self.parts, default=0) < 1
         ):
@@ -203,6 +218,8 @@ class NetworkOptions:
             raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
 
     def _check_initialization(self, flag: str) -> None:
+        from ..winner import SCALED
+
         names = ("auto", "winner", "siren", *SCALED)
         if self.init not in names:
             raise ValueError(f"{flag}init {self.init} is not one of: {', '.join(names)}")
@@ -318,6 +335,8 @@ class DistanceOptions(NetworkOptions):
 
     def _check_cells(self, flag: str) -> None:
         """Check the options of a shape that is divided into cells."""
+        from ..networks.cells import MOST_CELLS
+
         if self.parts != "auto" and self.has_parts and (len(set(self.parts)) > 1 or self.parts[0] > MOST_CELLS):
             raise ValueError(
                 f"{flag}parts={self.parts}: a shape's cube is divided into as many cells along each axis; give one"
@@ -376,6 +395,8 @@ class ResidentOptions(BatchOptions):
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Resident:
         """Return the sampler that serves the batches of a signal."""
+        from .sampling import Derived, Resident
+
         sampler = Resident if signal.derivatives is None else Derived
         return sampler(signal, device, seed, self.points)
 
@@ -402,4 +423,6 @@ class DrawnOptions(BatchOptions):
 
     def sampler(self, signal: Any, device: torch.device, seed: int) -> Drawn:
         """Return the sampler that serves the batches of a signal."""
+        from .sampling import Drawn
+
         return Drawn(signal, device, seed, self.points, self.steps_per_chunk, self.passes)

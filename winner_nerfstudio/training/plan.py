@@ -53,13 +53,13 @@ class Course:
         """
         steps, rate, seed = self.steps, self.learning_rate, self.seed
         if steps is not None and not (isinstance(steps, (int, np.integer)) and steps >= 1):
-            raise ValueError(f"steps={steps} must be a whole number, at least 1")
-        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
-            raise ValueError(f"learning_rate={rate} must be positive and finite")
+            raise ValueError(f"steps={steps!r} must be a whole number, at least 1")
+        if rate is not None and not (isinstance(rate, (int, float, np.floating)) and 0 < rate < math.inf):
+            raise ValueError(f"learning_rate={rate!r} must be positive and finite")
         if self.optimizer is not None:
             check_optimizer(self.optimizer)
         if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
-            raise ValueError(f"seed={seed} must be a whole number, at least 0")
+            raise ValueError(f"seed={seed} must be a whole number, at least 0 and below 2^62")
 
 
 @dataclass(frozen=True)

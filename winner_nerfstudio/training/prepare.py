@@ -15,6 +15,9 @@ from ..signals.signal import Signal
 from ..winner.inputs import Input, convert_input, is_array_like
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
+OTHERS = ("steps", "learning_rate", "optimizer", "seed", "device", "progress", "measure", "kind")
+"""What `fit` takes besides the options of a kind, and a misspelt option may mean."""
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -58,9 +61,10 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     """
     names = option_names(kind, loaded)
     known = [name for group in names.values() for name in group]
+    options = _spell_out(options)
     for name in options:
         if name not in known:
-            close = get_close_matches(name, known, 1)
+            close = get_close_matches(name, [*known, *OTHERS], 1)
             hint = f"; is {close[0]} meant?" if close else ""
             raise ValueError(f"{name} is no option for a fit of kind {kind.name!r}{hint}")
     values = {group: {name: options[name] for name in options if name in names[group]} for group in names}
@@ -75,6 +79,16 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
         listing = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ValueError(f"one of {listing[:200]} is of the wrong type ({str(error)[:100]})") from error
     return FitOptions(kind, data, network, batches)
+
+
+def _spell_out(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with a single number of parts as a tuple, and NaN's name as NaN, as a command line has them."""
+    spelled = dict(options)
+    if isinstance(options.get("parts"), (int, np.integer)):
+        spelled["parts"] = (int(options["parts"]),)
+    if isinstance(options.get("nodata"), str) and options["nodata"] == "nan":
+        spelled["nodata"] = float("nan")
+    return spelled
 
 
 def list_arguments(options: FitOptions) -> list[str]:

@@ -107,15 +107,16 @@ class CornerColors:
     def from_numbers(cls, numbers: Shaped[ndarray, "n 3"]) -> "CornerColors | None":
         """Take numbers of a file as sRGB values: whole ones of 8 or 16 bits, or floats from 0 to 1.
 
-        Texts don't say which they have: numbers above 1 are whole ones, of 16 bits if one is above 255. Returns None if
-        they are no colours.
+        Texts often don't say which they have: floats above 1 are whole numbers, and whole numbers of any other type are
+        of 16 bits if one is above 255. Returns None if they are no colours.
         """
         most = {"|u1": 255.0, "<u2": 65535.0, ">u2": 65535.0}.get(numbers.dtype.str)
+        least = 1.0 if numbers.dtype.kind == "f" else 255.0
         values = numbers.astype(np.float64)
         if not len(values) or not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
             return None
         if most is None:
-            most = 1.0 if values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
+            most = next(each for each in (least, 255.0, 65535.0) if values.max() <= each)
         return cls((values / most).astype(np.float32), 8 if most == 255 else 16)
 
     @classmethod

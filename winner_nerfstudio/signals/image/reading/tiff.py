@@ -167,14 +167,15 @@ def _choose_page(path: Path, tiff: Any) -> tuple[Any, list[str]]:
         same = f"{len(alike)} of them of this size" if len(alike) > 1 else ""
         more = "".join(f", {part}" for part in (same, rest) if part)
         least = "at least " if len(pages) > MAX_DIRECTORIES else ""
-        notes.append(f"{name} of {least}{len(pages):,} is fitted, {page.imagewidth} x {page.imagelength}{more}")
+        whole = "; --kind volume fits them all as slices" if len(alike) > 1 and page.samplesperpixel == 1 else ""
+        notes.append(f"{name} of {least}{len(pages):,} is fitted, {page.imagewidth} x {page.imagelength}{more}{whole}")
     if tiff.is_stk or page.imagedepth > 1 or _is_truncated_stack(tiff, page, len(pages)):
         raise SignalError(f"{path}: {VOLUME}")
     return page, notes
 
 
 VOLUME = (
-    "is a stack of slices, a volume; save it as .npy, [x, y, z], for ns-train winner-volume, or one slice as a picture"
+    "is a stack of slices, a volume; fit it with --kind volume or ns-train winner-volume, or save one slice as .png"
 )
 
 

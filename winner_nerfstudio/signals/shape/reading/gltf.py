@@ -220,6 +220,11 @@ class _Document:
             linear *= self._read_accessor(attributes["COLOR_0"])[:, :3]
         colors = CornerColors(to_srgb(linear).astype(np.float32), 16 if "COLOR_0" in attributes else 8)
         placed = base.get("baseColorTexture")
+        if placed is None and "emissiveTexture" in material:
+            self._note(
+                "note: a material has a texture of its light alone, emissiveTexture, which is not read; the colour"
+                " of a surface is baseColorTexture"
+            )
         if placed is None:
             return colors if "COLOR_0" in attributes or "material" in primitive else None
         texture = self._read_texture(placed["index"])
@@ -227,10 +232,7 @@ class _Document:
             return colors
         moved = placed.get("extensions", {}).get("KHR_texture_transform", {})
         channel = moved.get("texCoord", placed.get("texCoord", 0))
-        if moved.get("rotation"):
-            raise ValueError("KHR_texture_transform with a rotation is not read")
-        uv = self._read_accessor(attributes[f"TEXCOORD_{channel}"]) * moved.get("scale", (1, 1))
-        uv = uv + moved.get("offset", (0, 0))
+        uv = _move(self._read_accessor(attributes[f"TEXCOORD_{channel}"]), moved)
         bits = max(texture.bits, colors.bits if "COLOR_0" in attributes else 8)
         return CornerColors(colors.values, bits, uv.astype(np.float32), np.zeros(count, np.int32), (texture,))
 
@@ -410,6 +412,13 @@ def _find_base(material: dict[str, Any]) -> dict[str, Any]:
         return base
     names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
     return {names[name]: value for name, value in older.items() if name in names}
+
+
+def _move(uv: Float[ndarray, "n 2"], moved: dict[str, Any]) -> Float[ndarray, "n 2"]:
+    """Return texture coordinates scaled, rotated and moved, as the extension KHR_texture_transform says."""
+    u, v = (uv * moved.get("scale", (1, 1))).T
+    sine, cosine = np.sin(moved.get("rotation", 0.0)), np.cos(moved.get("rotation", 0.0))
+    return np.stack([cosine * u + sine * v, cosine * v - sine * u], -1) + moved.get("offset", (0, 0))
 
 
 def _decode_uri(uri: str) -> bytes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..colors import Texture
-from .text import read_lines
+from .text import decode, drop_comment, read_lines
 from .textures import find_beside, read_beside
 
 ARGUMENTS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
@@ -52,7 +52,7 @@ class Map:
         return first, second
 
 
-def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Material], tuple[str, ...]]:
+def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[str, Material], tuple[str, ...]]:
     """Read the materials that an .obj file names; what cannot be read is told in notes, and is no error.
 
     Args:
@@ -60,14 +60,15 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Mate
         libraries: what stands after ``mtllib``: a file's name, which may have spaces, or several.
 
     Returns:
-        The materials by name, and what the user should know, a line each.
+        The materials by name, with what may be a comment behind it and without, and what the user should know, a line
+        each.
     """
-    materials: dict[bytes, Material] = {}
+    materials: dict[str, Material] = {}
     textures: dict[tuple[str, bool], Texture | None] = {}
     notes: list[str] = []
     for line in libraries:
-        whole = line.decode("utf8", "replace").strip()
-        names = [whole] if find_beside(path, whole) else whole.split()
+        whole = decode(line).strip()
+        names = [whole] if find_beside(path, whole) else drop_comment(whole).split()
         for name in names:
             found = find_beside(path, name)
             if found is None:
@@ -85,7 +86,8 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[bytes, Mate
                     textures[known] = _read_texture(path, found.name, texture, notes)
                 scale, offset = texture.numbers("-s", 1.0), texture.numbers("-o", 0.0)
                 materials[key] = Material(color, textures[known], scale, offset)
-    return materials, tuple(dict.fromkeys(notes))
+    short = {drop_comment(name): material for name, material in materials.items()}
+    return short | materials, tuple(dict.fromkeys(notes))
 
 
 def _read_texture(path: Path, library: str, texture: Map, notes: list[str]) -> Texture | None:
@@ -96,19 +98,19 @@ def _read_texture(path: Path, library: str, texture: Map, notes: list[str]) -> T
     return Texture(pixels, ("clamp", "clamp")) if texture.is_clamped else Texture(pixels)
 
 
-def _read_library(path: Path, notes: list[str]) -> list[tuple[bytes, tuple[float, ...], Map | None]]:
+def _read_library(path: Path, notes: list[str]) -> list[tuple[str, tuple[float, ...], Map | None]]:
     """Return the name of each material of a file, its colour and its texture; a note tells of other textures."""
-    found: list[tuple[bytes, tuple[float, ...], Map | None]] = []
+    found: list[tuple[str, tuple[float, ...], Map | None]] = []
     others: dict[str, None] = {}
     for line in read_lines(path.read_bytes()):
         key, *rest = line.strip().split(None, 1) or [b""]
         text = rest[0].strip() if rest else b""
         if key == b"newmtl":
-            found.append((text, (1.0, 1.0, 1.0), None))
+            found.append((decode(text), (1.0, 1.0, 1.0), None))
         elif found and key.lower() == b"kd":
             found[-1] = found[-1][0], _parse_color(text), found[-1][2]
         elif found and key.lower() == b"map_kd":
-            found[-1] = *found[-1][:2], _parse_map(text.decode("utf8", "replace"))
+            found[-1] = *found[-1][:2], _parse_map(decode(text))
         elif key.lower() in (b"map_ka", b"map_ke"):
             others[key.decode()] = None
     if others and not any(texture for _, _, texture in found):

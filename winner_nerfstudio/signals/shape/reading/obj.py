@@ -11,7 +11,7 @@ from numpy import ndarray
 from ..colors import CornerColors
 from .materials import read_materials
 from .polygons import Polygons
-from .text import parse_rows, read_lines, take_columns, to_indices
+from .text import decode, drop_comment, parse_rows, read_lines, take_columns, to_indices
 
 FREE_FORM = (b"curv", b"curv2", b"surf")
 """Statements of curves and surfaces that are not made of polygons."""
@@ -30,7 +30,7 @@ class Paint:
 
     coordinates: list[bytes] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
-    uses: list[tuple[int, bytes]] = field(default_factory=list)
+    uses: list[tuple[int, str]] = field(default_factory=list)
     libraries: list[bytes] = field(default_factory=list)
 
 
@@ -45,7 +45,7 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     Raises:
         ValueError: a line has other than numbers, or too few.
     """
-    data = re.sub(rb"#[^\n]*", b"", b"\n".join(read_lines(path.read_bytes())))
+    data = re.sub(rb"#[^\n]*", _keep_names, b"\n".join(read_lines(path.read_bytes())))
     data = re.sub(rb"\\[ \t]*\n", b" ", data)  # after the comments, whose backslashes continue nothing
     vertices: list[bytes] = []
     faces: list[bytes] = []
@@ -62,7 +62,7 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
         elif key == b"vt":
             paint.coordinates += rest or [b""]
         elif key == b"usemtl":
-            paint.uses.append((len(faces), rest[0].strip() if rest else b""))
+            paint.uses.append((len(faces), decode(rest[0].strip()) if rest else ""))
         elif key == b"mtllib":
             paint.libraries += rest
         free_forms += key in FREE_FORM
@@ -87,6 +87,13 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     return replace(polygons, colors=painted, notes=(*notes, *more))
 
 
+def _keep_names(comment: re.Match[bytes]) -> bytes:
+    """Return nothing in place of a comment, but what may be a part of a name of a material or a file as it is."""
+    data, start = comment.string, comment.start()
+    line = data[data.rfind(b"\n", 0, start) + 1 : start].lstrip()
+    return comment[0] if line.startswith((b"usemtl", b"mtllib")) else b""
+
+
 def _read_colors(
     path: Path, polygons: Polygons, paint: Paint, faces: list[bytes]
 ) -> tuple[CornerColors | None, tuple[str, ...]]:
@@ -95,10 +102,11 @@ def _read_colors(
         return None, ()
     materials, notes = read_materials(path, paint.libraries)
     starts = [start for start, _ in paint.uses]
-    used = [materials.get(name) for _, name in paint.uses]
-    lacking = {name: None for _, name in paint.uses if name not in materials}
+    names = [name if name in materials else drop_comment(name) for _, name in paint.uses]
+    used = [materials.get(name) for name in names]
+    lacking = {name: None for name in names if name not in materials}
     if lacking and materials:
-        first = next(iter(lacking)).decode("utf8", "replace")[:80]
+        first = next(iter(lacking))[:80]
         others = f" and {len(lacking) - 1:,} others" * (len(lacking) > 1)
         notes += (
             f"warning: its materials define no {first!r}{others}, which {path.name} uses; such faces are white; the"

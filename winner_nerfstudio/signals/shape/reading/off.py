@@ -48,6 +48,11 @@ def read_off(path: Path) -> Polygons:
     corners = to_indices(values[np.repeat(starts + 1, sizes) + offsets])
     extra = len(rows) - vertex_count - face_count
     notes = (f"warning: {extra:,} lines follow the faces that the header counts; left out",) * bool(extra)
-    if b"C" in header[0]:
+    more = lengths - sizes - 1
+    behind = values[
+        np.repeat(starts + sizes + 1, more) + np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
+    ]
+    differ = (more != more[:1]).any() or (len(more) > 0 and (behind.reshape(len(more), -1) != behind[: more[0]]).any())
+    if b"C" in header[0] or differ:
         notes += ("note: colours of .off files are not read; save it as .ply to have them fitted",)
     return Polygons(take_columns(coordinates, columns, 3), corners, sizes, notes)

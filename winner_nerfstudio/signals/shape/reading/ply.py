@@ -342,8 +342,14 @@ class Cursor:
         return table
 
     def _view(self, items: ndarray, dtype: np.dtype) -> ndarray:
-        """Return items as numbers."""
-        return items if self.text else np.ascontiguousarray(items).view(dtype)
+        """Return items as numbers; a text's have the header's type if that is of whole numbers and can hold them."""
+        if not self.text:
+            return np.ascontiguousarray(items).view(dtype)
+        if dtype.kind not in "iu":
+            return items
+        with np.errstate(invalid="ignore"):
+            whole = items.astype(dtype)
+        return whole if (whole == items).all() else items
 
     def _scan(self, element: Element) -> Table:
         """Read an element row by row."""

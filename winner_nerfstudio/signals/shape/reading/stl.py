@@ -15,6 +15,8 @@ from .text import PADDING, parse_numbers, read_lines
 HEADER = 84
 """Bytes before the first facet of a binary file: 80 of anything and the count of facets."""
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+COLORED = 1 << 15
+"""Bit of a facet's attribute by which some programs say that it has a colour."""
 UNKNOWN = (0, 2**32 - 1)
 """Counts that programs write which do not know it yet."""
 
@@ -46,8 +48,10 @@ def _read_binary(path: Path, data: bytes) -> Polygons:
         raise SignalError(f"{path}: {len(data)} bytes are too few for an .stl file; is the file whole?")
     said = int.from_bytes(data[80:HEADER], "little")
     held, rest = divmod(len(data) - HEADER, FACET.itemsize)
-    facets = np.frombuffer(data, FACET, held, HEADER)["corners"]
-    notes = []
+    table = np.frombuffer(data, FACET, held, HEADER)
+    facets, attributes, notes = table["corners"], table["attribute"], []
+    if b"COLOR=" in data[:80] or ((attributes & COLORED).all() and (attributes != attributes[:1]).any()):
+        notes.append("note: colours of .stl files are not read; save it as .ply to have them fitted")
     if said in UNKNOWN and held:
         notes.append(f"repaired: the header says {said:,} facets, the file holds {held:,}; read these")
     elif said > held or (said < held and _go_on(facets, said)):

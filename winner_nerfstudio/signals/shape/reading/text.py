@@ -1,6 +1,7 @@
 """Mesh files of text: their lines and numbers."""
 
 import codecs
+import re
 import warnings
 
 import numpy as np
@@ -16,6 +17,19 @@ def read_lines(data: bytes) -> list[bytes]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         data = data.decode("utf-16").encode()
     return data.removeprefix(codecs.BOM_UTF8).rstrip(PADDING).splitlines()
+
+
+def decode(text: bytes) -> str:
+    """Return a text of UTF-8, or else of Windows' code page for Western Europe."""
+    try:
+        return text.decode("utf8")
+    except UnicodeDecodeError:
+        return text.decode("cp1252", "replace")
+
+
+def drop_comment(name: str) -> str:
+    """Return a name without what follows a white space and ``#``, which may also be a part of it: ``Material #1``."""
+    return re.split(r"\s#", name, maxsplit=1)[0].rstrip()
 
 
 def parse_numbers(text: bytes) -> Float[ndarray, " n"]:

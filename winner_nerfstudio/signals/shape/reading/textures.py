@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Shaped
@@ -9,6 +10,7 @@ from numpy import ndarray
 
 from ...errors import SignalError
 from ..colors import to_srgb
+from .text import drop_comment
 
 MOST_TEXELS = 200_000_000
 """Larger textures are refused before they are decoded."""
@@ -17,8 +19,9 @@ MOST_TEXELS = 200_000_000
 def read_texture(path: Path) -> Shaped[ndarray, "h w 3"]:
     """Read a picture as sRGB values [h, w, 3] of 8 or 16 bits, without its alpha.
 
-    Pictures of floats, such as .exr and .hdr, hold linear light and are converted, to 16 bits. An orientation of EXIF's
-    is not applied, for texture coordinates refer to the rows of the file.
+    Pictures of floats, such as .exr and .hdr, hold linear light and are converted, to 16 bits. Inks (CMYK) are
+    converted without a profile. An orientation of EXIF's is not applied, for texture coordinates refer to the
+    rows of the file.
 
     Raises:
         SignalError: it cannot be read, is too large, or its channels are no colours; the message is one line.
@@ -28,8 +31,10 @@ def read_texture(path: Path) -> Shaped[ndarray, "h w 3"]:
 
     picture = read_picture(path, MOST_TEXELS)
     pixels, mode = turn_back(picture), picture.mode
-    if mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+    if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
         raise SignalError(f"{path}: a texture of mode {mode} is not read; convert it to RGB")
+    if mode == "CMYK" and pixels.dtype.kind == "u":
+        pixels = _convert_inks(pixels)
     pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, -1)
     if pixels.dtype.kind == "f":
         return np.rint(to_srgb(pixels.astype(np.float64)) * 65535).astype(np.uint16)
@@ -39,6 +44,13 @@ def read_texture(path: Path) -> Shaped[ndarray, "h w 3"]:
         most = np.iinfo(pixels.dtype).max
         pixels = np.rint(pixels.astype(np.float64) * (most / picture.white)).astype(pixels.dtype)
     return np.ascontiguousarray(pixels)
+
+
+def _convert_inks(pixels: Shaped[ndarray, "h w 4"]) -> Shaped[ndarray, "h w 3"]:
+    """Return cyan, magenta, yellow and black as red, green and blue of the same depth, without a colour profile."""
+    most = np.iinfo(pixels.dtype).max
+    paper = (most - pixels[..., :3]).astype(np.float32) * (most - pixels[..., 3:])
+    return np.rint(paper / most).astype(pixels.dtype)
 
 
 def decode_texture(name: str, data: bytes) -> Shaped[ndarray, "h w 3"]:
@@ -83,17 +95,32 @@ def find_beside(path: Path, name: str) -> Path | None:
     """Return a file that a mesh file names, if it is in the same folder or below it; else None.
 
     Many programs write the path that the file had on the machine where it was made; a file of the same name beside the
-    mesh is taken then.
+    mesh is taken then. So is one whose name is written in another case, as Windows has it, with ``%20`` for a space, or
+    before a comment.
     """
-    return _find_below(path, name) or _find_below(path, name.replace("\\", "/").rpartition("/")[2])
+    names = dict.fromkeys((name, unquote(name), drop_comment(name)))
+    found = (_find_below(path, place) for each in names for place in (each, each.replace("\\", "/").rpartition("/")[2]))
+    return next(filter(None, found), None)
 
 
 def _find_below(path: Path, name: str) -> Path | None:
     """Return a file of a relative path in the folder of a mesh file; None if there is none, or it is elsewhere."""
     folder = path.resolve().parent
     try:
-        target = (folder / name.replace("\\", "/")).resolve()
+        target = _match_case(folder, name.replace("\\", "/")).resolve()
         is_beside = target.is_relative_to(folder) and ":" not in name and "\0" not in name and target.is_file()
     except (OSError, ValueError):  # no name of a file at all
         return None
     return target if is_beside else None
+
+
+def _match_case(folder: Path, name: str) -> Path:
+    """Return a relative path in a folder, in the case that its parts have there if they have none as written."""
+    target = folder / name
+    if target.exists() or ".." in target.parts or not target.is_relative_to(folder):
+        return target
+    found = folder
+    for part in target.relative_to(folder).parts:
+        names = [part] if (found / part).exists() or not found.is_dir() else [entry.name for entry in found.iterdir()]
+        found /= next((each for each in sorted(names) if each.lower() == part.lower()), part)
+    return found

@@ -153,6 +153,7 @@ class _ModelReader:
         build: what it builds.
         solid: the object that is being read, and its key.
         spaces: names of extensions by the prefixes that the model has for them.
+        bases: materials so far; a single one colours nothing apart.
     """
 
     package: _Package
@@ -161,6 +162,7 @@ class _ModelReader:
     solid: Solid | None = None
     key: Key = ("", "")
     spaces: dict[str | None, str] = field(default_factory=dict)
+    bases: int = 0
 
     def declare(self, prefix: str | None, space: str) -> None:
         """Take the name of an extension."""
@@ -183,8 +185,10 @@ class _ModelReader:
             self.build.append(self._find(attributes))
         elif tag == "beamlattice" and BEAMS not in self.package.notes:
             self.package.notes.append(BEAMS)
-        elif tag in ("colorgroup", "texture2dgroup") and COLORS not in self.package.notes:
-            self.package.notes.append(COLORS)
+        elif tag in ("base", "colorgroup", "texture2dgroup"):
+            self.bases += tag == "base"
+            if (tag != "base" or self.bases == 2) and COLORS not in self.package.notes:
+                self.package.notes.append(COLORS)
         elif tag == "model":
             self._check_extensions(attributes.get("requiredextensions", "").split())
             self.package.note_unit(attributes.get("unit", "millimeter"))
