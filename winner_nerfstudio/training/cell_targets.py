@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from ..signals.shape.painting import Painting
     from ..signals.signal import Signal
 
-SAMPLES = 8
-"""Samples along each axis of a cell from which the noise of the network of its distance is computed."""
+SAMPLES = 6
+"""Samples along each axis of a cell from which the noise of the network of its distance is computed; with the default
+overlap neighbouring cells share theirs."""
+FINEST = 1 << 18
+"""Points are the same if they are in units of the cube's half width over this."""
 
 
 class CellTarget(ABC):
@@ -38,7 +41,7 @@ class CellTarget(ABC):
     points: ClassVar[int]
     """The points of each cell per training step."""
     pool: ClassVar[int]
-    """The points that are drawn for each cell, about; the batches are taken from them."""
+    """The points that are drawn for each cell, about, in all rounds; the batches are taken from them."""
     fill: ClassVar[float]
     """The fraction of these that fill the cells uniformly."""
 
@@ -79,15 +82,17 @@ class CellDistance(CellTarget):
         self.shape = shape
 
     def describe_cube(self) -> dict[str, Any]:
-        """Return the shape's centroid."""
-        return {"centroid": self.shape.centroid, "dim": 3, "channels": 1, "axes": self.shape.axes}
+        """Return the distance near the surface, clamped elsewhere, on a grid over the cube."""
+        return {"target": torch.from_numpy(self.shape.near_grid[..., None])}
 
     def describe_cells(self, bank: CellBank) -> list[dict[str, Any]]:
         """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit."""
         axis = np.linspace(-1, 1, SAMPLES)
         local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
         points = bank.centers.cpu().numpy()[:, None] + bank.half_width * local
-        values = self.shape.signed_distance(points.reshape(-1, 3)) / bank.half_width
+        key = np.rint((points.reshape(-1, 3) + 2) * FINEST).astype(np.int64) @ (1 << 20) ** np.arange(3)
+        _, first, index = np.unique(key, return_index=True, return_inverse=True)
+        values = self.shape.signed_distance(points.reshape(-1, 3)[first])[index] / bank.half_width
         samples = torch.from_numpy(values.astype(np.float32)).reshape(bank.count, SAMPLES, SAMPLES, SAMPLES, 1)
         return [{"target": target} for target in samples]
 

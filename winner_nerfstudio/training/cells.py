@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import product
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -86,15 +87,21 @@ def find_near_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m
 
 def _search_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m 3"]:
     width = 2 / parts
-    reach = REACH + shape.level + sqrt(3) / 2 * (1 + overlap) * width
-    cells = np.stack(np.meshgrid(*[np.arange(parts)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    cells = cells[shape.distance((cells + 0.5) * width - 1) < reach]
-    # Points so close to each other that no part of a cell is farther from one than half the diagonal between them.
-    offset = (np.stack(np.meshgrid(*[np.arange(PROBES)] * 3, indexing="ij"), -1).reshape(-1, 3) + 0.5) / PROBES - 0.5
     step = (1 + overlap) * width
-    probes = ((cells[:, None] + 0.5) * width - 1 + offset * step).reshape(-1, 3)
-    near = shape.distance(probes) < REACH + shape.level + sqrt(3) / 2 * step / PROBES
-    return cells[near.reshape(len(cells), -1).any(-1)]
+    # `PROBES`^3 points of a cell lie so close that no part of it is farther from one than half the diagonal between
+    # them. They are asked for only where the distance at the middle of the cell, or of an eighth of it, leaves it open
+    # whether one is near: it changes by no more than the way from one point to another.
+    limit, radius = REACH + shape.level, sqrt(3) / 2 * step / PROBES
+    cells = np.stack(np.meshgrid(*[np.arange(parts)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    corners = np.array(list(product((-1, 1), repeat=3)))
+    points, cell, is_near = (cells + 0.5) * width - 1, np.arange(len(cells)), np.zeros(len(cells), bool)
+    for size in (4, 2, 1):  # in distances between probes
+        distance = shape.distance(points)
+        is_near[cell[distance < limit + (radius if size == 1 else 0)]] = True
+        is_open = (distance < limit + size * radius) & ~is_near[cell]
+        points = (points[is_open, None] + size / 4 * (step / PROBES) * corners).reshape(-1, 3)
+        cell = cell[is_open].repeat(len(corners))
+    return cells[is_near]
 
 
 def initialize_cells_(
