@@ -13,6 +13,7 @@ import torch
 from ..networks import CellBank
 from ..signals.errors import SignalError
 from ..winner import Axis
+from ..winner.matched import axes_of_each
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -86,7 +87,7 @@ class CellDistance(CellTarget):
         return {"target": torch.from_numpy(self.shape.near_grid[..., None])}
 
     def describe_cells(self, bank: CellBank) -> list[dict[str, Any]]:
-        """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit."""
+        """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit, and their axes."""
         axis = np.linspace(-1, 1, SAMPLES)
         local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
         points = bank.centers.cpu().numpy()[:, None] + bank.half_width * local
@@ -94,7 +95,8 @@ class CellDistance(CellTarget):
         _, first, index = np.unique(key, return_index=True, return_inverse=True)
         values = self.shape.signed_distance(points.reshape(-1, 3)[first])[index] / bank.half_width
         samples = torch.from_numpy(values.astype(np.float32)).reshape(bank.count, SAMPLES, SAMPLES, SAMPLES, 1)
-        return [{"target": target} for target in samples]
+        axes = axes_of_each(samples)
+        return [{"target": target, "axes": each} for target, each in zip(samples, axes, strict=True)]
 
     def draw(self, rng: np.random.Generator, count: int, spread: float) -> dict[str, Float[ndarray, "n k"]]:
         """Return points as the shape's mix says, some of those near the surface as far from it as a cell is wide."""

@@ -43,9 +43,9 @@ BLOCK = 1 << 16
 PROBES = 4
 """Points along each axis of a cell at which its distance from the surface is measured."""
 
-ROUNDS = 8
+ROUNDS = 16
 """Rounds in which the points of all batches are drawn."""
-STEPS_PER_ROUND = 50
+STEPS_PER_ROUND = 25
 """Steps after which another round is drawn, until all are."""
 
 
