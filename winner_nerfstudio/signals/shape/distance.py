@@ -156,14 +156,16 @@ def share_sides(
         distances: their distances from the surface.
         is_inside: returns which of some points lie inside.
     """
+    if len(points) < 2:
+        return is_inside(points)
     order = sort_by_cell(points)
     ordered, near = points[order], distances[order]
     steps = np.linalg.norm(np.diff(ordered, axis=0), axis=-1)
     # A little less than the sum, because of rounding.
-    starts = np.flatnonzero(np.append(True, steps >= (1 - 1e-6) * (near[1:] + near[:-1])))
+    starts = np.flatnonzero(np.append(True, ~(steps < (1 - 1e-6) * (near[1:] + near[:-1]))))
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(points))))
     farthest = np.flatnonzero(near == np.maximum.reduceat(near, starts)[group])
-    chosen = np.empty(len(starts), np.int64)
+    chosen = starts.copy()
     chosen[group[farthest]] = farthest
     asked = ordered[chosen], near[chosen]
     inside = share_sides(*asked, is_inside) if 2 * len(chosen) <= len(points) else is_inside(asked[0])
