@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from ..signals.shape.painting import Painting
     from ..signals.signal import Signal
 
-SAMPLES = 6
-"""Samples along each axis of a cell from which the noise of the network of its distance is computed; with the default
-overlap neighbouring cells share theirs."""
-FINEST = 1 << 18
-"""Points are the same if they are in units of the cube's half width over this."""
+SAMPLES = 8
+"""Samples along each axis of a cell from which the noise of the network of its distance is computed."""
 
 
 class CellTarget(ABC):
@@ -91,9 +88,7 @@ class CellDistance(CellTarget):
         axis = np.linspace(-1, 1, SAMPLES)
         local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
         points = bank.centers.cpu().numpy()[:, None] + bank.half_width * local
-        key = np.rint((points.reshape(-1, 3) + 2) * FINEST).astype(np.int64) @ (1 << 20) ** np.arange(3)
-        _, first, index = np.unique(key, return_index=True, return_inverse=True)
-        values = self.shape.signed_distance(points.reshape(-1, 3)[first])[index] / bank.half_width
+        values = self.shape.signed_distance(points.reshape(-1, 3)) / bank.half_width
         samples = torch.from_numpy(values.astype(np.float32)).reshape(bank.count, SAMPLES, SAMPLES, SAMPLES, 1)
         axes = axes_of_each(samples)
         return [{"target": target, "axes": each} for target, each in zip(samples, axes, strict=True)]
