@@ -317,7 +317,10 @@ def test_an_axis_knows_nothing_of_a_step_from_its_end_to_its_start():
 def test_the_axes_of_many_signals_are_those_of_each():
     signals = torch.rand(3, 5, 6, 2, generator=torch.Generator().manual_seed(0))
     signals[1] = 0.3  # a constant has no frequency
-    assert axes_of_each(signals) == [axes_of(signal) for signal in signals]
+    for found, signal in zip(axes_of_each(signals), signals, strict=True):
+        assert [axis.samples for axis in found] == [5, 6]
+        centroids = [axis.centroid for axis in axes_of(signal)]
+        assert [axis.centroid for axis in found] == pytest.approx(centroids, rel=1e-9)
 
 
 def test_long_signals_are_taken_in_blocks_that_change_nothing(monkeypatch):
