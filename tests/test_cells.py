@@ -8,11 +8,19 @@ import trimesh
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.networks import CellBank, build_network
 from winner_nerfstudio.signals.shape import Shape
-from winner_nerfstudio.training.cell_targets import CellColors, CellDistance
-from winner_nerfstudio.training.cells import REACH, CellSampler, DistanceCellLoss, find_near_cells
+from winner_nerfstudio.training.cell_targets import SAMPLES, CellColors, CellDistance
+from winner_nerfstudio.training.cells import (
+    PROBES,
+    REACH,
+    STEPS_PER_ROUND,
+    CellSampler,
+    DistanceCellLoss,
+    find_near_cells,
+)
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import DistanceOptions, DrawnOptions
 from winner_nerfstudio.training.share import Share
+from winner_nerfstudio.winner import axes_of
 
 from .conftest import call, config_of, weights_of
 from .meshes import sphere
@@ -86,6 +94,16 @@ def test_cells_are_those_that_the_surface_passes_through_and_few_others(ring):
     assert ring.distance(centers).max() < REACH + (1 + overlap + 0.5) * np.sqrt(3) / parts
 
 
+def test_a_cell_is_near_the_surface_if_one_of_its_probes_is(ring):
+    parts, overlap = 5, 0.25
+    step = (1 + overlap) * 2 / parts
+    centers = (np.indices((parts,) * 3).reshape(3, -1).T + 0.5) * 2 / parts - 1
+    offsets = ((np.indices((PROBES,) * 3).reshape(3, -1).T + 0.5) / PROBES - 0.5) * step
+    distance = ring.distance((centers[:, None] + offsets).reshape(-1, 3)).reshape(len(centers), -1)
+    is_near = distance.min(1) < REACH + np.sqrt(3) / 2 * step / PROBES
+    np.testing.assert_array_equal(find_near_cells(ring, parts, overlap), np.argwhere(is_near.reshape((parts,) * 3)))
+
+
 def test_members_get_points_of_their_own_cells_in_their_own_unit(ring):
     bank = build_field(ring, OPTIONS, 0).network
     batch = CellSampler(CellDistance(ring), bank, CPU, 0, BATCHES).batch(3)
@@ -97,6 +115,39 @@ def test_members_get_points_of_their_own_cells_in_their_own_unit(ring):
     np.testing.assert_allclose(batch["far_values"][:, 0], expected, atol=1e-6)
     again = CellSampler(CellDistance(ring), bank, CPU, 0, BATCHES).batch(3)
     assert all(torch.equal(batch[name], again[name]) for name in batch)
+
+
+def test_a_steps_batch_does_not_depend_on_the_steps_before(ring):
+    bank = build_field(ring, OPTIONS, 0).network
+    one, other = (CellSampler(CellDistance(ring), bank, CPU, 0, BATCHES) for _ in range(2))
+    later, first = one.batch(2 * STEPS_PER_ROUND), one.batch(0)
+    for step, batch in ((0, first), (2 * STEPS_PER_ROUND, later)):
+        assert all(torch.equal(values, batch[name]) for name, values in other.batch(step).items())
+
+
+def test_later_rounds_add_points_that_were_not_there_before(ring):
+    sampler = CellSampler(CellDistance(ring), build_field(ring, OPTIONS, 0).network, CPU, 0, BATCHES)
+
+    def find_points(*batches: dict[str, torch.Tensor]) -> set[tuple[float, ...]]:
+        return {tuple(point) for batch in batches for point in batch["coords"][0].tolist()}
+
+    first = find_points(*map(sampler.batch, range(5)))
+    again = find_points(*map(sampler.batch, range(STEPS_PER_ROUND, STEPS_PER_ROUND + 5)))
+    assert first < again
+    assert len(again) > 1.5 * len(first)
+    assert not find_points(sampler.evaluation()) & (first | again)
+    assert find_points(sampler.evaluation()) == find_points(sampler.evaluation())
+
+
+def test_the_noise_of_a_cells_network_follows_from_the_distance_in_it(ring):
+    bank = build_field(ring, OPTIONS, 0).network
+    axis = torch.linspace(-1, 1, SAMPLES, dtype=torch.float64)
+    world = bank.centers[7] + bank.half_width * torch.cartesian_prod(axis, axis, axis)
+    found = CellDistance(ring).describe_cells(bank)[7]
+    expected = ring.signed_distance(world.numpy()) / bank.half_width
+    np.testing.assert_allclose(found["target"].flatten(), expected, atol=1e-4)
+    centroids = [axis.centroid for axis in axes_of(found["target"])]
+    assert [axis.centroid for axis in found["axes"]] == pytest.approx(centroids, rel=1e-9)
 
 
 def test_the_initialisation_depends_on_its_seed_alone(ring):

@@ -10,7 +10,7 @@ from scipy.fft import dct
 
 from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
 from winner_nerfstudio.winner import NetworkTraits, axes_of, estimate_noise
-from winner_nerfstudio.winner.matched import compute_growth
+from winner_nerfstudio.winner.matched import axes_of_each, compute_growth
 from winner_nerfstudio.winner.samples import iterate_lines
 
 finite = st.floats(-100, 100, width=32)
@@ -312,6 +312,15 @@ def test_an_axis_knows_nothing_of_a_step_from_its_end_to_its_start():
     ramp = torch.linspace(-1, 1, 64, dtype=torch.float64)
     assert spectral_centroid(ramp) > 0.15
     assert axes_of(ramp)[0].centroid < 0.04
+
+
+def test_the_axes_of_many_signals_are_those_of_each():
+    signals = torch.rand(3, 5, 6, 2, generator=torch.Generator().manual_seed(0))
+    signals[1] = 0.3  # a constant has no frequency
+    for found, signal in zip(axes_of_each(signals), signals, strict=True):
+        assert [axis.samples for axis in found] == [5, 6]
+        centroids = [axis.centroid for axis in axes_of(signal)]
+        assert [axis.centroid for axis in found] == pytest.approx(centroids, rel=1e-9)
 
 
 def test_long_signals_are_taken_in_blocks_that_change_nothing(monkeypatch):

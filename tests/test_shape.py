@@ -9,8 +9,9 @@ from PIL import Image
 
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
+from winner_nerfstudio.signals.sdf import NEAR
 from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
-from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, slice_long, sort_by_cell
+from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, share_sides, slice_long, sort_by_cell
 
 from .meshes import pyramid, sphere, sphere_with_holes, torn_box
 
@@ -102,6 +103,27 @@ def test_neighbours_follow_each_other_where_a_mesh_is_asked_and_answers_stay_in_
     whole, alone = shape.closest(points[:50]), [shape.closest(points[i : i + 1]) for i in range(50)]
     for result, single in zip(whole, zip(*alone, strict=True), strict=True):
         np.testing.assert_array_equal(result, np.concatenate(single))
+
+
+def test_points_that_no_surface_can_separate_are_asked_for_their_side_once():
+    shape = Shape.from_mesh(trimesh.creation.annulus(0.5, 1.0, 0.7))
+    points, asked = points_around(), []
+
+    def is_inside(some):
+        asked.append(len(some))
+        return shape.inside(some)
+
+    np.testing.assert_array_equal(share_sides(points, shape.distance(points), is_inside), shape.inside(points))
+    assert sum(asked) < len(points) / 2
+    assert shape.signed_distance(points[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("mesh", [sphere(subdivisions=1), pyramid(12), torn_box().slice_plane([0, 0, 0.1], [0, 0, -1])])
+def test_where_it_is_clamped_the_distance_is_right_although_only_its_sign_is_found(mesh, monkeypatch):
+    for module in ("sdf", "shape.shape"):
+        monkeypatch.setattr(f"winner_nerfstudio.signals.{module}.CENTROID_GRID", 32)
+    shape = Shape.from_mesh(mesh)
+    np.testing.assert_array_equal(shape.near_grid, shape._distance_grid.clip(-NEAR, NEAR))
 
 
 def test_slices_of_long_faces_cover_what_the_faces_cover():

@@ -101,9 +101,8 @@ class CellBank(Stack):
         self.register_buffer("table", table)
         if not self.weights[0].is_meta:
             seed = int(torch.randint(2**62, (), device="cpu"))
-            siren_init_(self.far.member(0), seed=seed)
-            for index in range(members):
-                siren_init_(self.member(index), seed=member_seed(seed, index))
+            siren_init_(self.far.members, seed=seed)
+            siren_init_(self.members, seed=member_seed(seed, 0))
 
     @property
     def half_width(self) -> float:

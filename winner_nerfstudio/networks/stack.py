@@ -69,6 +69,14 @@ class Stack(nn.Module):
 
     def member(self, index: int) -> SineNetwork:
         """Return a member's layers, whose weights are views of the stack's."""
+        return self._get_layers(index)
+
+    @property
+    def members(self) -> SineNetwork:
+        """The layers of all members, whose weights [m, out, in] are views of the stack's."""
+        return self._get_layers(slice(None))
+
+    def _get_layers(self, index: int | slice) -> SineNetwork:
         layers = [
             Layer(weight.detach()[index], bias.detach()[index])
             for weight, bias in zip(self.weights, self.biases, strict=True)

@@ -72,13 +72,17 @@ class SignedDistance(ABC):
         """
         from ..winner.matched import axes_of
 
-        return axes_of(self._distance_grid.clip(-NEAR, NEAR), dim=3)
+        return axes_of(self.near_grid, dim=3)
+
+    @cached_property
+    def near_grid(self) -> Float[ndarray, "x y z"]:
+        """Return the signed distance clamped to `NEAR`, on a `CENTROID_GRID`^3 grid over [-1, 1]^3."""
+        return self._distance_grid.clip(-NEAR, NEAR)
 
     @cached_property
     def _distance_grid(self) -> Float[ndarray, "x y z"]:
         """Return the signed distance on a `CENTROID_GRID`^3 grid over [-1, 1]^3."""
-        axis = np.linspace(-1, 1, CENTROID_GRID)
-        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        grid = build_grid(CENTROID_GRID)
         return self.signed_distance(grid.reshape(-1, 3)).reshape(grid.shape[:3])
 
     def _box_facts(self) -> dict[str, str]:
@@ -89,6 +93,11 @@ class SignedDistance(ABC):
             "size": " x ".join(f"{extent:.6g}" for extent in (upper - lower) / self.normalization.scale),
             "from, to": " ".join(map(str, corners)),
         }
+
+
+def build_grid(count: int) -> Float[ndarray, "x y z 3"]:
+    """Return the points of a grid over [-1, 1]^3 with so many along each axis, the borders included."""
+    return np.stack(np.meshgrid(*[np.linspace(-1, 1, count)] * 3, indexing="ij"), -1)
 
 
 def check_extent(name: str, coordinates: Float[ndarray, "n 3"]) -> None:

@@ -13,6 +13,7 @@ import torch
 from ..networks import CellBank
 from ..signals.errors import SignalError
 from ..winner import Axis
+from ..winner.matched import axes_of_each
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -38,7 +39,7 @@ class CellTarget(ABC):
     points: ClassVar[int]
     """The points of each cell per training step."""
     pool: ClassVar[int]
-    """The points that are drawn for each cell, about; the batches are taken from them."""
+    """The points that are drawn for each cell, about, in all rounds; the batches are taken from them."""
     fill: ClassVar[float]
     """The fraction of these that fill the cells uniformly."""
 
@@ -79,17 +80,18 @@ class CellDistance(CellTarget):
         self.shape = shape
 
     def describe_cube(self) -> dict[str, Any]:
-        """Return the shape's centroid."""
-        return {"centroid": self.shape.centroid, "dim": 3, "channels": 1, "axes": self.shape.axes}
+        """Return the distance near the surface, clamped elsewhere, on a grid over the cube."""
+        return {"target": torch.from_numpy(self.shape.near_grid[..., None])}
 
     def describe_cells(self, bank: CellBank) -> list[dict[str, Any]]:
-        """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit."""
+        """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit, and their axes."""
         axis = np.linspace(-1, 1, SAMPLES)
         local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
         points = bank.centers.cpu().numpy()[:, None] + bank.half_width * local
         values = self.shape.signed_distance(points.reshape(-1, 3)) / bank.half_width
         samples = torch.from_numpy(values.astype(np.float32)).reshape(bank.count, SAMPLES, SAMPLES, SAMPLES, 1)
-        return [{"target": target} for target in samples]
+        axes = axes_of_each(samples)
+        return [{"target": target, "axes": each} for target, each in zip(samples, axes, strict=True)]
 
     def draw(self, rng: np.random.Generator, count: int, spread: float) -> dict[str, Float[ndarray, "n k"]]:
         """Return points as the shape's mix says, some of those near the surface as far from it as a cell is wide."""

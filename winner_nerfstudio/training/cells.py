@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import product
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -41,6 +42,11 @@ BLOCK = 1 << 16
 """Points whose cells are found at a time, which bounds the memory."""
 PROBES = 4
 """Points along each axis of a cell at which its distance from the surface is measured."""
+
+ROUNDS = 16
+"""Rounds in which the points of all batches are drawn."""
+STEPS_PER_ROUND = 25
+"""Steps after which another round is drawn, until all are."""
 
 
 def choose_cells(shape: Shape) -> int:
@@ -86,15 +92,21 @@ def find_near_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m
 
 def _search_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m 3"]:
     width = 2 / parts
-    reach = REACH + shape.level + sqrt(3) / 2 * (1 + overlap) * width
-    cells = np.stack(np.meshgrid(*[np.arange(parts)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    cells = cells[shape.distance((cells + 0.5) * width - 1) < reach]
-    # Points so close to each other that no part of a cell is farther from one than half the diagonal between them.
-    offset = (np.stack(np.meshgrid(*[np.arange(PROBES)] * 3, indexing="ij"), -1).reshape(-1, 3) + 0.5) / PROBES - 0.5
     step = (1 + overlap) * width
-    probes = ((cells[:, None] + 0.5) * width - 1 + offset * step).reshape(-1, 3)
-    near = shape.distance(probes) < REACH + shape.level + sqrt(3) / 2 * step / PROBES
-    return cells[near.reshape(len(cells), -1).any(-1)]
+    # `PROBES`^3 points of a cell lie so close that no part of it is farther from one than half the diagonal between
+    # them. They are asked for only where the distance at the middle of the cell, or of an eighth of it, leaves it open
+    # whether one is near: it changes by no more than the way from one point to another.
+    limit, radius = REACH + shape.level, sqrt(3) / 2 * step / PROBES
+    cells = np.stack(np.meshgrid(*[np.arange(parts)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    corners = np.array(list(product((-1, 1), repeat=3)))
+    points, cell, is_near = (cells + 0.5) * width - 1, np.arange(len(cells)), np.zeros(len(cells), bool)
+    for size in (4, 2, 1):  # in distances between probes
+        distance = shape.distance(points)
+        is_near[cell[distance < limit + (radius if size == 1 else 0)]] = True
+        is_open = (distance < limit + size * radius) & ~is_near[cell]
+        points = (points[is_open, None] + size / 4 * (step / PROBES) * corners).reshape(-1, 3)
+        cell = cell[is_open].repeat(len(corners))
+    return cells[is_near]
 
 
 def initialize_cells_(
@@ -127,8 +139,10 @@ def initialize_cells_(
 class CellSampler:
     """A sampler that serves each member of a `CellBank` points of its own cell, and the whole cube's network others.
 
-    All points come from a pool that is drawn once: a part of it fills the cells uniformly, the others are drawn as the
-    target is. The whole cube's network gets those of them for which it has a part in the value.
+    Points are drawn in `ROUNDS` rounds, each with a random stream of its own: the first before the first step, another
+    every `STEPS_PER_ROUND` steps. A step's points are taken from all rounds until then. A part of a round fills the
+    cells uniformly, its other points are drawn as the target is. The whole cube's network gets those of them for which
+    it has a part in the value.
 
     A batch has ``coords`` [m, n, 3] in each member's own coordinates with ``values`` [m, n, 1] in its own unit, and
     ``far_coords`` [k, 3] and ``far_values`` [k, 1] of the cube.
@@ -147,32 +161,44 @@ class CellSampler:
         self.target, self.bank, self.device, self.seed = target, bank, device, seed
         self._far_points = batches.points
         self.batch_size = bank.count * target.points + self._far_points
+        self._pools: list[Pool] = []
 
     def start(self) -> None:
-        """Draw the points."""
-        _ = self._pool
+        """Draw the first round."""
+        self._draw_rounds(1)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step."""
-        pool, generator = self._pool, build_generator(self.seed, step)
-        index = [self._choose(generator, len(pool.counts), self.target.points) * pool.counts[:, None]]
-        index += [self._choose(generator, self._far_points) * len(pool.far["coords"])]
-        own, far = pool.first[:, None] + index[0].long(), index[1].long()
-        return {name: values[own] for name, values in pool.own.items()} | {
-            f"far_{name}": values[far] for name, values in pool.far.items()
-        }
+        rounds = min(step // STEPS_PER_ROUND + 1, ROUNDS)
+        self._draw_rounds(rounds)
+        return self._select(self._pools, rounds, step)
 
     def evaluation(self) -> Batch:
-        """Return points that are always the same."""
-        return self.batch(EVALUATION_STREAM)
-
-    def _choose(self, generator: torch.Generator, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64).to(self.device)
+        """Return points that training never sees, always the same."""
+        return self._evaluation
 
     @cached_property
-    def _pool(self) -> Pool:
-        """The points of all batches."""
-        drawn, bank = self._draw(np.random.default_rng(self.seed)), self.bank
+    def _evaluation(self) -> Batch:
+        return self._select(self._draw_round(EVALUATION_STREAM), 1, EVALUATION_STREAM)
+
+    def _draw_rounds(self, count: int) -> None:
+        """Draw what is missing of so many rounds."""
+        drawn = len(self._pools[0].counts) if self._pools else 0
+        if drawn < count:
+            new = [self._draw_round(index) for index in range(drawn, count)]
+            joined = [self._pools, *new] if self._pools else new
+            self._pools = [Pool.join(pools) for pools in zip(*joined, strict=True)]
+
+    def _select(self, pools: Sequence[Pool], rounds: int, stream: int) -> Batch:
+        """Return points of the members and of the whole cube's network from the first rounds of their pools."""
+        generator, (own, far) = build_generator(self.seed, stream), pools
+        batch = own.select(generator, rounds, self.target.points)
+        far_batch = far.select(generator, rounds, self._far_points)
+        return batch | {f"far_{name}": values[0] for name, values in far_batch.items()}
+
+    def _draw_round(self, index: int) -> list[Pool]:
+        """Draw the members' points of a round, and those of the whole cube's network, the same for each index."""
+        drawn, bank = self._draw(np.random.default_rng([self.seed, index])), self.bank
         coords, values = (torch.from_numpy(drawn[name]).to(bank.table.device) for name in ("coords", "values"))
         found = []
         for first in range(0, len(coords), BLOCK):
@@ -184,18 +210,17 @@ class CellSampler:
         rest = torch.zeros_like(coords[:, 0]).index_add(0, point, window) < 1 - 1e-6
         rest |= ~rest.any()  # where every cell has a member
         far = {"coords": coords[rest], "values": values[rest]}
-        counts = torch.bincount(member, minlength=bank.count)
-        own, far = ({name: values.to(self.device) for name, values in each.items()} for each in (own, far))
-        return Pool((counts.cumsum(0) - counts).to(self.device), counts.to(self.device), own, far)
+        counts = torch.bincount(member, minlength=bank.count), rest.sum()[None]
+        return [Pool(count[None], points).to(self.device) for count, points in zip(counts, (own, far), strict=True)]
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Float[ndarray, "n k"]]:
-        """Return coordinates in the cube and the target's values there."""
+        """Return coordinates in the cube and the target's values there, of a round."""
         bank, target = self.bank, self.target
-        centers = bank.centers.cpu().numpy()
-        fill = round(target.pool * target.fill) * len(centers)
+        centers, points = bank.centers.cpu().numpy(), target.pool / ROUNDS
+        fill = max(1, round(points * target.fill)) * len(centers)
         within = rng.uniform(-bank.half_width, bank.half_width, (fill, 3))
         filling = (np.resize(centers, (fill, 3)) + within).clip(-1, 1)
-        others = target.draw(rng, target.pool * len(centers) - fill, 1 / bank.parts)
+        others = target.draw(rng, max(0, round(points) * len(centers) - fill), 1 / bank.parts)
         return {
             "coords": np.concatenate([filling.astype(np.float32), others["coords"]]),
             "values": np.concatenate([target.at(filling), others["values"]]),
@@ -203,19 +228,34 @@ class CellSampler:
 
 
 class Pool(NamedTuple):
-    """The points of all batches of a `CellSampler`.
+    """The points of r rounds, of m networks.
 
     Attributes:
-        first: index of each member's first point, [m].
-        counts: number of each member's points, [m].
-        own: ``coords`` and ``values`` of all members' points, in their own units.
-        far: those of the whole cube's network.
+        counts: number of the points of each network in each round, [r, m].
+        points: ``coords`` and ``values`` of all points, by rounds and in each by networks.
     """
 
-    first: Tensor
     counts: Tensor
-    own: Batch
-    far: Batch
+    points: Batch
+
+    def to(self, device: torch.device) -> Pool:
+        """Return the pool on a device."""
+        return Pool(self.counts.to(device), {name: values.to(device) for name, values in self.points.items()})
+
+    @classmethod
+    def join(cls, pools: Sequence[Pool]) -> Pool:
+        """Return the rounds of pools, one after the other."""
+        points = {name: torch.cat([pool.points[name] for pool in pools]) for name in pools[0].points}
+        return cls(torch.cat([pool.counts for pool in pools]), points)
+
+    def select(self, generator: torch.Generator, rounds: int, count: int) -> Batch:
+        """Return so many random points of each network from the first rounds, [m, n, ...]."""
+        first = (self.counts.flatten().cumsum(0) - self.counts.flatten()).reshape(self.counts.shape)
+        networks = torch.arange(self.counts.shape[1], device=first.device)[:, None]
+        turn = torch.rand(len(networks), count, generator=generator, dtype=torch.float64).to(first.device) * rounds
+        chosen = turn.long()
+        index = first[chosen, networks] + ((turn - chosen) * self.counts[chosen, networks]).long()
+        return {name: values[index] for name, values in self.points.items()}
 
 
 class CellLoss(Loss):

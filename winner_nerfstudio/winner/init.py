@@ -168,7 +168,7 @@ def winner_init_(
         channels: The target's values per sample. Left out, they are those of `target`, or else the last layer's output
             size (1 with `layers`).
         samples: The target's samples along each axis, with a `centroid`, for schedules that use them.
-        axes: The target's spatial axes, with a `centroid`, see `axes_of`, where they differ.
+        axes: The target's spatial axes, see `axes_of`, with a `centroid` where they differ, or measured before.
         hidden_biases: What SIREN's draws of the biases between the first and the last layer are multiplied by. Left
             out, it is what the schedule says: 0 for `NoiseSchedule.matched`, else 1.
         seed: The seed of this call's own generators; drawn from torch's global one if left out.

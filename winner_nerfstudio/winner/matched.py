@@ -77,6 +77,21 @@ def axes_of(signal: Samples, *, dim: int | None = None, noise: float = 0.0) -> t
     return tuple(_measure_axis(samples, axis, noise) for axis in range(samples.ndim - 1))
 
 
+def axes_of_each(signals: Tensor) -> list[tuple[Axis, ...]]:
+    """Measure the axes of each of m small signals of one shape as `axes_of` does, all at once.
+
+    Args:
+        signals: The samples, finite and real, [m, n, c], [m, h, w, c] or [m, d, h, w, c].
+    """
+    scale, found = 1e-9 * signals.double().abs().flatten(1).sum(1), []
+    for axis, count in enumerate(signals.shape[1:-1]):
+        lines = signals.movedim(axis + 1, -1).flatten(1, -2).double()
+        moment, total = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True), 0.0)
+        centroids = torch.where(total <= scale, 0.0, moment / total).tolist()
+        found.append([Axis(centroid, count) for centroid in centroids])
+    return list(zip(*found, strict=True))
+
+
 def estimate_noise(signal: Samples, *, dim: int | None = None) -> float:
     """Estimate the standard deviation of white noise in a regularly sampled signal.
 
@@ -106,14 +121,14 @@ def _measure_axis(samples: Tensor, axis: int, noise: float) -> Axis:
     threshold = noise * sqrt(samples.shape[axis] * log(samples.shape[axis]))
     for lines in iterate_lines(samples, axis):
         line_moments, line_totals = _sum_cosine_spectra(lines - lines.mean(-1, keepdim=True), threshold)
-        moment, total = moment + line_moments, total + line_totals
+        moment, total = moment + float(line_moments), total + float(line_totals)
     # Rounding leaves a constant a little more than nothing.
     is_silent = total <= 1e-9 * float(samples.double().abs().sum())
     return Axis(0.0 if is_silent else moment / total, samples.shape[axis])
 
 
-def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[float, float]:
-    """Return ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|``, summed over all lines [m, n], where ``C`` is their DCT-II.
+def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return ``sum_k (k / n) |C_k|`` and ``sum_k |C_k|`` of lines [..., m, n] over all m, ``C`` being their DCT-II.
 
     Coefficients of magnitude `threshold` and less count as 0.
     """
@@ -123,13 +138,13 @@ def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[float, float]:
     low, high = (part.abs() for part in (spectrum.real, spectrum.imag))
     if threshold:
         low, high = low * (low > threshold), high * (high > threshold)
-    low, high = low.sum(0), high.sum(0)
+    low, high = low.sum(-2), high.sum(-2)
     # The first bin would also hold C_n, which does not exist; the middle bin holds the same coefficient twice.
-    high[0] = 0
+    high[..., 0] = 0
     if count % 2 == 0:
-        high[-1] = 0
+        high[..., -1] = 0
     moment = low @ index + high @ (count - index)
-    return float(moment) / count, float(low.sum() + high.sum())
+    return moment / count, low.sum(-1) + high.sum(-1)
 
 
 def _transform_lines(lines: Tensor) -> Tensor:

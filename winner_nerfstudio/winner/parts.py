@@ -19,11 +19,11 @@ Role: TypeAlias = Literal["layer", "sine", "other"]
 
 
 class Layer(NamedTuple):
-    """The parameters of a linear layer.
+    """The parameters of a linear layer, or of one of each of m networks of one shape.
 
     Attributes:
-        weight: [out, in].
-        bias: [out], or None.
+        weight: [out, in], or [m, out, in].
+        bias: [out], or [m, out], or None.
     """
 
     weight: Tensor
@@ -32,12 +32,12 @@ class Layer(NamedTuple):
     @property
     def in_features(self) -> int:
         """The inputs per point."""
-        return self.weight.shape[1]
+        return self.weight.shape[-1]
 
     @property
     def out_features(self) -> int:
         """The outputs per point."""
-        return self.weight.shape[0]
+        return self.weight.shape[-2]
 
 
 class Part(NamedTuple):

@@ -139,6 +139,41 @@ def sort_by_cell(points: Float[ndarray, "n 3"]) -> Int[ndarray, " n"]:
     return np.argsort(number)
 
 
+def share_sides(
+    points: Float[ndarray, "n 3"],
+    distances: Float[ndarray, " n"],
+    is_inside: Callable[[Float[ndarray, "m 3"]], Bool[ndarray, " m"]],
+) -> Bool[ndarray, " n"]:
+    """Return which points lie inside a watertight surface, as `is_inside` says of a few of them.
+
+    A way from one side to the other meets the surface, and is at least as long as the distances of its two ends from it
+    together. So two points that are closer to each other lie on the same side. Points that follow each other along
+    Morton's curve are put in groups by this, the groups' points farthest from the surface again, and so on as long as
+    that at least halves them.
+
+    Args:
+        points: the points.
+        distances: their distances from the surface.
+        is_inside: returns which of some points lie inside.
+    """
+    if len(points) < 2:
+        return is_inside(points)
+    order = sort_by_cell(points)
+    ordered, near = points[order], distances[order]
+    steps = np.linalg.norm(np.diff(ordered, axis=0), axis=-1)
+    # A little less than the sum, because of rounding.
+    starts = np.flatnonzero(np.append(True, ~(steps < (1 - 1e-6) * (near[1:] + near[:-1]))))
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(points))))
+    farthest = np.flatnonzero(near == np.maximum.reduceat(near, starts)[group])
+    chosen = starts.copy()
+    chosen[group[farthest]] = farthest
+    asked = ordered[chosen], near[chosen]
+    inside = share_sides(*asked, is_inside) if 2 * len(chosen) <= len(points) else is_inside(asked[0])
+    result = np.empty(len(points), bool)
+    result[order] = inside[group]
+    return result
+
+
 def slice_long(corners: Float[ndarray, "f 3 3"]) -> Float[ndarray, "g 3 3"]:
     """Halve long triangles at their longest edges, again and again, until all are short, or there are `SLICES`, about.
 

@@ -15,10 +15,10 @@ from ..normalization import Normalization
 from ..options import Mix, Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
-from ..sdf import MARGIN, SignedDistance
+from ..sdf import CENTROID_GRID, MARGIN, NEAR, SignedDistance, build_grid
 from ..strays import check_vertices
 from .colors import CornerColors, SurfaceColors
-from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides
+from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides, share_sides
 from .reading import read_mesh
 from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
 from .sampling import draw_samples, sample_triangles
@@ -29,6 +29,9 @@ WORK = 1e8
 """Faces, times points close to them, that finding the parts of a surface inside the shape may look at: some 5 s."""
 SHELL = 0.01
 """Distance at which a surface without an inside is shown and written, unit-cube lengths: half a shell's thickness."""
+
+BLOCK = 4
+"""Points along each axis of the blocks in which `Shape.near_grid` is computed; it divides `CENTROID_GRID`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,10 +230,30 @@ class Shape(SignedDistance):
 
         It is positive everywhere if the shape is not `signed`. Memory grows with n alone.
         """
+        distance = self.distance(points)
         if not self.signed:
-            return self.distance(points)
-        signed: Float[ndarray, " n"] = np.where(self.inside(points), -1.0, 1.0) * self.distance(points)
+            return distance
+        inside = share_sides(points, distance, self.inside) if self._has_sides else self.inside(points)
+        signed: Float[ndarray, " n"] = np.where(inside, -1.0, 1.0) * distance
         return signed
+
+    @cached_property
+    def near_grid(self) -> Float[ndarray, "x y z"]:
+        """Return the signed distance clamped to `NEAR`, on a `CENTROID_GRID`^3 grid over [-1, 1]^3.
+
+        In blocks whose middle is so far from the surface that all of it is clamped, only the side is found.
+        """
+        count = CENTROID_GRID // BLOCK
+        grid = build_grid(CENTROID_GRID).reshape(count, BLOCK, count, BLOCK, count, BLOCK, 3)
+        blocks = grid.transpose(0, 2, 4, 1, 3, 5, 6).reshape(count**3, BLOCK**3, 3)
+        middles = blocks.mean(1)
+        distance = self.signed_distance(middles)
+        is_near = np.abs(distance) < NEAR + np.linalg.norm(blocks[0, 0] - middles[0])
+        values = np.broadcast_to(np.sign(distance)[:, None] * NEAR, blocks.shape[:2]).copy()
+        if self.signed and not self._has_sides:
+            values = np.where(self.inside(blocks.reshape(-1, 3)), -NEAR, NEAR).reshape(values.shape)
+        values[is_near] = self.signed_distance(blocks[is_near].reshape(-1, 3)).reshape(-1, BLOCK**3).clip(-NEAR, NEAR)
+        return values.reshape(*[count] * 3, *[BLOCK] * 3).transpose(0, 3, 1, 4, 2, 5).reshape(*[CENTROID_GRID] * 3)
 
     def sample_surface(
         self, rng: np.random.Generator, count: int
@@ -318,6 +341,11 @@ class Shape(SignedDistance):
         count = max(PROBES // 16, int(PROBES * min(1.0, EASY / hardest)))
         points, normals = self.sample_surface(np.random.default_rng(0), count)
         return probe_sides(self.mesh, self._queries, points, normals, self.winding_number)
+
+    @cached_property
+    def _has_sides(self) -> bool:
+        """Return whether no way leads from inside to outside but through `mesh`."""
+        return self.solid is None and bool(self.mesh.is_watertight and self.mesh.is_winding_consistent)
 
     @cached_property
     def _queries(self) -> MeshQueries:
