@@ -45,7 +45,7 @@ PROBES = 4
 
 ROUNDS = 16
 """Rounds in which the points of all batches are drawn."""
-STEPS_PER_ROUND = 25
+STEPS_PER_ROUND = 10
 """Steps after which another round is drawn, until all are."""
 
 
