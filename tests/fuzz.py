@@ -245,8 +245,7 @@ class Good:
     make: object
 
 
-WRITTEN_VOLUMES = ["gzip.nrrd", "plain.nii", "zipped.nii.gz", "plain.h5", "turned.hdf5", "plain.nc"]
-WRITTEN_VOLUMES += ["points.vti", "binary.vtk"]
+WRITTEN_VOLUMES = ("gzip.nrrd", "plain.nii", "zipped.nii.gz", "plain.h5", "turned.hdf5", "points.vti", "binary.vtk")
 GOOD = {
     "obj": Good(".obj", "sdf", _obj),
     "off": Good(".off", "sdf", _off),
@@ -326,6 +325,7 @@ GOOD = {
 WITHOUT_SAMPLE = {
     *RAW[1:],  # read as .dng is
     *(".jfif", ".jpe"),  # read as .jpg is
+    ".nc",  # read as .h5 is
     *(".nhdr", ".zarr"),  # of several files
     ".psd",  # nothing here writes it
 }
