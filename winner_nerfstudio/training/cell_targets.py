@@ -12,6 +12,7 @@ import torch
 
 from ..networks import CellBank
 from ..signals.errors import SignalError
+from ..signals.sdf import build_grid
 from ..winner import Axis
 from ..winner.matched import axes_of_each
 
@@ -85,8 +86,7 @@ class CellDistance(CellTarget):
 
     def describe_cells(self, bank: CellBank) -> list[dict[str, Any]]:
         """Return the distance at `SAMPLES`^3 samples of each cell, in the cell's own unit, and their axes."""
-        axis = np.linspace(-1, 1, SAMPLES)
-        local = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
+        local = build_grid(SAMPLES).reshape(1, -1, 3)
         points = bank.centers.cpu().numpy()[:, None] + bank.half_width * local
         values = self.shape.signed_distance(points.reshape(-1, 3)) / bank.half_width
         samples = torch.from_numpy(values.astype(np.float32)).reshape(bank.count, SAMPLES, SAMPLES, SAMPLES, 1)
