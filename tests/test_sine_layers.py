@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from winner_nerfstudio import Siren, winner_init_
 from winner_nerfstudio.networks import Bank
@@ -136,6 +138,32 @@ def test_an_exported_graph_holds_plain_sines():
     program = torch.export.export(network, (coords,), dynamic_shapes=({0: torch.export.Dim("n")},))
     assert "torch.ops.aten.sin.default" in program.graph_module.code
     torch.testing.assert_close(program.module()(coords * 0.3), network(coords * 0.3), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_sines_and_cosines_are_right_for_arguments_of_any_size(gradients):
+    arguments = torch.tensor([0.0, 1e-30, -0.5, 30.0, 7e4, -1.2e5, 3e5, 1e7, torch.inf, torch.nan])[:, None]
+    one, zero = torch.ones(1, 1, requires_grad=True), torch.zeros(1)
+    with torch.set_grad_enabled(gradients):
+        values = evaluate_sines(arguments, [one, torch.ones(1, 1)], [zero, zero], [1.0], Workspace())
+    torch.testing.assert_close(values.double(), arguments.double().sin(), rtol=0, atol=2e-7, equal_nan=True)
+    if gradients:
+        for argument in arguments[:8]:
+            value = evaluate_sines(argument[None], [one, torch.ones(1, 1)], [zero, zero], [1.0], Workspace())
+            (found,) = torch.autograd.grad(value, one)
+            expected = argument.double() * argument.double().cos()
+            torch.testing.assert_close(found[0].double(), expected, rtol=0, atol=3e-7 * float(argument.abs()))
+
+
+def test_traced_graphs_hold_the_layers_and_not_their_values():
+    network, coords = make_network(), torch.rand(5, 2)
+    with torch.no_grad():
+        graph = make_fx(network)(coords)
+        torch.testing.assert_close(graph(coords * 0.3), network(coords * 0.3), rtol=1e-3, atol=1e-4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(network, coords, check_trace=False)
+        torch.testing.assert_close(traced(coords * 0.3), network(coords * 0.3), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("change", ["hook", "layer", "no bias", "frozen"])
