@@ -7,14 +7,18 @@ import trimesh
 
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.networks import CellBank, build_network
+from winner_nerfstudio.networks.cells import OVERLAP
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.cell_targets import SAMPLES, CellColors, CellDistance
 from winner_nerfstudio.training.cells import (
+    MOST_MEMBERS,
+    MOST_PARTS,
     PROBES,
     REACH,
     STEPS_PER_ROUND,
     CellSampler,
     DistanceCellLoss,
+    choose_cells,
     find_near_cells,
 )
 from winner_nerfstudio.training.initialize import build_field, initialize_
@@ -102,6 +106,15 @@ def test_a_cell_is_near_the_surface_if_one_of_its_probes_is(ring):
     distance = ring.distance((centers[:, None] + offsets).reshape(-1, 3)).reshape(len(centers), -1)
     is_near = distance.min(1) < REACH + np.sqrt(3) / 2 * step / PROBES
     np.testing.assert_array_equal(find_near_cells(ring, parts, overlap), np.argwhere(is_near.reshape((parts,) * 3)))
+
+
+@pytest.mark.parametrize("solid", ["box", "cylinder", "icosphere"])
+def test_a_shape_gets_as_many_cells_as_the_limit_allows(solid):
+    sizes = {"radius": 1, "height": 2} if solid == "cylinder" else {}
+    shape = Shape.from_mesh(getattr(trimesh.creation, solid)(**sizes), solid)
+    parts = choose_cells(shape)
+    assert 2 < parts < MOST_PARTS
+    assert len(find_near_cells(shape, parts, OVERLAP)) <= MOST_MEMBERS < len(find_near_cells(shape, parts + 1, OVERLAP))
 
 
 def test_members_get_points_of_their_own_cells_in_their_own_unit(ring):

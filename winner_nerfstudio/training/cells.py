@@ -56,8 +56,11 @@ def choose_cells(shape: Shape) -> int:
     """
     parts = MOST_PARTS
     while (count := len(find_near_cells(shape, parts, OVERLAP))) > MOST_MEMBERS and parts > 2:
-        # The cells grow about with the square.
+        # The cells grow about with the square. Where a flat side falls between two layers of cells, both have networks,
+        # so that the guess may be too low.
         parts = max(2, min(parts - 1, round(parts * sqrt(MOST_MEMBERS / count))))
+    while parts < MOST_PARTS and len(find_near_cells(shape, parts + 1, OVERLAP)) <= MOST_MEMBERS:
+        parts += 1
     return parts
 
 
