@@ -258,7 +258,9 @@ class Pool(NamedTuple):
         turn = torch.rand(len(networks), count, generator=generator, dtype=torch.float64).to(first.device) * rounds
         chosen = turn.long()
         index = first[chosen, networks] + ((turn - chosen) * self.counts[chosen, networks]).long()
-        return {name: values[index] for name, values in self.points.items()}
+        # Torch takes a tenth of the time for a list of rows that it takes for a table of indices.
+        rows, shape = index.flatten(), index.shape
+        return {name: values.index_select(0, rows).unflatten(0, shape) for name, values in self.points.items()}
 
 
 class CellLoss(Loss):

@@ -135,7 +135,7 @@ class DistanceLoss(Loss):
             error = (field(batch["coords"][own]) - batch["values"][own]).abs()[:, 0]
         error = share.gather(error, len(batch["coords"]))
         rows = error.topk(max(1, round(len(error) * self.options.hardest))).indices
-        return {name: values[rows] for name, values in batch.items()}
+        return {name: values.index_select(0, rows) for name, values in batch.items()}
 
     def outputs(self, field: Function, coords: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
         """Return ``values`` [n, 1], and if a term needs them, their ``gradients`` [n, 3] by the coordinates."""

@@ -113,5 +113,6 @@ class _Phase:
 
     def gather(self, rows: Tensor) -> Batch:
         """Return points by their index in each member."""
-        batch = {"coords": self._coords[rows].expand(self.members, -1, -1), "values": self._values[:, rows]}
-        return batch if self._fitted is None else batch | {"fitted": self._fitted[:, rows]}
+        coords, values = self._coords.index_select(0, rows), self._values.index_select(1, rows)
+        batch = {"coords": coords.expand(self.members, -1, -1), "values": values}
+        return batch if self._fitted is None else batch | {"fitted": self._fitted.index_select(1, rows)}

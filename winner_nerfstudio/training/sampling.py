@@ -86,7 +86,7 @@ class Drawn:
         if self._order is None or self._order[0] != key:
             chunk = self._get_chunk(index)
             order = torch.randperm(len(chunk["coords"]), generator=build_generator(self.seed, key)).to(self.device)
-            self._order = (key, {name: values[order] for name, values in chunk.items()})
+            self._order = (key, {name: values.index_select(0, order) for name, values in chunk.items()})
         return self._order[1]
 
     def _get_chunk(self, index: int) -> Batch:
@@ -192,7 +192,7 @@ class Resident:
 
     def _get_samples(self, index: Tensor) -> Batch:
         """Return samples by their index in row-major order."""
-        return {"coords": self.lattice.coords(index), "values": self._values[index]}
+        return {"coords": self.lattice.coords(index), "values": self._values.index_select(0, index)}
 
 
 class Derived(Resident):
