@@ -11,7 +11,6 @@ and is not made again when the script is started anew. The times are those of th
 compared on a machine that does other things too.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from fit_records import Limits, add_record, find_record
 
 from winner_nerfstudio import FittedField, fit
 from winner_nerfstudio.fields.resample import evaluate_samples
@@ -43,7 +43,7 @@ GRID_COLUMNS = ("psnr", "psnr_between", "psnr_anywhere", "seams", "median_seams"
 
 
 @dataclass
-class Comparison:
+class Comparison(Limits):
     """What is compared."""
 
     files: tyro.conf.Positional[tuple[str, ...]]
@@ -56,24 +56,17 @@ class Comparison:
     soap:3e-4@2000,parts=8,exactness=0.2."""
     seeds: tuple[int, ...] = (42,)
     """The seeds; metrics are means over them."""
-    max_side: int | None = None
-    """Pixels of the longer side to which larger pictures are reduced."""
-    max_samples: int | None = None
-    """Samples after which longer sounds are cut off."""
     threads: int = 1
     """Threads of the matrix products."""
 
     def run(self) -> None:
         """Make the fits that are missing from the records, and print the table of all."""
         torch.set_num_threads(self.threads)
-        known = [json.loads(line) for line in self.records.read_text().splitlines()] if self.records.exists() else []
-        rows = []
-        for file in self.files:
-            for variant in self.variants:
-                records = [
-                    self._find(known, file, variant, seed) or self._fit(file, variant, seed) for seed in self.seeds
-                ]
-                rows.append((file, variant, records))
+        rows = [
+            (file, variant, [self._fit(file, variant, seed) for seed in self.seeds])
+            for file in self.files
+            for variant in self.variants
+        ]
         columns = [*(GRID_COLUMNS if "psnr" in rows[0][2][0] else SHAPE_COLUMNS), "cpu_seconds"]
         print(f"| target | fit | {' | '.join(columns)} | weights |\n|---|---|{'---|' * len(columns)}---|")
         for file, variant, records in rows:
@@ -85,25 +78,18 @@ class Comparison:
         found = [record[column] for record in records if column in record]
         return f"{np.mean(found):.4g}" if found else ""
 
-    def _find(self, known: list[dict[str, Any]], file: str, variant: str, seed: int) -> dict[str, Any] | None:
-        key = {"file": Path(file).name, "variant": variant, "seed": seed, **self._limits()}
-        return next((each for each in known if all(each.get(name) == value for name, value in key.items())), None)
-
-    def _limits(self) -> dict[str, int | None]:
-        """Return the limits of the signals' sizes."""
-        return {"max_side": self.max_side, "max_samples": self.max_samples}
-
     def _fit(self, file: str, variant: str, seed: int) -> dict[str, Any]:
-        data = {name: value for name, value in self._limits().items() if value is not None}
+        """Return the record of a fit, which is read, or else made and written."""
+        key = {"file": Path(file).name, "variant": variant, "seed": seed, **self.limits}
+        if known := find_record(self.records, key):
+            return known
+        data = self.given_limits
         began = time.process_time()
         field = fit(file, seed=seed, progress=False, measure=False, **parse_variant(variant), **data)
         seconds = time.process_time() - began
         signal, options = prepare(file, None, data)
         record = {
-            "file": Path(file).name,
-            "variant": variant,
-            "seed": seed,
-            **self._limits(),
+            **key,
             **finite(options.kind.metrics(field.field, signal, options.network)),
             "cpu_seconds": seconds,
             "steps": field.provenance["steps"],
@@ -111,8 +97,7 @@ class Comparison:
             "bytes": sum(4 * parameter.numel() for parameter in field.parameters()),
             **measure_seams(field, signal),
         }
-        with self.records.open("a") as records:
-            records.write(json.dumps(record) + "\n")
+        add_record(self.records, record)
         return record
 
 

@@ -10,7 +10,6 @@ are those of the processor, from the initialisation to the last step. Each fit i
 made again when the script is started anew.
 """
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from fit_records import Limits, add_record, find_record
 from rich.console import Console
 
 from winner_nerfstudio.fields import Field
@@ -38,7 +38,7 @@ RESOLUTION = 192
 
 
 @dataclass
-class Arguments:
+class Arguments(Limits):
     """What is compared."""
 
     files: tyro.conf.Positional[tuple[str, ...]]
@@ -51,10 +51,6 @@ class Arguments:
     """SIREN's first frequency; its authors take 3000 for sounds."""
     part: float = 1.0
     """Part of the single network's default steps that SIREN takes."""
-    max_side: int | None = None
-    """Pixels of the longer side to which larger pictures are reduced."""
-    max_samples: int | None = None
-    """Samples after which longer sounds are cut off."""
     seed: int = 42
     """Seed of the networks and the batches."""
 
@@ -91,16 +87,12 @@ class Arguments:
             rate: the learning rate.
             part: part of the default steps that are taken.
         """
-        limits = {"max_side": self.max_side, "max_samples": self.max_samples}
         siren = {"init": "siren", "parts": (1,), "first_omega_0": self.first_omega_0}
-        key = {"file": Path(file).name, "rate": rate, "part": part, **limits, "seed": self.seed}
+        key = {"file": Path(file).name, "rate": rate, "part": part, **self.limits, "seed": self.seed}
         key["first_omega_0"] = self.first_omega_0 if rate else None
-        lines = self.records.read_text().splitlines() if self.records.exists() else []
-        for known in map(json.loads, lines):
-            if all(known[name] == value for name, value in key.items()):
-                return dict(known)
-        given = {name: value for name, value in limits.items() if value is not None}
-        signal, options = prepare(file, None, given | (siren if rate else {}))
+        if known := find_record(self.records, key):
+            return known
+        signal, options = prepare(file, None, self.given_limits | (siren if rate else {}))
         plan = make_plan(signal, options, Course(None, rate, "adam" if rate else None, self.seed))
         plan = replace(plan, steps=max(1, round(plan.steps * part)))
         began = time.process_time()
@@ -108,8 +100,7 @@ class Arguments:
         train(started, plan, Console(quiet=True), None)
         seconds = time.process_time() - began
         record = key | {"steps": plan.steps, "seconds": seconds, "metrics": measure(started.field, signal)}
-        with self.records.open("a") as records:
-            records.write(json.dumps(record) + "\n")
+        add_record(self.records, record)
         return record
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 import tyro
+from fit_records import Limits
 from torch import Tensor
 
 from winner_nerfstudio.fields import Field
@@ -83,17 +84,13 @@ class Fit(NamedTuple):
 
 
 @dataclass
-class Arguments:
+class Arguments(Limits):
     """What is compared."""
 
     files: tyro.conf.Positional[tuple[str, ...]]
     """The signals: files or sample:NAME."""
     part: float = 1.0
     """Part of the default steps."""
-    max_side: int | None = None
-    """Pixels of the longer side to which larger pictures are reduced."""
-    max_samples: int | None = None
-    """Samples after which longer sounds are cut off."""
     seed: int = 42
     """Seed of the networks and the batches."""
 
@@ -114,8 +111,7 @@ class Arguments:
 
     def _plan(self, file: str, factor: int) -> tuple[Any, Plan]:
         """Return a signal and how it is fitted by default, with so many times the batches."""
-        limits = {"max_side": self.max_side, "max_samples": self.max_samples}
-        signal, options = prepare(file, None, {name: value for name, value in limits.items() if value is not None})
+        signal, options = prepare(file, None, self.given_limits)
         plan = make_plan(signal, options, Course(seed=self.seed))
         batches = replace(plan.options.batches, batch_size=factor * plan.options.batches.points)
         return signal, replace(plan, options=replace(plan.options, batches=batches))
