@@ -96,14 +96,25 @@ def test_small_pictures_are_fitted_well_by_default(tmp_path):
     assert {row.bytes for row in batch.rows} == {4 * (2 * 32 + 32 + 3 * (32 * 32 + 32) + 32 * 3 + 3)}
 
 
-def test_a_fit_is_the_same_to_the_bit_in_any_company_and_order(tmp_path):
-    write_crops(tmp_path / "crops", 7, 13)  # 507 values of each: nothing is a multiple of a vector's length
-    quick = {**QUICK, "hidden_dim": 17}
-    together = fit_many(tmp_path / "crops", tmp_path / "together", **quick)
+@pytest.mark.parametrize("kind", ["colour", "grey", "sound"])
+def test_a_fit_is_the_same_to_the_bit_in_any_company_and_order(tmp_path, kind):
+    # 507, 169 or 333 values of each: nothing but the width is a multiple of a vector's length.
+    files = tmp_path / "files"
+    if kind == "sound":
+        files.mkdir()
+        for index in range(7):
+            soundfile.write(files / f"{index}.wav", 0.5 * np.sin(np.arange(333) * (0.1 + 0.05 * index)), 8000)
+    else:
+        write_crops(files, 7, 13)
+        for path in files.iterdir() if kind == "grey" else ():
+            Image.open(path).convert("L").save(path)
+    quick = {**QUICK, "hidden_dim": 20}
+    together = fit_many(files, tmp_path / "together", **quick)
     paths = [row.path for row in together.rows]
     fit_many(paths[:1], tmp_path / "apart", **quick)
     fit_many(paths[5:0:-1], tmp_path / "apart", **quick)
     fit_many(paths, tmp_path / "apart", **quick)
+    assert len(contents(tmp_path / "together")) == 7
     assert contents(tmp_path / "apart") == contents(tmp_path / "together")
 
 

@@ -79,7 +79,8 @@ def fit_many(
 
     Small pictures, sounds and volumes of one size are trained at once, each by a small network of its own, see
     `SmallRecipe`; every other file is fitted as by `fit`. A file that cannot be fitted has a row in the table that says
-    why. On a CPU a file's field is the same to the bit whatever other files there are, and on however many workers.
+    why. On a CPU a file's field is the same to the bit whatever other files there are, and on however many workers, if
+    its width is a multiple of 4, as it is by default.
 
     Called again with the same folder after it was stopped at any moment, it fits only what has not been fitted with the
     same contents, options and version of this package.

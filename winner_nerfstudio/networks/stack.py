@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Stack(nn.Module):
     """Many SIRENs of one shape that know nothing of each other.
 
-    On a CPU a member's values and gradients are the same to the bit whatever other members there are, because each has
-    its own matrix product.
+    On a CPU a member's values and gradients in training are the same to the bit whatever other members there are,
+    because each has its own matrix product. For that its width must be a multiple of 4: libraries may round products of
+    matrices that begin at other addresses in another way.
 
     Args:
         count: The members.
