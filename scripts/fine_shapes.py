@@ -51,8 +51,8 @@ class Arguments:
     """Names of figures, or mesh files."""
     resolution: int = 512
     """Samples per axis of the surfaces that are measured."""
-    part: float = 1.0
-    """Part of the default steps that are taken."""
+    parts: tuple[float, float] = (1.0, 1.0)
+    """Parts of their default steps that the single network and the cells take."""
     seed: int = 0
     """Seed of the networks and the points."""
 
@@ -182,8 +182,8 @@ def main(arguments: Arguments) -> None:
         target = extract(shape.signed_distance, arguments.resolution)
         rows.append({"shape": key, "method": "target"} | count_pieces(target))
         surfaces = [target]
-        for method, options in METHODS.items():
-            field, cost = fit_shape(shape, options, arguments.part, arguments.seed)
+        for (method, options), part in zip(METHODS.items(), arguments.parts, strict=True):
+            field, cost = fit_shape(shape, options, part, arguments.seed)
             surface, metrics = measure(shape, field, arguments.resolution)
             surface.export(arguments.folder / f"{Path(name).stem}-{method}.ply")
             surfaces.append(surface)
