@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def evaluate_plainly(
 
 
 NUMPY_THREADS = 2
-"""Threads up to which NumPy's sines, on one thread, take no more time than torch's on all."""
+"""The number of threads up to which NumPy's sines, for which it uses one, take no more time than torch's on all."""
 
 
 class Workspace:
@@ -123,7 +123,7 @@ def evaluate_sines(
     memory, inputs = Workspace(), coords
     for weight, bias, frequency in zip(weights, biases, frequencies, strict=False):
         outputs = _apply_layer(inputs, weight, bias, frequency, memory.take(coords, weight.shape[-2]))
-        _compute_sines(outputs, outputs)
+        _compute("sin", outputs, outputs)
         if inputs is not coords:
             memory.give([inputs])
         inputs = outputs
@@ -140,30 +140,18 @@ def _apply_last_layer(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _apply_layer(inputs, weight, bias, 1.0, inputs.new_empty(*inputs.shape[:-1], weight.shape[-2]))
 
 
-def _compute_sines(values: Tensor, out: Tensor) -> Tensor:
-    """Compute the sines in `out`, which may be `values`."""
-    if _is_for_numpy(values):
-        with np.errstate(invalid="ignore"):
-            np.sin(values.detach().numpy(), out=out.numpy())
-        return out
-    return torch.sin(values, out=out)
+def _compute(name: Literal["sin", "cos"], values: Tensor, out: Tensor) -> Tensor:
+    """Compute sines or cosines in `out`, which may be `values`: by NumPy where it is faster than torch.
 
-
-def _compute_cosines_(values: Tensor) -> Tensor:
-    """Compute the cosines in place."""
-    if _is_for_numpy(values):
-        with np.errstate(invalid="ignore"):
-            np.cos(values.numpy(), out=values.numpy())
-        return values
-    return values.cos_()
-
-
-def _is_for_numpy(values: Tensor) -> bool:
-    """Return whether NumPy is faster than torch at sines: in single precision, on one thread, on which all it has is.
-
-    It takes two fifths of torch's time on one core, and is within 1.2e-7 of the true value as torch is.
+    On one core NumPy takes two fifths of torch's time in single precision (scripts/benchmark_step.py), but it uses one
+    thread only. Both are within 1.2e-7 of the true value.
     """
-    return values.dtype == torch.float32 and values.device.type == "cpu" and torch.get_num_threads() <= NUMPY_THREADS
+    if values.dtype == torch.float32 and values.device.type == "cpu" and torch.get_num_threads() <= NUMPY_THREADS:
+        with np.errstate(invalid="ignore"):
+            getattr(np, name)(values.detach().numpy(), out=out.numpy())
+        return out
+    computed: Tensor = getattr(torch, name)(values, out=out)
+    return computed
 
 
 def _multiply(left: Tensor, right: Tensor, factor: float, out: Tensor) -> Tensor:
@@ -189,7 +177,7 @@ class _Sines(torch.autograd.Function):
         for weight, bias, frequency in zip(weights, biases, frequencies, strict=False):
             out = workspace.take(coords, weight.shape[-2])
             arguments.append(_apply_layer(inputs, weight, bias, frequency, out))
-            inputs = _compute_sines(out, workspace.take(coords, weight.shape[-2]))
+            inputs = _compute("sin", out, workspace.take(coords, weight.shape[-2]))
             sines.append(inputs)
         context.save_for_backward(coords, *parameters)
         context.frequencies, context.workspace, context.kept = frequencies, workspace, (arguments, sines)
@@ -218,7 +206,8 @@ class _Sines(torch.autograd.Function):
             _multiply(ones, gradient, factor, by_biases[index][..., None, :])
             if index:
                 by_inputs = _multiply(gradient, weights[index], factor, inputs)
-                gradient = _compute_cosines_(arguments[index - 1]).mul_(by_inputs)
+                argument = arguments[index - 1]
+                gradient = _compute("cos", argument, argument).mul_(by_inputs)
         context.workspace.give([*chain(arguments, sines)])
         return None, None, None, *by_weights, *by_biases
 
