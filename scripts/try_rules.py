@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import tyro
+from fit_records import add_record, find_record
 from torch import Tensor, nn
 
 from winner_nerfstudio.experiments.fronts import Point, compare_fronts
@@ -234,19 +235,15 @@ def run(arguments: Arguments, target: str, change: str, exactness: float) -> dic
     size = {"max_samples": arguments.max_samples, "mono": True, "hidden_dim": 222}
     options = options | (size if file.startswith("audio") else {"max_side": arguments.max_side, "hidden_dim": 256})
     key = json.dumps([file, options, change, exactness, arguments.rate, arguments.seed])
-    if arguments.runs.exists():
-        for line in arguments.runs.read_text().splitlines():
-            kept = json.loads(line)
-            if kept["key"] == key:
-                return dict(kept["metrics"])
+    if kept := find_record(arguments.runs, {"key": key}):
+        return dict(kept["metrics"])
     options |= {"parts": (1,), "exactness": exactness, "train_fraction": 0.75, "batch_size": 1_000_000}
     signal, prepared = prepare(str(arguments.folder / file), None, options)
     assert isinstance(signal, Grid)
     started = start(signal, prepared, torch.device("cpu"), arguments.seed)
     metrics = fit(signal, started, change, exactness, arguments)
     arguments.runs.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.runs.open("a") as kept_runs:
-        kept_runs.write(json.dumps({"key": key, "metrics": metrics}) + "\n")
+    add_record(arguments.runs, {"key": key, "metrics": metrics})
     return metrics
 
 
