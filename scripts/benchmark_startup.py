@@ -183,6 +183,9 @@ def compare_loops(arguments: Arguments) -> None:
 def main() -> None:
     """Measure, and print two tables."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    for name in ("image", "audio", "shape"):
+        if Path(getattr(arguments, name)).exists():  # each process runs in a folder of its own
+            setattr(arguments, name, str(Path(getattr(arguments, name)).resolve()))
     if arguments.repetitions:
         compare_starts(arguments)
     if arguments.runs:

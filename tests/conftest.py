@@ -37,21 +37,25 @@ SMALL = [
 ]
 """Flags of a run of a few seconds, smooth enough to fit a ball in one piece."""
 
+SHARED = {"trained", "cluster", "filmed"}
+"""Fixtures that take ten seconds and more to make: the tests that share one are done by one worker."""
+
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Mark what has no mark of its cost as cheap, put the dearest first, and keep together what one worker should do.
 
     Browsers need more than a core each, so they run one after the other, while another worker does what fills the
-    rest; and the run of `trained` is done once.
+    rest; and what tests share is made once.
     """
     for item in items:
         if not any(item.iter_markers("commands")) and not any(item.iter_markers("quality")):
             item.add_marker("unit")
         if any(item.iter_markers("browser")):
             item.add_marker(pytest.mark.xdist_group("browser"))
-        elif "trained" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("trained"))
+        else:
+            for name in SHARED.intersection(item.fixturenames):
+                item.add_marker(pytest.mark.xdist_group(name))
     marks = "browser", "quality", "commands"
     items.sort(key=lambda item: [mark not in item.keywords for mark in marks])
 

@@ -166,6 +166,26 @@ def test_an_optimiser_that_is_asked_for_gets_a_rate_of_its_own():
     assert plan_for(noise(300, 300), size="small", optimizer="soap", learning_rate=1e-4).learning_rate == 1e-4
 
 
+@pytest.mark.parametrize("steps, rate", [(50, 2e-3), (150, 2e-3), (200, 1.5e-3), (300, 1e-3), (5000, 1e-3)])
+def test_the_parts_steps_are_longer_where_there_are_few_of_them(steps, rate):
+    picture = noise(300, 300)
+    assert plan_for(picture, size="large", steps=steps).learning_rate == pytest.approx(rate)
+    assert plan_for(picture, size="small", steps=steps).learning_rate == 2e-3
+    assert plan_for(picture, size="large", steps=steps, learning_rate=5e-4).learning_rate == 5e-4
+    assert plan_for(picture, size="large", steps=steps, optimizer="adam").learning_rate == 1e-3
+    assert plan_for(picture, parts=(1,), steps=steps).learning_rate == 5e-4
+
+
+def test_a_sound_in_few_steps_is_far_better_than_at_the_rate_of_many():
+    time = np.arange(16_384) / 8000
+    sound = (np.sin(2 * np.pi * (200 + 900 * time) * time) * np.exp(-((time % 0.25) * 8))).astype(np.float32)
+    options = {"steps": 60, "kind": "audio", "sample_rate": 8000, "progress": False}
+    with pytest.warns(UserWarning, match="still improved"):
+        by_default, slow = (fit(sound, **options, learning_rate=rate) for rate in (None, 1e-3))
+    psnr = [each.provenance["figures"]["psnr"] for each in (by_default, slow)]
+    assert psnr[0] > psnr[1] + 3
+
+
 def test_other_networks_than_sine_networks_are_trained_by_adam():
     plan = plan_for(noise(300, 300), network="finer")
     assert plan.optimizer == "adam"

@@ -66,15 +66,18 @@ ENOUGH_STEPS = 300
 """Steps after which the snowman's fit has its outline, however slow the machine is."""
 
 
-def compare_silhouettes(page):
-    """Hold the fit's silhouette on the page against the target's, and both against geometry; returns both scenes."""
+def compare_silhouettes(page, least=0.97):
+    """Hold the fit's silhouette on the page against the target's, and the target's against geometry.
+
+    `least` is the intersection over union of the silhouettes. Returns both scenes.
+    """
     choose(page, "headlight", "Shading")
     choose(page, "target")
     target = wait_for(page, lambda scene: iou(outline(scene), expected(scene)) > 0.95, "the target")
     choose(page, "rgb")
 
     def agrees(scene):
-        return iou(outline(scene), outline(target)) >= 0.97 and (scene != target).any()
+        return iou(outline(scene), outline(target)) >= least and (scene != target).any()
 
     fit = wait_for(page, agrees, "the fit, like the target")
     choose(page, "soft", "Shading")
@@ -139,7 +142,9 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
             time.sleep(0.5)
 
         page.get_by_role("button", name="Pause Training").click()
-        compare_silhouettes(page)
+        # Without the end of the learning rate's course a fit of so few steps differs from one step to the next: in the
+        # middle of 200 of them its volume has 0.97 of the target's in common with it, and 0.94 after the worst.
+        compare_silhouettes(page, least=0.92)
 
 
 @pytest.mark.commands

@@ -27,6 +27,9 @@ MEDIUM = "medium"
 DENOISING_WEIGHTS, NARROWEST = 0.3, 8
 """Weights per value of a network that is to leave out its target's noise, which it could hold with many more, and the
 least width of its layers; docs/denoising.md has what was measured."""
+MUON_WAY, MUON_FASTEST = 0.3, 2e-3
+"""The least product of Muon's first learning rate and the number of steps, and the greatest rate that this leads to: a
+step of Muon is as long as its rate, so that few short ones end on the way; docs/results.md has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,14 @@ def complete_plan(
         )
     default = next(iter(size.rates)) if network.network == "siren" else "adam"  # others were only tried with Adam
     optimizer = course.optimizer or default
+    steps = size.steps if course.steps is None else course.steps
+    rate = find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate
+    if parts and optimizer == "muon" and course.learning_rate is None:
+        rate = max(rate, min(MUON_WAY / steps, MUON_FASTEST))
     return Plan(
         replace(options, network=network, batches=batches),
-        size.steps if course.steps is None else course.steps,
-        find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate,
+        steps,
+        rate,
         optimizer,
         course.seed,
     )
