@@ -295,12 +295,12 @@ def measure_shape(check: Check) -> None:
     check.write(f"Its mesh of {size} samples an axis: {seconds:.1f} s, {len(mesh.faces):,} faces.")
 
 
-def publish(check: Check) -> None:
+def publish(check: Check, configs: tuple[str, ...] = ("image", "audio")) -> None:
     """Run the published experiments of pictures and sounds at their full sizes until the time is over."""
     if check.folder is None:
         check.write("Left out: no --folder with the files.")
         return
-    for config in ("image", "audio"):
+    for config in configs:
         command = [sys.executable, "scripts/reproduce.py", f"configs/{config}.yaml", "--folder", str(check.folder)]
         command += ["--device", check.device, "--seeds", "1", *["--small"] * check.dry]
         try:

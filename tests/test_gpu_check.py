@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import gpu_check
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,8 +29,25 @@ def test_a_dry_run_measures_steps_and_starts_and_says_that_nothing_failed(tmp_pa
     assert min(shares) > 0
 
 
+def test_a_check_that_fails_is_named_and_is_the_exit_status(tmp_path, monkeypatch, capsys):
+    def fail(check):
+        raise RuntimeError("the device is on fire\nand smokes")
+
+    sections = [("Numbers", lambda check: check.expect(False, "two and two"), 0), ("Fire", fail, 0)]
+    monkeypatch.setattr(gpu_check, "SECTIONS", [*sections, ("Peace", lambda check: check.expect(True, "peace"), 0)])
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", "--dry-run", "--output", str(tmp_path / "report.md")])
+    with pytest.raises(SystemExit) as stopped:
+        gpu_check.main()
+    assert stopped.value.code == 1
+    report = (tmp_path / "report.md").read_text()
+    assert report in capsys.readouterr().out
+    assert "FAILED: RuntimeError: the device is on fire\n" in report
+    assert report.endswith("Failed: two and two, Fire\n")
+
+
 @pytest.mark.commands
-def test_a_check_that_fails_is_named_and_is_the_exit_status(tmp_path):
-    done = check(tmp_path / "report.md", "--folder", str(tmp_path / "nowhere"), "--only", "The published experiments")
-    assert done.returncode == 1
-    assert "Failed: the published experiments of image, the published experiments of audio" in done.stdout
+def test_experiments_whose_files_are_missing_fail_and_say_so(tmp_path):
+    check = gpu_check.Check(tmp_path / "report.md", tmp_path / "nowhere", "cpu", dry=True)
+    gpu_check.publish(check, ("image",))
+    assert check.failures == ["the published experiments of image"]
+    assert "nowhere" in (tmp_path / "report.md").read_text()
