@@ -166,11 +166,21 @@ def test_an_optimiser_that_is_asked_for_gets_a_rate_of_its_own():
     assert plan_for(noise(300, 300), size="small", optimizer="soap", learning_rate=1e-4).learning_rate == 1e-4
 
 
-@pytest.mark.parametrize("steps, rate", [(50, 2e-3), (150, 2e-3), (200, 1.5e-3), (300, 1e-3), (5000, 1e-3)])
-def test_the_parts_steps_are_longer_where_there_are_few_of_them(steps, rate):
+@pytest.mark.parametrize(
+    "steps, large, small",
+    [
+        (50, 2e-3, 4e-3),
+        (100, 2e-3, 3e-3),
+        (150, 2e-3, 2e-3),
+        (200, 1.5e-3, 2e-3),
+        (300, 1e-3, 2e-3),
+        (5000, 1e-3, 2e-3),
+    ],
+)
+def test_the_parts_steps_are_longer_where_there_are_few_of_them(steps, large, small):
     picture = noise(300, 300)
-    assert plan_for(picture, size="large", steps=steps).learning_rate == pytest.approx(rate)
-    assert plan_for(picture, size="small", steps=steps).learning_rate == 2e-3
+    assert plan_for(picture, size="large", steps=steps).learning_rate == pytest.approx(large)
+    assert plan_for(picture, size="small", steps=steps).learning_rate == pytest.approx(small)
     assert plan_for(picture, size="large", steps=steps, learning_rate=5e-4).learning_rate == 5e-4
     assert plan_for(picture, size="large", steps=steps, optimizer="adam").learning_rate == 1e-3
     assert plan_for(picture, parts=(1,), steps=steps).learning_rate == 5e-4

@@ -27,9 +27,9 @@ MEDIUM = "medium"
 DENOISING_WEIGHTS, NARROWEST = 0.3, 8
 """Weights per value of a network that is to leave out its target's noise, which it could hold with many more, and the
 least width of its layers; docs/denoising.md has what was measured."""
-MUON_WAY, MUON_FASTEST = 0.3, 2e-3
-"""The least product of Muon's first learning rate and the number of steps, and the greatest rate that this leads to: a
-step of Muon is as long as its rate, so that few short ones end on the way; docs/results.md has what was measured."""
+MUON_WAY, MOST_RAISED = 0.3, 2.0
+"""The least product of Muon's first learning rate and the number of steps, and how often the recipe's rate it may lead
+to: a step of Muon is as long as its rate, so that few short ones end on the way; docs/results.md has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def complete_plan(
     steps = size.steps if course.steps is None else course.steps
     rate = find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate
     if parts and optimizer == "muon" and course.learning_rate is None:
-        rate = max(rate, min(MUON_WAY / steps, MUON_FASTEST))
+        rate = max(rate, min(MUON_WAY / steps, MOST_RAISED * rate))
     return Plan(
         replace(options, network=network, batches=batches),
         steps,
