@@ -28,8 +28,8 @@ DENOISING_WEIGHTS, NARROWEST = 0.3, 8
 """Weights per value of a network that is to leave out its target's noise, which it could hold with many more, and the
 least width of its layers; docs/denoising.md has what was measured."""
 MUON_WAY, MOST_RAISED = 0.3, 2.0
-"""The least product of Muon's first learning rate and the number of steps, and how often the recipe's rate it may lead
-to: a step of Muon is as long as its rate, so that few short ones end on the way; docs/results.md has what was measured."""
+"""The least product of Muon's first learning rate and the number of steps, and how many times the recipe's rate it may
+lead to: a step of Muon is as long as its rate, so that few of them end on the way; docs/results.md, "Few steps"."""
 
 
 @dataclass(frozen=True)
