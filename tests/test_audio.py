@@ -368,6 +368,11 @@ def test_samples_beyond_full_scale_are_kept_and_told(tmp_path):
     assert "values reach 3 times full scale; none was clipped" in audio.notes
     assert save_audio(tmp_path / "b.wav", audio.units.to_own(audio.values), RATE, audio.record) == "FLOAT"
     assert np.abs(soundfile.read(tmp_path / "b.wav")[0]).max() == pytest.approx(3)
+    values = audio.units.to_own(audio.values)
+    said = save_audio(tmp_path / "c.flac", values, RATE, audio.record)
+    count = int((np.abs(values) > 1).sum())
+    assert said == f"PCM_16; clipped {count:,} values of up to 3 times full scale, which .wav would keep"
+    assert save_audio(tmp_path / "d.flac", values / 3, RATE, audio.record) == "PCM_16"
 
 
 def flac_that_claims(frames, rate=8000):

@@ -23,13 +23,25 @@ def test_a_field_is_rebuilt_from_a_checkpoint_alone(tmp_path):
     assert again.normalization == Normalization((1.0, -2.0, 1e6), 0.125)
 
 
-@pytest.mark.parametrize("change", [{}, {"kind": "image"}, {"network": {**SIREN, "omega_0": 20.0}}, {"record": {}}])
-def test_weights_of_another_field_are_refused(change):
+OTHER = {**SIREN, "omega_0": 20.0}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, ""),
+        ({"kind": "image"}, "a fit of kind 'image', not 'sdf'"),
+        ({"network": OTHER}, "a network with omega_0=20.0, not"),
+        ({"record": {}}, "another target, or to this one with other noise or held-out samples"),
+        ({"record": {}, "network": OTHER}, "samples, and to a network with omega_0=20.0, not"),
+    ],
+)
+def test_weights_of_another_field_are_refused(change, words):
     state = make_field().state_dict()
     state["_extra_state"] = {**state["_extra_state"], **change}
     field = make_field()
     if change:
-        with pytest.raises(ValueError, match="belong to"):
+        with pytest.raises(ValueError, match=f"^these weights belong to .*{words}"):
             field.load_state_dict(state)
     else:
         field.load_state_dict(state)

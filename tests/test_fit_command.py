@@ -283,7 +283,10 @@ def test_one_function_judges_fits_of_every_kind():
     assert judge(image, noise, {"psnr": 45.0}, good) is None
     assert judge(image, noise, {"psnr": 23.0}, rising[1:]) is None  # nothing to compare with
     constant = Target(np.zeros((9, 9, 1), np.float32))
-    assert judge(image, constant, {"psnr": 5.0}, []) is None
+    far = judge(image, constant, {"psnr": 29.0}, [])
+    assert far.failed
+    assert "is further than 30 dB from a target that is constant (psnr 29)" in far.text
+    assert judge(image, constant, {"psnr": 31.0}, []) is None
     shape = kind_named("sdf")
     from winner_nerfstudio.signals.shape import load_shape
 

@@ -242,8 +242,16 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
 @pytest.mark.parametrize(
     "target, flags, words",
     [
-        ("other.ply", [], "fitted to a target of another size or place"),
-        ("ball.ply", ["--pipeline.model.num-layers", "3"], "does not fit this run"),
+        (
+            "other.ply",
+            [],
+            ".ckpt: the checkpoint does not fit other.ply: it was fitted to a target of another size or place",
+        ),
+        (
+            "ball.ply",
+            ["--pipeline.model.num-layers", "3"],
+            ".ckpt: the checkpoint does not fit this run: these weights belong to a network with num_layers=4, not 3;",
+        ),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_in_one_line(trained, tmp_path, target, flags, words):
@@ -263,6 +271,19 @@ def test_a_finished_run_resumed_trains_no_further(trained):
     result = call("ns-train", "winner-sdf", "--data", "ball.ply", *SMALL, "--load-dir", models, cwd=trained.folder)
     assert result.returncode == 0, result.output
     assert_same_bits(checkpoint(trained.config), checkpoint(config_of(result, trained.folder)))
+    assert "winner-fit ball.ply" in result.output
+
+
+@pytest.mark.commands
+def test_a_run_resumed_with_fewer_steps_than_it_has_says_that_it_trains_nothing(trained):
+    resume = [*SMALL, "--load-dir", trained.config.parent / "nerfstudio_models", "--max-num-iterations", "300"]
+    result = call("ns-train", "winner-sdf", "--data", "ball.ply", *resume, cwd=trained.folder)
+    assert result.returncode == 0, result.output
+    assert (
+        "Nothing is trained: the run has 400 steps already, more than the 300 of --max-num-iterations." in result.output
+    )
+    assert_same_bits(checkpoint(trained.config), checkpoint(config_of(result, trained.folder)))
+    assert "winner-fit" not in result.output
 
 
 @pytest.mark.commands

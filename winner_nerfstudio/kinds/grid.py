@@ -137,15 +137,17 @@ class GridKind(Kind):
         return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
 
     def baseline(self, signal: Grid[Any]) -> Baseline | None:
-        """Return the ``psnr`` of the fitted samples' mean, and one decibel more; None for a constant signal."""
+        """Return the ``psnr`` of the fitted samples' mean, and one decibel more; for a constant signal 30 dB."""
         from ..metrics.grid import mean_psnr
 
         if signal.derivatives is not None:
             words = "has derivatives that are not a decibel closer to the data than none"
             return Baseline("snr_derivatives", 1, words, good=20, rise=2, curve="snr_derivatives")
-        mean = mean_psnr(signal)
+        mean, good = mean_psnr(signal), 30.0
+        if not math.isfinite(mean):
+            return Baseline("psnr", good, "is further than 30 dB from a target that is constant", good=good, rise=2)
         words = f"is not a decibel better than the target's mean, whose psnr is {mean:.2f} dB"
-        return Baseline("psnr", mean + 1, words, good=30, rise=2) if math.isfinite(mean) else None
+        return Baseline("psnr", mean + 1, words, good=good, rise=2)
 
     def sample_count(self, signal: Grid[Any]) -> int:
         """Return the number of samples that are fitted."""

@@ -358,7 +358,7 @@ def write_sound(
         record: the record of the sound.
 
     Returns:
-        The subtype that was written.
+        The subtype that was written; and how much was clipped, if the input's own format holds more than full scale.
 
     Raises:
         SignalError: the format cannot hold it; no file is left.
@@ -370,11 +370,15 @@ def write_sound(
         limits = np.iinfo(dtype)
         scale, shift = 2 / (int(limits.max) - int(limits.min) + 1), (int(limits.min) + int(limits.max) + 1) / 2
     is_limited = dtype is not None and np.dtype(dtype).kind not in "iu" and subtype not in FLOATING
+    is_cut = dtype is None and record.subtype in FLOATING and subtype not in FLOATING
+    clipped, highest = 0, 1.0
     try:
         with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
             for block in blocks:
-                peak = float(np.abs(block).max()) if is_limited else 0.0
-                if peak > 1:
+                peak = float(np.abs(block).max()) if is_limited or is_cut else 0.0
+                if is_cut and peak > 1:
+                    clipped, highest = clipped + int((np.abs(block) > 1).sum()), max(highest, peak)
+                elif peak > 1:
                     raise SignalError(
                         f"{path.name}: values reach {peak:.4g}, {subtype} holds -1 to 1; use .wav or .npy"
                     )
@@ -388,6 +392,8 @@ def write_sound(
         raise
     except (soundfile.SoundFileError, OverflowError) as error:
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
+    if clipped:
+        return f"{subtype}; clipped {clipped:,} values of up to {highest:.4g} times full scale, which .wav would keep"
     return subtype
 
 

@@ -27,8 +27,8 @@ def judge(kind: Kind, signal: Any, metrics: dict[str, float], history: list[Entr
     """Return what is wrong with a fit, or None if nothing is.
 
     A fit has failed if it does not exceed the baseline of its kind, see `Kind.baseline`: the target's mean by one
-    decibel, or for a solid an intersection over union of a half. It needs more steps if the kind's curve metric is not
-    good yet and has gained much in the second half of the steps.
+    decibel, 30 dB for a constant target, or for a solid an intersection over union of a half. It needs more steps if
+    the kind's curve metric is not good yet and has gained much in the second half of the steps.
 
     Args:
         kind: kind of the signal.

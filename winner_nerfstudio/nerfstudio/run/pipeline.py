@@ -70,13 +70,16 @@ class SignalPipeline(VanillaPipeline):
             load_companion(loaded_state)
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
+            raise SystemExit(
+                f"error: the checkpoint does not fit this run: {shorten(error, 700)}; resume it with the data and the"
+                " options that it began with"
+            ) from None
         signal = self.datamanager.signal
         stored, current = self.signal_model.field.normalization, signal.normalization
         if not np.allclose([*stored.center, stored.scale], [*current.center, current.scale], rtol=1e-9, atol=0):
             raise SystemExit(
-                f"error: {escape(signal.name)}: the checkpoint was fitted to a target of another size or place; use the"
-                " data that it was fitted to, or train anew"
+                f"error: the checkpoint does not fit {escape(signal.name)}: it was fitted to a target of another size"
+                " or place; use the data that it was fitted to, or train anew"
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:

@@ -128,6 +128,8 @@ class Reporter:
         output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
         say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
+        if self.trainer.step >= self.trainer.last_step:  # resumed with fewer steps than it had
+            return
         options = "".join(f" {quote(argument)}" for argument in self.trainer.config.arguments)
         line = f"  without nerfstudio, in one command: winner-fit {quote(name)} --output {quote(output)}{options}"
         CONSOLE.print(escape(line), markup=False, soft_wrap=True)

@@ -368,6 +368,8 @@ class WinnerTrainer(Trainer):
             super()._load_checkpoint()
             for optimizer in self.optimizers.optimizers.values():
                 check_state(optimizer)
+        except SystemExit as stopped:  # of a pipeline, which does not know the file
+            raise SystemExit(str(stopped).replace("the checkpoint", f"{escape(path)}: the checkpoint", 1)) from None
         except Exception as error:  # what nerfstudio and torch read may be anything
             raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
 
@@ -378,7 +380,12 @@ class WinnerTrainer(Trainer):
             SystemExit: a file cannot be written; or, with the status `POOR_FIT`, the fit failed or needs more steps.
         """
         remaining = self.config.max_num_iterations - self._start_step
-        if self._start_step:
+        if remaining < 0:
+            CONSOLE.print(
+                f"Nothing is trained: the run has {self._start_step} steps already, more than the"
+                f" {self.config.max_num_iterations} of --max-num-iterations."
+            )
+        elif self._start_step:
             CONSOLE.print(f"Resuming after {self._start_step} of {self.config.max_num_iterations} steps.")
         # The trainer reads its number of steps from the config, which may be changed because it is saved already.
         self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)

@@ -101,7 +101,7 @@ def warn_of_rounding(vertices: Float[ndarray, "v 3"]) -> list[str]:
         return []
     return [
         f"warning: so far from the origin the file's single precision has only {steps:,.0f} steps across the shape;"
-        " move the mesh to the origin before it is written, or write .obj"
+        " move the mesh to the origin before it is written, or write its coordinates with more digits"
     ]
 
 
