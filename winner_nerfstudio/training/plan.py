@@ -157,7 +157,7 @@ def complete_plan(
     steps = size.steps if course.steps is None else course.steps
     rate = find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate
     if parts and optimizer == "muon" and course.learning_rate is None:
-        rate = max(rate, min(MUON_WAY / steps, MOST_RAISED * rate))
+        rate = max(rate, min(MUON_WAY / max(steps, 1), MOST_RAISED * rate))
     return Plan(
         replace(options, network=network, batches=batches),
         steps,
