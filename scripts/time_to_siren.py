@@ -93,8 +93,9 @@ class Arguments(Limits):
         if known := find_record(self.records, key):
             return known
         signal, options = prepare(file, None, self.given_limits | (siren if rate else {}))
-        plan = make_plan(signal, options, Course(None, rate, "adam" if rate else None, self.seed))
-        plan = replace(plan, steps=max(1, round(plan.steps * part)))
+        course = Course(None, rate, "adam" if rate else None, self.seed)
+        steps = max(1, round(make_plan(signal, options, course).steps * part))
+        plan = make_plan(signal, options, replace(course, steps=steps))
         began = time.process_time()
         started = start(signal, plan.options, torch.device("cpu"), plan.seed)
         train(started, plan, Console(quiet=True), None)
