@@ -109,17 +109,16 @@ class Arguments(Limits):
                 )
                 print(f"| {Path(file).name} | {name} | {cells} |", flush=True)
 
-    def _plan(self, file: str, factor: int) -> tuple[Any, Plan]:
-        """Return a signal and how it is fitted by default, with so many times the batches."""
+    def _plan(self, file: str, factor: int, steps: int | None = None) -> tuple[Any, Plan]:
+        """Return a signal and how it is fitted by default, with so many times the batches and with so many steps."""
         signal, options = prepare(file, None, self.given_limits)
-        plan = make_plan(signal, options, Course(seed=self.seed))
+        plan = make_plan(signal, options, Course(steps, seed=self.seed))
         batches = replace(plan.options.batches, batch_size=factor * plan.options.batches.points)
         return signal, replace(plan, options=replace(plan.options, batches=batches))
 
     def _train(self, file: str, factor: int, is_hard: bool, steps: int) -> Fit:
         """Fit a signal with so many steps, from all samples of each batch or from the worse half."""
-        signal, plan = self._plan(file, factor)
-        plan = replace(plan, steps=steps)
+        signal, plan = self._plan(file, factor, steps)
         started = start(signal, plan.options, torch.device("cpu"), plan.seed)
         if is_hard:
             started = replace(started, loss=HardSamples(started.loss))

@@ -136,7 +136,7 @@ class GridKind(Kind):
         points = len(samples.fitted) + len(samples.held_out)
         return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
 
-    def baseline(self, signal: Grid[Any]) -> Baseline | None:
+    def baseline(self, signal: Grid[Any]) -> Baseline:
         """Return the ``psnr`` of the fitted samples' mean, and one decibel more; for a constant signal 30 dB."""
         from ..metrics.grid import mean_psnr
 

@@ -329,7 +329,7 @@ def save_audio(path: Path, values: ndarray, sample_rate: float, record: AudioRec
         record: the record of the sound that `load_audio` returned.
 
     Returns:
-        The subtype or data type that was written.
+        The subtype or data type that was written; and how much was clipped, see `write_sound`.
 
     Raises:
         SignalError: the format cannot hold it.

@@ -155,9 +155,11 @@ def complete_plan(
     default = next(iter(size.rates)) if network.network == "siren" else "adam"  # others were only tried with Adam
     optimizer = course.optimizer or default
     steps = size.steps if course.steps is None else course.steps
-    rate = find_rate(size.rates, optimizer) if course.learning_rate is None else course.learning_rate
-    if parts and optimizer == "muon" and course.learning_rate is None:
-        rate = max(rate, min(MUON_WAY / max(steps, 1), MOST_RAISED * rate))
+    rate = course.learning_rate
+    if rate is None:
+        rate = find_rate(size.rates, optimizer)
+        if parts and optimizer == "muon":
+            rate = max(rate, min(MUON_WAY / max(steps, 1), MOST_RAISED * rate))
     return Plan(
         replace(options, network=network, batches=batches),
         steps,
