@@ -5,9 +5,8 @@
 #   bash scripts/test.sh ARGUMENTS  those go to pytest, which then runs plainly
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# pip would compile all modules of all packages, for a minute; Python compiles those that it imports. The 0 is pip's way
-# to say that this option, whose name has a "no" in it, is on.
-PIP_NO_COMPILE=0 bash scripts/setup.sh dev
+# Python compiles the modules that it imports; all of all packages would take a minute.
+UV_COMPILE_BYTECODE=0 bash scripts/setup.sh dev
 export PATH="$PWD/.venv/bin:$PATH"
 ruff format --check .
 ruff check .
