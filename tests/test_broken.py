@@ -241,9 +241,9 @@ def test_a_closed_surface_can_be_fitted_without_sign():
 
 
 @pytest.mark.quality
-def test_a_million_faces(tmp_path):
-    mesh = sphere(3.0, subdivisions=8)
-    assert len(mesh.faces) > 1_300_000
+def test_hundreds_of_thousands_of_faces(tmp_path):
+    mesh = sphere(3.0, subdivisions=7)
+    assert len(mesh.faces) > 300_000
     mesh.export(tmp_path / "ball.ply")
     shape = load_shape(tmp_path / "ball.ply")
     points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
