@@ -9,7 +9,7 @@ import trimesh
 
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.export.errors import ExportError
-from winner_nerfstudio.export.mesh import export_mesh
+from winner_nerfstudio.export.mesh import Finish, export_mesh
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.signals.normalization import Normalization
@@ -171,13 +171,35 @@ def test_a_mesh_is_written_whole_in_units_of_any_size(size, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1e-60, 1e60])
-def test_what_single_precision_cannot_hold_is_written_as_obj_only(size, tmp_path):
+def test_what_single_precision_cannot_hold_is_written_as_obj_and_ply_only(size, tmp_path):
     network = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 4, "num_layers": 2}
     field = FittedField(Field("sdf", network, Normalization((0.0,) * 3, 1 / size), ShapeRecord())).field
     field.network = Round()
-    with pytest.raises(ExportError, match=r"single precision cannot hold.* use \.obj"):
-        export_mesh(field, tmp_path / "a.ply", 16)
+    with pytest.raises(ExportError, match=r"single precision cannot hold.* use \.obj or \.ply"):
+        export_mesh(field, tmp_path / "a.stl", 16)
     assert not list(tmp_path.iterdir())
-    export_mesh(field, tmp_path / "a.obj", 16)
-    read = trimesh.load(tmp_path / "a.obj", process=False, force="mesh")
-    np.testing.assert_allclose(read.bounds / size, [[-0.6] * 3, [0.6] * 3], atol=0.02)
+    for name in ("a.obj", "a.ply"):
+        export_mesh(field, tmp_path / name, 16)
+        read = trimesh.load(tmp_path / name, process=False, force="mesh")
+        np.testing.assert_allclose(read.bounds / size, [[-0.6] * 3, [0.6] * 3], atol=0.02)
+
+
+@pytest.mark.parametrize("colors", [False, True])
+def test_a_ply_file_far_from_the_origin_holds_double_precision(colors, tmp_path):
+    network = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 4, "num_layers": 2}
+    place = Normalization((431_234.5, 5_412_345.25, 120.0), 1.0)
+    field = FittedField(Field("sdf", network, place, ShapeRecord())).field
+    field.network = Round()
+    done = export_mesh(field, tmp_path / "a.ply", 24, finish=Finish(colors="curvature") if colors else None)
+    read = trimesh.load(tmp_path / "a.ply", process=False, force="mesh")
+    assert read.is_watertight
+    np.testing.assert_array_equal(read.vertices, done.mesh.vertices)
+    np.testing.assert_array_equal(read.faces, done.mesh.faces)
+    from_center = read.vertices - place.center
+    np.testing.assert_allclose(np.linalg.norm(from_center, axis=-1), 0.6, atol=1e-6)
+    stored = read.metadata["_ply_raw"]["vertex"]["data"]  # trimesh computes normals anew
+    np.testing.assert_allclose(
+        np.stack([stored[name] for name in ("nx", "ny", "nz")], -1), from_center / 0.6, atol=1e-6
+    )
+    if colors:
+        np.testing.assert_array_equal(read.visual.vertex_colors, done.mesh.visual.vertex_colors)

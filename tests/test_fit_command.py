@@ -91,6 +91,16 @@ def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path
     assert (tmp_path / "b.npy").exists()
 
 
+def test_a_volume_without_a_surface_is_not_fitted_for_a_mesh(winner_fit, tmp_path):
+    np.save(tmp_path / "flat.npy", np.full((6, 6, 6), 3.0))
+    (tmp_path / "a.ply").write_bytes(b"good")
+    status, shown = winner_fit("flat.npy", "--output", "a.ply", "a.npy", *SMALL, 1)
+    assert status != 0
+    assert "a.ply: flat.npy has no surface at its level; name another --level, or no mesh" in f"{status} {shown}"
+    assert (tmp_path / "a.ply").read_bytes() == b"good"
+    assert not (tmp_path / "a.npy").exists()
+
+
 def test_a_failed_fit_without_a_surface_says_why_it_writes_no_mesh(winner_fit, tmp_path, recwarn):
     np.save(tmp_path / "ball.npy", 4.0 - np.linalg.norm(np.indices((12, 12, 12)) - 5.5, axis=0))
     status, shown = winner_fit("ball.npy", "--output", "b.ply", *SMALL, 1, "--learning-rate", 1e-9)

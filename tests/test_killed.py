@@ -20,6 +20,8 @@ from winner_nerfstudio import fit as fit_directly
 from winner_nerfstudio import load_field
 from winner_nerfstudio.fields.checkpoint import CHECKPOINT_FOLDER, CheckpointError, checkpoint_steps, load_fitted
 from winner_nerfstudio.files import replacing
+from winner_nerfstudio.nerfstudio.run.trainer import WinnerTrainer
+from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.signals.samples import IMAGES
 
 from .conftest import POOR_FIT, call, config_of, fit, make_config, metrics_of, weights_of
@@ -103,6 +105,52 @@ def test_what_is_killed_goes_on_to_the_bit_or_has_not_begun(number, moment, whol
     again = call(*command, cwd=folder)
     assert again.returncode == 0, again.output
     assert output.stat().st_size > 100
+
+
+@pytest.mark.commands
+@pytest.mark.xdist_group("killed")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_after_its_step_and_goes_on_to_the_bit(number, whole, tmp_path, monkeypatch):
+    make_picture(tmp_path)
+    evaluate, handlers = WinnerTrainer.eval_iteration, [signal.getsignal(each) for each in (number, signal.SIGINT)]
+
+    def interrupt(trainer, step):
+        evaluate(trainer, step)
+        if step == 57:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WinnerTrainer, "eval_iteration", interrupt)
+        stopped = call(*TRAIN, "--timestamp", "first", cwd=tmp_path)
+    models = tmp_path / RUN / "first" / CHECKPOINT_FOLDER
+    assert stopped.returncode == 130
+    line = f"interrupted; 58 of {STEPS} steps are kept: the same command goes on with --load-dir {models}"
+    assert stopped.output.splitlines()[-1] == line.replace(f"{tmp_path}/", "")
+    assert "Traceback" not in stopped.output
+    assert handlers == [signal.getsignal(each) for each in (number, signal.SIGINT)]
+    resumed = call(*TRAIN, "--load-dir", models, cwd=tmp_path)
+    assert f"Resuming after 58 of {STEPS} steps." in resumed.output
+    theirs, ours = weights_of(whole[1]), weights_of(tmp_path / config_of(resumed, tmp_path))
+    assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
+
+
+@pytest.mark.commands
+def test_a_run_that_is_interrupted_before_its_first_step_ends_in_one_line(tmp_path, monkeypatch):
+    make_picture(tmp_path)
+    monkeypatch.setattr(WinnerTrainer, "setup_optimizers", lambda trainer: signal.raise_signal(signal.SIGINT))
+    stopped = call(*TRAIN, cwd=tmp_path)
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.output
+    assert "interrupted before the first step; nothing was trained" in stopped.output
+
+
+def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for path, words in [("folder.png", "is a folder; name a file"), ("nowhere/a.png", "No such file or directory")]:
+        with pytest.raises(OSError, match=words) as caught, replacing(tmp_path / path) as temporary:
+            temporary.write_text("new")
+        assert error_line(caught.value) == f"error: {tmp_path / path}: {words}"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
 
 
 def assert_nothing_is_half_written(run):

@@ -213,6 +213,27 @@ def test_overlapping_bodies_are_one():
     assert shape.inside(shape.normalization.to_unit(np.array([[0.5, 0, 0], [0, 0, 0], [1, 0, 0]]))).all()
 
 
+@pytest.mark.parametrize("shift", [0.5, 0.0], ids=["overlapping", "nested"])
+def test_what_lies_inside_counts_as_a_piece_of_the_file(shift):
+    first, second = sphere(1.0, subdivisions=2), sphere(0.7, subdivisions=2, center=(shift, 0, 0))
+    shape = Shape.from_mesh(trimesh.util.concatenate([first, second]))
+    assert any("lies inside the shape" in line for line in shape.repairs)
+    facts = shape.facts()
+    assert (facts["pieces"], facts["edges of more than two faces"]) == ("2", "0")
+    size = f"{2 * len(first.vertices)} vertices, {2 * len(first.faces)} faces; watertight"
+    assert size in shape.describe()[0]
+    # What is left of a face that was cut shares its corners with its neighbours.
+    assert len(shape.mesh.vertices) < len(shape.mesh.faces)
+
+
+def test_corners_far_from_the_origin_are_told_as_precisely_as_the_size():
+    mesh = trimesh.creation.box((2.0, 1.4, 1.0))
+    mesh.apply_translation((431_234.0, 5_412_345.0, 120.0))
+    facts = Shape.from_mesh(mesh).facts()
+    assert facts["size"] == "2 x 1.4 x 1"
+    assert facts["from, to"] == "(431233.0, 5412344.3, 119.5) (431235.0, 5412345.7, 120.5)"
+
+
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])
 def test_every_format_gives_the_same_shape(tmp_path, suffix):
     mesh = sphere(3.0, subdivisions=3, center=(10, 20, 30))

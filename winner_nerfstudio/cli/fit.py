@@ -222,6 +222,11 @@ class FitRun:
         plan = make_plan(target, options, command.course)
         for line in (*target.describe(), *filter(None, [plan.note])):
             self.say(line)
+        meshes = [export.output for export in self.exports if export.result == "mesh"]
+        if meshes and not getattr(target, "has_surface", True):
+            raise ValueError(
+                f"{meshes[0]}: {command.file} has no surface at its level; name another --level, or no mesh"
+            )
         with working(self.console, "initialising"):
             started = start(target, plan.options, device, plan.seed)
             # Copies, because a fitted field has no gradients.

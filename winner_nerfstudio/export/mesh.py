@@ -27,6 +27,7 @@ from ..surfaces.mesh import extract_mesh
 from .errors import ExportError
 from .glb import encode_glb, encode_textured_glb
 from .obj import write_textured_obj
+from .ply import encode_ply
 from .suffixes import MESHES, TEXTURED
 from .texture import Texture, bake
 
@@ -299,18 +300,22 @@ def _place(
         mesh: in the unit cube.
         normalization: from the output's coordinates to that cube.
         colors: of the vertices.
-        output: the file; all formats but .obj hold coordinates in single precision.
+        output: the file; .obj holds double precision, .ply where single precision is coarse, the others never.
 
     Raises:
         ExportError: single precision cannot hold the coordinates.
     """
     vertices = np.asarray(normalization.to_world(mesh.vertices))
-    if output.suffix.lower() != ".obj":
-        with np.errstate(over="ignore"):
-            vertices = vertices.astype(np.float32).astype(np.float64)
+    holds_double = output.suffix.lower() == ".obj" or (
+        output.suffix.lower() == ".ply" and _is_coarse(trimesh.Trimesh(vertices, mesh.faces, process=False))
+    )
+    if not holds_double:
+        vertices = _single(vertices)
     faces, kept = _drop_empty_faces(vertices, mesh.faces)
     if not len(faces) or not np.isfinite(vertices).all():
-        raise ExportError(f"{output}: this format's single precision cannot hold coordinates of this size; use .obj")
+        raise ExportError(
+            f"{output}: this format's single precision cannot hold coordinates of this size; use .obj or .ply"
+        )
     return trimesh.Trimesh(
         vertices[kept],
         faces,
@@ -345,11 +350,11 @@ def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
         output: the file.
         is_lit: whether its colours are those of a lit surface, which glTF keeps as linear light.
     """
-    if is_lit and output.suffix.lower() == ".glb":
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as path:
-            path.write_bytes(encode_glb(mesh))
-        return
+    suffix, encode = output.suffix.lower(), None
+    if is_lit and suffix == ".glb":
+        encode = encode_glb
+    elif suffix == ".ply" and (_single(mesh.vertices) != mesh.vertices).any():
+        encode = encode_ply
     options: dict[str, dict[str, Any]] = {
         ".ply": {"vertex_normal": True},
         ".stl": {},
@@ -357,7 +362,10 @@ def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
-        mesh.export(path, **options.get(output.suffix.lower(), {"include_normals": True}))
+        if encode is not None:
+            path.write_bytes(encode(mesh))
+        else:
+            mesh.export(path, **options.get(suffix, {"include_normals": True}))
 
 
 def _write_textured(mesh: trimesh.Trimesh, texture: Texture, output: Path) -> None:
@@ -376,6 +384,17 @@ def _digits(mesh: trimesh.Trimesh) -> int:
 
 
 def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:
-    """Return whether single precision is coarse beside a mesh's edges, in a .ply, .stl or .glb far from the origin."""
-    spacing = np.spacing(np.float32(np.abs(mesh.vertices).max()))
-    return output.suffix.lower() != ".obj" and spacing > 0.05 * np.median(mesh.edges_unique_length)
+    """Return whether single precision is coarse beside a mesh's edges, in an .stl or .glb far from the origin."""
+    return output.suffix.lower() not in (".obj", ".ply") and _is_coarse(mesh)
+
+
+def _is_coarse(mesh: trimesh.Trimesh) -> bool:
+    """Return whether single precision is coarse beside a mesh's edges, or cannot hold its coordinates at all."""
+    largest = _single(np.abs(mesh.vertices).max())
+    return not np.spacing(np.float32(largest)) <= 0.05 * np.median(mesh.edges_unique_length)
+
+
+def _single(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
+    """Round to single precision."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32).astype(np.float64)

@@ -306,8 +306,8 @@ class MeshExport(Export):
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
             print(  # noqa: T201
-                f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj keeps"
-                " every digit",
+                f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj and"
+                " .ply keep every digit",
                 file=sys.stderr,
             )
         return self._summarize(done)

@@ -1,5 +1,6 @@
 """What shapes given by a mesh and shapes given by points have in common as targets."""
 
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -88,9 +89,13 @@ class SignedDistance(ABC):
     def _box_facts(self) -> dict[str, str]:
         """Return the size and the corners of the bounding box in the input's units, for `winner-inspect`."""
         lower, upper = self.bounds
-        corners = [tuple(float(f"{c:.6g}") for c in self.normalization.to_world(corner)) for corner in self.bounds]
+        extents = (upper - lower) / self.normalization.scale
+        digits = 5 - math.floor(math.log10(extents.max()))  # six of the size, however far from the origin it is
+        corners = [
+            tuple(round(float(c), digits) for c in self.normalization.to_world(corner)) for corner in self.bounds
+        ]
         return {
-            "size": " x ".join(f"{extent:.6g}" for extent in (upper - lower) / self.normalization.scale),
+            "size": " x ".join(f"{extent:.6g}" for extent in extents),
             "from, to": " ".join(map(str, corners)),
         }
 

@@ -43,6 +43,12 @@ class Volume(Grid[VolumeRecord]):
         level = (self.draft.level - self.units.offset) / self.units.amplitude
         return values > level if self.draft.inside == "above" else values < level
 
+    @property
+    def has_surface(self) -> bool:
+        """Return whether samples lie on both sides of the level."""
+        within = self.inside(self.values)
+        return bool(within.any() and not within.all())
+
 
 def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = None) -> Volume:
     """Load a volume from a file, an array, or a built-in sample.

@@ -1,8 +1,11 @@
 """The trainer of nerfstudio and its config, changed where a run would otherwise fail or surprise its user."""
 
 import os
+import signal
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from multiprocessing.context import SpawnProcess
@@ -22,7 +25,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
 from ...files import replacing
 from ...registry import kind_named, kind_of
-from ...signals.messages import error_line, escape, shorten
+from ...signals.messages import error_line, escape, quote, shorten
 from ...training.optimizers import check_state
 from ...training.plan import Course, make_plan
 from ...training.prepare import FitOptions, list_arguments
@@ -37,6 +40,8 @@ from .processes import end_processes, exit_if_lost, seed_everything, start_proce
 C = TypeVar("C", bound=TrainerConfig)
 SECONDS_TO_END = 10.0
 """How long the other processes may take to end after the last step."""
+INTERRUPTED = 130
+"""The exit status of a run that was interrupted."""
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
 
@@ -47,6 +52,16 @@ def read_or_exit(path: Path) -> None:
         read_checkpoint(path)
     except (CheckpointError, OSError) as error:
         raise SystemExit(error_line(error)) from None
+
+
+@contextmanager
+def ending_if_interrupted() -> Iterator[None]:
+    """End the program with one line and the status `INTERRUPTED` on Ctrl-C, for which nerfstudio has a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        CONSOLE.print("interrupted before the first step; nothing was trained")
+        raise SystemExit(INTERRUPTED) from None
 
 
 def default_machine() -> MachineConfig:
@@ -114,11 +129,12 @@ class WinnerTrainerConfig(TrainerConfig):
         calls. If an option is wrong, the program ends with a message of one line and status 1.
         """
         quiet_libraries()
-        try:
-            self.check()
-        except ValueError as error:
-            raise SystemExit(error_line(error)) from None
-        self.complete()
+        with ending_if_interrupted():
+            try:
+                self.check()
+            except ValueError as error:
+                raise SystemExit(error_line(error)) from None
+            self.complete()
         if self.timestamp == _NO_TIMESTAMP:
             super().set_timestamp()
             if self.machine.machine_rank == 0:  # only the first machine writes anything
@@ -202,7 +218,8 @@ class WinnerTrainerConfig(TrainerConfig):
         processes = []
         if self.group is not None and not comms.is_dist_avail_and_initialized():
             processes = start_processes(self, self.group)
-        trainer: WinnerTrainer = super().setup(**arguments)
+        with ending_if_interrupted():
+            trainer: WinnerTrainer = super().setup(**arguments)
         trainer.processes = processes
         return trainer
 
@@ -313,6 +330,8 @@ class WinnerTrainer(Trainer):
     config: WinnerTrainerConfig
     processes: Sequence[SpawnProcess] = ()
     """The processes that this one has started."""
+    is_to_end: bool = False
+    """Whether the run is to end before its next step."""
 
     def __init__(self, config: WinnerTrainerConfig, local_rank: int = 0, world_size: int = 1) -> None:
         self.share = Share.of_process()
@@ -330,10 +349,8 @@ class WinnerTrainer(Trainer):
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Set up pipeline, optimizers and writers; only a viewer says something about itself."""
-        if self.config.is_viewer_enabled() or self.config.is_viewer_legacy_enabled():
-            super().setup(test_mode)
-            return
-        with quiet_nerfstudio():
+        is_viewed = self.config.is_viewer_enabled() or self.config.is_viewer_legacy_enabled()
+        with ending_if_interrupted(), nullcontext() if is_viewed else quiet_nerfstudio():
             super().setup(test_mode)
 
     def setup_optimizers(self) -> Optimizers:
@@ -377,7 +394,8 @@ class WinnerTrainer(Trainer):
         """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.
 
         Raises:
-            SystemExit: a file cannot be written; or, with the status `POOR_FIT`, the fit failed or needs more steps.
+            SystemExit: a file cannot be written; with the status `POOR_FIT`: the fit failed or needs more steps; with
+                the status `INTERRUPTED`: the user has ended the run.
         """
         remaining = self.config.max_num_iterations - self._start_step
         if remaining < 0:
@@ -391,9 +409,13 @@ class WinnerTrainer(Trainer):
         self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)
         self.step = max(self._start_step - 1, 0)
         try:
-            super().train()
+            with self._ending_between_steps():
+                super().train()
         except OSError as error:
             raise SystemExit(f"{error_line(error)}; what was saved before is kept") from None
+        except KeyboardInterrupt:
+            self._say_interrupted()
+            raise SystemExit(INTERRUPTED) from None
         except RuntimeError:
             exit_if_lost(self.processes, seconds=1)
             raise
@@ -403,6 +425,54 @@ class WinnerTrainer(Trainer):
                 end_processes(self.processes, SECONDS_TO_END if self.training_state == "completed" else 0.0)
         if getattr(self.pipeline, "verdict", None) is not None:
             raise SystemExit(POOR_FIT)
+
+    @contextmanager
+    def _ending_between_steps(self) -> Iterator[None]:
+        """Let a first Ctrl-C, or another request to end, end the run when its step is done, and a second one at once.
+
+        Of several processes each would end after a step of its own; there the first request counts at once.
+        """
+        if self.share.count > 1 or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def end(number: int, frame: object) -> None:
+            if self.is_to_end or self.training_state == "completed":
+                raise KeyboardInterrupt
+            self.is_to_end, self.training_state = True, "training"  # which it may be paused in
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def train_iteration(self, step: int) -> Any:
+        """Take a step; if the run is to end, save the state after the step before instead.
+
+        Raises:
+            KeyboardInterrupt: the run is to end.
+        """
+        if self.is_to_end:
+            if step > self._start_step:
+                self.save_checkpoint(step - 1)
+            raise KeyboardInterrupt
+        return super().train_iteration(step)
+
+    def _say_interrupted(self) -> None:
+        """Say how many steps are kept, and how the run goes on."""
+        if steps := checkpoint_steps(self.checkpoint_dir):
+            line = f"interrupted; {steps[-1] + 1} of {self._total} steps are kept: "
+            line += f"the same command goes on with --load-dir {quote(self.checkpoint_dir)}"
+        else:
+            line = "interrupted; no step of this run is kept"
+        CONSOLE.print(escape(line), markup=False, soft_wrap=True)
+
+    def _train_complete_viewer(self) -> None:
+        """Keep the viewer until the user ends the program, which is no interruption of the run."""
+        with suppress(KeyboardInterrupt):
+            super()._train_complete_viewer()
 
     def save_checkpoint(self, step: int) -> None:
         """Save to a temporary folder and move the file, so that a run killed meanwhile damages no checkpoint.

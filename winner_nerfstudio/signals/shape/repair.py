@@ -187,7 +187,8 @@ def remove_inner(
         kept.append((corners[outer], parents[outer]))
         corners, normals, parents = _quarter(corners[cut]), np.tile(normals[cut], (4, 1)), np.tile(parents[cut], 4)
     skin, source = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    outside = trimesh.Trimesh(skin.reshape(-1, 3), np.arange(3 * len(skin)).reshape(-1, 3), process=False)
+    vertices, faces = np.unique(skin.reshape(-1, 3), axis=0, return_inverse=True)
+    outside = trimesh.Trimesh(vertices, faces.reshape(-1, 3), process=False)
     return outside, source, fine
 
 

@@ -176,6 +176,11 @@ class Shape(SignedDistance):
         """Return the outward unit normals of the faces, one for each index that `closest` returns."""
         return self._queries.normals
 
+    @property
+    def _whole(self) -> trimesh.Trimesh:
+        """The surface with what was left out because it lies inside, if it bounds a solid with that."""
+        return self.mesh if self.solid is None else self.solid
+
     def describe(self) -> list[str]:
         """Return what the user should know of the input, a line each: size, holes, how the sign is found, repairs."""
         if not self.signed:
@@ -188,14 +193,14 @@ class Shape(SignedDistance):
             policy = (
                 f"{_count(self.holes, 'hole')}; sign from the generalised winding number, which closes them smoothly"
             )
-        size = f"{len(self.mesh.vertices):,} vertices, {len(self.mesh.faces):,} faces"
+        size = f"{len(self._whole.vertices):,} vertices, {len(self._whole.faces):,} faces"
         return [f"{self.name}: {size}; {policy}", *([self.colors.describe()] if self.colors else []), *self.repairs]
 
     def facts(self) -> dict[str, str]:
         """Return what else there is to know of the surface, by name, for `winner-inspect`."""
-        _, uses = count_edge_uses(self.mesh if self.solid is None else self.solid)
+        _, uses = count_edge_uses(self._whole)
         return {
-            "pieces": f"{label_bodies(self.mesh).max() + 1:,}",
+            "pieces": f"{label_bodies(self._whole).max() + 1:,}",
             **self._box_facts(),
             "open edges": f"{(uses == 1).sum():,} in {_count(self.holes, 'loop')}",
             "edges of more than two faces": f"{(uses > 2).sum():,}",
