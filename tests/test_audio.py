@@ -1,5 +1,7 @@
 import json
+import shutil
 import struct
+import subprocess
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -473,6 +475,67 @@ def test_a_suffix_promises_its_codec(tmp_path, name, channels):
     assert save_audio(tmp_path / name, values, 48_000, record_of("PCM_16")) == CODECS[name][1]
     info = soundfile.info(tmp_path / name)
     assert (info.format, info.subtype, info.samplerate, info.frames) == (*CODECS[name], 48_000, len(values))
+
+
+WAV_ORDERS = {
+    3: "FL FR FC",
+    4: "FL FR BL BR",
+    5: "FL FR FC BL BR",
+    6: "FL FR FC LFE BL BR",
+    7: "FL FR FC LFE BC SL SR",
+    8: "FL FR FC LFE BL BR SL SR",
+}
+XIPH_ORDERS = {
+    3: "FL FC FR",
+    4: "FL FR BL BR",
+    5: "FL FC FR BL BR",
+    6: "FL FC FR BL BR LFE",
+    7: "FL FC FR SL SR BC LFE",
+    8: "FL FC FR SL SR BL BR LFE",
+}
+"""The channels of Vorbis and of Opus (specification I, 4.3.9)."""
+
+
+def chord(order):
+    """Return a second of a deep tone for each channel, by its name."""
+    names = ("FL", "FR", "FC", "LFE", "BL", "BR", "BC", "SL", "SR")
+    pitches = {name: 26 + 10 * index for index, name in enumerate(names)}
+    time = np.arange(48_000) / 48_000
+    return np.stack([0.2 * np.sin(2 * np.pi * pitches[name] * time) for name in order.split()], -1)
+
+
+def heard(values):
+    """Return the loudest frequency of each channel, hertz."""
+    return np.abs(np.fft.rfft(values, axis=0)).argmax(0).tolist()
+
+
+@pytest.mark.parametrize("count", WAV_ORDERS)
+@pytest.mark.parametrize("name, subtype", [("a.ogg", "VORBIS"), ("a.opus", "OPUS")])
+def test_the_channels_of_vorbis_and_opus_have_their_order_in_the_file_and_that_of_wav_in_memory(
+    tmp_path, count, name, subtype
+):
+    path, values = tmp_path / name, chord(WAV_ORDERS[count])
+    assert save_audio(path, values, 48_000, record_of("PCM_16")) == subtype
+    assert heard(soundfile.read(path)[0]) == heard(chord(XIPH_ORDERS[count]))
+    whole = load_audio(path)
+    part = load_audio(path, AudioOptions(start=0.25, duration=0.5))
+    assert heard(whole.values) == heard(values)
+    assert [2 * pitch for pitch in heard(part.values)] == heard(values)
+
+
+def test_channels_of_opus_without_places_and_of_flac_in_ogg_keep_their_order(tmp_path):
+    values = chord(WAV_ORDERS[6])
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    soundfile.write(tmp_path / "a.wav", values, 48_000)
+    for name, options in {
+        "a.opus": ("-c:a", "libopus", "-mapping_family", "255"),
+        "a.ogg": ("-c:a", "flac"),
+        "b.ogg": ("-c:a", "libvorbis"),
+    }.items():
+        command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", *options, tmp_path / name]
+        if subprocess.run(command, check=False, timeout=60).returncode == 0:
+            assert heard(load_audio(tmp_path / name).values) == heard(values), name
 
 
 @pytest.mark.parametrize("rate", [8000, 12_000, 16_000, 24_000, 48_000])

@@ -19,7 +19,7 @@ from .nodata import check_range, separate_missing
 from .options import AudioOptions
 from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
 from .samples import SOUNDS, sample
-from .sound_files import SoundFile, Spliced, inspect_sound_file
+from .sound_files import XIPH_ORDERS, SoundFile, Spliced, inspect_sound_file
 from .units import Units
 
 ARRAYS = (".npy",)
@@ -27,6 +27,8 @@ INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 
 """Bits of the integer subtypes; rounded here, because libsndfile reads with a factor of 32768 but writes with 32767."""
 FLOATING = ("FLOAT", "DOUBLE")
 """Subtypes that can hold values beyond full scale."""
+XIPH = ("VORBIS", "OPUS")
+"""Subtypes with an order of channels of their own."""
 COMMON = (*INTEGER_BITS, *FLOATING)
 """Subtypes that mean the same in any file format; the others are kept only if the file format is the same."""
 PROMISED = {
@@ -242,7 +244,7 @@ def _read_excerpt(
         values, notes = values[first : first + count], ["the header does not state the length", *notes]
     if len(values) == 0:
         raise SignalError(f"{name}: its header says {sound.frames:,} samples, of which the file holds none here")
-    return values, first, notes
+    return inspected.sort_channels(values), first, notes
 
 
 def _check_size(name: str, count: int, most: int, sound: soundfile.SoundFile) -> None:
@@ -372,6 +374,7 @@ def write_sound(
     is_limited = dtype is not None and np.dtype(dtype).kind not in "iu" and subtype not in FLOATING
     is_cut = dtype is None and record.subtype in FLOATING and subtype not in FLOATING
     clipped, highest = 0, 1.0
+    order = list(XIPH_ORDERS.get(channels, range(channels)) if subtype in XIPH else range(channels))
     try:
         with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
             for block in blocks:
@@ -384,7 +387,7 @@ def write_sound(
                     )
                 for start in range(0, len(block), BLOCK):
                     # In float64, because float32 cannot represent 2^31 - 1.
-                    piece = block[start : start + BLOCK].astype(np.float64)
+                    piece = block[start : start + BLOCK, order].astype(np.float64)
                     sound.write(_encode((piece - shift) * scale, subtype))
         _check_written(path, form, subtype, rate, count)
     except SignalError:

@@ -176,7 +176,8 @@ def open_sound(path: Path, open_file: Callable[[Path], Any], first: int, count: 
 
     Args:
         path: the file.
-        open_file: the function that opens it as a context that yields a `soundfile.SoundFile` and more.
+        open_file: the function that opens it as a context that yields a `soundfile.SoundFile` and what
+            `inspect_sound_file` says of it.
         first: the first sample of the excerpt.
         count: its samples.
         channels: the values per sample.
@@ -184,7 +185,7 @@ def open_sound(path: Path, open_file: Callable[[Path], Any], first: int, count: 
 
     def read(box: Box) -> ndarray:
         (part,) = box
-        with open_file(path) as (sound, _):
+        with open_file(path) as (sound, inspected):
             try:
                 sound.seek(first + part.start)
                 values = sound.read(part.stop - part.start, "float32", always_2d=True)
@@ -196,7 +197,7 @@ def open_sound(path: Path, open_file: Callable[[Path], Any], first: int, count: 
                 f"{path}: ends behind sample {first + part.start + len(values):,}, before its header says; fit what is"
                 " there with --max-samples"
             )
-        return values
+        return inspected.sort_channels(values)
 
     return Blocks(str(path), (count,), channels, np.dtype("f4"), read)
 

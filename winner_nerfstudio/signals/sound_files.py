@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
 from .errors import SignalError
 from .flac_frames import TAIL, find_end, parse_stream_info
 from .mp3_frames import length_frame
@@ -49,6 +53,16 @@ NAMES = (
 )
 """Names that chunks have."""
 ANEW = "write it anew, as one sound"
+XIPH_ORDERS = {
+    3: (0, 2, 1),
+    5: (0, 2, 1, 3, 4),
+    6: (0, 2, 1, 4, 5, 3),
+    7: (0, 2, 1, 5, 6, 4, 3),
+    8: (0, 2, 1, 6, 7, 4, 5, 3),
+}
+"""The order of channels in Vorbis (specification I, 4.3.9) and in Opus (RFC 7845, 5.1.1.2), by their count: what comes
+at which index of the order that .wav and .flac have, which libsndfile leaves to us; other counts have one order in
+both."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +74,18 @@ class SoundFile:
         notes: what the user should know of the header.
         samples: count of samples that a .wav file of compressed samples states in its fact chunk; None if it does not.
         block: count of samples in a block of those.
+        order: the index of each channel in the order of .wav files; none if that is its own.
     """
 
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
     samples: int | None = None
     block: int = 0
+    order: tuple[int, ...] = ()
+
+    def sort_channels(self, values: Float[ndarray, "n c"]) -> Float[ndarray, "n c"]:
+        """Return decoded samples with their channels in the order of .wav files."""
+        return values[:, np.argsort(self.order)] if self.order else values
 
     def without_padding(self, decoded: int) -> tuple[int, tuple[str, ...]]:
         """Return how many of the decoded samples are no padding of the last blocks, and what is to be told of it."""
@@ -285,7 +305,17 @@ def _inspect_ogg(file: BinaryIO) -> SoundFile:
         if (count := len(re.findall(rb"OggS\0[\2\3\6\7]", data))) > 1:
             notes += (f"warning: holds {count:,} sounds or streams; the first is read",)
         parts = _ogg_parts(data) if data[28:33] == b"\x7fFLAC" else ()
-    return SoundFile(parts, notes)
+        order = _find_order(data[28:47])
+    return SoundFile(parts, notes, order=order)
+
+
+def _find_order(head: bytes) -> tuple[int, ...]:
+    """Return the order of the channels of the codec that an Ogg stream begins with, see `SoundFile.order`."""
+    if head.startswith(b"\1vorbis") and len(head) > 11:
+        return XIPH_ORDERS.get(head[11], ())
+    if head.startswith(b"OpusHead") and len(head) > 18 and head[18] == 1:  # other families have channels without places
+        return XIPH_ORDERS.get(head[9], ())
+    return ()
 
 
 def _ogg_parts(data: mmap.mmap) -> tuple[Part, ...]:
