@@ -377,6 +377,32 @@ def test_samples_beyond_full_scale_are_kept_and_told(tmp_path):
     assert save_audio(tmp_path / "d.flac", values / 3, RATE, audio.record) == "PCM_16"
 
 
+def test_a_sound_below_the_steps_of_its_file_is_told(tmp_path):
+    wave = np.sin(np.arange(4800) / 9)
+    whole = np.rint(250 + 249 * wave).astype("i4")
+    quiet, soft = load_audio(whole, AudioOptions(sample_rate=48_000)), load_audio(wave * 1e-6)
+    told = "warning: from the least value to the greatest there are less than 2 steps of 16 bits"
+    for audio in (quiet, soft):
+        own = audio.units.to_own(audio.values)
+        for name in ("a.flac", "a.mp3", "a.ogg", "a.aiff"):
+            subtype, _, said = save_audio(tmp_path / name, own, 48_000, audio.record).partition("; ")
+            if subtype in ("FLOAT", "PCM_32"):
+                assert not said
+            else:
+                assert said.startswith(told), name
+                assert said.endswith("write .wav or .npy")
+        for name in ("a.wav", "a.npy"):
+            assert ";" not in save_audio(tmp_path / name, own, 48_000, audio.record)
+    back = soundfile.read(tmp_path / "a.wav")[0]
+    assert np.ptp(back) == pytest.approx(2e-6, rel=0.01)
+    loud = load_audio(np.rint(30_000 * wave).astype("i2"))
+    assert save_audio(tmp_path / "a.flac", loud.units.to_own(loud.values), 48_000, loud.record) == "PCM_16"
+    # What the input's own format holds is no loss.
+    soundfile.write(tmp_path / "b.wav", np.rint(wave).astype("i2"), 48_000)
+    faint = load_audio(tmp_path / "b.wav")
+    assert save_audio(tmp_path / "b.flac", 0.6 * faint.units.to_own(faint.values), 48_000, faint.record) == "PCM_16"
+
+
 def flac_that_claims(frames, rate=8000):
     content = big_endian("FLAC")
     state = int.from_bytes(content[18:26], "big") & ~(2**36 - 1) & (2**44 - 1)

@@ -44,6 +44,8 @@ PROMISED = {
 any other suffix is spelt like it."""
 USUAL_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000)
 """Sample rates that an error message tries and names."""
+FEWEST_STEPS = 2
+"""A sound that spans fewer steps of its format is told to be next to silent."""
 LONGEST_PADDING = 1 << 13
 """The most samples by which a lossy encoder may lengthen a sound."""
 BLOCK = 1 << 16
@@ -360,7 +362,8 @@ def write_sound(
         record: the record of the sound.
 
     Returns:
-        The subtype that was written; and how much was clipped, if the input's own format holds more than full scale.
+        The subtype that was written; and how much was clipped, if the input's own format holds more than full scale,
+        or that next to nothing is left, if the input's own format has smaller steps.
 
     Raises:
         SignalError: the format cannot hold it; no file is left.
@@ -374,6 +377,7 @@ def write_sound(
     is_limited = dtype is not None and np.dtype(dtype).kind not in "iu" and subtype not in FLOATING
     is_cut = dtype is None and record.subtype in FLOATING and subtype not in FLOATING
     clipped, highest = 0, 1.0
+    low, high = np.inf, -np.inf
     order = list(XIPH_ORDERS.get(channels, range(channels)) if subtype in XIPH else range(channels))
     try:
         with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
@@ -388,7 +392,9 @@ def write_sound(
                 for start in range(0, len(block), BLOCK):
                     # In float64, because float32 cannot represent 2^31 - 1.
                     piece = block[start : start + BLOCK, order].astype(np.float64)
-                    sound.write(_encode((piece - shift) * scale, subtype))
+                    piece = (piece - shift) * scale
+                    low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+                    sound.write(_encode(piece, subtype))
         _check_written(path, form, subtype, rate, count)
     except SignalError:
         path.unlink(missing_ok=True)
@@ -397,7 +403,20 @@ def write_sound(
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
     if clipped:
         return f"{subtype}; clipped {clipped:,} values of up to {highest:.4g} times full scale, which .wav would keep"
+    bits = _count_bits(subtype)
+    if 0 < high - low < FEWEST_STEPS * 2.0 ** (1 - bits) and bits < _count_bits(record.subtype, record.dtype):
+        return (
+            f"{subtype}; warning: from the least value to the greatest there are less than {FEWEST_STEPS} steps of"
+            f" {bits} bits, so that next to nothing can be heard; write .wav or .npy"
+        )
     return subtype
+
+
+def _count_bits(subtype: str | None, dtype: str | None = None) -> int:
+    """Return the bits of a sample that is written with a subtype, or was read from an array; 64 of floats."""
+    if dtype is not None:
+        return 8 * np.dtype(dtype).itemsize if np.dtype(dtype).kind in "iu" else 64
+    return 64 if subtype in FLOATING else INTEGER_BITS.get(subtype or "", 16)
 
 
 def _check_written(path: Path, form: str, subtype: str, rate: int, count: int) -> None:
