@@ -380,6 +380,46 @@ def naming_files(names):
 
 VTK = b"# vtk DataFile Version 3.0\nx\nBINARY\nDATASET STRUCTURED_POINTS\nDIMENSIONS 6000 6000 6000\nSPACING 1 1 1\n"
 VTK += b"ORIGIN 0 0 0\nPOINT_DATA 216000000000\nSCALARS a float\nLOOKUP_TABLE default\n"
+
+
+def write_pages(append=False, **options):
+    """Return a function that writes the pages of a stack one by one; several files' worth where it appends."""
+
+    def write(path):
+        if append:
+            for page in VALUES.transpose(2, 1, 0):
+                tifffile.imwrite(path, page, append=True, **options)
+            return
+        with tifffile.TiffWriter(path) as file:
+            for page in VALUES.transpose(2, 1, 0):
+                file.write(page, **options)
+
+    return write
+
+
+def write_mixed_pages(path):
+    with tifffile.TiffWriter(path) as file:
+        for index, page in enumerate(VALUES.transpose(2, 1, 0)):
+            file.write(page, compression=("zlib", None)[index % 2], metadata=None)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_pages(),
+        write_pages(compression="zlib"),
+        write_pages(append=True),
+        write_pages(append=True, bigtiff=True),
+        write_pages(metadata=None),
+        write_mixed_pages,
+    ],
+)
+def test_pages_that_were_written_one_by_one_are_a_stack(tmp_path, write):
+    write(tmp_path / "a.tif")
+    found = load_volume(tmp_path / "a.tif")
+    np.testing.assert_allclose(found.units.to_own(found.values)[..., 0], VALUES, atol=1e-2)
+
+
 REFUSED = {
     "cut.nrrd": (with_bytes(write_nrrd(encoding="raw"), cut), "is the file whole?"),
     "cut-gzip.nrrd": (with_bytes(write_nrrd(encoding="gzip"), cut), "is the file whole?"),
@@ -419,6 +459,26 @@ REFUSED = {
         lambda path: [tifffile.imwrite(path, np.zeros(s, "u1"), append=i > 0) for i, s in enumerate([(9, 9), (8, 8)])],
         "pages are of several sizes",
     ),
+    "types.tif": (
+        lambda path: [tifffile.imwrite(path, np.zeros((9, 9), s), append=i > 0) for i, s in enumerate(["u1", "i2"])],
+        "pages are of several types",
+    ),
+    "thumbnail.tif": (
+        lambda path: [write_pages(append=True)(path), tifffile.imwrite(path, np.zeros((2, 2), "i2"), append=True)],
+        "pages are of several sizes",
+    ),
+    **{
+        f"cut_{part}_{name}.tif": (
+            with_bytes(write, lambda content, part=part: content[:-part]),
+            "is cut off: its pages",
+        )
+        for part in (40, 500)
+        for name, write in {
+            "imagej": lambda path: tifffile.imwrite(path, VALUES.transpose(2, 1, 0), imagej=True),
+            "packed": lambda path: tifffile.imwrite(path, VALUES, compression="zlib", photometric="minisblack"),
+            "big": lambda path: tifffile.imwrite(path, VALUES, bigtiff=True, photometric="minisblack"),
+        }.items()
+    },
 }
 
 

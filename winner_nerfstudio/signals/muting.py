@@ -1,6 +1,7 @@
-"""What libraries in C and C++ write to the terminal themselves, and how to keep it from there."""
+"""What libraries write to the terminal themselves, and how to keep it from there."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 
@@ -21,3 +22,14 @@ def mute_libraries() -> Iterator[None]:
                 stack.callback(os.dup2, kept, output)
                 os.dup2(nowhere, output)
         yield
+
+
+@contextlib.contextmanager
+def mute_logger(name: str) -> Iterator[None]:
+    """Drop what a library in Python logs."""
+    logger = logging.getLogger(name)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled

@@ -1,8 +1,10 @@
 """Stacks of .tif pages as volumes: pages are z, rows y, columns x."""
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import SignalError
+from .muting import mute_logger
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
@@ -17,6 +20,8 @@ WHITE_IS_LEAST, BLACK_IS_LEAST, PALETTE = 0, 1, 3
 """Photometric interpretations, tag 262."""
 OTHERS = {"T": "times", "C": "channels", "S": "channels"}
 """Axes of pages, as tifffile calls them, that are said to be something else than slices."""
+PLAIN = ("generic", "shaped", "uniform")
+"""What tifffile calls series of pages that no other program has given a meaning."""
 
 
 @contextmanager
@@ -24,34 +29,126 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the stack of pages of a .tif file.
 
     Raises:
-        SignalError: the pages are of several sizes, or of colours.
+        SignalError: the file is cut off, or the pages are of several sizes or types, or of colours.
     """
     import tifffile
 
     from .nodata import declared_nodata
 
-    with tifffile.TiffFile(path) as file:
+    if _leads_behind_end(path):
+        raise SignalError(f"{path}: {CUT}")
+    with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
         page: Any = file.pages[0]
         series = file.series[0]
-        if len(file.series) != 1:
-            raise SignalError(f"{path}: its {len(file.pages)} pages are of several sizes; a stack has one")
+        if not all(_is_held(each, file.filehandle.size) for each in file.series) or _lacks_pages(file):
+            raise SignalError(f"{path}: {CUT}")
+        _check_alike(path, file)
         photometric = int(getattr(page, "photometric", BLACK_IS_LEAST))
         if photometric not in (WHITE_IS_LEAST, BLACK_IS_LEAST, PALETTE) or "S" in series.axes[-1:]:
             raise SignalError(f"{path}: its pages have colours; one value for each sample is needed")
-        found = Found(tuple(series.shape), series.asarray, axes=_name_axes(series))
+        if len(file.series) == 1:
+            found = Found(tuple(series.shape), series.asarray, axes=_name_axes(series))
+        else:
+            found = _join(file.series)
+        read = found.read
         found.nodata = declared_nodata(path)
-        pages = next((axis for axis, name in zip(series.axes, found.axes, strict=False) if name == "z"), "")
+        axes = series.axes if len(file.series) == 1 else ""
+        pages = next((axis for axis, name in zip(axes, found.axes, strict=False) if name == "z"), "")
         if pages in OTHERS:
             found.notes.append(f"its {OTHERS[pages]} are taken as z")
         if photometric == PALETTE:
             found.notes.append("the values are indices of a palette, whose colours are left out")
         if photometric == WHITE_IS_LEAST and series.dtype.kind in "u":
             top = (1 << int(page.bitspersample)) - 1
-            found.read = lambda: _invert(series.asarray(), top)
+            found.read = lambda: _invert(read(), top)
             found.nodata = None if found.nodata is None else top - found.nodata
             found.notes.append("stored with white as the least value, inverted")
         _place(found, file)
         yield found
+
+
+CUT = "is cut off: its pages go on behind the end of the file; copy or save it anew"
+
+
+def _leads_behind_end(path: Path) -> bool:
+    """Return whether the list of a TIFF or BigTIFF file's pages leads behind the end of the file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 16:
+            return False
+        is_big = struct.unpack(f"{order}H", head[2:4])[0] == 43
+        count, offset, entry = (f"{order}Q", f"{order}Q", 20) if is_big else (f"{order}H", f"{order}I", 12)
+        least, seen = struct.calcsize(count) + struct.calcsize(offset), set[int]()
+        (start,) = struct.unpack(offset, head[8:16] if is_big else head[4:8])
+        while start and start not in seen:
+            seen.add(start)
+            file.seek(start)
+            entries = file.read(struct.calcsize(count))
+            if start + least > size:
+                return True
+            end = start + len(entries) + entry * struct.unpack(count, entries)[0]
+            if end + struct.calcsize(offset) > size:
+                return True
+            file.seek(end)
+            (start,) = struct.unpack(offset, file.read(struct.calcsize(offset)))
+    return False
+
+
+def _is_held(series: Any, size: int) -> bool:
+    """Return whether the samples of a series of pages lie within a file of so many bytes."""
+    if series.dataoffset is not None:
+        return bool(series.dataoffset + series.nbytes <= size)
+    return all(
+        start + length <= size
+        for page in series.pages
+        if page is not None
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)
+        if start and length
+    )
+
+
+def _lacks_pages(file: Any) -> bool:
+    """Return whether ImageJ states more pages than there are, of which it writes one only in large files."""
+    stated = (file.imagej_metadata or {}).get("images", 1) if file.is_imagej else 1
+    return int(stated) > sum(prod(series.shape[:-2]) for series in file.series)
+
+
+def _check_alike(path: Path, file: Any) -> None:
+    """Check that all series of a file's pages can be one stack.
+
+    Raises:
+        SignalError: they are of several sizes or types, or each is a picture of its own.
+    """
+    if len(file.series) == 1:
+        return
+    what = f"{path}: its {len(file.pages)} pages are"
+    if len({series.shape[-2:] for series in file.series}) > 1:
+        raise SignalError(f"{what} of several sizes; a stack has one")
+    if len({(series.dtype, int(series.keyframe.photometric)) for series in file.series}) > 1:
+        raise SignalError(f"{what} of several types; a stack has one")
+    for series in file.series:
+        if series.kind not in PLAIN or len(series.levels) > 1 or series.keyframe.is_reduced or series.ndim > 3:
+            raise SignalError(f"{what} {len(file.series)} pictures of their own; save one stack in a file of its own")
+
+
+def _join(series: Any) -> Found:
+    """Return the stack of series of pages that are alike, as programs write them that append page by page."""
+    parts = list(series)
+    if all(each.kind == "generic" for each in series):  # grouped by their compression, whatever their order
+        parts = sorted((page for each in series for page in each.pages), key=lambda page: page.index)
+    counts = [prod(part.shape[:-2]) for part in parts]
+    shape = (sum(counts), *parts[0].shape[-2:])
+
+    def read() -> ndarray:
+        values, end = np.empty(shape, parts[0].dtype), 0
+        for part, count in zip(parts, counts, strict=True):
+            values[end : end + count] = part.asarray().reshape(count, *shape[1:])
+            end += count
+        return values
+
+    return Found(shape, read, axes=["z", "y", "x"])
 
 
 def _name_axes(series: Any) -> list[str]:

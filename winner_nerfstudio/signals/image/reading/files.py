@@ -1,14 +1,13 @@
 """The choice of a picture's reader: by what the file begins with, because suffixes are often wrong."""
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...conversions import describe_conversion
 from ...errors import SignalError, is_out_of_memory
-from ...muting import mute_libraries
+from ...muting import mute_libraries, mute_logger
 from ...picture_suffixes import RAW
 from .exr import read_exr
 from .heif import read_heif
@@ -91,11 +90,6 @@ def choose_reader(path: Path, head: bytes) -> Reader:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep the decoders' own warnings from the user: what matters of them is an error or a note of ours."""
-    logger = logging.getLogger("tifffile")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings(), mute_libraries():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was_disabled
+    with warnings.catch_warnings(), mute_libraries(), mute_logger("tifffile"):
+        warnings.simplefilter("ignore")
+        yield
