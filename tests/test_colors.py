@@ -395,13 +395,16 @@ def test_dark_colours_of_a_text_ply_file_are_of_the_type_that_its_header_says(tm
     assert found.max() == pytest.approx(1 / most)
 
 
-def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path):
+@pytest.mark.parametrize("alpha", ["", " 1", " 0.5"])
+def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path, alpha):
     points, quads, _ = box()
     colors = np.repeat(np.array(list(SIDES.values())), 4, axis=0) / 255
-    lines = [f"v {' '.join(map(str, row))}" for row in np.concatenate([points, colors], -1)]
+    lines = [f"v {' '.join(map(str, row))}{alpha}" for row in np.concatenate([points, colors], -1)]
     lines += ["f " + " ".join(map(str, quad + 1)) for quad in quads]
     (tmp_path / "box.obj").write_text("\n".join(lines))
-    assert_sides(load_surface(tmp_path / "box.obj", colors=True))
+    shape = load_surface(tmp_path / "box.obj", colors=True)
+    assert_sides(shape)
+    assert ("the alpha of its vertices' colours is left out" in shape.repairs) == bool(alpha)
 
 
 def test_a_surface_of_one_colour_has_none_to_fit(tmp_path):

@@ -330,6 +330,17 @@ def test_points_of_nan_are_dropped_where_nodata_or_a_mask_says_so():
     assert len(load_signal(np.ma.masked_invalid(points), "sdf").points) == 2996
 
 
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.nan, np.inf), (np.inf, -np.inf, np.nan)])
+def test_points_without_finite_coordinates_are_dropped_by_the_option_that_is_named(values):
+    points = ball()
+    points[5 : 5 + len(values), 0] = values
+    with pytest.raises(ValueError, match="points are NaN or infinite") as caught:
+        load_signal(points, "sdf")
+    named = re.search(r"--nodata ([-a-z ]+) drops", str(caught.value))[1].strip()
+    nodata = tuple(map(float, named.split()))
+    assert len(load_signal(points, "sdf", nodata=nodata).points) == 3000 - len(values)
+
+
 def test_strays_of_a_cloud_are_named():
     points = ball()
     points[0, :3], points[1, :3] = (400, 100, 100), (100, 380, 100)

@@ -279,6 +279,31 @@ def test_spacings_stay_with_their_axes_when_those_are_turned(tmp_path):
     assert read_volume(tmp_path / "a.nii", lambda shape: None).spacing == pytest.approx((0.5, 1, 2.5))
 
 
+BACKWARD = {
+    "a.h5": write_hdf5(spacing=(STEP, -STEP, STEP)),
+    "a.zarr": write_zarr(spacing=(STEP, -STEP, STEP)),
+    "a.nrrd": write_nrrd(directions=np.diag([STEP, -STEP, STEP])),
+    "a.nii": write_nifti(directions=np.diag([STEP, -STEP, STEP])),
+}
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_a_negative_spacing_turns_its_axis_in_every_format(tmp_path, name):
+    BACKWARD[name](tmp_path / name)
+    found = read_volume(tmp_path / name, lambda shape: None)
+    assert found.spacing == pytest.approx((STEP,) * 3)
+    assert any(note.startswith("turned round along y") for note in found.notes)
+    np.testing.assert_array_equal(found.values, VALUES[:, ::-1])
+
+
+@pytest.mark.parametrize("step", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("name, write", [("a.h5", write_hdf5), ("a.zarr", write_zarr)])
+def test_a_spacing_that_is_none_is_refused_in_every_format(tmp_path, name, write, step):
+    write(spacing=(1.0, step, 1.0))(tmp_path / name)
+    with pytest.raises(SignalError, match=r"a\.\w+: its spacing or origin is zero or not finite"):
+        read_volume(tmp_path / name, lambda shape: None)
+
+
 def turn_about_z(degrees):
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return STEP * np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])

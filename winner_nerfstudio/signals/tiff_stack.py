@@ -174,12 +174,12 @@ def _place(found: Found, file: Any) -> None:
         steps = [float(sizes.get(axis) or 0) for axis in "ZYX"]
         units = [sizes.get(f"{axis}Unit", "µm") for axis in "XYZ"]
         unit = units[0]
-        if len(set(units)) > 1 and min(steps) > 0:
+        if len(set(units)) > 1 and all(steps):
             found.notes.append(
                 f"warning: its axes have several units ({', '.join(units)}); give --spacing in one of them"
             )
             return
-    if np.isfinite(steps).all() and min(steps) > 0 and found.axes:
+    if all(steps) and found.axes:  # 0 stands for none
         found.directions, found.says_spacing = np.diag(steps), True
         found.notes += [describe_unit(unit)] if unit else []
 

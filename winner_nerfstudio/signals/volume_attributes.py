@@ -50,7 +50,7 @@ def place_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
     """Take spacing, origin and unit from attributes, which have a number for each axis of the array."""
     for key in STEPS:
         steps = _numbers_for(found, attributes.get(key))
-        if steps is not None and (steps > 0).all():
+        if steps is not None:  # also zero or backward ones, which are refused or turned as in other formats
             found.directions, found.says_spacing = np.diag(steps), True
             unit = "um" if key == "element_size_um" else attributes.get("unit", attributes.get("units"))
             found.notes += [describe_unit(unit)] if unit is not None else []
@@ -68,7 +68,7 @@ def _numbers_for(found: Found, value: Any) -> ndarray | None:
         return None
     if len(numbers) == len(found.shape) > 3:
         numbers = numbers[_long_axes(found)]
-    return numbers if len(numbers) == 3 and np.isfinite(numbers).all() else None
+    return numbers if len(numbers) == 3 else None
 
 
 def _long_axes(found: Found) -> list[int]:
@@ -95,7 +95,7 @@ def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[
         values = np.asarray(entry[0][...], np.float64)
         differences = np.diff(values)
         step = float(differences.mean()) if len(differences) else 0.0
-        if not np.isfinite(values).all() or step == 0:
+        if not len(differences):
             return
         if np.abs(differences - step).max() > EVEN * abs(step):
             name = ascii(found.axes[axis])[1:-1]

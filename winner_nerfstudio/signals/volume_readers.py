@@ -58,17 +58,17 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     directions, spacings = header.get("space directions"), header.get("spacings")
     if directions is not None:
         rows = [np.asarray(row, np.float64) for row in directions if row is not None]
-        rows = [row for row in rows if np.isfinite(row).all()]
+        rows = [row for row in rows if not np.isnan(row).any()]  # NaN stands for none, as it does below
         if len(rows) == 3 and all(len(row) == 3 for row in rows):
             found.directions, found.says_spacing = np.stack(rows), True
     elif spacings is not None and len(spatial) == 3:
         steps = np.asarray(spacings, np.float64)[spatial]
-        if np.isfinite(steps).all():
+        if not np.isnan(steps).any():
             found.directions, found.says_spacing = np.diag(steps), True
     origin = header.get("space origin")
     if origin is None and "axis mins" in header and len(spatial) == 3:
         origin = np.asarray(header["axis mins"], np.float64)[spatial]
-    if origin is not None and len(origin) == 3 and np.isfinite(np.asarray(origin, np.float64)).all():
+    if origin is not None and len(origin) == 3 and not np.isnan(np.asarray(origin, np.float64)).any():
         found.origin = np.asarray(origin, np.float64)
     if any("color" in kind or "vector" in kind or "matrix" in kind for kind in kinds):
         raise SignalError(f"{path}: its samples are of kind {', '.join(kinds)[:80]}; one value each is needed")

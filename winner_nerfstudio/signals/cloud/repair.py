@@ -23,9 +23,11 @@ def clean_points(
     points = np.asarray(points, np.float64)
     broken = int((~np.isfinite(points)).any(-1).sum())
     if broken:
+        infinite = [f"{value:g}" for value in (np.inf, -np.inf) if (points == value).any()]
+        values = " ".join(infinite) or "nan"  # whatever the value is, points of NaN are dropped, too
         raise SignalError(
             f"{name}: {broken} of {len(points)} points are NaN or infinite; every coordinate must be finite"
-            " (--nodata nan drops points without coordinates)"
+            f" (--nodata {values} drops points without coordinates)"
         )
     repairs, kept = list[str](), np.arange(len(points))
     if normals is not None:

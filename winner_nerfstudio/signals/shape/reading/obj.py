@@ -39,8 +39,8 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
 
     Args:
         path: of the file.
-        colors: whether to read colours: of materials' textures, else of vertices (``v x y z r g b``), else of
-            materials. Without usable ones there is a note at most.
+        colors: whether to read colours: of materials' textures, else of vertices (``v x y z r g b``, whose alpha, if
+            there is one, is left out), else of materials. Without usable ones there is a note at most.
 
     Raises:
         ValueError: a line has other than numbers, or too few.
@@ -80,10 +80,13 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     if not colors:
         return polygons
     painted, more = _read_colors(path, polygons, paint, faces)
-    if painted is None and len(columns) and (columns == 6).all():
+    # Behind the colour there may be an alpha.
+    if painted is None and len(columns) and columns.min() >= 6 and columns.max() <= 7:
         of_vertices = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:])
         in_range = ((corners >= 0) & (corners < len(columns))).all()
         painted = of_vertices.take(corners) if of_vertices is not None and in_range else None
+        if painted is not None and columns.max() == 7:
+            more = (*more, "the alpha of its vertices' colours is left out")
     return replace(polygons, colors=painted, notes=(*notes, *more))
 
 
