@@ -137,6 +137,37 @@ def test_columns_that_are_no_normals_are_not_taken_for_them(tmp_path, name):
         assert columns.notes == (f"columns: {told}",)
 
 
+def labelled(head, form, labels=("wall", "floor"), mark=","):
+    lines = (form.format(*row, labels[index % len(labels)]) for index, row in enumerate(POINTS.tolist()))
+    return "\n".join([head, *(line.replace(",", mark) for line in lines)]) + "\n"
+
+
+TEXTS = {
+    "last.csv": labelled("x,y,z,label", "{},{},{},{}"),
+    "blank-in-some.csv": labelled("x,y,z,label", "{},{},{},{}", ("wall", "", "old wall")),
+    "late.csv": labelled("x,y,z,label", "{},{},{},{}", ("",) * 299 + ("wall",)),
+    "blank.csv": labelled("x,y,z,label", "{},{},{},{}", ("",)),
+    "middle.csv": labelled("x,y,label,z,count", "{0},{1},{3},{2},12", ("ground", "")),
+    "time.csv": labelled("time,x,y,z", "{3},{0},{1},{2}", ("2024-05-01T10:00:00.5Z",)),
+    "time-with-space.csv": labelled("time,x,y,z", "{3},{0},{1},{2}", ("2024-05-01 10:00:00",)),
+    "quoted.csv": labelled("x,y,z,label", '{},{},{},"{}"', ("old, wall",)),
+    "tabs.txt": labelled("x,y,z,label", "{},{},{},{}", ("old wall", ""), "\t").replace("x,y,z,label", "x\ty\tz\tlabel"),
+    "semicolons.csv": labelled("x;y;z;label", "{},{},{},{}", mark=";"),
+    "german.csv": labelled("x;y;label;z", "{0};{1};{3};{2}").replace(".", ","),
+    "spaces.xyz": labelled("x y z label", "{} {} {} {}", ("wall", "old wall", "")),
+    "units.csv": labelled("x,y,z,label\nm,m,m,", "{},{},{},{}"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_columns_of_text_are_left_out_where_a_line_names_the_columns(tmp_path, name):
+    (tmp_path / name).write_text(TEXTS[name])
+    columns = read_points(tmp_path / name)
+    np.testing.assert_allclose(columns.points, POINTS, atol=1e-9)
+    assert any(note.startswith("columns left out: ") for note in columns.notes)
+    assert not any("commas and spaces" in note for note in columns.notes)
+
+
 def test_what_was_taken_as_what_is_told(tmp_path):
     (tmp_path / "a.csv").write_text(WRITTEN["shuffled.csv"])
     (tmp_path / "b.txt").write_text(WRITTEN["decimal-comma-tabs.txt"])
@@ -165,6 +196,16 @@ REFUSED = {
     "grid.asc": ("ncols 4\nnrows 3\nxllcorner 0\n1 2 3 4\n5 6 7 8\n9 1 2 3\n", "grid.asc: "),
     "binary.txt": (bytes(range(256)) * 20, "binary.txt: "),
     "comments.txt": ("# only\n# comments\n", "holds no points"),
+    "label.csv": (labelled("", "{},{},{},{}").lstrip(), "line 1: 'wall' is no number (column 4)"),
+    "words.csv": (
+        labelled("x,y,z,label", "{},{},{},{}").replace("\n", "\n5,,oops,wall\n", 1),
+        "line 2: 'oops' in the column z",
+    ),
+    "cut-label.csv": (labelled("x,y,z,label", "{},{},{},{}") + "1,2", "line 302 has 2 columns, of which 4 are named"),
+    "moved.csv": (
+        labelled("label,x,y,z", "{3},{0},{1},{2}", ("a", "b,c")),
+        "line 3 has 5 columns, of which 4 are named",
+    ),
     "partly.xyz": (rows(POINTS) + "1 nan 3\n", "1 of 301 points are NaN"),
 }
 

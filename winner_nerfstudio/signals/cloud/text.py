@@ -39,6 +39,9 @@ MEANINGS = {
 """The names of columns, in small letters and without marks, by what they hold; other columns are not used."""
 POSITION, NORMAL = ("x", "y", "z"), ("nx", "ny", "nz")
 COLOR = ("r", "g", "b")
+USED = (*POSITION, *NORMAL, *COLOR, "red", "green", "blue")
+"""What columns hold that are used; other columns may hold text."""
+MIXED = "commas and spaces separate the numbers"
 BY_SUFFIX = {
     (".pts", 4): (*POSITION, "intensity"),
     (".pts", 7): (*POSITION, "intensity", *COLOR),
@@ -79,7 +82,16 @@ def read_point_text(
     text = _read_rows(path)
     if not text.rows:
         raise SignalError(f"{path}: holds no points; rows of x y z are needed")
-    table = _parse_table(path, text)
+    try:
+        table = _parse_table(path, text)
+    except SignalError:
+        if not _has_others(text.names):
+            raise
+        table = None
+    if _has_others(text.names) and (table is None or table.shape[1] != len(text.names or ())):
+        text = _read_rows(path, only_used=True)
+        table = _parse_table(path, text)
+    assert table is not None
     columns = _name_columns(path, text.names, table)
     is_plain = columns in (POSITION, (*POSITION, *NORMAL))
     notes = [*text.notes, *(() if is_plain else (f"columns: {' '.join(columns)}",))]
@@ -101,8 +113,27 @@ def _take_colors(table: Float[ndarray, "n c"], columns: Sequence[str]) -> Corner
     return None
 
 
-def _read_rows(path: Path) -> Rows:
-    """Return the rows of a text without its comments, separators and counts."""
+def _has_others(names: Sequence[str] | None) -> bool:
+    """Return whether names of columns include those of x, y and z, and of columns that are not used."""
+    return names is not None and _names_position(names) and len(_find_used(names)) < len(names)
+
+
+def _find_used(names: Sequence[str]) -> list[int]:
+    """Return the indices of the columns that are used."""
+    return [index for index, name in enumerate(names) if _meaning(name).lower() in USED]
+
+
+def _read_rows(path: Path, only_used: bool = False) -> Rows:
+    """Return the rows of a text without its comments, separators and counts.
+
+    Args:
+        path: the file.
+        only_used: whether to leave out the columns that are not used, which may hold text, or nothing in some rows; a
+            line must name the columns.
+
+    Raises:
+        SignalError: a line cannot be understood.
+    """
     numbered = _read_numbered(path)
     comments = [(number, line) for number, line in numbered if line.startswith(COMMENTS) or _is_remark(line)]
     commented = {number for number, _ in comments}
@@ -113,8 +144,11 @@ def _read_rows(path: Path) -> Rows:
     # Names may stand in several lines, of which only the last counts (the last with x, y and z, because units may
     # follow), or in a comment right before the numbers.
     while kept and not _is_row(kept[0][1], separator):
+        words = _split_names(kept[0][1], separator)
+        count = sum(bool(NUMBER.fullmatch(word.replace(b",", b""))) for word in _split(kept[0][1], separator))
+        if count >= len(POSITION) or (count and names is not None and _names_position(names)):
+            break  # a row with text
         number, line = kept.pop(0)
-        words = _split_names(line, separator)
         is_remark = not _names_position(words) and not any(NUMBER.fullmatch(word.encode("latin-1")) for word in words)
         if names is not None and _names_position(names) and is_remark:
             notes.append(f"line {number}, between the names and the numbers, is left out: {ascii(line[:40])[2:-1]}")
@@ -122,8 +156,16 @@ def _read_rows(path: Path) -> Rows:
             names = words
         if len(sample) - len(kept) > 100:
             break
-    rows = [(number, _normalize(line, separator, decimal)) for number, line in kept]
-    rows = _without_counts(path, rows)
+    if only_used and names is not None:
+        rows = [(number, _pick(path, number, line, names, separator, decimal)) for number, line in kept]
+        used = _find_used(names)
+        left = [name or "-" for index, name in enumerate(names) if index not in used]
+        notes = [note for note in notes if note != MIXED]  # the spaces were those of text
+        notes.append(f"columns left out: {ascii(' '.join(left))[1:-1][:80]}")
+        names = [names[index] for index in used]
+    else:
+        rows = [(number, _normalize(line, separator, decimal)) for number, line in kept]
+        rows = _without_counts(path, rows)
     if names is None and rows:
         named = [_split_names(line.lstrip(b"#/%!; "), b"") for number, line in comments if number < rows[0][0]]
         width = len(rows[0][1].split())
@@ -189,7 +231,7 @@ def _find_separator(path: Path, lines: Sequence[tuple[int, bytes]]) -> tuple[byt
             return b",", _find_decimal(path, with_commas[-1][0], quoted), []
         words = [word for line in spaced for word in line.split()]
         if any(word.count(b",") > 1 or word.endswith(b",") or b"." in word for word in words):
-            return b",", b".", ["commas and spaces separate the numbers"]
+            return b",", b".", [MIXED]
         return b"", _find_decimal(path, with_commas[-1][0], words), []
     words = [word.strip(b'" \t') for _, line in with_commas for word in line.split(separator)]
     words = [word for word in words if word.strip(b",")]
@@ -224,19 +266,25 @@ def _is_row(line: bytes, separator: bytes) -> bool:
     return bool(numbers) and all(NUMBER.fullmatch(word) or MISSING.fullmatch(word) for word in numbers)
 
 
+def _cells(line: bytes, separator: bytes) -> list[bytes]:
+    """Return what stands between separators, without quotes."""
+    if b'"' in line:
+        text, mark = line.decode("latin-1"), separator.decode() or " "
+        row = next(
+            csv.reader([text.replace("\t", " ") if mark == " " else text], delimiter=mark, skipinitialspace=True)
+        )
+        return [word.strip().encode("latin-1") for word in row]
+    return [word.strip() for word in line.split(separator)] if separator else line.split()
+
+
 def _split(line: bytes, separator: bytes) -> list[bytes]:
     """Return the words of a line; quotes, and separators behind the last word, are left out."""
-    if b'"' in line and separator:
-        text, mark = line.decode("latin-1"), separator.decode()
-        words = [
-            word.strip().encode("latin-1") for word in next(csv.reader([text], delimiter=mark, skipinitialspace=True))
-        ]
-    elif separator:
-        words = [word.strip() for word in line.split(separator)]
-        if separator == b",":  # which spaces may replace
-            words = [part for word in words for part in (word.split() or [b""])]
-    else:
+    if not separator:
         words = line.replace(b'"', b"").split()
+    else:
+        words = _cells(line, separator)
+        if separator == b"," and b'"' not in line:  # which spaces may replace
+            words = [part for word in words for part in (word.split() or [b""])]
     while words and not words[-1]:
         words.pop()
     return words
@@ -260,9 +308,43 @@ def _normalize(line: bytes, separator: bytes, decimal: bytes) -> bytes:
     """
     if separator or b'"' in line:
         line = b" ".join(word or b"nan" for word in _split(line, separator))
+    return _point(line, decimal)
+
+
+def _point(line: bytes, decimal: bytes) -> bytes:
+    """Return numbers with decimal points."""
     if b"," in line:
         line = line.replace(b".", b"").replace(b",", b".") if decimal == b"," else line.replace(b",", b"")
     return line
+
+
+def _pick(path: Path, number: int, line: bytes, names: Sequence[str], separator: bytes, decimal: bytes) -> bytes:
+    """Return the numbers of the columns that are used, as `_normalize` does.
+
+    Raises:
+        SignalError: the row has fewer columns, more than can be told apart, or no number where one is used.
+    """
+    used, cells = _find_used(names), _cells(line, separator)
+    if separator == b"," and len(cells) <= used[-1]:
+        cells = _split(line, separator)
+    while len(cells) > len(names) and not cells[-1]:
+        cells.pop()
+    # More words than names are those of the last column, unless a text before the numbers may have moved them.
+    if len(cells) <= used[-1] or (len(cells) > len(names) and used[-1] >= len(used)):
+        raise SignalError(
+            f"{path}: line {number} has {len(cells)} columns, of which {len(names)} are named; is the file whole?"
+        )
+    words = [_point(cells[index], decimal) or b"nan" for index in used]
+    for index, word in zip(used, words, strict=True):
+        if not (NUMBER.fullmatch(word) or MISSING.fullmatch(word)):
+            raise SignalError(
+                f"{path}: line {number}: {_show(word)} in the column {ascii(names[index])[1:-1][:40]} is no number"
+            )
+    return b" ".join(words)
+
+
+def _show(word: bytes) -> str:
+    return ascii(word[:20].decode("latin-1"))
 
 
 def _without_counts(path: Path, rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
@@ -318,16 +400,15 @@ def _check_words(path: Path, number: int, row: bytes) -> list[float]:
         SignalError: a word is none.
     """
     values = []
-    for word in row.split():
+    for column, word in enumerate(row.split(), 1):
         if MISSING.fullmatch(word):
             values.append(float("nan"))
         elif NUMBER.fullmatch(word):
             values.append(float(word.lower().replace(b"d", b"e").replace(b"1.#inf", b"inf")))
         else:
-            shown = ascii(word[:20].decode("latin-1"))
             raise SignalError(
-                f"{path}: cannot be read as {path.suffix} points: line {number}: {shown} is no number; rows of x y z"
-                " are needed"
+                f"{path}: cannot be read as {path.suffix} points: line {number}: {_show(word)} is no number (column"
+                f" {column}); rows of x y z are needed, or a first line that names these columns among others"
             )
     return values
 
