@@ -157,8 +157,8 @@ def _read_rows(path: Path, only_used: bool = False) -> Rows:
         if len(sample) - len(kept) > 100:
             break
     if only_used and names is not None:
-        rows = [(number, _pick(path, number, line, names, separator, decimal)) for number, line in kept]
         used = _find_used(names)
+        rows = [(number, _pick(path, number, line, names, used, separator, decimal)) for number, line in kept]
         left = [name or "-" for index, name in enumerate(names) if index not in used]
         notes = [note for note in notes if note != MIXED]  # the spaces were those of text
         notes.append(f"columns left out: {ascii(' '.join(left))[1:-1][:80]}")
@@ -318,13 +318,15 @@ def _point(line: bytes, decimal: bytes) -> bytes:
     return line
 
 
-def _pick(path: Path, number: int, line: bytes, names: Sequence[str], separator: bytes, decimal: bytes) -> bytes:
-    """Return the numbers of the columns that are used, as `_normalize` does.
+def _pick(
+    path: Path, number: int, line: bytes, names: Sequence[str], used: Sequence[int], separator: bytes, decimal: bytes
+) -> bytes:
+    """Return the numbers of the columns with the indices `used`, as `_normalize` does.
 
     Raises:
         SignalError: the row has fewer columns, more than can be told apart, or no number where one is used.
     """
-    used, cells = _find_used(names), _cells(line, separator)
+    cells = _cells(line, separator)
     if separator == b"," and len(cells) <= used[-1]:
         cells = _split(line, separator)
     while len(cells) > len(names) and not cells[-1]:
