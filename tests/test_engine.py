@@ -1,7 +1,12 @@
 """Other workers than this process: what they do is the same to the bit, also if one of them is lost."""
 
 import contextlib
+import os
+import signal as signals
 import socket
+import subprocess
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +18,11 @@ from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.training import engine, groups
 from winner_nerfstudio.training.groups import fit_groups
 
+from .conftest import BIN
 from .test_batch import QUICK, contents, without_times, write_crops
 
 PARTS = {**QUICK, "parts": (3, 3), "group_samples": 500, "overlap": 2}
+STOPPED = "interrupted: what was finished is kept; the same command goes on"
 
 
 def free_ports():
@@ -108,6 +115,61 @@ def test_a_cluster_that_loses_a_node_ends_with_the_same_bits(cluster, tmp_path, 
 def test_the_groups_of_a_signal_are_the_same_bits_by_processes(signal, tmp_path):
     fit_groups(signal, tmp_path / "there", engine="processes", **PARTS)
     assert_same_groups(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        ("raise ValueError('the fault of a task')", "^the fault of a task$"),
+        ("import os; os._exit(9)", "engine=processes: a process has ended"),
+    ],
+)
+def test_an_error_of_a_task_or_a_process_that_dies_is_told_and_ends_the_processes(work, line, capfd):
+    with pytest.raises(ValueError, match=line), engine.Workers("processes").open() as opened:
+        list(opened.run(exec, work, [{}] * 3))
+    assert capfd.readouterr().err == ""
+
+
+def list_descendants(pid):
+    """The processes that a process has started, and those that these have."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return children + [each for child in children for each in list_descendants(child)]
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.commands
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc, where processes are listed")
+@pytest.mark.parametrize(("number", "status"), [(signals.SIGTERM, 130), (signals.SIGKILL, -signals.SIGKILL)])
+def test_workers_end_with_the_command_that_is_stopped_or_killed_whatever_they_do(number, status, tmp_path):
+    write_crops(tmp_path / "crops", 1)
+    command = [BIN / "winner-batch", "crops", "--output", "out", "--engine", "processes", "--steps", str(10**9)]
+    with (
+        (tmp_path / "shown").open("w") as shown,
+        subprocess.Popen(command, cwd=tmp_path, stdout=shown, stderr=shown) as process,
+    ):
+        while process.poll() is None and len(workers := list_descendants(process.pid)) < 2:  # one tracks resources
+            time.sleep(0.05)
+        try:
+            process.send_signal(number)
+            assert process.wait(60) == status
+            deadline = time.monotonic() + 60
+            while any(map(is_running, workers)):
+                assert time.monotonic() < deadline, "workers are left"
+                time.sleep(0.05)
+        finally:
+            for each in filter(is_running, [process.pid, *workers]):
+                os.kill(each, signals.SIGKILL)
+    if status == 130:
+        assert (tmp_path / "shown").read_text().splitlines()[-1] == STOPPED, (tmp_path / "shown").read_text()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from ..signals.extras import import_extra
@@ -17,6 +19,8 @@ from ..storage import AnyPath, RemotePath
 
 TASKS_AHEAD = 2
 """Tasks per worker that are handed over before any is finished."""
+STOPS = signal.SIGINT, signal.SIGTERM
+"""The signals that end a command."""
 RETRIES = 10
 """How often a task is begun anew because its worker of Ray has died."""
 
@@ -108,13 +112,18 @@ def _run_here() -> Iterator[Engine]:
 
 @contextmanager
 def _run_processes(cpus: float) -> Iterator[Engine]:
-    """Start processes, which end when the block does."""
-    count = max(1, int(count_cores() / cpus))
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (max(1, int(cpus)),))
-    try:
-        yield _ProcessEngine(pool, count)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    """Start processes, which end when the block does: at once, if it is left by an exception or this process dies."""
+    count, context = max(1, int(count_cores() / cpus)), get_context("spawn")
+    end, alive = context.Pipe(duplex=False)  # nothing is sent; that the pipe ends is the message
+    pool = ProcessPoolExecutor(count, context, _begin, (max(1, int(cpus)), end))
+    with end, alive:
+        try:
+            yield _ProcessEngine(pool, count)
+        except BaseException:
+            alive.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _ProcessEngine:
@@ -129,7 +138,8 @@ class _ProcessEngine:
         try:
             while True:
                 for task in islice(waiting, TASKS_AHEAD * self._count - len(running)):
-                    running.add(self._pool.submit(_do_task, work, shared, task))
+                    with _put_off_stops():
+                        running.add(self._pool.submit(_do_task, work, shared, task))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -138,6 +148,19 @@ class _ProcessEngine:
         except BrokenProcessPool:
             line = "engine=processes: a process has ended, perhaps for want of memory; the same call goes on"
             raise EngineError(line) from None
+
+
+@contextmanager
+def _put_off_stops() -> Iterator[None]:
+    """Put off what would stop this process and those that it starts, because one that starts prints tracebacks then."""
+    if not hasattr(signal, "pthread_sigmask"):  # there is none on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -180,12 +203,22 @@ class _RayEngine:
             yield from ray.get(done)
 
 
-def _begin(threads: int) -> None:
-    """Prepare a process of this machine."""
+def _begin(threads: int, end: Connection) -> None:
+    """Prepare a process of this machine, which ends with a pipe whose other end is its parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    Thread(target=_end_with, args=(end,), daemon=True).start()
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
     torch.set_num_threads(threads)
+
+
+def _end_with(end: Connection) -> None:
+    """Wait for the end of a pipe, then end this process, whatever it does."""
+    with suppress(EOFError, OSError):
+        end.recv()
+    os._exit(1)
 
 
 def _do_task(work: Callable[[S, T], Iterable[R]], shared: S, task: T) -> list[R]:
