@@ -3,6 +3,7 @@
 import csv
 import io
 import multiprocessing
+import os
 import random
 import signal
 import sys
@@ -20,8 +21,8 @@ from torch.utils.data import DataLoader
 
 from winner_nerfstudio import fit, fit_many, load_field, load_fields
 from winner_nerfstudio.batch.job import Job
-from winner_nerfstudio.batch.sources import BatchError, find_files
-from winner_nerfstudio.batch.store import Store
+from winner_nerfstudio.batch.sources import BatchError, compute_file_digest, find_files
+from winner_nerfstudio.batch.store import Row, Store
 from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
 from winner_nerfstudio.fields.file import FieldFileError
@@ -286,9 +287,41 @@ def test_folders_patterns_and_lists_name_files_once(mixed, tmp_path):
         find_files(tmp_path / "missing", tmp_path / "out")
 
 
+def test_a_name_that_is_not_utf8_stands_in_the_table_with_escapes(tmp_path):
+    write_crops(tmp_path / "crops", 2)
+    named = [tmp_path / "crops" / os.fsdecode(name) for name in (b"lat\xe9.png", b"bad\xe9.png")]
+    try:
+        (tmp_path / "crops" / "00.png").rename(named[0])
+    except OSError:
+        pytest.skip("this file system has only names of UTF-8")
+    named[1].touch()
+    (tmp_path / "list.csv").write_bytes(b"crops/lat\xe9.png\ncrops/bad\xe9.png\n")
+    for source in (tmp_path / "crops", str(tmp_path / "crops" / "*\udce9.png"), tmp_path / "list.csv"):
+        batch = fit_many(source, tmp_path / "out", **QUICK)
+        (failed,) = batch.failed
+        assert failed.error.startswith(f"{tmp_path}/crops/bad\\udce9.png: not a picture that can be read")
+        table = {row["path"]: row["status"] for row in without_times(tmp_path / "out")}
+        assert table[f"{tmp_path}/crops/bad\\udce9.png"] == "failed"
+        assert f"{tmp_path}/crops/lat\\udce9.png" in batch.fields.paths
+        assert batch.fields[-1].kind == "image"
+    assert batch.seconds == 0, "it is not fitted again"
+    table = Store(tmp_path / "out", False).write_table([Row("a", error="lat\udce9.png: the fit has diverged")])
+    assert "lat\\udce9.png: the fit" in table[0].read_text()
+
+
+def test_a_folder_that_is_one_signal_may_hold_names_that_are_not_utf8(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    try:
+        (tmp_path / "a.zarr" / "lat\udce9").touch()
+    except OSError:
+        pytest.skip("this file system has only names of UTF-8")
+    assert len(compute_file_digest(tmp_path / "a.zarr")) == 64
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("path\nlat\udce9.png\n", r"list.csv: line 2: .*lat\\udce9.png is no file; save the list as UTF-8"),
         ("kind,path\nimage,a.png\n\n,\nimage,\n", "list.csv: line 5 has no path"),
         ("kind,path\n,a.png\nimage\n", "list.csv: line 3 has no path"),
         ("x,y\na.png,1\n", "list.csv: has no column path"),
@@ -298,7 +331,7 @@ def test_folders_patterns_and_lists_name_files_once(mixed, tmp_path):
 def test_a_row_of_a_list_that_names_no_file_is_refused_with_its_line(tmp_path, text, line):
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.png").touch()
-    (tmp_path / "list.csv").write_text(text)
+    (tmp_path / "list.csv").write_text(text, errors="surrogateescape")
     with pytest.raises(BatchError, match=line):
         find_files(tmp_path / "list.csv", tmp_path / "out")
 

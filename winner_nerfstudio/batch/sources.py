@@ -3,13 +3,14 @@
 import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 
 from ..registry import all_kinds
-from ..signals.messages import MessageError
+from ..signals.messages import MessageError, escape_bytes
 from ..storage import AnyPath, RemotePath, find_matches, list_folder, local_copy, locate
 
 FORMAT = "winner-nerfstudio batch 1"
@@ -120,13 +121,13 @@ def _read_list(path: AnyPath) -> Iterator[AnyPath]:
 
     Raises:
         BatchError: the list cannot be read, has neither a column ``path`` nor a file in its first row, or a row names
-            no file or a folder.
+            no file, a folder, or in another encoding than that of the files' names a file that is not there.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise BatchError(f"{path}: cannot be read as a list of files ({error}); it needs a column path") from None
     rows, column = [(line, row) for line, row in rows if any(row)], 0
     if rows and "path" in rows[0][1]:
@@ -138,6 +139,8 @@ def _read_list(path: AnyPath) -> Iterator[AnyPath]:
         if not name:
             raise BatchError(f"{path}: line {line} has no path; name a file, or remove the line")
         listed = _locate_beside(path, name)
+        if escape_bytes(name) != name and not listed.exists():
+            raise BatchError(f"{path}: line {line}: {listed} is no file; save the list as UTF-8")
         if isinstance(listed, Path) and listed.is_dir() and not _names_dataset(listed):
             raise BatchError(f"{path}: line {line}: {listed} is a folder; a list names files")
         yield listed
@@ -157,11 +160,11 @@ def compute_file_digest(path: AnyPath) -> str:
     """
     digest = hashlib.sha256()
     if str(path).startswith("sample:"):
-        digest.update(str(path).encode())
+        digest.update(os.fsencode(str(path)))
     elif path.is_dir():
         with local_copy(path) as copy:
             for each in sorted(each for each in copy.rglob("*") if each.is_file()):
-                digest.update(f"{each.relative_to(copy)} {compute_file_digest(each)}\n".encode())
+                digest.update(os.fsencode(f"{each.relative_to(copy)} {compute_file_digest(each)}\n"))
     else:
         with path.open("rb") as file:
             while block := file.read(BLOCK):

@@ -19,6 +19,7 @@ from typing import IO, Any
 from ..fields.file import save_field
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
+from ..signals.messages import escape_bytes
 from ..storage import AnyPath, RemotePath, StorageError, list_folder, list_sizes, measure_size, write_whole
 from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
@@ -190,7 +191,8 @@ class Store:
         """
         metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
         columns = [*FIRST_COLUMNS, *metrics, *LAST_COLUMNS]
-        lines = [{**asdict(row), **row.metrics} for row in rows]
+        escaped = [replace(row, path=escape_bytes(row.path), error=escape_bytes(row.error)) for row in rows]
+        lines = [{**asdict(row), **row.metrics} for row in escaped]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

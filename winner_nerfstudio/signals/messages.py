@@ -17,6 +17,11 @@ def escape(text: object) -> str:
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
+def escape_bytes(text: str) -> str:
+    r"""Return a text with the bytes of a file's name that are no characters as escapes, such as ``\udce9``."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def shorten(error: BaseException, most: int = 120) -> str:
     """Return the start of an error's message on one line, or its type's name if it has no message."""
     return escape(" ".join(str(error).split()))[:most] or type(error).__name__
