@@ -318,6 +318,19 @@ def test_a_folder_that_is_one_signal_may_hold_names_that_are_not_utf8(tmp_path):
     assert len(compute_file_digest(tmp_path / "a.zarr")) == 64
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+def test_a_folder_is_walked_once_whatever_links_lead_to_it(tmp_path):
+    write_crops(tmp_path / "crops" / "within", 2)
+    for name, target in [("within/loop", ".."), ("self", "self"), ("twin", "within"), ("gone", "nowhere")]:
+        (tmp_path / "crops" / name).symlink_to(target)
+    found = [str(path.relative_to(tmp_path / "crops")) for path in find_files(tmp_path / "crops", tmp_path / "out")]
+    assert found == ["gone", "self", "twin/00.png", "twin/01.png"]
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", kind="image", **QUICK)
+    assert [row.status == "failed" for row in batch.rows] == [True, True, False, False]
+    (tmp_path / "list.csv").write_text("path\ncrops/self\n")
+    assert find_files(tmp_path / "list.csv", tmp_path / "out") == [tmp_path / "crops" / "self"]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -466,6 +479,7 @@ def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_t
             2,
             f"error: {option.partition('=')[0]} is no option for a fit of {kinds}; {hint}--help-all lists them\n",
         )
+    assert "but hidden files" in " ".join(winner_batch("--help")[1].replace("│", " ").split())
     status, shown = winner_batch("files", "--help-all")
     assert status == 0
     assert "--max-side" in shown

@@ -257,7 +257,9 @@ def list_folder(folder: AnyPath) -> list[Entry]:
             info["name"].rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in folder.list_infos()
         }
         return [Entry(folder / name, is_dir) for name, is_dir in sorted(infos.items())]
-    return [Entry(Path(each.path), each.is_dir()) for each in sorted(os.scandir(folder), key=lambda each: each.name)]
+    found = sorted(os.scandir(folder), key=lambda each: each.name)
+    # A link is asked by its path, because the entry of one that leads to itself raises an error.
+    return [Entry(Path(each), os.path.isdir(each) if each.is_symlink() else each.is_dir()) for each in found]
 
 
 def list_sizes(folder: AnyPath) -> dict[str, int]:

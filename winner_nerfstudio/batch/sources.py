@@ -49,11 +49,11 @@ def find_files(
         BatchError: there is no such file or folder, or no file in it.
     """
     several = [data] if isinstance(data, (str, Path)) else list(data)
-    own, skipped = output.resolve(), list[AnyPath]()
+    own, skipped = _resolve(output), list[AnyPath]()
     found: dict[AnyPath, None] = {}
     for source in several:
         every = list(_expand(str(source), skipped))
-        files = [path for path in every if own not in path.resolve().parents]
+        files = [path for path in every if own not in _resolve(path).parents]
         if every and not files:
             raise BatchError(
                 f"{source}: its files lie in {output}, the folder of the results; name another one for them"
@@ -63,7 +63,7 @@ def find_files(
         found |= dict.fromkeys(files)
     if not found:
         raise BatchError("no files are named; name a folder, a pattern, a list in .csv, or files")
-    if others := [str(path) for path in dict.fromkeys(skipped) if path.resolve() != own]:
+    if others := [str(path) for path in dict.fromkeys(skipped) if _resolve(path) != own]:
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         tell(f"left out, as folders of other batches: {', '.join(others[:3])}{more}")
     return list(found)
@@ -77,7 +77,7 @@ def _expand(source: str, skipped: list[AnyPath]) -> Iterator[AnyPath]:
     elif is_batch_folder(path):
         raise BatchError(f"{source}: is the folder of a batch, whose files are results; name files to fit")
     elif path.is_dir() and not _names_dataset(path):
-        yield from _walk(path, skipped)
+        yield from _walk(path, skipped, set())
     elif path.suffix.lower() == ".csv" and path.is_file() and not _holds_points(path):
         yield from _read_list(path)
     elif path.exists():
@@ -93,8 +93,19 @@ def _names_dataset(folder: AnyPath) -> bool:
     return folder.name.lower().endswith(tuple(suffix for kind in all_kinds() for suffix in kind.suffixes))
 
 
-def _walk(folder: AnyPath, skipped: list[AnyPath]) -> Iterator[AnyPath]:
-    """Yield all files in a folder and in those within, sorted by name, without hidden ones and those of batches."""
+def _resolve(path: AnyPath) -> AnyPath:
+    """Return a whole path without links, also of a link that leads to itself, which `Path.resolve` refuses."""
+    return path.resolve() if isinstance(path, RemotePath) else Path(os.path.realpath(path))
+
+
+def _walk(folder: AnyPath, skipped: list[AnyPath], walked: set[AnyPath]) -> Iterator[AnyPath]:
+    """Yield all files in a folder and in those within, sorted by name, without hidden ones and those of batches.
+
+    A folder that several links lead to is walked once, for one of them may lead back to a folder that it lies in.
+    """
+    if (resolved := _resolve(folder)) in walked:
+        return
+    walked.add(resolved)
     for path, is_dir in list_folder(folder):
         if path.name.startswith("."):
             continue
@@ -103,7 +114,7 @@ def _walk(folder: AnyPath, skipped: list[AnyPath]) -> Iterator[AnyPath]:
         elif is_batch_folder(path):
             skipped.append(path)
         else:
-            yield from _walk(path, skipped)
+            yield from _walk(path, skipped, walked)
 
 
 def _holds_points(path: AnyPath) -> bool:

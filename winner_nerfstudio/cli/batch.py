@@ -37,7 +37,7 @@ class BatchCommand:
     """
 
     files: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FOLDER|GLOB|LIST.csv")]
-    """A folder with all that is in it, a pattern, a list with a column path, files, or URLs of these."""
+    """A folder with all in it but hidden files, a pattern, a list with a column path, files, or URLs of these."""
     output: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")]
     """Folder, or its URL such as s3://bucket/fits, for fields/, table.csv and, with pyarrow, table.parquet: a row for
     each file with its metrics or what is wrong with it."""
