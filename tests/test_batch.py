@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -329,6 +330,24 @@ def test_a_folder_is_walked_once_whatever_links_lead_to_it(tmp_path):
     assert [row.status == "failed" for row in batch.rows] == [True, True, False, False]
     (tmp_path / "list.csv").write_text("path\ncrops/self\n")
     assert find_files(tmp_path / "list.csv", tmp_path / "out") == [tmp_path / "crops" / "self"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_a_socket_or_a_device_is_a_row_that_says_so_and_is_not_read(tmp_path, monkeypatch):
+    write_crops(tmp_path / "crops", 1)
+    monkeypatch.chdir(tmp_path / "crops")
+    for name in ("a.npy", "a.png", "a.txt"):
+        os.mkfifo(name)
+    os.symlink("/dev/zero", "b.png")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("c.png")
+        for kind in (None, "image"):
+            batch = fit_many(".", tmp_path / "out", kind, **QUICK)
+            line = "is no regular file but a pipe, a socket or a device; write what it holds into a file"
+            assert [row.error for row in batch.failed] == [
+                f"{name}: {line}" for name in ("a.npy", "a.png", "a.txt", "b.png", "c.png")
+            ]
+            assert len(batch.rows) == 6
 
 
 @pytest.mark.parametrize(

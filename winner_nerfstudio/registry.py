@@ -27,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from .signals.errors import SPECIAL, is_special
 from .storage import RemotePath, local_copy, locate
 
 if TYPE_CHECKING:
@@ -470,6 +471,8 @@ def kind_of(data: Any) -> Kind:
     file = locate(data)
     if str(file).startswith("sample:"):
         return _find_kind_of_sample(str(file).removeprefix("sample:"))
+    if isinstance(file, Path) and is_special(file):
+        raise ValueError(f"{file}: {SPECIAL}")
     suffix = file.suffix.lower()
     for kind in all_kinds():
         if file.name.lower().endswith(kind.suffixes):  # ".nii.gz" is one suffix, too

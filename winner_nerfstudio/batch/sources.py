@@ -1,6 +1,7 @@
 """The files of a batch: found in folders, by patterns and in lists, and known again by their contents."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from glob import has_magic
 from pathlib import Path
 
 from ..registry import all_kinds
+from ..signals.errors import SPECIAL, is_special
 from ..signals.messages import MessageError, escape_bytes
 from ..storage import AnyPath, RemotePath, find_matches, list_folder, local_copy, locate
 
@@ -167,7 +169,7 @@ def compute_file_digest(path: AnyPath) -> str:
     """Return the SHA-256 digest of a file's contents, of a folder's that of the names and contents of its files.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is a pipe, a socket or a device.
     """
     digest = hashlib.sha256()
     if str(path).startswith("sample:"):
@@ -176,6 +178,8 @@ def compute_file_digest(path: AnyPath) -> str:
         with local_copy(path) as copy:
             for each in sorted(each for each in copy.rglob("*") if each.is_file()):
                 digest.update(os.fsencode(f"{each.relative_to(copy)} {compute_file_digest(each)}\n"))
+    elif isinstance(path, Path) and is_special(path):
+        raise OSError(errno.EINVAL, SPECIAL, str(path))
     else:
         with path.open("rb") as file:
             while block := file.read(BLOCK):

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy import ndarray
 
-from .errors import SignalError
+from .errors import SignalError, describe_no_file
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .muting import mute_libraries
@@ -141,8 +141,8 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
     else:
         path = Path(source)
         if not path.is_file():
-            what = "is a folder, not a sound" if path.is_dir() else "no such file"
-            raise SignalError(f"{name}: {what}; give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}")
+            remedy = f"give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}"
+            raise SignalError(f"{name}: {describe_no_file(path, 'a sound', remedy)}")
         if path.suffix.lower() in ARRAYS:
             values, first, entries = _read_series(path, options)
         else:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .derivatives import derive, read_samples
-from .errors import SignalError
+from .errors import SignalError, describe_no_file
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice, pitch_of
 from .nodata import check_range, separate_missing
@@ -217,8 +217,8 @@ def _read(source: str | Path | ndarray, options: VolumeOptions) -> VolumeFile:
     if not isinstance(source, ndarray):
         suffix = suffix_of(path)
         if not path.is_file() and not (suffix == ".zarr" and path.is_dir()):
-            what = "is a folder, not a volume" if path.is_dir() else "no such file"
-            raise SignalError(f"{name}: {what}; give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
+            remedy = f"give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}"
+            raise SignalError(f"{name}: {describe_no_file(path, 'a volume', remedy)}")
         if suffix in READERS:
             return read_volume(path, check, options.dataset)
         if suffix not in ARRAYS:

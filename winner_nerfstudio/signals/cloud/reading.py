@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..errors import SignalError
+from ..errors import SignalError, describe_no_file
 from ..grid import name_of, read_array
 from ..las import read_las
 from ..shape.colors import CornerColors
@@ -42,8 +42,8 @@ def read_points(path: Path) -> Columns:
         SignalError: there is no such file, or it cannot be read.
     """
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise SignalError(f"{path}: {what}; give a mesh, or points in one of {', '.join(READERS)}")
+        remedy = f"give a mesh, or points in one of {', '.join(READERS)}"
+        raise SignalError(f"{path}: {describe_no_file(path, 'a file', remedy)}")
     try:
         return READERS[path.suffix.lower()](path)
     except SignalError:

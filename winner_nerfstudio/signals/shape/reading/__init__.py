@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trimesh
 
-from ...errors import SignalError
+from ...errors import SignalError, describe_no_file
 from ...samples import SHAPES
 from ..colors import CornerColors
 from .gltf import read_gltf
@@ -45,8 +45,8 @@ def read_mesh(path: Path, colors: bool = True) -> tuple[trimesh.Trimesh, CornerC
         SignalError: there is no such file, it cannot be read, it contradicts itself, or it holds no triangles.
     """
     if not path.is_file():
-        what = "is a folder, not a mesh file" if path.is_dir() else "no such file"
-        raise SignalError(f"{path}: {what}; give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}")
+        remedy = f"give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}"
+        raise SignalError(f"{path}: {describe_no_file(path, 'a mesh file', remedy)}")
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise SignalError(f"{path}: not a mesh format that can be read; use one of {', '.join(sorted(READERS))}")
