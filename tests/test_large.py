@@ -203,8 +203,9 @@ def test_a_killed_fit_ends_with_the_same_bits(tmp_path):
         ({"steps": 5}, "steps 4, not 5"),
         ({"seed": 1}, "seed 42, not 1"),
         ({"exactness": 0.3}, "exactness"),
-        ({"group_samples": 2000}, "holds another fit"),
-        ({"data": 255 - picture()}, "holds another fit"),
+        ({"group_samples": 2000}, r"another fit \(3 x 1 groups, not 6 x 1, as group_samples and memory say\); name"),
+        ({"group_samples": None, "memory": 4e9}, r"another fit \(3 x 1 groups, not 1 x 1, as group_samples and"),
+        ({"data": 255 - picture()}, r"another fit \(of other data\)"),
     ],
 )
 def test_other_data_or_options_in_the_same_folder_are_refused_in_one_line(source, fitted, changes, told):

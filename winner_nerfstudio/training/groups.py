@@ -261,8 +261,14 @@ def _open_folder(folder: AnyPath, index: FolderIndex) -> FolderIndex:
         ours, theirs = ({**each.entries, **each.run} for each in (index, there))
         names = [name for name in ours if name not in ("run",) and theirs.get(name) != ours[name]]
         plain = [name for name in names if isinstance(ours[name], (str, float))]
-        told = ", ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in plain) or "of other data"
-        raise FolderError(f"{folder}: holds another fit ({told[:160]}); name a new folder, or repeat its arguments")
+        told = [f"{name} {theirs.get(name)}, not {ours[name]}" for name in plain]
+        if there.counts != index.counts:
+            counts = (" x ".join(map(str, each.counts)) for each in (there, index))
+            told.append("{} groups, not {}, as group_samples and memory say".format(*counts))
+        if there.record.digest != index.record.digest or not told:
+            told.insert(0, "of other data")
+        line = f"{folder}: holds another fit ({', '.join(told)[:160]})"
+        raise FolderError(f"{line}; name a new folder, or repeat its arguments")
     return there
 
 
