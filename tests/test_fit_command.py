@@ -181,6 +181,11 @@ def test_a_texture_is_for_the_files_that_hold_one():
             ["a.png", "--output", "b.png", "--engine", "ray"],
             "are for a fit part by part, into a folder; --output takes",
         ),
+        (
+            ["a.png", "--output", "b.png", "--memory", "1e9"],
+            "--memory, --group-samples, --engine, --cpus and --gpus are",
+        ),
+        (["a.png", "--output", "b.png", "--group-samples", "9"], "are for a fit part by part, into a folder; --output"),
         (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
         (["a.png", "--output", "b.wav"], "b.wav: a fit of a picture is not written as .wav; use .png"),
         (["a.png", "--output", "b.png", "--steps", "0"], "steps=0 must be a whole number"),
@@ -363,6 +368,10 @@ def test_a_name_without_suffix_is_a_folder_that_a_large_signal_is_fitted_into(wi
     assert load_field(tmp_path / "folder").image().shape == (96, 70)
     status, shown = winner_fit(*arguments, "--seed", "1")
     assert "holds another fit" in f"{status}{shown}"
+    assert "6 parts of 35 x 37 samples in 1 group" in winner_fit(*arguments)[1]
+    arguments[2] = "other"
+    assert "in 3 groups" in winner_fit(*arguments, "--group-samples", "2500")[1]
+    assert "or 1e+06 bytes has no room for one part" in winner_fit(*arguments, "--memory", "1e6")[1]
 
 
 def test_a_folder_beside_other_results_is_refused(winner_fit, tmp_path):

@@ -62,12 +62,16 @@ class Fit:
     """Optimiser, adam, soap or muon, if not the kind's own."""
     seed: int = 42
     """Seed of the network and the batches."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """cpu or cuda; cuda if there is one."""
     open: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the result: a shape in the viewer's page, anything else as a picture beside its target."""
     texture: Annotated[int | None, tyro.conf.arg(metavar="TEXELS")] = None
     """Width, such as 2048, of a texture of a shape's colours for .glb and .obj; else vertices have the colours."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="SIZE")] = None
+    """Bytes that a group of parts may take; 4e9 if left out."""
+    group_samples: Annotated[int | None, tyro.conf.arg(metavar="COUNT")] = None
+    """Samples of a group of parts, in place of --memory."""
     workers: Annotated[Workers, tyro.conf.arg(name="")] = field(default_factory=Workers)
     """Who trains the parts of a signal larger than memory."""
 
@@ -93,10 +97,11 @@ class Fit:
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
-        if not self.is_in_groups and self.workers != Workers():
+        is_grouped = self.workers != Workers() or self.memory is not None or self.group_samples is not None
+        if not self.is_in_groups and is_grouped:
             raise ValueError(
-                "--engine, --cpus and --gpus are for a fit part by part, into a folder; --output takes one, without a"
-                " suffix"
+                "--memory, --group-samples, --engine, --cpus and --gpus are for a fit part by part, into a folder;"
+                " --output takes one, without a suffix"
             )
         if self.texture is not None and not any(output.suffix.lower() in TEXTURED for output in self.outputs):
             raise ValueError(f"--texture is for {' and '.join(TEXTURED)} files, and --output names none")
@@ -352,9 +357,10 @@ def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:
     (folder,), console = command.outputs, Console()
     print(escape(f"{command.file}: fitting {kind.title} in groups of parts, into the folder {folder}"), flush=True)
     options = parse_fit_options(kind, PROGRAM, rest, OPTIONS, ALL_HELP)
-    from ..training.groups import RunOptions, run_groups
+    from ..training.groups import MEMORY, RunOptions, run_groups
 
-    run = RunOptions(command.course, command.device, workers=command.workers)
+    memory = MEMORY if command.memory is None else command.memory
+    run = RunOptions(command.course, command.device, command.group_samples, memory, workers=command.workers)
     run_groups(command.file, folder, options, run, console)
     result = next(iter(kind.exports), "field")
     line = f"to export it: winner-export {result} --load-config {quote(folder)} --output FILE"
