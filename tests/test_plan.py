@@ -58,7 +58,7 @@ def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
 
 
 def test_the_noise_of_a_pictures_parts_is_theirs_unless_it_is_asked_for():
-    assert plan_for(noise(256, 320)).options.network.noise.exactness == 0.2
+    assert plan_for(noise(256, 320)).options.network.noise.exactness == 0.05
     assert plan_for(noise(256, 320), exactness=0.7).options.network.noise.exactness == 0.7
     assert plan_for(noise(102400), "audio").options.network.noise.exactness is None
     assert plan_for(noise(256, 320), parts=(8,), s0=1.0, s1=1.0).options.network.noise.exactness is None

@@ -42,7 +42,7 @@ class ImageKind(GridKind):
             },
             most=1 << 13,
             few=(FewParts(40_000, "large", 2400), FewParts(1 << 16, "large", 1200)),
-            exactness=0.2,
+            exactness=0.05,
             lowers=False,
         ),
         small=SMALL,
