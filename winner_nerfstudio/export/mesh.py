@@ -33,6 +33,8 @@ from .texture import Texture, bake
 
 COLORLESS = (".stl",)
 """The formats that hold no colours."""
+DOUBLE = (".obj", ".ply")
+"""The formats that can hold coordinates in double precision."""
 TEXTURE_SIZES = (16, 8192)
 """Least and greatest width of a texture, texels."""
 ERROR_RANGE = 0.004
@@ -306,15 +308,16 @@ def _place(
         ExportError: single precision cannot hold the coordinates.
     """
     vertices = np.asarray(normalization.to_world(mesh.vertices))
-    holds_double = output.suffix.lower() == ".obj" or (
-        output.suffix.lower() == ".ply" and _is_coarse(trimesh.Trimesh(vertices, mesh.faces, process=False))
-    )
-    if not holds_double:
+    suffix = output.suffix.lower()
+    # A .ply file has double precision only where that matters, because not every program reads it.
+    if suffix not in DOUBLE or (
+        suffix == ".ply" and not _is_coarse(trimesh.Trimesh(vertices, mesh.faces, process=False))
+    ):
         vertices = _single(vertices)
     faces, kept = _drop_empty_faces(vertices, mesh.faces)
     if not len(faces) or not np.isfinite(vertices).all():
         raise ExportError(
-            f"{output}: this format's single precision cannot hold coordinates of this size; use .obj or .ply"
+            f"{output}: this format's single precision cannot hold coordinates of this size; use {' or '.join(DOUBLE)}"
         )
     return trimesh.Trimesh(
         vertices[kept],
@@ -385,13 +388,14 @@ def _digits(mesh: trimesh.Trimesh) -> int:
 
 def loses_detail(mesh: trimesh.Trimesh, output: Path) -> bool:
     """Return whether single precision is coarse beside a mesh's edges, in an .stl or .glb far from the origin."""
-    return output.suffix.lower() not in (".obj", ".ply") and _is_coarse(mesh)
+    return output.suffix.lower() not in DOUBLE and _is_coarse(mesh)
 
 
 def _is_coarse(mesh: trimesh.Trimesh) -> bool:
     """Return whether single precision is coarse beside a mesh's edges, or cannot hold its coordinates at all."""
-    largest = _single(np.abs(mesh.vertices).max())
-    return not np.spacing(np.float32(largest)) <= 0.05 * np.median(mesh.edges_unique_length)
+    with np.errstate(over="ignore"):
+        spacing = np.spacing(np.float32(np.abs(mesh.vertices).max()))
+    return not spacing <= 0.05 * np.median(mesh.edges_unique_length)
 
 
 def _single(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:

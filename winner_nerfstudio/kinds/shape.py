@@ -300,14 +300,14 @@ class MeshExport(Export):
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the mesh; return its size and pieces."""
-        from ..export.mesh import export_mesh, loses_detail
+        from ..export.mesh import DOUBLE, export_mesh, loses_detail
 
         finish = self._finish(fitted)
         done = export_mesh(fitted.field, self.output, self.resolution, self.level, self.normalized, finish, progress)
         if loses_detail(done.mesh, self.output):
             print(  # noqa: T201
-                f"warning: {self.output}: this format's single precision is coarse so far from the origin; .obj and"
-                " .ply keep every digit",
+                f"warning: {self.output}: this format's single precision is coarse so far from the origin;"
+                f" {' and '.join(DOUBLE)} keep every digit",
                 file=sys.stderr,
             )
         return self._summarize(done)

@@ -378,7 +378,7 @@ def write_sound(
     is_cut = dtype is None and record.subtype in FLOATING and subtype not in FLOATING
     clipped, highest = 0, 1.0
     low, high = np.inf, -np.inf
-    order = list(XIPH_ORDERS.get(channels, range(channels)) if subtype in XIPH else range(channels))
+    order = XIPH_ORDERS.get(channels) if subtype in XIPH else None
     try:
         with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
             for block in blocks:
@@ -391,8 +391,9 @@ def write_sound(
                     )
                 for start in range(0, len(block), BLOCK):
                     # In float64, because float32 cannot represent 2^31 - 1.
-                    piece = block[start : start + BLOCK, order].astype(np.float64)
-                    piece = (piece - shift) * scale
+                    piece = (block[start : start + BLOCK].astype(np.float64) - shift) * scale
+                    if order is not None:
+                        piece = piece[:, order]
                     low, high = min(low, float(piece.min())), max(high, float(piece.max()))
                     sound.write(_encode(piece, subtype))
         _check_written(path, form, subtype, rate, count)

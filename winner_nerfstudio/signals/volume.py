@@ -46,8 +46,12 @@ class Volume(Grid[VolumeRecord]):
     @property
     def has_surface(self) -> bool:
         """Return whether samples lie on both sides of the level."""
-        within = self.inside(self.values)
-        return bool(within.any() and not within.all())
+        return _has_both(self.inside(self.values))
+
+
+def _has_both(within: Bool[ndarray, "..."]) -> bool:
+    """Return whether some samples lie inside and some outside."""
+    return bool(within.any() and not within.all())
 
 
 def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = None) -> Volume:
@@ -149,7 +153,7 @@ def _build(
         *file.notes,
         *place_notes,
     ]
-    if within.all() or not within.any():
+    if not _has_both(within):
         notes.append("warning: all of it lies on one side of the level; there is no surface")
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
     normalization = lattice.normalization(min(spacing), origin)
