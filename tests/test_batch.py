@@ -326,6 +326,8 @@ def test_a_folder_is_walked_once_whatever_links_lead_to_it(tmp_path):
         (tmp_path / "crops" / name).symlink_to(target)
     found = [str(path.relative_to(tmp_path / "crops")) for path in find_files(tmp_path / "crops", tmp_path / "out")]
     assert found == ["gone", "self", "twin/00.png", "twin/01.png"]
+    matched = find_files(str(tmp_path / "crops" / "**" / "0?.png"), tmp_path / "out")
+    assert [str(path.relative_to(tmp_path / "crops")) for path in matched] == ["twin/00.png", "twin/01.png"]
     batch = fit_many(tmp_path / "crops", tmp_path / "out", kind="image", **QUICK)
     assert [row.status == "failed" for row in batch.rows] == [True, True, False, False]
     (tmp_path / "list.csv").write_text("path\ncrops/self\n")
@@ -348,6 +350,7 @@ def test_a_pipe_a_socket_or_a_device_is_a_row_that_says_so_and_is_not_read(tmp_p
                 f"{name}: {line}" for name in ("a.npy", "a.png", "a.txt", "b.png", "c.png")
             ]
             assert len(batch.rows) == 6
+        assert list(map(str, find_files("?.png", tmp_path / "out"))) == ["a.png", "b.png", "c.png"]
 
 
 @pytest.mark.parametrize(

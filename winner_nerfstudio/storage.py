@@ -285,8 +285,34 @@ def find_matches(pattern: str) -> list[Entry]:
     path = locate(pattern)
     if isinstance(path, RemotePath):
         return path.glob()
-    found = sorted(map(Path, glob(pattern, recursive=True)))
-    return [Entry(each, each.is_dir()) for each in found if each.is_dir() or each.is_file()]
+    found = sorted(set(_match(Path(path.anchor), path.relative_to(path.anchor).parts)))
+    return [Entry(each, each.is_dir()) for each in found]
+
+
+def _match(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+    """Yield what in a folder matches the parts of a pattern."""
+    if "**" not in parts:
+        yield from (folder / each for each in glob(os.path.join(*parts), root_dir=folder))
+        return
+    at = parts.index("**")
+    for first in _match(folder, parts[:at]) if at else [folder]:
+        for each in _walk_folders(first):
+            yield from _match(each, parts[at + 1 :] or ("*",))
+
+
+def _walk_folders(folder: Path) -> Iterator[Path]:
+    """Yield a folder and those within, without hidden ones.
+
+    A folder that several links lead to is walked once, for one of them may lead back to a folder that it lies in.
+    """
+    walked = set[str]()
+    for each, within, _ in os.walk(folder, followlinks=True):
+        within[:] = sorted(name for name in within if not name.startswith("."))
+        if (resolved := os.path.realpath(each)) in walked:
+            within.clear()
+        else:
+            walked.add(resolved)
+            yield Path(each)
 
 
 def write_whole(path: AnyPath, content: bytes) -> int:
