@@ -249,3 +249,14 @@ def test_the_data_has_a_seed_of_its_own():
 def test_metrics_can_be_written_as_json():
     field = fit(picture(), steps=5, progress=False, **NETWORK)
     assert json.loads(json.dumps(field.provenance["figures"]))["psnr"] > 5
+
+
+def test_torchs_default_device_changes_nothing(tmp_path):
+    options = {"steps": 3, "device": "cpu", "progress": False, "measure": False, **NETWORK}
+    points, fitted = np.full((4, 2), 3.0), fit(picture(), **options)
+    with torch.device("meta"):  # what is made there by accident has no values
+        fit(picture(), **options).save(tmp_path / "a.safetensors")
+        found = load_field(tmp_path / "a.safetensors")
+        np.testing.assert_array_equal(found(points), fitted(points))
+        np.testing.assert_array_equal(found.laplacian(points), fitted.laplacian(points))
+        np.testing.assert_array_equal(found.image(9), fitted.image(9))

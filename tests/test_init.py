@@ -172,6 +172,14 @@ def test_with_a_seed_the_global_generator_is_left_alone():
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_torchs_default_device_changes_nothing():
+    networks = [nn.Sequential(nn.Linear(2, 8), Lambda(), nn.Linear(8, 8), Lambda(), nn.Linear(8, 3)) for _ in range(2)]
+    winner_init_(networks[0], target=IMAGE, seed=4)
+    with torch.device("meta"):  # what is made there by accident has no values
+        winner_init_(networks[1], target=IMAGE, seed=4)
+    assert same(*networks)
+
+
 def test_without_a_seed_it_follows_torch():
     networks = []
     for _ in range(2):

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..fields.field import on_cpu_by_default
 from ..fields.pack import Fields, load_fields
 from ..progress import working
 from ..registry import kind_of
@@ -56,6 +57,7 @@ class Batch:
         return load_fields(self.folder)
 
 
+@on_cpu_by_default
 def fit_many(
     data: str | Path | Sequence[str | Path],
     output: str | Path,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..fields import Field
 from ..fields.checkpoint import provenance
+from ..fields.field import on_cpu_by_default
 from ..fields.fitted import FittedField
 from ..progress import working
 from ..signals.messages import escape
@@ -23,6 +24,7 @@ from .run import Outcome, train
 from .verdict import Verdict, judge
 
 
+@on_cpu_by_default
 def fit(
     data: Any,
     kind: str | None = None,

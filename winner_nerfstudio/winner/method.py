@@ -77,7 +77,7 @@ def perturb_(weight: Tensor, scale: float | Sequence[float], omega_0: float, gen
         omega_0: The frequency of the hidden layers, for the first layer too.
         generator: The source of the noise.
     """
-    noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
-    noise *= torch.tensor(scale, dtype=torch.float64).div(omega_0).float()
+    noise = torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+    noise *= torch.tensor(scale, dtype=torch.float64, device="cpu").div(omega_0).float()
     with torch.no_grad():
         weight += noise.to(weight)

@@ -117,10 +117,10 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
         return None
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            zero = torch.zeros_like(tensors[0] if tensors else torch.empty(1)).reshape(1).requires_grad_()
+            zero = torch.zeros_like(tensors[0] if tensors else torch.empty(1, device="cpu")).reshape(1).requires_grad_()
             value = module(zero)
             frequency = float(torch.autograd.grad(value.sum(), zero)[0])
-            turn = module(torch.linspace(0, 2 * pi / frequency, 65).to(zero))
+            turn = module(torch.linspace(0, 2 * pi / frequency, 65, device="cpu").to(zero))
         rises = 0 < frequency < inf and float(value.detach()) == 0
         is_sine = rises and turn.shape == (65,) and turn.min() < -0.5 and turn.abs().max() <= 1.001
         return frequency if is_sine else None
