@@ -180,6 +180,13 @@ def test_torchs_default_device_changes_nothing():
     assert same(*networks)
 
 
+def test_a_seed_may_be_one_of_numpys():
+    networks = Siren(2, 1, 8, 2), Siren(2, 1, 8, 2)
+    for network, seed in zip(networks, (np.int64(4), 4), strict=True):
+        winner_init_(network, s0=20, s1=0.2, seed=seed)
+    assert same(*networks)
+
+
 def test_without_a_seed_it_follows_torch():
     networks = []
     for _ in range(2):
@@ -250,6 +257,12 @@ def test_an_initialization_prints_in_one_line():
         (nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4)), {"centroid": 0.1}, "ReLU"),
         (Custom(), {"centroid": 0.1, "layers": ("inner.a", "inner.c")}, "inner.c"),
         (Siren(2, 1), {"centroid": 0.1, "omega_0": 0}, "omega_0"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "hidden_biases": math.nan}, "hidden_biases=nan must be finite"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "seed": 1.5}, "seed=1.5 must be a whole number"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "seed": 2**64}, "at most 64 bits"),
+        (Siren(2, 1), {"centroid": 0.1, "schedule": "reference"}, "give one, such as NoiseSchedule.reference"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "layers": ("0", "0")}, "names one layer twice"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "layers": (nn.Tanh(), "2")}, "names a Tanh: Tanh has no real weight"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, arguments, words):
@@ -257,6 +270,13 @@ def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, argume
     with pytest.raises(ValueError, match=words):
         winner_init_(network, **arguments)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("module", [None, Siren, [Siren(2, 1)], torch.sin])
+def test_what_is_no_module_is_refused(module):
+    for initialise in (lambda: siren_init_(module), lambda: winner_init_(module, s0=1.0, s1=1.0, layers=("0", "2"))):
+        with pytest.raises(ValueError, match=r"is no network; give a torch\.nn\.Module"):
+            initialise()
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,15 @@ def test_a_network_that_names_its_frequency_once():
     assert same(network, siren(num_layers=2))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [np.float32(20), np.int64(20), nn.Parameter(torch.tensor(20.0))])
+def test_a_frequency_may_be_named_by_any_number(number):
+    network = nn.ModuleDict({"a": nn.Linear(2, 32), "b": nn.Linear(32, 32), "out": nn.Linear(32, 1)})
+    network.w0 = number
+    winner_init_(network, **NOISE)
+    assert torch.equal(network["b"].weight, siren(num_layers=2, omega_0=20.0)[2].weight)
+
+
 def test_siren_pytorchs_modulator_is_left_alone():
     wrapper = SirenWrapper(SirenNet(2, 32, 1, 3, w0=30.0), 4, 4, latent_dim=5)
     before = state_of(wrapper.modulator)
@@ -308,6 +317,12 @@ def weight_normed():
     return network
 
 
+def bias_computed():
+    network = Siren(2, 1, 8, 2)
+    nn.utils.parametrize.register_parametrization(network[2], "bias", nn.Tanh())
+    return network
+
+
 REFUSED = {
     "no-sine": (lambda: MLP(2, 4, 8, 1), r"no sine is to be seen in it \(layers seen: layers.0 \(2 -> 8\), layers.1"),
     "function": (lambda: MLP(2, 4, 8, 1, activation=torch.sin), "no sine is to be seen"),
@@ -342,11 +357,13 @@ def test_where_the_layers_are_not_found_one_error_says_what_was_seen(name):
 
 
 @pytest.mark.parametrize("layers", [None, ("0", "2")])
-def test_weights_that_would_not_keep_what_is_written_are_refused(layers):
-    network = weight_normed()
+@pytest.mark.parametrize("make", [weight_normed, bias_computed])
+def test_weights_that_would_not_keep_what_is_written_are_refused(make, layers):
+    network = make()
     before = state_of(network)
-    with pytest.raises(ValueError, match="initialise first, then parametrize"):
+    with pytest.raises(ValueError, match="initialise first, then parametrize") as error:
         winner_init_(network, layers=layers, **NOISE)
+    assert "\n" not in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 

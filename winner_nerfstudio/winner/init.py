@@ -1,7 +1,8 @@
 """SIREN's and WINNER's initialisation of a network, in place, from random generators of their own."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isfinite, sqrt
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -203,6 +204,8 @@ def winner_init_(
     else:
         initialization = Initialization.fixed(s0, s1)
     if hidden_biases is not None:
+        if not isfinite(hidden_biases):
+            raise ValueError(f"hidden_biases={hidden_biases} must be finite")
         initialization = initialization._replace(hidden_biases=hidden_biases)
     apply_ = initialize_ if reinitialize else add_noise_
     apply_(module, initialization, layers=layers, omega_0=omega_0, seed=seed)
@@ -213,10 +216,12 @@ def _choose_seed(module: nn.Module | SineNetwork, seed: int | None) -> int:
     """Return the seed, or one drawn from torch's global generator where there is none.
 
     Raises:
-        ValueError: There is none, and several processes would draw different ones.
+        ValueError: It is no whole number, or there is none, and several processes would draw different ones.
     """
     if seed is not None:
-        return seed
+        if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed={seed!r} must be a whole number of at most 64 bits")
+        return int(seed)
     for part in [] if isinstance(module, SineNetwork) else module.modules():
         if isinstance(part, DistributedDataParallel) and torch.distributed.get_world_size(part.process_group) > 1:
             raise ValueError("under DistributedDataParallel all processes must draw the same numbers; pass seed=")

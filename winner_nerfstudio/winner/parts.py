@@ -6,6 +6,7 @@ computes one, or else a module that names a frequency and holds layers.
 
 from itertools import chain
 from math import inf, pi
+from numbers import Real
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -89,13 +90,13 @@ def read_layer(module: nn.Module) -> Layer:
     """Return the parameters of any module that has a weight [out, in].
 
     Raises:
-        ValueError: The module has no such weight, or one that is computed from other parameters.
+        ValueError: The module has no such weight, or its weight or bias is computed from other parameters.
     """
     weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
-    if weight is None and isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and not {"weight", "bias"} <= module._parameters.keys():
         raise ValueError(
-            f"the weight of {module} is computed (weight norm, or another parametrization) and would not keep what is"
-            " written to it; initialise first, then parametrize"
+            f"a {type(module).__name__} computes its weight or its bias (weight norm, or another parametrization), and"
+            " would not keep what is written to them; initialise first, then parametrize"
         )
     if weight is None or weight.ndim != 2 or weight.is_complex():
         raise ValueError(f"{type(module).__name__} has no real weight [out, in]")
@@ -132,7 +133,9 @@ def read_named_frequency(module: nn.Module) -> float | None:
     """Return the frequency that a module has among its attributes, or None."""
     for name in FREQUENCY_NAMES:
         value = getattr(module, name, None)
-        if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return float(value.detach())
+        if isinstance(value, Real):  # numpy's numbers too
             return float(value)
     return None
 

@@ -83,6 +83,8 @@ def compute_noise_scales(
     """
     if (target is None) == (centroid is None):
         raise ValueError("give exactly one of: target, centroid")
+    if not (schedule is None or isinstance(schedule, NoiseSchedule)):
+        raise ValueError(f"schedule={schedule!r} is no NoiseSchedule; give one, such as NoiseSchedule.reference()")
     network = find_network_to_perturb(module, layers, omega_0)
     shape = None
     if target is not None:

@@ -60,11 +60,12 @@ def find_sine_network(module: nn.Module | SineNetwork, omega_0: float | None = N
         omega_0: The frequency of the hidden sines; found in the module if left out, see `winner_init_`.
 
     Raises:
-        ValueError: There is no sine, the layers do not follow on one another, or something else than sines stands
-            between them; the message says what was seen and how to name the layers.
+        ValueError: It is no module, there is no sine, the layers do not follow on one another, or something else than
+            sines stands between them; the message says what was seen and how to name the layers.
     """
     if isinstance(module, SineNetwork):
         return module
+    _check_module(module)
     parts = list_parts(module)
     sines = select_sines(parts)
     network = _cut_to_layers(_find_smallest(module, sines))
@@ -98,7 +99,10 @@ def find_network_to_perturb(
         raise ValueError(f"layers={layers} must be two: those that feed the first two sines")
     if isinstance(module, SineNetwork):
         raise ValueError("a network whose layers are known needs no layers=")
+    _check_module(module)
     pair = [_look_up_layer(module, layer) for layer in layers]
+    if pair[0].weight is pair[1].weight:
+        raise ValueError("layers names one layer twice; name those that feed the first sine and the second")
     return SineNetwork(pair, None, False, _find_frequencies(module, pair, omega_0))
 
 
@@ -117,6 +121,16 @@ def describe_network(network: SineNetwork, dim: int) -> NetworkTraits:
         noise_omega_0=network.frequencies.first_noise,
         takes_coordinates=dim == first.in_features and not network.is_encoded,
     )
+
+
+def _check_module(module: Any) -> None:
+    """Check that something is a module.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"a {type(module).__name__} is no network; give a torch.nn.Module, such as Siren(2, 3)")
 
 
 def _read_chain(module: nn.Module, parts: list[Part], sines: list[Part]) -> list[Layer]:
@@ -191,12 +205,13 @@ def _encodes(part: Part) -> bool:
 def _look_up_layer(module: nn.Module, layer: nn.Module | str) -> Layer:
     """Return the linear layer that a user named."""
     found = dict(module.named_modules()).get(layer) if isinstance(layer, str) else layer
+    name = f"a {type(layer).__name__}" if isinstance(layer, nn.Module) else repr(layer)
     if not isinstance(found, nn.Module):
-        raise ValueError(f"layers names {layer!r}, which is no module of {type(module).__name__}")
+        raise ValueError(f"layers names {name}, which is no module of {type(module).__name__}")
     try:
         return read_layer(found)
     except ValueError as error:
-        raise ValueError(f"layers names {layer!r}: {error}") from None
+        raise ValueError(f"layers names {name}: {error}") from None
 
 
 def _find_frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> SineFrequencies:
