@@ -79,6 +79,14 @@ def test_the_values_do_not_depend_on_the_other_points_nor_on_how_they_are_comput
     assert bank(x[:0]).shape == (0, 1)
 
 
+def test_a_point_that_is_no_number_has_no_value_and_leaves_the_others_theirs():
+    bank, x = random_bank(), draw_points(40)
+    broken = x.index_fill(0, torch.tensor([3]), torch.nan).index_fill(0, torch.tensor([5]), torch.inf)
+    is_broken = torch.isin(torch.arange(40), torch.tensor([3, 5]))
+    assert bank(broken)[is_broken].isnan().all()
+    torch.testing.assert_close(bank(broken)[~is_broken], bank(x)[~is_broken])
+
+
 def test_derivatives_are_those_of_finite_differences_across_all_borders():
     bank, x = random_bank(), draw_points().requires_grad_()
     (gradient,) = torch.autograd.grad(bank(x).sum(), x)

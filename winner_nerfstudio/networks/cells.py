@@ -156,7 +156,8 @@ class CellBank(Stack):
     def find_cells(self, points: Float[Tensor, "n 3"]) -> list[CellChoice]:
         """Return the eight cells whose windows may be above 0 at each point: its own and the nearest neighbours."""
         position = (points + 1) * (self.parts / 2)
-        own = position.detach().floor().clamp(0, self.parts - 1)
+        # A point that is no number is in some cell too, whose values it makes no numbers.
+        own = position.detach().nan_to_num().floor().clamp(0, self.parts - 1)
         within = position - own
         is_low = within.detach() < 0.5
         beside = torch.where(is_low, own - 1, own + 1)
