@@ -13,6 +13,7 @@ from PIL import Image
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.fields.checkpoint import load_fitted
 from winner_nerfstudio.signals.image import load_image
+from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import SCALED, NetworkTraits, axes_of, scaled_init_
 
 from .conftest import call, config_of, metrics_of
@@ -260,3 +261,23 @@ def test_torchs_default_device_changes_nothing(tmp_path):
         np.testing.assert_array_equal(found(points), fitted(points))
         np.testing.assert_array_equal(found.laplacian(points), fitted.laplacian(points))
         np.testing.assert_array_equal(found.image(9), fitted.image(9))
+
+
+@pytest.mark.parametrize("hold", [lambda array: array, torch.tensor, np.ndarray.tolist])
+@pytest.mark.parametrize("kind, axes", [("image", (6, 7)), ("audio", (40,)), ("volume", (4, 5, 6))])
+def test_a_reference_may_be_whatever_holds_an_array(kind, axes, hold):
+    clean = np.random.default_rng(0).random(axes)
+    signal, _ = prepare(clean + 0.1, kind, {"reference": hold(clean)})
+    np.testing.assert_allclose(signal.units.to_own(signal.clean).reshape(axes), clean, atol=1e-6)
+
+
+def test_a_reference_that_does_not_fit_is_one_line():
+    mesh = sphere(2.0)
+    points = np.hstack([mesh.vertices, mesh.vertex_normals])
+    assert prepare(points, None, {"reference": mesh})[0].reference is not None
+    for data, reference, words in [
+        (points, points, "reference: an array is no mesh"),
+        (picture(), picture()[:5], r"array: the reference has shape \(5, 24, 1\)"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            prepare(data, None, {"reference": reference})

@@ -143,8 +143,7 @@ class ShapeKind(Kind):
         from ..signals.cloud import load_surface
 
         options.check()
-        reference = None if options.reference is None else str(options.reference)
-        return load_surface(source, options, options.sign, reference, options.nodata, options.colour == "auto")
+        return load_surface(source, options, options.sign, options.reference, options.nodata, options.colour == "auto")
 
     def count_parts(self, signal: Shape | PointCloud, options: DistanceOptions) -> tuple[int]:
         """Return the cells along each axis of a mesh; of a surface given by points too little is known."""

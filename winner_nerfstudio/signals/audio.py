@@ -91,7 +91,7 @@ def load_audio(source: str | Path | ndarray, options: AudioOptions | None = None
     options = options or AudioOptions()
     options.check()
     audio = _load(source, options)
-    return audio.under(options, None if options.reference is None else _load(str(options.reference), options))
+    return audio.under(options, None if options.reference is None else _load(options.reference, options))
 
 
 def excerpt(options: AudioOptions, name: str, total: int, rate: float) -> tuple[int, int]:

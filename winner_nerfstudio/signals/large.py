@@ -146,7 +146,7 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
         remedy = "give a file; built-in samples are fitted in memory"
         raise SignalError(f"{source}: {describe_no_file(source, 'a file', remedy)}")
     for option in fields(options):
-        if option.name in WHOLE_ONLY and getattr(options, option.name) != option.default:
+        if option.name in WHOLE_ONLY and np.any(getattr(options, option.name) != option.default):
             raise SignalError(
                 f"{name_of(source)}: {option.name} needs the whole signal in memory; leave it out for one that is"
                 " larger"

@@ -70,8 +70,10 @@ class ShapeOptions(Mix):
     own; with off they are left out."""
 
     def check(self) -> None:
-        """Check how training points are distributed, the value that means no data, and whether there are colours."""
+        """Check how points are distributed, the value that means no data, the reference and the colours."""
         _check_nodata(self.nodata)
+        if isinstance(self.reference, np.ndarray):
+            raise SignalError("reference: an array is no mesh; give a mesh, or a file of one")
         if self.colour not in ("auto", "off"):
             raise SignalError(f"colour={self.colour!r} must be auto or off")
         super().check()

@@ -72,7 +72,7 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
         return _load_derivatives(source, options)
     if options.reference is None:
         return _load(source, options).under(options)
-    clean = _load(str(options.reference), options)
+    clean = _load(options.reference, options)
     return _load(source, replace(options, level=clean.draft.level)).under(options, clean)
 
 
@@ -97,7 +97,7 @@ def _load_derivatives(source: str | Path | ndarray, options: VolumeOptions) -> V
     data = file.values.reshape(*file.values.shape[:3], 1, 3 if is_gradient else 1)
     if options.reference is not None:
         clean = read_samples(
-            _read(str(options.reference), VolumeOptions()).values, (*data.shape[:3], 1), str(options.reference)
+            _read(options.reference, VolumeOptions()).values, (*data.shape[:3], 1), name_of(options.reference)
         )
     spacing, _, _ = place_samples(options, file.spacing, file.origin)
     derived = derive(name, data, Lattice(data.shape[:3], pitch_of(spacing)), spacing, options, clean)

@@ -82,8 +82,14 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
 
 
 def _spell_out(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with a single number of parts as a tuple, and NaN's name as NaN, as a command line has them."""
+    """Return options as a command line has them: a single number of parts as a tuple, and NaN's name as NaN.
+
+    What is given in place of a file, which only Python can do, becomes an array, as data do.
+    """
     spelled = dict(options)
+    for name in ("reference", "known"):
+        if options.get(name) is not None:
+            spelled[name] = as_data(options[name])[0]
     if isinstance(options.get("parts"), (int, np.integer)):
         spelled["parts"] = (int(options["parts"]),)
     if isinstance(options.get("nodata"), str) and options["nodata"] == "nan":

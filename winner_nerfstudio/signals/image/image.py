@@ -66,7 +66,7 @@ def load_image(source: str | Path | ndarray, options: ImageOptions | None = None
     options.check()
     if options.supervise != "values":
         return _load_derivatives(source, options)
-    clean = None if options.reference is None else _load(str(options.reference), options)
+    clean = None if options.reference is None else _load(options.reference, options)
     return _load(source, options).under(options, clean)
 
 
@@ -109,8 +109,8 @@ def _load_derivatives(source: str | Path | ndarray, options: ImageOptions) -> Im
     data, ndim, dtype, notes = _read_derivatives(source, options)
     lattice, channels = Lattice(data.shape[:2]), data.shape[2]
     if options.reference is not None:
-        truth = _load(str(options.reference), ImageOptions(max_pixels=options.max_pixels))
-        clean = read_samples(truth.units.to_own(truth.values), (*lattice.shape, channels), str(options.reference))
+        truth = _load(options.reference, ImageOptions(max_pixels=options.max_pixels))
+        clean = read_samples(truth.units.to_own(truth.values), (*lattice.shape, channels), truth.name)
     derived = derive(name, data, lattice, options.spacings or (1.0, 1.0), options, clean)
     draft = draft_record(Picture(np.empty(0, dtype), "array"), lattice.shape, derived.units, ndim)
     height, width = lattice.shape
