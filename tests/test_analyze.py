@@ -246,10 +246,20 @@ def test_what_wont_do_is_one_line(arguments, words, command, tmp_path, capsys):
     assert not (tmp_path / "found").exists()
 
 
-def test_an_option_of_another_kind_is_refused(command, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "option, hint",
+    [
+        ("--max-side", ""),
+        ("--exactness", "is --noise.exactness meant? "),
+        ("--noise.exactnes", "is --noise.exactness meant? "),
+        ("--max-sample", "is --max-samples meant? "),
+        ("--optimizer", ""),
+    ],
+)
+def test_an_option_that_it_has_not_is_refused(option, hint, command, tmp_path, capsys):
     series(tmp_path)
     with pytest.raises(SystemExit):
-        command(*SMALL, "--output", "found", "--data", "a.npy", "--max-side", "9")
+        command(*SMALL, "--output", "found", "--data", "a.npy", option, "9")
     told = capsys.readouterr().err
-    assert told == "error: --max-side is no option for a fit of a sound; --help lists them\n"
+    assert told == f"error: {option} is no option for a fit of a sound; {hint}--help lists them\n"
     assert not (tmp_path / "found").exists()

@@ -230,6 +230,12 @@ def test_a_noisy_target_may_be_begun_with_what_stands_above_its_noise():
         fit("sample:knot", denoise=True, steps=1, **NETWORK)
 
 
+@pytest.mark.parametrize("network, remedy", [("finer", "use network siren"), ("siren-rff", "use init winner")])
+def test_noise_without_a_start_that_has_it_is_refused_with_what_has(network, remedy):
+    with pytest.raises(ValueError, match=f"init auto of {network} has no noise; leave noise out, or {remedy}"):
+        fit(picture(), network=network, s0=1.0, s1=0.1, steps=1)
+
+
 def test_numbers_may_be_numpys_and_parts_one_number():
     options = {"progress": False, "measure": False, "hidden_dim": 8}
     target = np.where(picture() > 0.9, np.nan, picture())

@@ -18,6 +18,7 @@ from ..files import replacing
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
+from ..training.options import NoiseOptions
 from .kinds import parse_command, parse_data_options
 from .start import start_command
 
@@ -242,6 +243,7 @@ def main() -> None:
     try:
         command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", _find_data)
         others = [each.name for group in (Analyze, Study) for each in fields(group)]
+        others += [f"noise.{each.name}" for each in fields(NoiseOptions)]
         command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest, others))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))

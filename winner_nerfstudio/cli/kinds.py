@@ -73,7 +73,7 @@ def parse_data_options(kind: Kind, program: str, arguments: list[str], others: S
     description = f"Options of {kind.title}."
     data, rest = tyro.cli(kind.options, prog=program, description=description, args=arguments, return_unknown_args=True)
     if rest:
-        _refuse_option(rest, [kind], others, "--help")
+        _refuse_option(rest, [kind], [*others, *(each.name for each in fields(kind.options))], "--help")
     data.check()
     from ..training.prepare import FitOptions
 
@@ -105,7 +105,7 @@ def parse_fit_options(
         return_unknown_args=True,
     )
     if rest:
-        _refuse_option(rest, [kind], others, listing)
+        _refuse_option(rest, [kind], [*others, *_list_options(kind)], listing)
     return _check(kind, parsed)
 
 
@@ -141,17 +141,18 @@ def parse_options_by_kind(
         options[kind.name] = _check(kind, parsed)
         unknown.append({argument for argument in rest if argument.startswith("-")})
     if strange := set.intersection(*unknown) if unknown else set():
-        _refuse_option([min(strange)], kinds, others, "--help-all")
+        names = [*others, *(name for kind in kinds for name in _list_options(kind))]
+        _refuse_option([min(strange)], kinds, names, "--help-all")
     return options
 
 
-def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], others: Sequence[str], listing: str) -> NoReturn:
+def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], names: Sequence[str], listing: str) -> NoReturn:
     """End the program with the line that an option is one of no kind, and which one may be meant.
 
     Args:
         arguments: those that are not understood, an option and perhaps its values among them.
         kinds: of the fits.
-        others: names of the program's other options.
+        names: names of the program's options, such as ``steps`` or, in a group, ``noise.exactness``.
         listing: the program's option that lists all options.
     """
     option = next((each.partition("=")[0] for each in arguments if each.startswith("-")), "")
@@ -160,9 +161,10 @@ def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], others: Sequ
             f"error: {escape(arguments[0])}: is no option; give one file, and options as --name VALUE", file=sys.stderr
         )
         sys.exit(2)
-    names = {*others, *(name for kind in kinds for name in _list_options(kind))}
-    close = get_close_matches(option.lstrip("-").replace("-", "_"), sorted(names), 1, 0.75)
-    hint = f"is --{close[0].replace('_', '-')} meant? " if close else ""
+    by_end = {name.rpartition(".")[2]: name for name in names}
+    end = option.lstrip("-").replace("-", "_").rpartition(".")[2]
+    close = get_close_matches(end, sorted(by_end), 1, 0.75)
+    hint = f"is --{by_end[close[0]].replace('_', '-')} meant? " if close else ""
     titles = " or ".join(kind.title for kind in kinds)
     print(f"error: {escape(option)} is no option for a fit of {titles}; {hint}{listing} lists them", file=sys.stderr)
     sys.exit(2)

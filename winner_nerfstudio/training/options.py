@@ -233,9 +233,8 @@ class NetworkOptions:
                 f"{flag}init matched-scaling doesn't know the frequencies that siren-rff puts before its sines"
             )
         if not self.has_noise and self.noise != NoiseOptions():
-            raise ValueError(
-                f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or use init winner"
-            )
+            remedy = "use init winner" if self.network in SINE_NETWORKS else "use network siren"
+            raise ValueError(f"init {self.init} of {self.network} has no noise; leave {flag}noise out, or {remedy}")
 
     @property
     def has_parts(self) -> bool:
