@@ -257,6 +257,8 @@ def test_a_pack_that_was_altered_is_refused_in_one_line(tmp_path):
     write_crops(tmp_path / "crops", 2)
     batch = fit_many(tmp_path / "crops", tmp_path / "out", pack=True, **QUICK)
     path = tmp_path / "out" / batch.rows[0].field.partition("#")[0]
+    with pytest.raises(FieldFileError, match="is a pack of many fields, which load_fields reads"):
+        load_field(path)
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
@@ -390,6 +392,9 @@ def test_results_are_no_files_to_fit_neither_ours_nor_those_of_other_batches(tmp
         find_files(tmp_path / "crops", tmp_path / "crops")
     with pytest.raises(BatchError, match="other: is the folder of a batch"):
         find_files(tmp_path / "crops" / "other", tmp_path / "new")
+    for data in (None, [np.zeros((3, 3))], np.zeros((3, 3))):
+        with pytest.raises(BatchError, match="names no file"):
+            find_files(data, tmp_path / "new")
 
 
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, tmp_path):

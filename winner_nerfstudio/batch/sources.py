@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 
@@ -50,10 +50,12 @@ def find_files(
     Raises:
         BatchError: there is no such file or folder, or no file in it.
     """
-    several = [data] if isinstance(data, (str, Path)) else list(data)
+    several = list(data) if isinstance(data, Iterable) and not isinstance(data, str) else [data]
     own, skipped = _resolve(output), list[AnyPath]()
     found: dict[AnyPath, None] = {}
     for source in several:
+        if not isinstance(source, (str, Path, RemotePath)):
+            raise BatchError(f"a {type(source).__name__} names no file; fit takes one signal of any type, this files")
         every = list(_expand(str(source), skipped))
         files = [path for path in every if own not in _resolve(path).parents]
         if every and not files:

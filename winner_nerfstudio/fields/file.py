@@ -26,6 +26,9 @@ from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors
 
 FORMAT = "winner-nerfstudio field 1"
+"""What the metadata of a field file name as its format."""
+PACK_FORMAT = "winner-nerfstudio pack 1"
+"""The same of a pack, see `save_pack`."""
 COMPANION = "companion."
 """What the names of a companion's tensors begin with."""
 _REMEDY = "write one with winner-export field, or with a field's save()"
@@ -171,6 +174,8 @@ def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple
 
 def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedField:
     """Rebuild a field from the metadata and tensors of a field file, after checks of both."""
+    if metadata.get("format") == PACK_FORMAT:
+        raise ValueError("is a pack of many fields, which load_fields reads")
     if metadata.get("format") != FORMAT:
         raise ValueError(f"holds no field: its format is {str(metadata.get('format'))[:40]!r}, not {FORMAT!r}")
     entries = {}

@@ -23,6 +23,7 @@ from ..signals.messages import shorten
 from ..storage import AnyPath, RemotePath, StorageError, get_stamp, locate, write_whole
 from .file import (
     COMPANION,
+    PACK_FORMAT,
     FieldFileError,
     describe_field,
     load_field,
@@ -33,7 +34,6 @@ from .file import (
 )
 from .fitted import FittedField
 
-FORMAT = "winner-nerfstudio pack 1"
 TABLE = "table.csv"
 """The table of a folder of many fits; its column ``field`` says where each field lies."""
 NETWORKS = ("network.", f"{COMPANION}network.")
@@ -60,7 +60,7 @@ def save_pack(fields: Sequence[FittedField], path: AnyPath) -> int:
         own, entries = describe_field(fitted, path)
         tensors |= {f"{index}.{name}": value for name, value in own.items()}
         described.append(entries)
-    metadata = {"format": FORMAT, "fields": json.dumps(described)}
+    metadata = {"format": PACK_FORMAT, "fields": json.dumps(described)}
     return write_whole(path, sort_metadata(save(tensors, metadata)))
 
 
@@ -232,8 +232,8 @@ def _read_entries_once(path: AnyPath, stamp: str) -> list[dict[str, Any]]:
     """Return what `_read_entries` does, from memory if the file has not been modified since."""
     metadata, _ = read_tensors(path, (), _REMEDY)
     try:
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {str(metadata.get('format'))[:40]!r}, not {FORMAT!r}")
+        if metadata.get("format") != PACK_FORMAT:
+            raise ValueError(f"its format is {str(metadata.get('format'))[:40]!r}, not {PACK_FORMAT!r}")
         entries = parse_json(metadata["fields"])
         if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
             raise ValueError("its fields are no list")
