@@ -258,10 +258,11 @@ def test_metrics_can_be_written_as_json():
     assert json.loads(json.dumps(field.provenance["figures"]))["psnr"] > 5
 
 
-def test_torchs_default_device_changes_nothing(tmp_path):
+@pytest.mark.parametrize("mode", [lambda: torch.device("meta"), torch.inference_mode])
+def test_torchs_default_device_and_inference_mode_change_nothing(mode, tmp_path):
     options = {"steps": 3, "device": "cpu", "progress": False, "measure": False, **NETWORK}
     points, fitted = np.full((4, 2), 3.0), fit(picture(), **options)
-    with torch.device("meta"):  # what is made there by accident has no values
+    with mode():  # what is made on that device by accident has no values
         fit(picture(), **options).save(tmp_path / "a.safetensors")
         found = load_field(tmp_path / "a.safetensors")
         np.testing.assert_array_equal(found(points), fitted(points))

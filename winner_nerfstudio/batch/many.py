@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..fields.field import on_cpu_by_default
+from ..fields.field import in_plain_mode
 from ..fields.pack import Fields, load_fields
 from ..progress import working
 from ..registry import kind_of
@@ -57,7 +57,7 @@ class Batch:
         return load_fields(self.folder)
 
 
-@on_cpu_by_default
+@in_plain_mode
 def fit_many(
     data: str | Path | Sequence[str | Path],
     output: str | Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -29,13 +29,17 @@ _UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, Over
 """What networks and kinds raise, other packages' among them, for arguments that they cannot take."""
 
 
-def on_cpu_by_default(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function whose tensors are made on the CPU unless it says otherwise, whatever torch's default device."""
+def in_plain_mode(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that ignores torch's default device and inference mode, in which nothing is differentiated."""
 
     @wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
-        # Only where it is needed, for it makes each call of torch's slower.
-        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+        with ExitStack() as stack:
+            # Only where they are needed: the former makes each call of torch's slower, the latter enables gradients.
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            if torch.is_inference_mode_enabled():
+                stack.enter_context(torch.inference_mode(False))
             return function(*arguments, **options)
 
     return call

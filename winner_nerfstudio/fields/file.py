@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..signals.messages import MessageError, shorten
 from ..storage import AnyPath, RemotePath, StorageError, locate, write_whole
-from .field import Field, on_cpu_by_default
+from .field import Field, in_plain_mode
 from .fitted import FittedField
 from .stored import check_finite, compute_digest, list_tensors
 
@@ -103,7 +103,7 @@ def sort_metadata(content: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[end:]])
 
 
-@on_cpu_by_default
+@in_plain_mode
 def load_field(path: str | AnyPath) -> FittedField:
     """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote, or from a folder.
 
@@ -187,7 +187,7 @@ def _restore(metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> FittedF
     return rebuild(entries, tensors)
 
 
-@on_cpu_by_default
+@in_plain_mode
 def rebuild(entries: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FittedField:
     """Rebuild a field from what `describe_field` has returned, after checks of both.
 

@@ -15,7 +15,7 @@ from ..signals.records import Record
 from ..signals.units import Units
 from ..storage import AnyPath, locate
 from .derivatives import compute_hessian, compute_jacobian
-from .field import BLOCK, Field, on_cpu_by_default
+from .field import BLOCK, Field, in_plain_mode
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -101,7 +101,7 @@ class FittedField(nn.Module):
                 raise
         return partial(self._compute_result, name)
 
-    @on_cpu_by_default
+    @in_plain_mode
     def _compute_result(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Return one of the results of this field's kind, see `Kind.results`."""
         require_result(self.kind, name)
@@ -183,7 +183,7 @@ class FittedField(nn.Module):
         """Return what ``print(field)`` shows first."""
         return f"kind={self.kind!r}, dim={self.dim}, channels={self.channels}"
 
-    @on_cpu_by_default
+    @in_plain_mode
     def _evaluate_at(self, points: Points, function: Callable[[Tensor], Tensor], more: tuple[int, ...]) -> Points:
         """Evaluate a function of coordinates [m, d] in the network's cube at points of the world, in blocks.
 

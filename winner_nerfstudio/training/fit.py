@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..fields import Field
 from ..fields.checkpoint import provenance
-from ..fields.field import on_cpu_by_default
+from ..fields.field import in_plain_mode
 from ..fields.fitted import FittedField
 from ..progress import working
 from ..signals.messages import escape
@@ -24,7 +24,7 @@ from .run import Outcome, train
 from .verdict import Verdict, judge
 
 
-@on_cpu_by_default
+@in_plain_mode
 def fit(
     data: Any,
     kind: str | None = None,

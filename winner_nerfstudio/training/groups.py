@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ..fields import Field
 from ..fields.checkpoint import provenance
-from ..fields.field import on_cpu_by_default
+from ..fields.field import in_plain_mode
 from ..fields.fitted import FittedField
 from ..fields.folder import INDEX, FolderField, FolderIndex, find_missing, group_path, load_folder, read_index
 from ..metrics.audio import SILENCE, to_decibels
@@ -50,7 +50,7 @@ class FolderError(MessageError):
     """The error for a folder that cannot take a fit; the message is one line that names it."""
 
 
-@on_cpu_by_default
+@in_plain_mode
 def fit_groups(
     data: str | Path | ndarray,
     output: str | Path,
