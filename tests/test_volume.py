@@ -148,6 +148,8 @@ def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, insi
         assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
     with pytest.raises(EmptySurfaceError):
         export_mesh(field, path, resolution=48, level=-3.0 * sign)
+    with pytest.raises(ValueError, match="level=nan must be finite"):
+        export_mesh(field, path, resolution=48, level=np.nan)
 
 
 def test_as_a_solid_a_volume_is_about_a_distance_with_its_gradient(tmp_path):

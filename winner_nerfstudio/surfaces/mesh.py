@@ -39,8 +39,10 @@ def extract_mesh(
     Raises:
         EmptySurfaceError: the field has no surface at this level.
         DenseSurfaceError: the surface crosses more cells than `densest` allows.
-        ValueError: a resolution below 3, or a field of a kind without a surface.
+        ValueError: a resolution below 3, a level that is not finite, or a field of a kind without a surface.
     """
+    if level is not None and not math.isfinite(level):
+        raise ValueError(f"level={level} must be finite")
     solid, unit_level = kind_named(field.kind).solid(field, resolution, level)
     mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part), densest)
 
