@@ -165,7 +165,7 @@ def test_export_in_the_cube_and_at_a_level(trained, tmp_path):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--level", "500"], "no surface at level"),
+        (["--level", "500"], "no surface at level 500: "),
         (["--output", "a.xyz"], "unknown mesh format '.xyz'; use one of .ply, .obj, .stl, .glb"),
         (["--resolution", "2"], "at least 3"),
         (["--load-config", "nowhere/config.yml"], "nowhere/config.yml: no such file"),

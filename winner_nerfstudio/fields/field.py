@@ -102,6 +102,10 @@ class Field(nn.Module):
         """The map between the world and the network's cube."""
         return Normalization(tuple(self.center.tolist()), float(self.scale))
 
+    def to_own(self, distance: float) -> float:
+        """Return a length of the network's cube as one of the world."""
+        return distance / self.normalization.scale
+
     def forward(self, coords: Float[Tensor, "*n d"]) -> Float[Tensor, "*n c"]:
         """Compute the network's values at coordinates in [-1, 1]^d, in the network's units."""
         return self.network(coords if isinstance(self.network, (Bank, GroupedBank)) else coords.to(self.dtype))

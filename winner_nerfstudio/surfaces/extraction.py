@@ -70,6 +70,10 @@ class Solid(Protocol):
         """Return values at points of the cube, negative inside."""
         ...
 
+    def to_own(self, value: float, /) -> float:
+        """Return what such a value is for the user: a length of the world, or a value of the volume."""
+        ...
+
     def value_and_gradient(self, points: Float[Tensor, "n 3"], /) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Return values at points of the cube, negative inside, and their gradients."""
         ...
@@ -89,6 +93,7 @@ def extract_surface(
     level: float = 0.0,
     progress: Progress = _ignore,
     densest: float = math.inf,
+    to_own: Callable[[float], float] = float,
 ) -> trimesh.Trimesh:
     """Return the surface ``function = level`` in [-1, 1]^3 as a mesh with outward faces; lower values are inside.
 
@@ -109,6 +114,7 @@ def extract_surface(
         level: the value to extract, unit-cube lengths.
         progress: called with the part that is done, 0 to 1.
         densest: part of the coarsest grid's cells that the surface may cross, see `DENSEST`; any part if left out.
+        to_own: map from values of the function to those that messages name, see `Solid.to_own`.
 
     Raises:
         EmptySurfaceError: no sample lies on the other side of the level, the surface of a level above 0 leaves the
@@ -118,7 +124,7 @@ def extract_surface(
     """
     if resolution < 3:
         raise ValueError(f"resolution={resolution} must be at least 3 samples per axis")
-    samples = _Samples(function, resolution, level)
+    samples = _Samples(function, resolution, level, to_own)
     cells, values = _refine(samples, _cell_sizes(resolution), progress, densest)
     samples.check()
     cells, values = samples.follow(cells, values)
@@ -243,8 +249,8 @@ class _Samples:
         wall: the least of them at the cube's walls.
     """
 
-    def __init__(self, function: Function, resolution: int, level: float) -> None:
-        self.function, self.level, self.last = function, level, resolution - 1
+    def __init__(self, function: Function, resolution: int, level: float, to_own: Callable[[float], float]) -> None:
+        self.function, self.level, self.last, self.to_own = function, level, resolution - 1, to_own
         self.axis = np.linspace(-1, 1, resolution, dtype=np.float32)
         self.spacing = 2 / (resolution - 1)
         self.keys, self.values = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -321,19 +327,17 @@ class _Samples:
         Raises:
             EmptySurfaceError: there is none, or it does.
         """
-        level = self.level
-        if not self.low < level < self.high:
+        level = f"level {self.to_own(self.level):.4g}"
+        if not self.low < self.level < self.high:
+            low, high = sorted((self.to_own(self.low), self.to_own(self.high)))
+            raise EmptySurfaceError(f"there is no surface at {level}: the field lies between {low:.4g} and {high:.4g}")
+        if self.level > 0 and self.wall <= self.level:
             raise EmptySurfaceError(
-                f"there is no surface at level {level:.4g}: the field lies between {self.low:.4g} and {self.high:.4g}"
-                " (unit cube)"
-            )
-        if level > 0 and self.wall <= level:
-            raise EmptySurfaceError(
-                f"the surface at level {level:.4g} leaves the cube [-1, 1]^3 that the field is known in; at most"
-                f" {self.wall:.4g} stays inside (unit cube)"
+                f"the surface at {level} leaves the cube [-1, 1]^3 that the field is known in; at most"
+                f" {self.to_own(self.wall):.4g} stays inside"
             )
         if not (self.values < 0).any():
-            raise EmptySurfaceError(f"there is no surface at level {level:.4g} away from the cube's walls")
+            raise EmptySurfaceError(f"there is no surface at {level} away from the cube's walls")
 
     def mesh(self, cells: Int[ndarray, "m 3"]) -> trimesh.Trimesh:
         """Return the surface in some cells of size 1, whose corners are known, by marching cubes."""

@@ -37,7 +37,7 @@ class LevelSet:
     ) -> None:
         units, lattice = record.units(), record.lattice
         self.values, self.values_and_gradients = values, value_and_gradient
-        self.half = lattice.half_extents
+        self.half, self.units = lattice.half_extents, units
         self.level = ((record.level if level is None else level) - units.offset) / units.amplitude
         slope = record.slope / units.amplitude / lattice.spacing
         self.factor = (1 if record.inside == "below" else -1) / slope
@@ -55,6 +55,10 @@ class LevelSet:
         outwards = torch.nn.functional.one_hot(axis, 3) * points.to(own).sign()
         at_wall = wall > own
         return torch.where(at_wall, wall, own), torch.where(at_wall[:, None], outwards, gradients)
+
+    def to_own(self, distance: float) -> float:
+        """The volume's value at about that distance."""
+        return self.units.offset + self.units.amplitude * (distance / self.factor + self.level)
 
     def _beyond(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """How far points lie outside of the box along each axis."""
@@ -86,6 +90,10 @@ class VolumeSolid:
     def evaluate(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
         """About the signed distance, [n, 1]."""
         return self._solid(self._half * points) / self._half
+
+    def to_own(self, value: float) -> float:
+        """The volume's value at about that distance."""
+        return self._solid.to_own(self._half * value)
 
     def value_and_gradient(self, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """The same, [n], and its gradient."""

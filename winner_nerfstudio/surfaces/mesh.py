@@ -44,7 +44,9 @@ def extract_mesh(
     if level is not None and not math.isfinite(level):
         raise ValueError(f"level={level} must be finite")
     solid, unit_level = kind_named(field.kind).solid(field, resolution, level)
-    mesh = extract_surface(solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part), densest)
+    mesh = extract_surface(
+        solid.evaluate, resolution, unit_level, lambda part: progress(_EXTRACTING * part), densest, solid.to_own
+    )
 
     def report(part: float) -> None:
         progress(_EXTRACTING + (1 - _EXTRACTING) * part)
