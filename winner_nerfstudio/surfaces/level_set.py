@@ -37,8 +37,9 @@ class LevelSet:
     ) -> None:
         units, lattice = record.units(), record.lattice
         self.values, self.values_and_gradients = values, value_and_gradient
-        self.half, self.units = lattice.half_extents, units
-        self.level = ((record.level if level is None else level) - units.offset) / units.amplitude
+        self.half, self.amplitude = lattice.half_extents, units.amplitude
+        self.own_level = record.level if level is None else level
+        self.level = (self.own_level - units.offset) / units.amplitude
         slope = record.slope / units.amplitude / lattice.spacing
         self.factor = (1 if record.inside == "below" else -1) / slope
 
@@ -58,7 +59,7 @@ class LevelSet:
 
     def to_own(self, distance: float) -> float:
         """The volume's value at about that distance."""
-        return self.units.offset + self.units.amplitude * (distance / self.factor + self.level)
+        return self.own_level + self.amplitude * distance / self.factor
 
     def _beyond(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """How far points lie outside of the box along each axis."""
