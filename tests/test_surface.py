@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from winner_nerfstudio import Siren, siren_init_
 from winner_nerfstudio.surfaces import EmptySurfaceError, extract_surface
-from winner_nerfstudio.surfaces.extraction import CLEARANCE, DENSEST, DenseSurfaceError
+from winner_nerfstudio.surfaces.extraction import CLEARANCE, DENSEST, DenseSurfaceError, pull_onto_level
 
 
 def ball(radius, slope=1.0, center=(0.0, 0.0, 0.0)):
@@ -226,3 +226,25 @@ def test_the_surface_of_noise_is_not_extracted_where_it_is_measured():
 def noise(points):
     """Values that look random, at points [n, 3]."""
     return torch.sin(1e4 * points @ torch.tensor([[1.0], [2.3], [3.7]]))
+
+
+class Lens:
+    """A body that is thinner than a cell, flat on one side: what a level set leaves at the wall of a volume's box."""
+
+    wall = (4 + 0.006) / 16
+
+    def evaluate(self, x):
+        dent = self.wall - x[:, 1] + 0.05 * (x[:, 0] ** 2 + x[:, 2] ** 2 - 0.3)
+        return torch.maximum(x[:, 1] - self.wall, dent)[:, None]
+
+    def value_and_gradient(self, x):
+        x = x.requires_grad_()
+        value = self.evaluate(x)[:, 0]
+        return value.detach(), torch.autograd.grad(value.sum(), x)[0]
+
+
+def test_two_sides_of_a_layer_that_is_thinner_than_a_cell_do_not_fall_together():
+    mesh = extract_surface(Lens().evaluate, resolution=33)
+    pulled = pull_onto_level(mesh, Lens(), level=0.0, spacing=1 / 16)
+    assert len(np.unique(pulled.vertices.astype(np.float32), axis=0)) == len(mesh.vertices)
+    assert pulled.volume > mesh.volume / 2

@@ -13,6 +13,7 @@ import torch
 import trimesh
 from numpy import ndarray
 from scipy.ndimage import maximum_filter
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..fields.field import BLOCK
@@ -170,6 +171,7 @@ def pull_onto_level(
     """Return the mesh with its vertices moved onto the level by Newton's method, and with the field's normals.
 
     A step that brings a vertex no closer, or takes it farther than `MOST_MOVED` cells from where it was, is not taken.
+    Vertices that would fall together, as on both sides of a layer that is thinner than a cell, stay where they were.
     Vertices at the cube's walls stay there and keep the mesh's normals.
 
     Args:
@@ -196,6 +198,8 @@ def pull_onto_level(
             better = (off < value.abs()) & ((tried - start[active]).norm(dim=-1) <= MOST_MOVED * spacing)
             vertices[active[better]] = tried[better]
             active = active[better & (off > CLOSE_ENOUGH)]
+    together = cKDTree(vertices.numpy()).query_pairs(CLEARANCE * spacing, output_type="ndarray").reshape(-1)
+    vertices[together] = start[together]
     progress(1.0)
     return trimesh.Trimesh(
         vertices.double().numpy(), mesh.faces, vertex_normals=normals.double().numpy(), process=False
