@@ -146,9 +146,10 @@ def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, insi
         assert mesh.body_count == 1
         np.testing.assert_allclose(np.linalg.norm(mesh.vertices - CENTER, axis=-1), radius, atol=0.01)
         assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
-    with pytest.raises(EmptySurfaceError, match=f"no surface at level {-3 * sign:g}: the field lies between -?[1-9]"):
-        export_mesh(field, path, resolution=48, level=-3.0 * sign)
-    with pytest.raises(EmptySurfaceError, match="no surface at level 0: "):
+    for outside in (-3.0 * sign, 99.0 * sign):  # nothing lies inside, or all of the box
+        with pytest.raises(EmptySurfaceError, match=f"level={outside:g} lies outside the values"):
+            export_mesh(field, path, resolution=48, level=outside)
+    with pytest.raises(EmptySurfaceError, match="no surface at level 0: the field lies between -?[1-9]"):
         export_mesh(field_of(volume, lambda x: 0 * x[:, 0] + 100.3 * sign), path, resolution=16, level=0.0)
     with pytest.raises(ValueError, match="level=nan must be finite"):
         export_mesh(field, path, resolution=48, level=np.nan)

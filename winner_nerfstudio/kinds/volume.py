@@ -89,9 +89,19 @@ class VolumeKind(GridKind):
         return metrics
 
     def solid(self, field: Field, resolution: int, level: float | None) -> tuple[Solid, float]:
-        """Return the volume as if it were a signed distance, and 0; `level` is in the volume's own values."""
+        """Return the volume as if it were a signed distance, and 0; `level` is in the volume's own values.
+
+        Raises:
+            EmptySurfaceError: it lies outside the values that were fitted.
+        """
+        from ..surfaces.extraction import EmptySurfaceError
         from ..surfaces.level_set import VolumeSolid
 
+        record = field.record
+        assert isinstance(record, VolumeRecord)
+        if level is not None and not abs(level - record.offset) <= record.amplitude:
+            values = f"{record.offset - record.amplitude:g} to {record.offset + record.amplitude:g}"
+            raise EmptySurfaceError(f"level={level:g} lies outside the values, {values}; there is no surface")
         return VolumeSolid(field, resolution, level), 0.0
 
     @property
