@@ -99,6 +99,14 @@ def test_units_and_position_change_nothing(scale, shift):
     np.testing.assert_allclose(moved.signed_distance(queries), plain.signed_distance(queries), atol=1e-6)
 
 
+def test_single_precision_that_is_coarse_so_far_from_the_origin_is_told():
+    points, normals = torus(3000)
+    for digits in (np.float32, np.float64):
+        cloud = PointCloud.from_points((points + 1e5).astype(digits), normals)
+        warned = [line for line in cloud.repairs if line.startswith("warning: so far from the origin")]
+        assert len(warned) == (digits is np.float32)
+
+
 def test_normals_of_any_length_are_made_unit():
     points, normals = ball(500)
     lengths = np.random.default_rng(1).uniform(1e-3, 1e3, (500, 1))

@@ -120,6 +120,26 @@ def check_extent(name: str, coordinates: Float[ndarray, "n 3"]) -> None:
         )
 
 
+def warn_of_rounding(points: Float[ndarray, "n 3"]) -> list[str]:
+    """Return a warning if single precision, far from the origin, has left little of the shape; else an empty list.
+
+    Args:
+        points: of the surface, in the file's units.
+    """
+    with np.errstate(over="ignore"):
+        is_single = (points == points.astype(np.float32)).all()
+    if not is_single:
+        return []
+    size = np.ptp(points, axis=0).max()
+    steps = size / np.spacing(np.float32(np.abs(points).max()))
+    if steps > 1e4:
+        return []
+    return [
+        f"warning: so far from the origin the file's single precision has only {steps:,.0f} steps across the shape;"
+        " move it to the origin before it is written, or write its coordinates with more digits"
+    ]
+
+
 def in_blocks(points: Float[ndarray, "n 3"], size: int = QUERY_BLOCK) -> list[Float[ndarray, "m 3"]]:
     """Return the points as float64 arrays of at most `size` rows each."""
     points = np.ascontiguousarray(points, np.float64)

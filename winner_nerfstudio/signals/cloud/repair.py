@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ..errors import SignalError
-from ..sdf import check_extent
+from ..sdf import check_extent, warn_of_rounding
 
 FEWEST_POINTS = 10
 CELLS = 1 << 30
@@ -15,7 +15,7 @@ CELLS = 1 << 30
 def clean_points(
     name: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
 ) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m 3"] | None, Int[ndarray, " m"], list[str]]:
-    """Return points that differ, their unit normals or None, their indices, and what was dropped, for the user to read.
+    """Return points that differ, their unit normals or None, their indices, and notes for the user to read.
 
     Raises:
         SignalError: coordinates are not finite, too few points are left, or the normals are none.
@@ -39,7 +39,7 @@ def clean_points(
     if len(points) < FEWEST_POINTS:
         raise SignalError(f"{name}: {len(points)} points that differ; at least {FEWEST_POINTS} are needed")
     check_extent(name, points)
-    return points, normals, kept, repairs
+    return points, normals, kept, repairs + warn_of_rounding(points)
 
 
 def _select_distinct(points: Float[ndarray, "n 3"]) -> Int[ndarray, " m"]:

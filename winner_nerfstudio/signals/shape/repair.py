@@ -87,24 +87,6 @@ def weld(
     return mesh, source[first], repairs + [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
 
 
-def warn_of_rounding(vertices: Float[ndarray, "v 3"]) -> list[str]:
-    """Return a warning if single precision, far from the origin, has left little of the shape; else an empty list.
-
-    Args:
-        vertices: in the file's units.
-    """
-    if not (vertices == vertices.astype(np.float32)).all():
-        return []
-    size = np.ptp(vertices, axis=0).max()
-    steps = size / np.spacing(np.float32(np.abs(vertices).max()))
-    if steps > 1e4:
-        return []
-    return [
-        f"warning: so far from the origin the file's single precision has only {steps:,.0f} steps across the shape;"
-        " move the mesh to the origin before it is written, or write its coordinates with more digits"
-    ]
-
-
 def orient(mesh: trimesh.Trimesh) -> list[str]:
     """Wind the faces alike and outwards, in place; return what was changed, for the user to read."""
     repairs = []

@@ -15,12 +15,12 @@ from ..normalization import Normalization
 from ..options import Mix, Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
-from ..sdf import CENTROID_GRID, MARGIN, NEAR, SignedDistance, build_grid
+from ..sdf import CENTROID_GRID, MARGIN, NEAR, SignedDistance, build_grid, warn_of_rounding
 from ..strays import check_vertices
 from .colors import CornerColors, SurfaceColors
 from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides, share_sides
 from .reading import read_mesh
-from .repair import check_mesh, orient, remove_inner, warn_of_rounding, weld
+from .repair import check_mesh, orient, remove_inner, weld
 from .sampling import draw_samples, sample_triangles
 from .topology import count_edge_uses, count_holes, label_bodies
 from .visual import join_scene, read_visual
