@@ -119,6 +119,16 @@ def write_stack(path, values=VALUES, **options):
     tifffile.imwrite(path, values.transpose(2, 1, 0), **{"photometric": "minisblack", **options})
 
 
+@pytest.mark.parametrize("stated, spacing", [(0.5, 0.5), ([0.5], 0.5), ([0.5, 1], 1), ("0.5 mm", 1)])
+def test_a_spacing_that_is_no_number_for_each_axis_holds_for_all_or_is_told(tmp_path, stated, spacing):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["v"] = VALUES
+        file["v"].attrs["voxel_size"] = stated
+    volume = load_volume(tmp_path / "a.h5")
+    check(volume, VALUES, (spacing,) * 3, (0, 0, 0))
+    assert any("its attribute voxel_size (" in note for note in volume.notes) == (spacing == 1)
+
+
 def test_the_sizes_of_an_ome_tiff_are_its_spacing(tmp_path):
     sizes = {f"PhysicalSize{axis}": step for axis, step in zip("XYZ", (1, 2, 3), strict=True)}
     write_stack(tmp_path / "a.ome.tif", ome=True, metadata={"axes": "ZYX", **sizes, "PhysicalSizeXUnit": "µm"})

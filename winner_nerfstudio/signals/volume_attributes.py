@@ -47,25 +47,35 @@ def describe_pyramid(pyramid: Mapping[str, Any], dataset: str | None) -> dict[st
 
 
 def place_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
-    """Take spacing, origin and unit from attributes, which have a number for each axis of the array."""
-    for key in STEPS:
-        steps = _numbers_for(found, attributes.get(key))
+    """Take spacing, origin and unit from attributes, with a number for each axis; a spacing may have one for all."""
+    for key in filter(attributes.__contains__, STEPS):
+        steps = _numbers_for(found, attributes[key], one_for_all=True)
         if steps is not None:  # also zero or backward ones, which are refused or turned as in other formats
             found.directions, found.says_spacing = np.diag(steps), True
             unit = "um" if key == "element_size_um" else attributes.get("unit", attributes.get("units"))
             found.notes += [describe_unit(unit)] if unit is not None else []
             break
+        text = ascii(str(attributes[key]))[1:-1][:40]
+        found.notes.append(f"its attribute {key} ({text}) has no number for each axis, and is no spacing")
     origin = _numbers_for(found, attributes.get("origin"))
     if origin is not None:
         found.origin = origin
 
 
-def _numbers_for(found: Found, value: Any) -> ndarray | None:
-    """Return the numbers of an attribute for the array's three long axes, or None if it has no such numbers."""
+def _numbers_for(found: Found, value: Any, one_for_all: bool = False) -> ndarray | None:
+    """Return the numbers of an attribute for the array's three long axes, or None if it has no such numbers.
+
+    Args:
+        found: the array.
+        value: the attribute's.
+        one_for_all: whether a single number holds along every axis.
+    """
     try:
         numbers = np.asarray(value, np.float64).reshape(-1)
     except (TypeError, ValueError):
         return None
+    if one_for_all and len(numbers) == 1:
+        return np.repeat(numbers, 3)
     if len(numbers) == len(found.shape) > 3:
         numbers = numbers[_long_axes(found)]
     return numbers if len(numbers) == 3 else None
