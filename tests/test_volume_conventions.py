@@ -180,8 +180,10 @@ def test_every_array_of_a_vtk_file_is_found(tmp_path, as_text):
     (tmp_path / "a.vtk").write_bytes(b"".join(parts))
     for name, values in (("a", VALUES), ("b", WHOLE.astype(float)), ("c", VALUES * 2.0)):
         check(load_volume(tmp_path / "a.vtk", VolumeOptions(dataset=name)), values)
-    with pytest.raises(SignalError, match="holds 3 such arrays; say which by --dataset NAME; there are: v, a, b, c"):
+    with pytest.raises(SignalError, match="3 arrays that may be a volume; say which by --dataset NAME"):
         load_volume(tmp_path / "a.vtk")
+    with pytest.raises(SignalError, match="has no array 'd'; there are: v, a, b, c"):
+        load_volume(tmp_path / "a.vtk", VolumeOptions(dataset="d"))
     with pytest.raises(SignalError, match="v has 3 values of float per sample; one number is needed"):
         load_volume(tmp_path / "a.vtk", VolumeOptions(dataset="v"))
 

@@ -467,7 +467,7 @@ REFUSED = {
     "zero.nrrd": (write_nrrd(directions=np.diag([1.0, 0, 1])), "spacing or origin is zero or not finite"),
     "text.h5": (lambda path: path.write_text("hello"), "cannot be read as .h5"),
     "older.nc": (lambda path: path.write_bytes(b"CDF\1" + bytes(400)), "is of netCDF's version 3; convert it"),
-    "empty.h5": (lambda path: h5py.File(path, "w").close(), "holds 0 arrays that may be a volume"),
+    "empty.h5": (lambda path: h5py.File(path, "w").close(), "holds no array that may be a volume"),
     "external.h5": (with_external, "lie in other files"),
     "large.h5": (with_big_array, "216,000,000,000 samples are more than --max-samples"),
     "empty.zarr": (lambda path: path.mkdir(), "cannot be read as .zarr"),

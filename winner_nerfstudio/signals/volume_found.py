@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy import ndarray
 
 from ..axis_names import axis_of
+from .errors import SignalError
 
 
 @dataclass
@@ -48,3 +50,21 @@ class Found:
     def is_named(self) -> bool:
         """Whether three of the axes are x, y and z by name."""
         return sorted(filter(None, self.letters)) == ["x", "y", "z"]
+
+
+def refuse_choice(path: Path, dataset: str | None, count: int, listed: str) -> SignalError:
+    """Return the error that says why it is not known which array of a file is meant.
+
+    Args:
+        path: the file.
+        dataset: the name that was asked for, if any.
+        count: of the arrays that may be meant.
+        listed: the names of all arrays.
+    """
+    if dataset is not None and count == 0:
+        what = f"has no array {dataset!a}"
+    elif count == 0:
+        what = "holds no array that may be a volume, [x, y, z] of one number each"
+    else:
+        what = f"holds {count} arrays that may be a volume; say which by --dataset NAME"
+    return SignalError(f"{path}: {what}; there are: {listed[:200] or 'none'}")

@@ -18,7 +18,7 @@ from .extras import import_extra, require_extra
 from .isolation import reading
 from .tiff_stack import open_stack
 from .volume_attributes import describe_pyramid, place_by_attributes, place_by_coordinates, scale_by_attributes
-from .volume_found import Found
+from .volume_found import Found, refuse_choice
 from .vtk_legacy import open_vtk
 
 LARGEST_CHUNK = 1 << 30
@@ -217,10 +217,10 @@ def _choose(path: Path, arrays: Mapping[str, Any], dataset: str | None) -> Any:
     Raises:
         SignalError: there is none, or more than one.
     """
-    listed = ", ".join(f"{ascii(name)[1:-1]} {list(array.shape)}" for name, array in arrays.items())[:200]
+    listed = ", ".join(f"{ascii(name)[1:-1]} {list(array.shape)}" for name, array in arrays.items())
     if dataset is not None:
         if dataset.strip("/") not in arrays:
-            raise SignalError(f"{path}: has no array {dataset!r}; there are: {listed or 'none'}")
+            raise refuse_choice(path, dataset, 0, listed)
         return arrays[dataset.strip("/")]
     able = [
         array
@@ -228,10 +228,7 @@ def _choose(path: Path, arrays: Mapping[str, Any], dataset: str | None) -> Any:
         if array.dtype.kind in "buif" and sum(length > 1 for length in array.shape) == 3
     ]
     if len(able) != 1:
-        raise SignalError(
-            f"{path}: holds {len(able)} arrays that may be a volume; say which by --dataset NAME; there are:"
-            f" {listed or 'none'}"
-        )
+        raise refuse_choice(path, dataset, len(able), listed)
     return able[0]
 
 
@@ -268,10 +265,9 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     names += [(True, reader.GetCellArrayName(i)) for i in range(reader.GetNumberOfCellArrays())]
     chosen = [entry for entry in names if dataset in (None, entry[1])]
     if errors or len(chosen) != 1:
-        listed = ", ".join(ascii(name)[1:-1] for _, name in names)[:200] or "none"
         if errors:
             raise ValueError(errors[0])
-        raise SignalError(f"{path}: holds {len(chosen)} such arrays; say which by --dataset NAME; there are: {listed}")
+        raise refuse_choice(path, dataset, len(chosen), ", ".join(ascii(name)[1:-1] for _, name in names))
     (of_cells, name), information = chosen[0], reader.GetOutputInformation(0)
     pipeline = reader.GetExecutive()
     extent = information.Get(pipeline.WHOLE_EXTENT())

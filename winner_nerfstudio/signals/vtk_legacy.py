@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from .errors import SignalError
-from .volume_found import Found
+from .volume_found import Found, refuse_choice
 
 LONGEST_LINE = 1 << 10
 MOST_ARRAYS = 1000
@@ -191,10 +191,7 @@ def _choose(path: Path, entries: list[Entry], dataset: str | None) -> Entry:
     plain = [entry for entry in able if entry.components == 1]
     chosen = [entry for entry in able if entry.name == dataset] if dataset is not None else plain
     if len(chosen) != 1:
-        listed = ascii(", ".join(entry.name for entry in able))[1:-1] or "none"
-        raise SignalError(
-            f"{path}: holds {len(chosen)} such arrays; say which by --dataset NAME; there are: {listed[:200]}"
-        )
+        raise refuse_choice(path, dataset, len(chosen), ascii(", ".join(entry.name for entry in able))[1:-1])
     entry = chosen[0]
     if entry.dtype is None or entry.components != 1:
         name, kind = ascii(entry.name)[1:-1], ascii(entry.type)[1:-1][:40]
