@@ -565,7 +565,7 @@ def test_a_sound_is_exported_as_from_one_bank(suffix, rate, files, tmp_path):
 
 
 def test_a_volume_is_exported_as_from_one_bank(tmp_path):
-    options = {**SMALL, "parts": (2, 2, 2), "spacing": (1.0, 1.0, 2.0)}
+    options = {**SMALL, "parts": (2, 2, 2), "spacing": (1.0, 1.0, 2.0), "origin": (10.0, -20.0, 30.0)}
     volume = sponge()[:24, :26, :20].astype(np.float32)
     groups, one = fit_groups(volume, tmp_path / "fit", group_samples=4000, **options), fit(volume, **options)
     assert groups.field.network.groups.counts == (2, 2, 1)
@@ -578,9 +578,12 @@ def test_a_volume_is_exported_as_from_one_bank(tmp_path):
     export_volume(groups.field, tmp_path / "a.zarr", 0.7)
     array = zarr.open(str(tmp_path / "a.zarr"), mode="r")
     assert np.array_equal(array[:], first)
-    assert open_large(tmp_path / "a.zarr", "volume", kind_named("volume").options()).record.spacing[2] == pytest.approx(
-        2 * 20 / 14
-    )
+    again = open_large(tmp_path / "a.zarr", "volume", kind_named("volume").options())
+    assert again.record.spacing[2] == pytest.approx(2 * 20 / 14)
+    # The same box: the middle of the samples is where it was.
+    np.testing.assert_allclose(again.normalization.center, groups.field.normalization.center)
+    with pytest.raises(ValueError, match=r"unknown format '\.tif'; use one of \.npy \.npz \.zarr"):
+        export_volume(groups.field, tmp_path / "a.tif")
     with pytest.raises(ValueError, match="is there already"):
         export_volume(groups.field, tmp_path / "a.zarr")
 

@@ -14,7 +14,15 @@ from ..registry import require_result
 from ..signals.errors import SignalError
 from ..signals.records import AudioRecord, ImageRecord, VolumeRecord
 from .errors import ExportError
-from .large import STREAMED_PICTURES, STREAMED_VOLUMES, stream_audio, stream_image, stream_volume
+from .large import (
+    STREAMED_PICTURES,
+    STREAMED_VOLUMES,
+    Spaced,
+    place_axes,
+    stream_audio,
+    stream_image,
+    stream_volume,
+)
 
 MOST_WHOLE = 1 << 27
 """The most samples of a field in a folder that are written in a format that needs them all at once."""
@@ -71,7 +79,7 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
 
     Args:
         field: of kind "volume".
-        output: the file, .npy or .npz.
+        output: the file, .npy or .npz; of a field in a folder also .zarr.
         scale: samples of the output per sample of the input, along each axis.
         progress: called with the fraction done, 0 to 1.
 
@@ -91,18 +99,14 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
         shape = stream_volume(field, output, scale, progress)
     else:
         if problem := cannot_save(output):
-            raise ExportError(f"{output}: {problem}")
+            raise ExportError(f"{output}: {problem}{' .zarr' * isinstance(field, FolderField)}")
         values = _evaluate_scaled(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as path:
             save_volume(path, values, record)
         shape = values.shape[:3]
-    steps = record.spacing
-    spacings = [step * old / n for step, n, old in zip(steps, shape, record.shape, strict=True)]
-    center = field.normalization.center
-    corner = [middle - (n - 1) / 2 * step for middle, n, step in zip(center, record.shape, steps, strict=True)]
-    firsts = [start + (spacing - step) / 2 for start, spacing, step in zip(corner, spacings, steps, strict=True)]
-    apart, first = (" x ".join(f"{value:.6g}" for value in values_per_axis) for values_per_axis in (spacings, firsts))
+    axes = [Spaced.filling(old, n) for old, n in zip(record.shape, shape, strict=True)]
+    apart, first = (" x ".join(f"{value:.6g}" for value in each) for each in place_axes(field, axes))
     size = " x ".join(map(str, shape))
     return f"{size} samples, {np.dtype(record.dtype)}, {apart} apart, the first at {first}"
 

@@ -27,6 +27,8 @@ from .errors import ExportError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from ..fields import Field
+
 BLOCK_SAMPLES = 1 << 21
 """Samples that are evaluated and written at a time."""
 WAV_BYTES = 4_000_000_000
@@ -238,12 +240,26 @@ def _stream_zarr(field: FolderField, output: Path, axes: list[Spaced], progress:
         shape = tuple(axis.total for axis in axes)
         chunks = tuple(min(n, _CHUNK) for n in shape)
         array = zarr.open(str(temporary), mode="w", shape=shape, chunks=chunks, dtype=record.dtype or "f4")
-        array.attrs["spacing"] = [step * axis.step for step, axis in zip(record.spacing, axes, strict=True)]
+        array.attrs["spacing"], array.attrs["origin"] = place_axes(field, axes)
         for region in evaluate_regions(field, axes, progress):
             array[region.box] = to_dtype(as_input(region.values, record), record.dtype or "f4")[..., 0]
         temporary.rename(output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def place_axes(field: Field, axes: list[Spaced]) -> tuple[list[float], list[float]]:
+    """Return the spacing in the world of a volume's samples along each axis, and where the first one lies.
+
+    Args:
+        field: of kind "volume".
+        axes: the samples along each axis.
+    """
+    record = field.record
+    assert isinstance(record, VolumeRecord)
+    sides = list(zip(field.normalization.center, record.shape, record.spacing, axes, strict=True))
+    spacings = [step * axis.step for _, _, step, axis in sides]
+    return spacings, [middle + (axis.first - (n - 1) / 2) * step for middle, n, step, axis in sides]
 
 
 def stream_audio(field: FolderField, output: Path, rate: float, progress: Progress) -> tuple[int, str]:
