@@ -186,6 +186,15 @@ def test_the_parts_steps_are_longer_where_there_are_few_of_them(steps, large, sm
     assert plan_for(picture, parts=(1,), steps=steps).learning_rate == 5e-4
 
 
+@pytest.mark.parametrize("width, rate", [(16, 1.5e-3), (32, 1.5e-3), (64, 7.5e-4), (128, 3.75e-4)])
+def test_the_parts_steps_are_shorter_where_their_networks_are_wider(width, rate):
+    picture = noise(300, 300)
+    assert plan_for(picture, parts=(4,), hidden_dim=width).learning_rate == pytest.approx(rate)
+    assert plan_for(picture, parts=(4,), hidden_dim=width, optimizer="adam").learning_rate == pytest.approx(rate)
+    assert plan_for(picture, parts=(4,), hidden_dim=width, learning_rate=2e-3).learning_rate == 2e-3
+    assert plan_for(picture, parts=(1,), hidden_dim=4 * width).learning_rate == 5e-4
+
+
 def test_a_sound_in_few_steps_is_far_better_than_at_the_rate_of_many():
     time = np.arange(16_384) / 8000
     sound = (np.sin(2 * np.pi * (200 + 900 * time) * time) * np.exp(-((time % 0.25) * 8))).astype(np.float32)

@@ -80,16 +80,17 @@ def fit(
         signal, fit_options = prepare(data, kind, options)
     result = fit_signal(signal, fit_options, course, device, console, measure)
     outcome = result.outcome
+    caller = 3  # the level of the stack above `in_plain_mode`
     if outcome.interrupted:
-        warnings.warn(f"interrupted: the field is that of {outcome.steps} of {result.steps} steps", stacklevel=2)
+        warnings.warn(f"interrupted: the field is that of {outcome.steps} of {result.steps} steps", stacklevel=caller)
     if outcome.diverged:
         warnings.warn(
             f"the fit has diverged, {outcome.steps} of {result.steps} steps were done; a lower learning rate or less"
             " noise may help",
-            stacklevel=2,
+            stacklevel=caller,
         )
     if result.verdict is not None and not outcome.diverged:
-        warnings.warn(result.verdict.text, stacklevel=2)
+        warnings.warn(result.verdict.text, stacklevel=caller)
     progress_record = result.initialization | {"seconds": outcome.seconds, "history": outcome.history}
     return FittedField(
         result.field, provenance(progress_record, outcome.steps, finite(result.metrics)), result.companion
