@@ -319,6 +319,7 @@ UNFINISHED = {
     "zero.caf": (with_size("CAF", b"data", ">q", 0, 4), NEVER),
     "zero.w64": (with_size("W64", b"data", "<Q", 24, 16), NEVER),
     "open.w64": (with_size("W64", b"data", "<Q", 2**64 - 1, 16), NEVER),
+    "stream.w64": (with_size("W64", b"data", "<Q", 2**63 - 1, 16), NEVER),
 }
 
 
@@ -672,6 +673,23 @@ def test_a_fact_chunk_is_believed_only_as_far_as_padding_explains_it(tmp_path, s
     audio = load_audio(tmp_path / "a.wav")
     assert len(audio.values) == held
     assert any("the header says 20 samples, the file holds 1,515" in note for note in audio.notes) == (stated == 20)
+
+
+@pytest.mark.parametrize("subtype, code", [("PCM_16", 1), ("FLOAT", 3), ("DOUBLE", 3)])
+def test_the_longer_description_of_a_w64_file_says_which_samples_it_has(tmp_path, subtype, code):
+    stream = BytesIO()
+    soundfile.write(stream, sound(2), 8000, format="W64", subtype=subtype)
+    content = stream.getvalue()
+    start = content.index(b"fmt ")
+    bits = int.from_bytes(content[start + 38 : start + 40], "little")
+    extended = struct.pack("<HHIH14s", 22, bits, 3, code, bytes.fromhex("000000001000800000aa00389b71"))
+    description = struct.pack("<H", 0xFFFE) + content[start + 26 : start + 40] + extended
+    behind = content[start + int.from_bytes(content[start + 16 : start + 24], "little") :].lstrip(b"\0")
+    head = content[:start] + content[start : start + 16] + struct.pack("<Q", 24 + 40)
+    (tmp_path / "a.w64").write_bytes(head + description + behind)
+    audio = load_audio(tmp_path / "a.w64")
+    assert audio.draft.subtype == subtype
+    np.testing.assert_allclose(audio.units.to_own(audio.values), sound(2), atol=2**-15)
 
 
 @pytest.mark.parametrize(

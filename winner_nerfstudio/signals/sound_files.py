@@ -167,7 +167,7 @@ def inspect_sound_file(path: Path) -> SoundFile:
         if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
             return _inspect_wav(path, file, size, head[:4])
         if head[:4] == b"riff" and head[24:28] == b"wave":
-            return _inspect_w64(file, size)
+            return _inspect_w64(path, file, size)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             data = _find_data(_chunks(file, size, 12, ">4sI"), b"SSND")
             return _mend(file, size, data, 4, ">I", 8) if data else SoundFile()
@@ -233,12 +233,12 @@ def _mend(file: BinaryIO, size: int, data: Chunk, back: int, layout: str, least:
     position, width = data.start - back, struct.calcsize(layout)
     mended = struct.pack(layout, min(held, 256**width - 1))
     parts = ((0, position), mended, (position + width, size))
-    return SoundFile(parts, (_describe(data.size, held - least, 256**width - 1),))
+    return SoundFile(parts, (_describe(data.size, held - least),))
 
 
-def _describe(stated: int, held: int, most: int) -> str:
+def _describe(stated: int, held: int) -> str:
     """Return the note on a length in bytes that the header states, or leaves open, and the file contradicts."""
-    if stated in (*PLACEHOLDERS, most):
+    if stated in PLACEHOLDERS or stated >= LONGEST:
         return f"the header's length was never filled in; all {held:,} bytes of samples were read"
     return (
         f"warning: the header says {stated:,} bytes of samples, the file holds {held:,}; it was cut off, or its length"
@@ -246,20 +246,31 @@ def _describe(stated: int, held: int, most: int) -> str:
     )
 
 
-def _inspect_w64(file: BinaryIO, size: int) -> SoundFile:
-    """Return what the header of a .w64 file says; libsndfile reads on to the end of the file by itself."""
-    start, description, samples = 40, b"", None
+def _inspect_w64(path: Path, file: BinaryIO, size: int) -> SoundFile:
+    """Return how a .w64 file is to be read; libsndfile reads on to the end of the file by itself.
+
+    Raises:
+        SignalError: the header contradicts itself.
+    """
+    start, described, description, samples = 40, 0, b"", None
     while start + 24 <= size:
         file.seek(start)
         name, length = struct.unpack("<16sQ", file.read(24))
         if name[:4] == b"fmt ":
-            description = file.read(20)
+            described, description = start + 24, file.read(min(max(length - 24, 0), 1 << 10))
         elif name[:4] == b"fact":
             samples = int.from_bytes(file.read(8), "little")
         elif name[:4] == b"data":
             stated, held = length - 24, size - start - 24
-            notes = (_describe(max(stated, 0), held, 2**64 - 25),) if not 0 < stated <= held else ()
-            return SoundFile((), notes, *_count_samples(description, samples, "<"))
+            notes = (_describe(max(stated, 0), held),) if not 0 < stated <= held else ()
+            if len(description) < 16:
+                return SoundFile((), notes)
+            counts = _count_samples(description, samples, "<")
+            mended, told = _check_format(path, description, "<")
+            if mended[:2] == struct.pack("<H", EXTENSIBLE):  # libsndfile takes these for integers, whatever follows
+                mended = mended[24:26] + mended[2:]
+            parts = ((0, described), mended, (described + len(mended), size)) if mended != description else ()
+            return SoundFile(parts, (*told, *notes), *counts)
         start += max(length, 24) + -length % 8
     return SoundFile()
 
@@ -361,7 +372,7 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile
     held = size - chunk.start
     is_empty = stated == 0 and _are_chunks(file, size, chunk.start, layout)
     if stated > held or (stated == 0 and not is_empty):
-        notes += (_describe(stated, held, 2**64 - 1),)
+        notes += (_describe(stated, held),)
     elif not is_empty and not _are_chunks(file, size, chunk.start + stated + stated % 2, layout):
         notes += (
             f"warning: the header says {stated:,} bytes of samples; the {held - stated:,} bytes behind them are no"
