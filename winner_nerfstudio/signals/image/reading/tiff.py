@@ -341,6 +341,8 @@ def _apply_palette(path: Path, page: Any, pixels: ndarray, notes: list[str]) -> 
         table = (table // 257).astype(np.uint8)
     elif (table % 256 == 0).all():
         table = (table // 256).astype(np.uint8)
+    elif table.max() < 256:  # against TIFF 6.0, but libtiff, too, takes these for 8 bits
+        table = table.astype(np.uint8)
     if len(table) > 256 or table.dtype != np.uint8:
         notes.append(f"a palette of {table.dtype.itemsize * 8} bits, fitted and written as RGB")
         return Picture(table[index], "RGB", notes)
