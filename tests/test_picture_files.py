@@ -769,6 +769,13 @@ def test_samples_that_have_no_common_type_are_refused(tmp_path):
     assert "which are not read" in refused(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("kind", ["image", "volume"])
+def test_whole_numbers_of_24_bits_are_refused(tmp_path, kind):
+    write_packed_tiff(tmp_path / "a.tif", RNG.integers(0, 1 << 24, SIZE), 24)
+    with pytest.raises(SignalError, match="whole numbers of 24 bits, which are not read; save it as floats"):
+        load_signal(str(tmp_path / "a.tif"), kind)
+
+
 @pytest.mark.parametrize("mode, dtype", [("LA", "u1"), ("RGBA", "u1")])
 def test_the_alpha_of_jpeg_2000_is_what_the_file_calls_so(tmp_path, mode, dtype):
     array = samples(dtype, len(mode))

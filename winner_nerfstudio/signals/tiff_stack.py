@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .blocks import check_depth
 from .errors import SignalError
 from .muting import mute_logger
 from .volume_attributes import describe_unit
@@ -29,7 +30,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the stack of pages of a .tif file.
 
     Raises:
-        SignalError: the file is cut off, or the pages are of several sizes or types, or of colours.
+        SignalError: the file is cut off, or the pages are of several sizes or types, of colours or of 24 bits.
     """
     import tifffile
 
@@ -43,6 +44,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
         if not all(_is_held(each, file.filehandle.size) for each in file.series) or _lacks_pages(file):
             raise SignalError(f"{path}: {CUT}")
         _check_alike(path, file)
+        check_depth(path, page)
         photometric = int(getattr(page, "photometric", BLACK_IS_LEAST))
         if photometric not in (WHITE_IS_LEAST, BLACK_IS_LEAST, PALETTE) or "S" in series.axes[-1:]:
             raise SignalError(f"{path}: its pages have colours; one value for each sample is needed")

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy import ndarray
 
-from ...blocks import Blocks, Box, open_page, turn_blocks
+from ...blocks import Blocks, Box, check_depth, open_page, turn_blocks
 from ...errors import SignalError
 from ...records import MOST_SAMPLES
 from .picture import Picture, check_size, native, plural, turn_upright
@@ -237,6 +237,7 @@ def _check_page(path: Path, tiff: Any, page: Any, max_pixels: int) -> None:
         raise SignalError(f"{path}: pictures in {name} are not fitted; convert it to RGB")
     if photometric not in COLORS and photometric != PALETTE:
         raise SignalError(f"{path}: has the unknown photometric interpretation {photometric}; convert it to RGB")
+    check_depth(path, page)
     if not isinstance(page.bitspersample, int) or page.dtype is None or page.dtype.kind not in "buif":
         what = (
             f"of {page.bitspersample} bits" if page.dtype is None else f"of {page.bitspersample} bits as {page.dtype}"
