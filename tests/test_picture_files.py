@@ -610,6 +610,26 @@ def test_netpbm_as_text_is_read_in_its_own_depth(tmp_path):
     assert "above its greatest one, 300" in refused(tmp_path / "b.pgm")
 
 
+def tga(kind, bits, body, alpha_bits=0, palette=b"", palette_bits=0):
+    """Return a .tga file of two pixels in a row, the first row at the top."""
+    count = 8 * len(palette) // max(palette_bits, 1)
+    header = struct.pack("<BBBHHB4xHH", 0, bool(palette), kind, 0, count, palette_bits, 2, 1)
+    return header + bytes([bits, 0x20 | alpha_bits]) + palette + body + bytes(26)
+
+
+def test_the_alpha_of_a_tga_is_read_told_or_refused(tmp_path):
+    path, told = tmp_path / "a.tga", "gives no meaning, are fitted as alpha"
+    for alpha_bits in (8, 0):
+        path.write_bytes(tga(2, 32, bytes([1, 2, 3, 4, 5, 6, 7, 8]), alpha_bits))
+        image = load_image(path)
+        assert_holds(image, [[[3, 2, 1, 4], [7, 6, 5, 8]]])
+        assert (told in said(image)) == (alpha_bits == 0)
+    path.write_bytes(tga(1, 8, bytes([0, 1]), palette=bytes([1, 2, 3, 255, 5, 6, 7, 255]), palette_bits=32))
+    assert_holds(load_image(path), [[[3, 2, 1], [7, 6, 5]]])
+    path.write_bytes(tga(1, 8, bytes([0, 1]), palette=bytes([1, 2, 3, 255, 5, 6, 7, 0]), palette_bits=32))
+    assert "alpha of this TGA's palette would be lost; convert it to PNG" in refused(path)
+
+
 def bmp(bits, pixels, alpha_mask=0):
     """Return a BMP of 2 x 1 pixels with a header that has masks."""
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, alpha_mask)

@@ -219,6 +219,16 @@ def _check_bmp(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
     return []
 
 
+def _check_tga(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
+    """Note bits that the header doesn't call alpha and Pillow does; refuse a palette whose alpha it leaves out."""
+    first, bits = struct.unpack_from("<HxxB", head, 3)
+    if picture.palette is not None and bits == 32 and len(set(picture.palette.palette[4 * first + 3 :: 4])) > 1:
+        raise SignalError(f"{path}: the alpha of this TGA's palette would be lost; convert it to PNG")
+    if picture.mode in ("LA", "RGBA") and not head[17] & 15:
+        return ["the bits behind the colours of each pixel, to which this TGA gives no meaning, are fitted as alpha"]
+    return []
+
+
 def _check_psd(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
     """Check count and depth of the channels in the header."""
     bands, bits = struct.unpack_from(">H", head, 12)[0], struct.unpack_from(">H", head, 22)[0]
@@ -246,12 +256,13 @@ def _check_netpbm(path: Path, picture: Any, head: bytes) -> list[str]:
 
 
 CHECKS: dict[str, Check] = {
-    **dict.fromkeys(("AVIF", "GIF", "PCX", "PNG", "QOI", "TGA", "WEBP"), _check_nothing),
+    **dict.fromkeys(("AVIF", "GIF", "PCX", "PNG", "QOI", "WEBP"), _check_nothing),
     **dict.fromkeys(("JPEG", "MPO"), _check_jpeg),
     **dict.fromkeys(("BMP", "DIB"), _check_bmp),
     "ICO": _check_icon,
     "PPM": _check_netpbm,
     "PSD": _check_psd,
     "SGI": _check_sgi,
+    "TGA": _check_tga,
 }
 """The formats that Pillow decodes in full, or whose losses these functions find."""
