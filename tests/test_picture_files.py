@@ -606,8 +606,12 @@ def test_netpbm_is_read_in_its_own_depth(tmp_path, name):
 def test_netpbm_as_text_is_read_in_its_own_depth(tmp_path):
     (tmp_path / "a.ppm").write_bytes(b"P3 # deep\n2 1\n1000\n0 500 1000\n3 2 1\n")
     assert_holds(load_image(tmp_path / "a.ppm"), [[[0, 500, 1000], [3, 2, 1]]])
-    (tmp_path / "b.pgm").write_bytes(b"P2 2 1 300\n7 301\n")
-    assert "above its greatest one, 300" in refused(tmp_path / "b.pgm")
+
+
+@pytest.mark.parametrize("content, white", [(b"P2 2 1 300\n7 301\n", 300), (b"P5 2 1 100\n\x07\x65", 100)])
+def test_netpbm_with_values_above_its_greatest_one_is_refused(tmp_path, content, white):
+    (tmp_path / "a.pgm").write_bytes(content)
+    assert f"above its greatest one, {white}" in refused(tmp_path / "a.pgm")
 
 
 def tga(kind, bits, body, alpha_bits=0, palette=b"", palette_bits=0):

@@ -35,9 +35,11 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
     if kind in (b"Pf", b"PF"):
         return _read_floats(path, width, height, CHANNELS[kind], float(words[2]), start)
     white = _whole(path, words[2])
-    if white <= 255:
-        return read_plain(path, max_pixels)
     shape = (height, width, CHANNELS[kind])
+    if white <= 255:
+        if kind in (b"P5", b"P6") and white < 255:  # Pillow clips; text it checks by itself
+            _check_values(path, _read_values(path, start, "u1", shape), white)
+        return read_plain(path, max_pixels)
     if kind in (b"P5", b"P6"):
         pixels = _read_values(path, start, ">u2", shape)
     else:
@@ -64,10 +66,15 @@ def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:
 
 def _deep_picture(path: Path, pixels: ndarray, mode: str, white: int) -> Picture:
     """Return the picture of values that end at `white`."""
-    if not 1 <= white <= 65535 or pixels.max(initial=0) > white:
-        raise SignalError(f"{path}: has values above its greatest one, {white}; is the file whole?")
+    _check_values(path, pixels, white)
     pixels = pixels.astype(np.uint8 if white < 256 else np.uint16)
     return Picture(pixels, mode, [f"values from 0 to {white}"], white if white not in (255, 65535) else None)
+
+
+def _check_values(path: Path, pixels: ndarray, white: int) -> None:
+    """Check that values end at `white`."""
+    if not 1 <= white <= 65535 or pixels.max(initial=0) > white:
+        raise SignalError(f"{path}: has values above its greatest one, {white}; is the file whole?")
 
 
 def _read_floats(path: Path, width: int, height: int, channels: int, scale: float, start: int) -> Picture:
