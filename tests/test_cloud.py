@@ -58,6 +58,16 @@ def test_every_format_gives_the_same_cloud(tmp_path, name):
     np.testing.assert_allclose(cloud.normals, normals, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["normal_x", "normalx"])
+def test_the_normals_of_a_ply_file_go_by_several_names(tmp_path, name):
+    write_ply(tmp_path / "a.ply", *ball(100))
+    text = (tmp_path / "a.ply").read_text()
+    for axis in "xyz":
+        text = text.replace(f" n{axis}\n", f" {name[:-1]}{axis}\n")
+    (tmp_path / "a.ply").write_text(text)
+    assert load_surface(tmp_path / "a.ply").source == "with normals"
+
+
 def test_a_ply_file_is_what_it_holds(tmp_path):
     sphere().export(tmp_path / "mesh.ply")
     assert isinstance(load_surface(tmp_path / "mesh.ply"), Shape)

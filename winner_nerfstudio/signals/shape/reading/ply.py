@@ -1,6 +1,7 @@
 """Polygon file format, .ply: elements of vertices, polygons and triangle strips, as text or binary."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ CORNERS = ("vertex_indices", "vertex_index")
 """Names of the list of a face's or a strip's corners."""
 COLORS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
 """Names of the columns that hold a colour."""
+NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"), ("normalx", "normaly", "normalz"))
+"""Names of the columns that hold a point's normal; the last are PDAL's."""
 COORDINATES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 """Names of the columns that hold a vertex's texture coordinates, to the right and up."""
 
@@ -150,15 +153,20 @@ def _read_coordinates(tables: dict[str, Table], faces: Column) -> Float[ndarray,
     ):
         return of_faces.values.reshape(-1, 2).astype(np.float64)
     vertices = tables["vertex"]
-    names = next((names for names in COORDINATES if set(names) <= set(vertices)), None)
+    names = _find_names(vertices, COORDINATES)
     if names is None:
         return None
     return np.stack([vertices[name].values.astype(np.float64)[faces.values] for name in names], -1)
 
 
+def _find_names(table: Table, choices: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Return the first of several choices of names that are all columns of a table, or None."""
+    return next((names for names in choices if set(names) <= set(table)), None)
+
+
 def _read_colors(table: Table) -> CornerColors | None:
     """Return the colours of an element's rows, [r], if it has some: whole numbers from 0 on, or floats from 0 to 1."""
-    names = next((names for names in COLORS if set(names) <= set(table)), None)
+    names = _find_names(table, COLORS)
     if names is None:
         return None
     columns = [table[name] for name in names]
@@ -176,8 +184,8 @@ def read_ply_points(
         SignalError: the header is none, or the file holds other than its header says.
     """
     tables, notes, _ = _read_tables(path)
-    has_normals = {"nx", "ny", "nz"} <= set(tables.get("vertex", {}))
-    normals = _coordinates(path, tables, ("nx", "ny", "nz")) if has_normals else None
+    names = _find_names(tables.get("vertex", {}), NORMALS)
+    normals = None if names is None else _coordinates(path, tables, names)
     return _coordinates(path, tables, ("x", "y", "z")), normals, notes, _read_colors(tables.get("vertex", {}))
 
 
@@ -194,7 +202,7 @@ def _split_strips(row: Int[ndarray, " n"]) -> list[Int[ndarray, " m"]]:
     return [part[part != -1] for part in np.split(row, np.flatnonzero(row == -1))]
 
 
-def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, str, str]) -> Float[ndarray, "n 3"]:
+def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, ...]) -> Float[ndarray, "n 3"]:
     """Return the vertices' columns of these names, side by side."""
     table = tables.get("vertex", {})
     missing = [name for name in names if name not in table]
