@@ -155,6 +155,23 @@ def doubled(levels):
     return objects
 
 
+@pytest.mark.parametrize(
+    "name, text, told",
+    [
+        ("Slic3r_PE_model", '<metadata type="volume" key="volume_type" value="ParameterModifier"/>', True),
+        ("Slic3r_PE_model", '<metadata type="volume" key="volume_type" value="ModelPart"/>', False),
+        ("model_settings", '<part id="2" subtype="negative_part">', True),
+        ("model_settings", '<part id="2" subtype="normal_part">', False),
+    ],
+)
+def test_parts_that_a_slicer_does_not_print_as_solids_are_told(tmp_path, name, text, told):
+    three_mf(solid(trimesh.creation.box()), '<item objectid="1"/>')(tmp_path / "a.3mf")
+    with zipfile.ZipFile(tmp_path / "a.3mf", "a") as archive:
+        archive.writestr(f"Metadata/{name}.config", f"<config>{text}</config>")
+    lines = load_signal(tmp_path / "a.3mf", "sdf").describe()
+    assert any("such as modifiers and negative parts; they are read as parts" in line for line in lines) == told
+
+
 def test_the_unit_of_a_3mf_file_is_told_and_two_units_are_refused(tmp_path):
     write = three_mf(solid(trimesh.creation.box()), '<item objectid="1"/>')
     write(tmp_path / "box.3mf")

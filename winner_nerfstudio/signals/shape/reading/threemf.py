@@ -1,6 +1,7 @@
 """3MF, the format of 3-D printing: a .zip file with models in XML, of objects that are meshes or made of others."""
 
 import posixpath
+import re
 import zipfile
 from array import array
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from .scenes import MOST_FACES, check_scene, transform
 
 MOST_BYTES = 1 << 30
 """Bytes of a model once it is unpacked."""
+MOST_SETTINGS = 1 << 24
+"""Bytes of a slicer's settings that are looked at."""
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 KNOWN = ("/production/", "/material/", "/trianglesets/")
 """Parts of the names of extensions that leave the surface as it is, or are read."""
@@ -29,6 +32,16 @@ Part = tuple[Key, Float[ndarray, "4 4"]]
 """An object and its transformation."""
 SUPPORTS = "warning: has objects that support others during printing; they are read as parts of the shape"
 COLORS = "note: colours of .3mf files are not read; save it as .glb to have them fitted"
+HELPERS = (
+    "warning: has parts that its slicer does not print as solids, such as modifiers and negative parts; they are read"
+    " as parts of the shape"
+)
+SLICERS = ("metadata/slic3r_pe_model.config", "metadata/model_settings.config")
+"""Parts of the package in which PrusaSlicer, and Bambu Studio and OrcaSlicer, say what each solid is for."""
+HELPS = re.compile(
+    rb'key="modifier" value="1"|value="(NegativeVolume|ParameterModifier|SupportBlocker|SupportEnforcer)"'
+    rb'|subtype="(negative_part|modifier_part|support_blocker|support_enforcer)"'
+)
 BEAMS = "warning: a lattice of beams is not read; what the mesh beside it holds is"
 
 
@@ -58,6 +71,7 @@ def read_3mf(path: Path) -> Polygons:
     with zipfile.ZipFile(path) as archive:
         package = _Package(path, archive)
         build = package.read_model(package.find_root())
+        package.note_helpers()
     solids = package.solids
     check_scene(path, len(build), sum(solids[key].size for key, _ in build))
     parts, waiting, count = [], list(reversed(build)), 0
@@ -102,6 +116,13 @@ class _Package:
         if self._unit is None:
             self.notes.append(f"its unit is the {unit}")
         self._unit = unit
+
+    def note_helpers(self) -> None:
+        """Note that the slicer which wrote the file uses some of the solids otherwise than as parts of the shape."""
+        for entry in self.archive.infolist():
+            if to_name(entry.filename) in SLICERS:
+                with self.archive.open(entry) as file:
+                    self.notes += [HELPERS] * bool(HELPS.search(file.read(MOST_SETTINGS)))
 
     def find_root(self) -> str:
         """Return the name of the model that says what is built."""
