@@ -473,7 +473,10 @@ def write_exr(path, channels, **header):
     "names, fitted, mode",
     [
         ("RGB", "RGB", "RGB"), ("RGBA", "RGBA", "RGBa"), ("Y", "Y", "L"), ("YA", "YA", "La"),
-        ("RGBZ", "RGB", "RGB"), ("Z", "Z", "L"), ("UVW", "UVW", "L+"),
+        ("RGBZ", "RGB", "RGB"), ("Z", "Z", "L"), ("UVW", "UVW", "L+"), ("XYZ", "XYZ", "L+"), ("bgr", "rgb", "RGB"),
+        (["L.C.A", "L.C.B", "L.C.G", "L.C.R"], ["L.C.R", "L.C.G", "L.C.B", "L.C.A"], "RGBa"),
+        (["L.blue", "L.green", "L.red"], ["L.red", "L.green", "L.blue"], "RGB"),
+        (["C.R", "C.G", "C.B", "N.x"], ["C.B", "C.G", "C.R", "N.x"], "L+"),
     ],
 )  # fmt: skip
 def test_openexr_is_read_by_the_names_of_its_channels(tmp_path, dtype, names, fitted, mode):

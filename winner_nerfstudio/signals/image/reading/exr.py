@@ -9,8 +9,16 @@ from ...errors import SignalError
 from ...extras import import_extra
 from .picture import MAX_CHANNELS, Picture, check_size
 
-COLORS = {("R", "G", "B", "A"): "RGBa", ("R", "G", "B"): "RGB", ("Y", "A"): "La", ("Y",): "L"}
+COLORS = {
+    ("R", "G", "B", "A"): "RGBa",
+    ("R", "G", "B"): "RGB",
+    ("X", "Y", "Z"): "L+",
+    ("Y", "A"): "La",
+    ("Y",): "L",
+}
 """Names of the channels that are a picture, in order of preference, with their mode; OpenEXR premultiplies colours."""
+SPELLINGS = {"r": "R", "red": "R", "g": "G", "green": "G", "b": "B", "blue": "B", "a": "A", "alpha": "A"}
+"""Names that programs give these channels, in small letters."""
 
 
 def read_exr(path: Path, max_pixels: int) -> Picture:
@@ -54,9 +62,14 @@ def _choose_channels(path: Path, names: list[str]) -> tuple[list[str], str]:
     """Return the names of the channels to fit, and their mode."""
     if {"RY", "BY"} & set(names):
         raise SignalError(f"{path}: OpenEXR's luminance with chroma is not read; write it as R, G, B")
+    # Of a single layer, such as Blender's, the names of all channels begin alike: ViewLayer.Combined.R.
+    is_layer = len({name.rpartition(".")[0] for name in names}) == 1
+    last = [name.rpartition(".")[2] if is_layer else name for name in names]
+    meant = {SPELLINGS.get(name.lower(), name): full for name, full in zip(last, names, strict=True)}
+    meant.update(zip(last, names, strict=True))  # as they are spelt, if there are several spellings
     for colors, mode in COLORS.items():
-        if set(colors) <= set(names):
-            return list(colors), mode
+        if set(colors) <= set(meant):
+            return [meant[color] for color in colors], mode
     if len(names) > MAX_CHANNELS:
         raise SignalError(f"{path}: has {len(names)} channels but none named R, G, B or Y; at most {MAX_CHANNELS} fit")
     return names, "L" if len(names) == 1 else "L+"
