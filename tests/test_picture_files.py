@@ -491,6 +491,17 @@ def test_openexr_is_read_by_the_names_of_its_channels(tmp_path, dtype, names, fi
     assert_comes_back(image, tmp_path)
 
 
+def test_the_data_window_of_openexr_is_told_where_it_is_not_the_display_window(tmp_path):
+    windows = {"dataWindow": [(2, 3), (19, 15)], "displayWindow": [(0, 0), (30, 30)]}
+    boxes = {name: tuple(np.array(corner, "i4") for corner in corners) for name, corners in windows.items()}
+    planes = {name: samples("f4") for name in "RGB"}
+    for header, told in ((boxes, True), ({}, False)):
+        write_exr(tmp_path / "a.exr", planes, **header)
+        image = load_image(tmp_path / "a.exr")
+        assert_holds(image, np.stack(list(planes.values()), -1))
+        assert ("the data window is fitted" in said(image)) == told
+
+
 def test_openexr_is_refused_where_it_would_be_misread(tmp_path, capfd):
     write_exr(tmp_path / "a.exr", {"id": samples("u4")})
     assert "not of floating point" in refused(tmp_path / "a.exr")

@@ -29,8 +29,9 @@ def read_exr(path: Path, max_pixels: int) -> Picture:
     """
     openexr = import_extra("OpenEXR", "exr", f"{path}: is an OpenEXR picture, which is read")
     with openexr.File(str(path), header_only=True) as file:
-        parts, header = len(file.parts), file.parts[0].header
+        parts, header = len(file.parts), file.parts[0].header  # which is empty once the file is closed
         (left, top), (right, bottom) = (np.asarray(corner).tolist() for corner in header["dataWindow"])
+        is_window = "displayWindow" in header and not np.array_equal(header["displayWindow"], header["dataWindow"])
         check_size(path, right - left + 1, bottom - top + 1, max_pixels)
         if "deep" in str(header.get("type", "")).lower():
             raise SignalError(f"{path}: deep OpenEXR pictures are not read; flatten it")
@@ -53,7 +54,7 @@ def read_exr(path: Path, max_pixels: int) -> Picture:
         notes.append(f"the first of {parts} parts is fitted")
     if mode.endswith("a"):
         notes.append("colours are premultiplied by alpha, as OpenEXR has them, and fitted so")
-    if "displayWindow" in header and not np.array_equal(header["displayWindow"], header["dataWindow"]):
+    if is_window:
         notes.append("the data window is fitted, which differs from the display window")
     return Picture(pixels, mode, notes)
 
