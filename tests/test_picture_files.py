@@ -674,6 +674,8 @@ def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
     psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 5, 1, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(10)
     (tmp_path / "b.psd").write_bytes(psd)
     assert "5 bands of 8 bits, of which" in refused(tmp_path / "b.psd")
+    (tmp_path / "b.psd").write_bytes(psd.replace(b"\0\x08\0\x03", b"\0\x10\0\x03"))
+    assert "PSD picture of 16 bits a channel is not read; convert it to PNG or TIFF" in refused(tmp_path / "b.psd")
     Pillow.new("1", (8, 8)).save(tmp_path / "c.xbm")
     assert "bands or depth could be lost" in refused(tmp_path / "c.xbm")
 
@@ -688,6 +690,7 @@ def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
             b"SIMPLE  =                    T",
             "FITS files are not read; save its array as .npy, or as .tif with",
         ),
+        (".psb", b"8BPS\0\2", "large Photoshop files are not read; convert it to .png or .tif"),
         (".pdf", b"%PDF-1.7", "PDF or PostScript files are not read; render it to .png"),
     ],
 )

@@ -23,7 +23,7 @@ CONVERSIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "save the array as .npy: numpy.save(OUT, numpy.fromfile(FILE, TYPE).reshape(SHAPE))",
     ),
     "OpenVDB": ((".vdb",), "save its grid as .npy, and give --spacing"),
-    "GIMP or Krita": ((".xcf", ".kra"), PICTURE),
+    "GIMP, Krita or large Photoshop": ((".xcf", ".kra", ".psb"), PICTURE),
     "AAC or WMA": ((".m4a", ".aac", ".wma", ".amr"), SOUND),
 }
 """Names of formats with the suffixes of their files and what to do with these."""

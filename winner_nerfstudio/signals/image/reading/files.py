@@ -30,6 +30,7 @@ REFUSED = {
     ".dds": (b"DDS ",),
     ".jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     ".pdf": (b"%PDF", b"%!PS"),
+    ".psb": (b"8BPS\0\2",),
 }
 """What files begin with that are known and not read, by the suffix that they should have."""
 

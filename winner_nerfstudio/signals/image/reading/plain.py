@@ -47,6 +47,8 @@ def read_plain(path: Path, max_pixels: int) -> Picture:
         head = file.read(1 << 18)
     if head.startswith(b"\xff\xd8") and (depth := _find_jpeg_depth(head)) > 8:
         return _read_deep_jpeg(path, head, depth, max_pixels)
+    if head.startswith(b"8BPS") and (bits := int.from_bytes(head[22:24], "big")) > 8:  # which Pillow takes for no PSD
+        raise SignalError(f"{path}: a PSD picture of {bits} bits a channel is not read; convert it to PNG or TIFF")
     with open_picture(path) as picture:
         check_size(path, *picture.size, max_pixels)
         check = CHECKS.get(picture.format or "")
@@ -230,9 +232,8 @@ def _check_tga(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
 
 
 def _check_psd(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
-    """Check count and depth of the channels in the header."""
-    bands, bits = struct.unpack_from(">H", head, 12)[0], struct.unpack_from(">H", head, 22)[0]
-    _check_bands(path, picture, bands, bits)
+    """Check the count of the channels in the header."""
+    _check_bands(path, picture, *struct.unpack_from(">H8xH", head, 12))
     return []
 
 
