@@ -674,6 +674,8 @@ def test_formats_that_pillow_would_reduce_are_refused(tmp_path):
     psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 5, 1, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(10)
     (tmp_path / "b.psd").write_bytes(psd)
     assert "5 bands of 8 bits, of which" in refused(tmp_path / "b.psd")
+    (tmp_path / "c.psd").write_bytes(b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, 1, 8, 1, 0) + bytes(15))
+    assert "a PSD bitmap, black and white alone, is not read; convert it to PNG" in refused(tmp_path / "c.psd")
     (tmp_path / "b.psd").write_bytes(psd.replace(b"\0\x08\0\x03", b"\0\x10\0\x03"))
     assert "PSD picture of 16 bits a channel is not read; convert it to PNG or TIFF" in refused(tmp_path / "b.psd")
     Pillow.new("1", (8, 8)).save(tmp_path / "c.xbm")

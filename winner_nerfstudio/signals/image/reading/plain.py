@@ -232,8 +232,10 @@ def _check_tga(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
 
 
 def _check_psd(path: Path, picture: Pillow.Image, head: bytes) -> list[str]:
-    """Check the count of the channels in the header."""
+    """Check the count of the channels in the header, and refuse a bitmap, whose black Pillow takes for white."""
     _check_bands(path, picture, *struct.unpack_from(">H8xH", head, 12))
+    if picture.mode == "1":
+        raise SignalError(f"{path}: a PSD bitmap, black and white alone, is not read; convert it to PNG")
     return []
 
 
