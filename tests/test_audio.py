@@ -240,6 +240,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ("a.wav", 0.25, "whole number of samples per second"),
         ("a.wav", 1e16, "whole number of samples per second"),
         ("a.mp3", 96_000, "MP3 cannot hold MPEG_LAYER_III of 1 channels at 96000 Hz"),
+        ("a.ogg", 384_000, "OGG cannot hold VORBIS of 1 channels at 384000 Hz; use .wav or --sample-rate 8000, "),
     ],
 )
 def test_a_format_that_cannot_hold_the_sound_says_so(tmp_path, name, rate, words):
@@ -580,6 +581,11 @@ def test_a_codec_names_the_rates_that_it_has(tmp_path, name, rate):
     problem = cannot_save(tmp_path / name, rate, 1, record_of("PCM_16"))
     assert "use .wav or --sample-rate 8000, " in problem
     assert problem.endswith(" 48000")
+
+
+def test_vorbis_has_no_more_than_255_channels(tmp_path):
+    assert cannot_save(tmp_path / "a.ogg", 8000, 255, record_of("PCM_16")) is None
+    assert "use .wav or fewer channels" in cannot_save(tmp_path / "a.ogg", 8000, 256, record_of("PCM_16"))
 
 
 def test_opus_in_an_ogg_file_is_read_and_comes_back_as_its_suffix_says(tmp_path):

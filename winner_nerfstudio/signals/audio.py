@@ -44,6 +44,8 @@ PROMISED = {
 any other suffix is spelt like it."""
 USUAL_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000)
 """Sample rates that an error message tries and names."""
+FASTEST_VORBIS, MOST_VORBIS = 200_000, 255
+"""Samples per second and channels beyond which libsndfile crashes in place of refusing a Vorbis sound."""
 FEWEST_STEPS = 2
 """A sound that spans fewer steps of its format is told to be next to silent."""
 LONGEST_PADDING = 1 << 13
@@ -470,6 +472,8 @@ def is_sound_format(path: Path) -> bool:
 
 def _can_write(form: str, subtype: str, rate: int, channels: int) -> bool:
     """Return whether libsndfile writes such a sound; a trial in memory, because only libsndfile knows."""
+    if subtype == "VORBIS" and (rate > FASTEST_VORBIS or channels > MOST_VORBIS):
+        return False
     try:
         with soundfile.SoundFile(BytesIO(), "w", rate, channels, subtype, format=form):
             return True
