@@ -576,6 +576,22 @@ def test_opus_is_written_at_the_rates_it_has(tmp_path, rate):
     assert np.sqrt(np.mean((back - values[:, 0])[middle] ** 2)) < 0.05
 
 
+@pytest.mark.parametrize("rate", [8000, 24_000, 48_000])
+@pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.9])
+def test_the_end_of_an_opus_sound_is_written(tmp_path, rate, part):
+    count = rate // 2 + round(part * rate / 50)  # whole frames of 20 ms, and a part of one
+    values = 0.4 * np.sin(np.arange(count) / rate * 2 * np.pi * 440)[:, None]
+    save_audio(tmp_path / "a.opus", values, rate, record_of("PCM_16"))
+    back, _ = soundfile.read(tmp_path / "a.opus", always_2d=True)
+    assert back.shape == values.shape
+    assert np.sqrt(np.mean((back - values)[-rate // 150 :] ** 2)) < 0.03
+    if shutil.which("ffmpeg"):  # which checks the sums of pages
+        command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.opus"), "-ac", "1", "-ar", str(rate)]
+        raw = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
+        assert raw.stderr == b""
+        assert len(raw.stdout) == 4 * count
+
+
 @pytest.mark.parametrize("name, rate", [("a.opus", 44_100), ("a.opus", 22_050), ("a.mp3", 96_000)])
 def test_a_codec_names_the_rates_that_it_has(tmp_path, name, rate):
     problem = cannot_save(tmp_path / name, rate, 1, record_of("PCM_16"))

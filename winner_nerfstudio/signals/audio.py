@@ -16,6 +16,7 @@ from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .muting import mute_libraries
 from .nodata import check_range, separate_missing
+from .ogg_pages import shorten
 from .options import AudioOptions
 from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
 from .samples import SOUNDS, sample
@@ -27,6 +28,8 @@ INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 
 """Bits of the integer subtypes; rounded here, because libsndfile reads with a factor of 32768 but writes with 32767."""
 FLOATING = ("FLOAT", "DOUBLE")
 """Subtypes that can hold values beyond full scale."""
+OPUS_RATE, OPUS_DELAY = 48_000, 312
+"""Samples per second by which Opus counts, whatever the sound's rate, and how many of them its encoder is behind."""
 XIPH = ("VORBIS", "OPUS")
 """Subtypes with an order of channels of their own."""
 COMMON = (*INTEGER_BITS, *FLOATING)
@@ -398,6 +401,10 @@ def write_sound(
                         piece = piece[:, order]
                     low, high = min(low, float(piece.min())), max(high, float(piece.max()))
                     sound.write(_encode(piece, subtype))
+            if subtype == "OPUS":  # libsndfile leaves in the encoder what it is behind
+                sound.write(np.zeros((OPUS_DELAY * rate // OPUS_RATE, channels)))
+        if subtype == "OPUS":
+            shorten(path, OPUS_DELAY)
         _check_written(path, form, subtype, rate, count)
     except SignalError:
         path.unlink(missing_ok=True)
