@@ -71,6 +71,16 @@ def test_a_fit_that_overshoots_is_clipped_not_wrapped(tmp_path):
     assert soundfile.read(tmp_path / "b.wav", dtype="int16")[0].tolist() == [32767, -32768, 32767, -32768]
 
 
+@pytest.mark.parametrize("depth, kept", [("16", "PCM_16"), ("20", "PCM_24"), ("24", "PCM_24"), ("32", "PCM_32")])
+def test_apple_s_lossless_sounds_keep_their_depth_in_other_formats(tmp_path, depth, kept):
+    soundfile.write(tmp_path / "a.caf", sound(2), RATE, subtype=f"ALAC_{depth}")
+    audio = load_audio(tmp_path / "a.caf")
+    own = audio.units.to_own(audio.values)
+    assert save_audio(tmp_path / "b.caf", own, RATE, audio.record) == f"ALAC_{depth}"
+    for name in ("b.wav", "b.aiff", "b.w64"):
+        assert save_audio(tmp_path / name, own, RATE, audio.record) == kept
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
 def test_a_loud_fit_in_single_precision_stays_loud(tmp_path, subtype):
     record = record_of(subtype)

@@ -26,6 +26,8 @@ from .units import Units
 ARRAYS = (".npy",)
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 """Bits of the integer subtypes; rounded here, because libsndfile reads with a factor of 32768 but writes with 32767."""
+ALAC = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24", "ALAC_32": "PCM_32"}
+"""Subtypes of Apple's lossless codec, with those that hold as much in the file formats that don't have it."""
 FLOATING = ("FLOAT", "DOUBLE")
 """Subtypes that can hold values beyond full scale."""
 OPUS_RATE, OPUS_DELAY = 48_000, 312
@@ -506,5 +508,6 @@ def choose_subtype(path: Path, record: AudioRecord) -> str:
     else:
         subtype = record.subtype or ""
     form = _find_format(path)
+    subtype = subtype if form == record.format else ALAC.get(subtype, subtype)
     is_kept = subtype in soundfile.available_subtypes(form) and (subtype in COMMON or form == record.format)
     return subtype if is_kept else str(soundfile.default_subtype(form))
