@@ -16,6 +16,7 @@ from winner_nerfstudio.kinds.audio import AudioKind
 from winner_nerfstudio.kinds.image import ImageKind
 from winner_nerfstudio.kinds.volume import VolumeKind
 from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, quick_samples
+from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.options import ImageOptions, VolumeOptions
 from winner_nerfstudio.training.sampling import Resident
@@ -105,6 +106,16 @@ def test_a_tiff_says_itself_what_is_no_data(tmp_path, text, value, dtype):
     assert "as the file says" in "\n".join(image.describe())
     if dtype == "u2":
         assert load_signal(path, "image", nodata="keep").missing is None
+
+
+def test_the_value_that_gdal_takes_for_no_data_in_floats_is_found_without_a_word_of_tifffile(tmp_path, caplog):
+    heights = terrain()
+    heights[:3, :5] = np.finfo("f4").min
+    options = {"tile": (16, 16), "extratags": [(42113, "s", 0, "-3.4028235e+38", True)]}
+    tifffile.imwrite(tmp_path / "dem.tif", heights.astype("f4"), **options)
+    assert load_signal(tmp_path / "dem.tif", "image").missing.sum() == 15
+    assert open_large(tmp_path / "dem.tif", "image", ImageOptions()).markers == (-3.4028235e38,)
+    assert caplog.records == []
 
 
 def test_a_colour_of_which_one_channel_is_0_is_no_missing_pixel():

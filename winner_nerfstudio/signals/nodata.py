@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from ..winner.inputs import fill_missing
 from .errors import SignalError
+from .muting import mute_logger
 from .options import NoData, nodata_flag, nodata_values
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def declared_nodata(path: str | Path) -> float | None:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
             texts = [page.tags[GDAL_NODATA].value for page in file.pages[:8] if GDAL_NODATA in page.tags]  # type: ignore[union-attr]
         return float(str(texts[0]).strip("\0 ")) if texts else None
     except Exception:  # what is wrong with the file is said by who reads its pixels

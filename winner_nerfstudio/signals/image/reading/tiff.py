@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from ...blocks import Blocks, Box, check_depth, open_page, turn_blocks
 from ...errors import SignalError
+from ...muting import mute_logger
 from ...records import MOST_SAMPLES
 from .picture import Picture, check_size, native, plural, turn_upright
 from .plain import open_picture
@@ -77,7 +78,7 @@ def open_tiff(path: Path) -> tuple[Picture, Blocks]:
         SignalError: the file is broken, a volume, a stack of bands, of values that are not read, or not in parts.
     """
     tiff: Any
-    with tifffile.TiffFile(path) as tiff:
+    with mute_logger("tifffile"), tifffile.TiffFile(path) as tiff:
         page, told = _choose_page(path, tiff)
         if 50706 in tiff.pages[0].tags or int(page.photometric) in (*RAW_SENSORS, LOGLUV):
             raise SignalError(f"{path}: raw and LogLuv values are decoded as a whole; save it as RGB, in tiles")
