@@ -149,7 +149,7 @@ def test_the_level_set_comes_back_in_the_world_and_looks_outwards(tmp_path, insi
     for outside in (-3.0 * sign, 99.0 * sign):  # nothing lies inside, or all of the box
         with pytest.raises(EmptySurfaceError, match=f"level={outside:g} lies outside the values"):
             export_mesh(field, path, resolution=48, level=outside)
-    with pytest.raises(EmptySurfaceError, match="no surface at level 0: the field lies between -?[1-9]"):
+    with pytest.raises(EmptySurfaceError, match=r"no surface at level 0: the field lies between -?[1-9]"):
         export_mesh(field_of(volume, lambda x: 0 * x[:, 0] + 100.3 * sign), path, resolution=16, level=0.0)
     with pytest.raises(ValueError, match="level=nan must be finite"):
         export_mesh(field, path, resolution=48, level=np.nan)
