@@ -40,3 +40,14 @@ def test_an_error_ends_the_display(monkeypatch):
         raise ValueError("broken")
     time.sleep(0.3)
     assert console.file.getvalue() == ""
+
+
+def test_a_quiet_console_leaves_no_widget_in_a_notebook(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    for quiet in (False, True):
+        console = Console(quiet=quiet, force_jupyter=True)
+        with working(console, "loading"):
+            time.sleep(0.3)
+        assert bool(shown) is not quiet
+        shown.clear()

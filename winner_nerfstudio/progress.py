@@ -33,8 +33,11 @@ def working(console: Console, what: str) -> Iterator[None]:
     """Show what is being done while a block runs, such as "loading bunny.obj".
 
     On a terminal a moving line shows how long it has taken, and is gone afterwards; so is the one in a notebook.
-    Elsewhere, as in a log, a line is printed if the block takes longer than `PATIENCE`.
+    Elsewhere, as in a log, a line is printed if the block takes longer than `PATIENCE`. A quiet console shows nothing.
     """
+    if console.quiet:  # where rich would leave an empty widget in a notebook
+        yield
+        return
     if console.is_terminal:
         columns = SpinnerColumn(), TextColumn(escape(what), markup=False), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as shown:
