@@ -121,19 +121,22 @@ def test_a_series_beyond_full_scale_is_not_cut_off_without_a_word(tmp_path):
     np.save(tmp_path / "a.npy", np.array([20.0, 25.0, 31.0] * 20))
     audio = load_audio(tmp_path / "a.npy", AudioOptions(sample_rate=8000))
     own = audio.units.to_own(audio.values)
-    with pytest.raises(SignalError, match="values reach 31, PCM_16 holds -1 to 1"):
+    with pytest.raises(SignalError, match="values reach 31, PCM_24 holds -1 to 1"):
         save_audio(tmp_path / "a.flac", own, 8000, audio.record)
     assert not (tmp_path / "a.flac").exists()
     assert save_audio(tmp_path / "a.wav", own, 8000, audio.record) == "FLOAT"
     np.testing.assert_allclose(soundfile.read(tmp_path / "a.wav")[0][:3], [20, 25, 31])
 
 
-def test_another_format_takes_its_usual_subtype_where_it_must_and_says_so(tmp_path):
-    soundfile.write(tmp_path / "a.wav", sound(), RATE, subtype="FLOAT")
+@pytest.mark.parametrize(
+    "subtype, kept", [("ULAW", "PCM_16"), ("PCM_24", "PCM_24"), ("PCM_32", "PCM_24"), ("FLOAT", "PCM_24")]
+)
+def test_another_format_takes_the_bits_that_it_has_and_says_so(tmp_path, subtype, kept):
+    soundfile.write(tmp_path / "a.wav", sound(), RATE, subtype=subtype)
     audio = load_audio(tmp_path / "a.wav")
     own = audio.units.to_own(audio.values)
-    assert save_audio(tmp_path / "b.flac", own, RATE, audio.record) == "PCM_16"
-    assert np.abs(soundfile.read(tmp_path / "b.flac", always_2d=True)[0] - own).max() <= 2**-16
+    assert save_audio(tmp_path / "b.flac", own, RATE, audio.record) == kept
+    assert np.abs(soundfile.read(tmp_path / "b.flac", always_2d=True)[0] - own).max() <= 2.0 ** -int(kept[-2:])
     assert save_audio(tmp_path / "b.npy", own, RATE, audio.record) == "float32"
     assert np.abs(np.load(tmp_path / "b.npy") - own).max() < 1e-7
 
@@ -385,23 +388,23 @@ def test_samples_beyond_full_scale_are_kept_and_told(tmp_path):
     values = audio.units.to_own(audio.values)
     said = save_audio(tmp_path / "c.flac", values, RATE, audio.record)
     count = int((np.abs(values) > 1).sum())
-    assert said == f"PCM_16; clipped {count:,} values of up to 3 times full scale, which .wav would keep"
-    assert save_audio(tmp_path / "d.flac", values / 3, RATE, audio.record) == "PCM_16"
+    assert said == f"PCM_24; clipped {count:,} values of up to 3 times full scale, which .wav would keep"
+    assert save_audio(tmp_path / "d.flac", values / 3, RATE, audio.record) == "PCM_24"
 
 
 def test_a_sound_below_the_steps_of_its_file_is_told(tmp_path):
     wave = np.sin(np.arange(4800) / 9)
     whole = np.rint(250 + 249 * wave).astype("i4")
     quiet, soft = load_audio(whole, AudioOptions(sample_rate=48_000)), load_audio(wave * 1e-6)
-    told = "warning: from the least value to the greatest there are less than 2 steps of 16 bits"
+    told = "warning: from the least value to the greatest there are less than 2 steps of "
     for audio in (quiet, soft):
         own = audio.units.to_own(audio.values)
         for name in ("a.flac", "a.mp3", "a.ogg", "a.aiff"):
             subtype, _, said = save_audio(tmp_path / name, own, 48_000, audio.record).partition("; ")
-            if subtype in ("FLOAT", "PCM_32"):
+            if subtype in ("FLOAT", "PCM_32") or (audio is soft and subtype == "PCM_24"):
                 assert not said
             else:
-                assert said.startswith(told), name
+                assert said.startswith(told + ("24 bits" if subtype == "PCM_24" else "16 bits")), name
                 assert said.endswith("write .wav or .npy")
         for name in ("a.wav", "a.npy"):
             assert ";" not in save_audio(tmp_path / name, own, 48_000, audio.record)

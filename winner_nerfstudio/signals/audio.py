@@ -497,7 +497,10 @@ def _find_format(path: Path) -> str:
 
 
 def choose_subtype(path: Path, record: AudioRecord) -> str:
-    """Return the subtype that the suffix promises, or the record's if the format has it, or the format's default."""
+    """Return the subtype that the suffix promises, or the record's if the format has it, or the format's default.
+
+    In place of the default it is 24 bits, if the record has more than 16 and the format holds no more.
+    """
     promised = PROMISED.get(path.suffix.lower(), ("", None))[1]
     if promised is not None:
         return promised
@@ -509,5 +512,7 @@ def choose_subtype(path: Path, record: AudioRecord) -> str:
         subtype = record.subtype or ""
     form = _find_format(path)
     subtype = subtype if form == record.format else ALAC.get(subtype, subtype)
-    is_kept = subtype in soundfile.available_subtypes(form) and (subtype in COMMON or form == record.format)
-    return subtype if is_kept else str(soundfile.default_subtype(form))
+    available = soundfile.available_subtypes(form)
+    if subtype in available and (subtype in COMMON or form == record.format):
+        return subtype
+    return "PCM_24" if _count_bits(subtype) > 16 and "PCM_24" in available else str(soundfile.default_subtype(form))
