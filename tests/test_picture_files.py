@@ -628,6 +628,18 @@ def test_netpbm_with_values_above_its_greatest_one_is_refused(tmp_path, content,
     assert f"above its greatest one, {white}" in refused(tmp_path / "a.pgm")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"P4 9 1\n\xff\x80", b"P5 2 1 255\nab", b"P6 1 1 90\nABC", b"P5 1 1 1023\n\1\2",
+     b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\na"],
+)  # fmt: skip
+def test_netpbm_files_of_several_pictures_are_told(tmp_path, content):
+    (tmp_path / "a.pnm").write_bytes(content)
+    assert "several pictures" not in said(load_image(tmp_path / "a.pnm"))
+    (tmp_path / "a.pnm").write_bytes(2 * content)
+    assert "several pictures, one behind another; the first is fitted" in said(load_image(tmp_path / "a.pnm"))
+
+
 def tga(kind, bits, body, alpha_bits=0, palette=b"", palette_bits=0):
     """Return a .tga file of two pixels in a row, the first row at the top."""
     count = 8 * len(palette) // max(palette_bits, 1)

@@ -27,8 +27,12 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
     kind = head[:2]
     if kind == b"P7":
         return _read_pam(path, head, max_pixels)
-    if kind in (b"P1", b"P4"):
+    if kind == b"P1":
         return read_plain(path, max_pixels)
+    if kind == b"P4":
+        picture = read_plain(path, max_pixels)
+        height, width = picture.pixels.shape[:2]
+        return _note_more(path, picture, _read_words(path, head, 2)[1] + height * -(-width // 8))
     words, start = _read_words(path, head, 3)
     width, height = (_whole(path, word) for word in words[:2])
     check_size(path, width, height, max_pixels)
@@ -39,13 +43,15 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
     if white <= 255:
         if kind in (b"P5", b"P6") and white < 255:  # Pillow clips; text it checks by itself
             _check_values(path, _read_values(path, start, "u1", shape), white)
-        return read_plain(path, max_pixels)
-    if kind in (b"P5", b"P6"):
-        pixels = _read_values(path, start, ">u2", shape)
+        picture = read_plain(path, max_pixels)
     else:
-        values = np.array(_uncomment(path.read_bytes())[start:].split()[: int(np.prod(shape))], np.uint16)
-        pixels = values.reshape(shape)
-    return _deep_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
+        if kind in (b"P5", b"P6"):
+            pixels = _read_values(path, start, ">u2", shape)
+        else:
+            values = np.array(_uncomment(path.read_bytes())[start:].split()[: int(np.prod(shape))], np.uint16)
+            pixels = values.reshape(shape)
+        picture = _deep_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
+    return _note_more(path, picture, start + picture.pixels.nbytes) if kind in (b"P5", b"P6") else picture
 
 
 def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:
@@ -60,8 +66,18 @@ def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:
     if len(mode) != depth and mode != "L+":
         raise SignalError(f"{path}: has {depth} channels, which a picture of {entries['TUPLTYPE']} has not")
     dtype = "u1" if white < 256 else ">u2"
-    pixels = _read_values(path, len(header) + len(found), dtype, (height, width, depth))
-    return _deep_picture(path, pixels, mode, white)
+    start = len(header) + len(found)
+    pixels = _read_values(path, start, dtype, (height, width, depth))
+    return _note_more(path, _deep_picture(path, pixels, mode, white), start + pixels.nbytes)
+
+
+def _note_more(path: Path, picture: Picture, end: int) -> Picture:
+    """Return a binary picture that ends `end` bytes into its file, with a note if another one follows."""
+    with path.open("rb") as file:
+        file.seek(end)
+        if re.match(rb"P[4-7]\s", file.read(3)):
+            picture.notes.append("warning: holds several pictures, one behind another; the first is fitted")
+    return picture
 
 
 def _deep_picture(path: Path, pixels: ndarray, mode: str, white: int) -> Picture:
