@@ -172,6 +172,14 @@ def test_parts_that_a_slicer_does_not_print_as_solids_are_told(tmp_path, name, t
     assert any("such as modifiers and negative parts; they are read as parts" in line for line in lines) == told
 
 
+@pytest.mark.parametrize("printable, told", [("0", True), ("1", False)])
+def test_items_of_a_3mf_file_that_are_not_printed_are_told(tmp_path, printable, told):
+    item = f'<item objectid="1" printable="{printable}"/>'
+    three_mf(solid(trimesh.creation.box()), item)(tmp_path / "a.3mf")
+    lines = load_signal(tmp_path / "a.3mf", "sdf").describe()
+    assert any("marked as not to be printed; they are read as parts" in line for line in lines) == told
+
+
 def test_the_unit_of_a_3mf_file_is_told_and_two_units_are_refused(tmp_path):
     write = three_mf(solid(trimesh.creation.box()), '<item objectid="1"/>')
     write(tmp_path / "box.3mf")

@@ -36,6 +36,7 @@ HELPERS = (
     "warning: has parts that its slicer does not print as solids, such as modifiers and negative parts; they are read"
     " as parts of the shape"
 )
+UNPRINTED = "warning: has objects that are marked as not to be printed; they are read as parts of the shape"
 SLICERS = ("metadata/slic3r_pe_model.config", "metadata/model_settings.config")
 """Parts of the package in which PrusaSlicer, and Bambu Studio and OrcaSlicer, say what each solid is for."""
 HELPS = re.compile(
@@ -204,6 +205,8 @@ class _ModelReader:
             solid.parts.append(self._find(attributes))
         elif tag == "item":
             self.build.append(self._find(attributes))
+            if attributes.get("printable") == "0" and UNPRINTED not in self.package.notes:
+                self.package.notes.append(UNPRINTED)
         elif tag == "beamlattice" and BEAMS not in self.package.notes:
             self.package.notes.append(BEAMS)
         elif tag in ("base", "colorgroup", "texture2dgroup"):
