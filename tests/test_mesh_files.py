@@ -582,6 +582,17 @@ def test_weights_of_a_node_go_before_those_of_its_mesh(tmp_path):
     solid(writer.write(tmp_path / "ball.glb"), 2**3 * VOLUME)
 
 
+def test_nodes_that_are_not_visible_are_left_out_with_all_below_them_and_that_is_told(tmp_path):
+    writer = Writer(extensions={"KHR_node_visibility": {"visible": True}})
+    writer.mesh(VERTICES, FACES)
+    hidden = {"children": [2], "extensions": {"KHR_node_visibility": {"visible": False}}}
+    writer.document["nodes"] += [hidden, {"mesh": 0, "translation": [9, 0, 0]}]
+    writer.document["scenes"] = [{"nodes": [0, 1]}]
+    writer.require("KHR_node_visibility")
+    (note,) = solid(writer.write(tmp_path / "a.glb"), VOLUME, len(FACES)).repairs
+    assert note == "warning: left out nodes that are not visible (KHR_node_visibility), with all below them"
+
+
 def test_other_scenes_than_the_one_shown_are_told(tmp_path):
     writer = Writer()
     writer.mesh(VERTICES, FACES)

@@ -21,9 +21,10 @@ from .scenes import MOST_FACES, check_scene, transform
 from .textures import decode_texture, find_beside, read_texture
 
 DRACO = "KHR_draco_mesh_compression"
+VISIBILITY = "KHR_node_visibility"
 MOST_ZEROS = 1 << 22
 """Elements of an accessor that has no data but what a sparse one changes."""
-KNOWN = (DRACO, "KHR_mesh_quantization")
+KNOWN = (DRACO, VISIBILITY, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
 """Beginnings of the names of extensions that leave the surface as it is."""
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -145,6 +146,9 @@ class _Document:
                 raise SignalError(f"{self.path}: node {index} has several parents or is its own; it must have one")
             seen.add(index)
             node = _item(nodes, index)
+            if not node.get("extensions", {}).get(VISIBILITY, {}).get("visible", True):
+                self._note(f"warning: left out nodes that are not visible ({VISIBILITY}), with all below them")
+                continue
             matrix = parent @ _matrix_of(node)
             if "mesh" in node:
                 yield node["mesh"], node.get("weights"), matrix
