@@ -24,9 +24,12 @@ from fit_records import Limits, add_record, find_record
 from winner_nerfstudio import FittedField, fit
 from winner_nerfstudio.fields.resample import evaluate_samples
 from winner_nerfstudio.networks import Bank
+from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.results import format_bytes
+from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.training.fit import finite
-from winner_nerfstudio.training.prepare import prepare
+from winner_nerfstudio.training.plan import Course
+from winner_nerfstudio.training.prepare import prepare, sort_options
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "single": {"parts": (1,)},
@@ -58,6 +61,24 @@ class Comparison(Limits):
     """The seeds; metrics are means over them."""
     threads: int = 1
     """Threads of the matrix products."""
+
+    def check(self) -> None:
+        """Check all files and variants, because the last may be reached after hours.
+
+        Raises:
+            ValueError: there is no such file or variant, or a file's kind has not the options of one.
+        """
+        for file in self.files:
+            if not file.startswith("sample:") and not Path(file).exists():
+                raise ValueError(f"{file}: no such file")
+            for variant in self.variants:
+                try:
+                    options = self.given_limits | parse_variant(variant)
+                    names = [name for name in ("steps", "learning_rate", "optimizer") if name in options]
+                    Course(**{name: options.pop(name) for name in names}).check()
+                    sort_options(kind_of(file), options)
+                except ValueError as error:
+                    raise ValueError(f"{file}, {variant}: {error}") from None
 
     def run(self) -> None:
         """Make the fits that are missing from the records, and print the table of all."""
@@ -147,4 +168,9 @@ def measure_seams(fitted: FittedField, signal: Any) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    tyro.cli(Comparison, description=__doc__).run()
+    comparison = tyro.cli(Comparison, description=__doc__)
+    try:
+        comparison.check()
+    except ValueError as error:
+        raise SystemExit(error_line(error)) from None
+    comparison.run()

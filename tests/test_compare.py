@@ -1,6 +1,9 @@
 """What ``winner-compare`` shows of fits side by side."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +97,33 @@ def test_what_cannot_be_compared_is_one_line(folder, runs, options, words):
     with pytest.raises(ValueError, match="(?s).*" + words.replace(".", r"\.")) as caught:
         Compare(tuple(folder / run for run in runs), outputs, target).run()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["sample:bells", "none.png", "--variants", "default@5"], "none.png: no such file"),
+        (
+            ["sample:bells", "--variants", "default@5", "smal"],
+            "sample:bells, smal: 'smal' is not one of: single, default",
+        ),
+        (
+            ["sample:bells", "--variants", "default@5", "default,partz=3"],
+            "partz is no option for a fit of kind 'audio'; is parts",
+        ),
+    ],
+)
+def test_the_script_that_compares_fits_refuses_a_wrong_file_or_variant_before_it_fits(tmp_path, arguments, words):
+    command = [
+        sys.executable,
+        Path(__file__).parents[1] / "scripts" / "compare_fits.py",
+        "--max-samples",
+        "300",
+        *arguments,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
