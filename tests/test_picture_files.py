@@ -432,6 +432,13 @@ def test_a_transparent_colour_of_any_depth_becomes_alpha(tmp_path, bits, color):
     assert_holds(image, np.concatenate([array * scale, alpha], -1))
 
 
+def test_apple_s_own_form_of_png_is_refused_as_such(tmp_path):
+    write_png(tmp_path / "a.png", samples("u2", 3), 16, 2)
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:8] + chunk(b"CgBI", bytes(4)) + whole[8:])
+    assert "Apple's own form of PNG" in refused(tmp_path / "a.png")
+
+
 def test_frames_that_are_left_out_are_told(tmp_path):
     frames = [Pillow.fromarray(samples("u1", 3)) for _ in range(4)]
     for name in ("a.gif", "a.png", "a.webp"):

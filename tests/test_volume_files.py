@@ -458,6 +458,7 @@ REFUSED = {
         write_nrrd(np.zeros((3, 5, 4), "u1"), kinds=["RGB-color", "domain", "domain"]),
         "one value each is needed",
     ),
+    "empty.nrrd": (lambda path: path.touch(), "is empty; is the file whole?"),
     "cut.nii": (with_bytes(write_nifti(), cut), "is the file whole?"),
     "cut.nii.gz": (with_bytes(write_nifti(), cut), "is the file whole?"),
     "short.nii.gz": (nifti_of_zeros((100, 100, 100), 100), "is the file whole?"),

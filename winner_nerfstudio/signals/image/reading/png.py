@@ -49,6 +49,8 @@ def _read_header(path: Path) -> tuple[int, int, int, int, ndarray | None]:
     with path.open("rb") as file:
         file.seek(8)
         length, kind = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+        if kind == b"CgBI":
+            raise SignalError(f"{path}: is in Apple's own form of PNG, which is not read; convert it to plain PNG")
         if kind != b"IHDR" or length != 13:
             raise SignalError(f"{path}: its PNG header is cut off; is the file whole?")
         width, height, bits, color = struct.unpack(">IIBB", file.read(10).ljust(10, b"\0"))
