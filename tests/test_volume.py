@@ -299,6 +299,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ({"spacing": (1.0, 0.0, 2.0)}, "spacing=(1.0, 0.0, 2.0)"),
         ({"level": 1.5}, "level=1.5 lies outside the values, 0 to 1"),
         ({"level": float("nan")}, "level=nan lies outside"),
+        ({"level": 1.0000001}, "level=1.0000001 lies outside the values, 0 to 1"),
         ({"inside": "left"}, "inside='left' must be above or below"),
     ],
 )
@@ -512,3 +513,11 @@ def test_options_of_a_run_that_wont_do_end_in_one_line(changes, words):
         make_config("winner-volume", **{"pipeline__datamanager__data": Path("sample:sponge")} | changes).set_timestamp()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_values_that_differ_little_are_told_apart():
+    values = np.full((4, 4, 4), 1e9)
+    values[:2] += 4
+    lines = "\n".join(load_volume(values).describe())
+    assert "1000000000 to 1000000004," in lines
+    assert "inside is above 1000000002: " in lines

@@ -125,7 +125,8 @@ def _build(
     low, high = array.min().item(), array.max().item()
     level = choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
-        raise SignalError(f"{name}: level={level:g} lies outside the values, {low:g} to {high:g}; there is no surface")
+        given, least, most = write_apart(level, low, high)
+        raise SignalError(f"{name}: level={given} lies outside the values, {least} to {most}; there is no surface")
     lattice = Lattice(array.shape[:3], pitch_of(spacing))
     within = array > level if options.inside == "above" else array < level
     unit = units.to_unit(array)
@@ -145,11 +146,12 @@ def _build(
         slope=mean_slope(measure_slopes(unit[..., 0], within.reshape(lattice.shape), lattice.pitch)) * units.amplitude,
         smoothed=True if options.smooth != "none" else None,
     )
+    least, most, middle = write_apart(low, high, level)
     notes = [
-        f"{' x '.join(map(str, lattice.shape))} samples ({file.values.dtype}), {low:g} to {high:g},"
+        f"{' x '.join(map(str, lattice.shape))} samples ({file.values.dtype}), {least} to {most},"
         f" {_write_spacing(spacing, ' x ')} apart",
         *more,
-        f"inside is {options.inside} {level:g}: {within.mean():.3g} of the samples",
+        f"inside is {options.inside} {middle}: {within.mean():.3g} of the samples",
         *file.notes,
         *place_notes,
     ]
@@ -158,6 +160,15 @@ def _build(
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
     normalization = lattice.normalization(min(spacing), origin)
     return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
+
+
+def write_apart(*values: float) -> list[str]:
+    """Write numbers with six digits, or as many more as it takes that different ones look different."""
+    for digits in range(6, 18):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
 
 
 def place_samples(
