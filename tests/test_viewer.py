@@ -3,6 +3,7 @@
 import re
 import time
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import trimesh
 from scipy.ndimage import binary_fill_holes
 
 from winner_nerfstudio.nerfstudio.viewer.background_button import BackgroundButton
-from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS
+from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS, front
+from winner_nerfstudio.nerfstudio.viewer.first_view import FirstView
 from winner_nerfstudio.signals.shape import MARGIN
 
 from .browser import choose, is_shown, needs_browser, settled, type_value, viewed, wait_for
@@ -113,6 +115,14 @@ def test_a_button_says_why_its_work_is_not_done_and_can_be_clicked_again():
         button.running.release()
         assert button.note.content == "Not done: the disk is full"
         assert not button.button.disabled
+
+
+def test_a_page_that_opens_on_a_finished_run_says_its_step():
+    viewer = MagicMock(step=59)
+    FirstView(front())._setup(viewer)
+    for (handler,), _ in viewer.viser_server.on_client_connect.call_args_list:
+        handler(MagicMock())
+    viewer.update_step.assert_called_once_with(59)
 
 
 @pytest.mark.commands

@@ -39,6 +39,8 @@ class FirstView(ViewerControl):
         self.viser_server.gui.configure_theme(control_layout="collapsible", dark_mode=True, brand_color=(255, 211, 105))
         self.viser_server.scene.set_up_direction(tuple(self.up))
         self.viser_server.on_client_connect(self._move_camera)
+        # nerfstudio writes the step into the panel during training only, and leaves 0 there for a finished run.
+        self.viser_server.on_client_connect(lambda client: viewer.update_step(viewer.step))
 
     def _move_camera(self, client: Any) -> None:
         """Move a client's camera to the first view."""
