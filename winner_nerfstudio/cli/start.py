@@ -3,13 +3,25 @@
 import io
 import signal
 import sys
-from typing import NoReturn
+from types import FrameType
 
 from ..version import __version__
 
+PAUSE = 0.1
+"""Seconds after which it is looked again whether an import has ended."""
 
-def interrupt(signal_number: int, frame: object) -> NoReturn:
-    """Treat a request to end the program like Ctrl-C, so that unfinished files are removed."""
+
+def interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Treat Ctrl-C and a request to end the program alike, so that unfinished files are removed.
+
+    What is being imported is imported to its end before, because libraries such as trimesh take an interrupt for a
+    package that is missing, and go on.
+    """
+    while frame is not None and hasattr(signal, "setitimer"):
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            signal.setitimer(signal.ITIMER_REAL, PAUSE)
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 
@@ -20,6 +32,10 @@ def start_command() -> None:
     them; those are then written as escapes.
     """
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background jobs ignore Ctrl-C
+        signal.signal(signal.SIGINT, interrupt)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
