@@ -146,11 +146,23 @@ def test_a_run_that_is_interrupted_before_its_first_step_ends_in_one_line(tmp_pa
 
 def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path):
     (tmp_path / "folder.png").mkdir()
-    for path, words in [("folder.png", "is a folder; name a file"), ("nowhere/a.png", "No such file or directory")]:
+    (tmp_path / "file").touch()
+    no_folder = f"{tmp_path / 'file'} is a file and no folder"
+    for path, words in [
+        ("folder.png", "is a folder; name a file"),
+        ("file/a.png", no_folder),
+        ("file/new/a.png", no_folder),
+    ]:
         with pytest.raises(OSError, match=words) as caught, replacing(tmp_path / path) as temporary:
             temporary.write_text("new")
         assert error_line(caught.value) == f"error: {tmp_path / path}: {words}"
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_the_folder_of_a_file_is_made(tmp_path):
+    with replacing(tmp_path / "new" / "folder" / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "new" / "folder" / "a.txt").read_text() == "new"
 
 
 def assert_nothing_is_half_written(run):

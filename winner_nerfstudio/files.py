@@ -11,13 +11,14 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` when the block ends and is removed if the block fails.
 
-    The temporary file is in the folder of `path` and has its suffix.
+    The temporary file is in the folder of `path`, which is made if it is missing, and has its suffix.
 
     Raises:
-        OSError: the folder cannot be written to, or `path` is a folder itself; the error names `path`.
+        OSError: the folder cannot be made or written to, or `path` is a folder itself; the error names `path`.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
+    make_folder(path)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -28,3 +29,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that a file is to lie in, if it is missing.
+
+    Raises:
+        OSError: it cannot be made; where a file stands in its place, the error names both.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(each for each in path.parents if each.exists())
+        raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file and no folder", str(path)) from None

@@ -323,8 +323,8 @@ def write_whole(path: AnyPath, content: bytes) -> int:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(path, RemotePath):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     else:
         with replacing(path) as temporary:

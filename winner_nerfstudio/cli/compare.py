@@ -190,7 +190,6 @@ class Compare:
         console.print(table)
         writers = {".png": self._draw, ".csv": _write_csv, ".md": _write_markdown}
         for output in self.output:
-            output.parent.mkdir(parents=True, exist_ok=True)
             with replacing(output) as path:
                 writers[output.suffix.lower()](entries, rows, path)
             console.print(escape(output), markup=False, highlight=False, soft_wrap=True)

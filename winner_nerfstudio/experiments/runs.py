@@ -237,7 +237,6 @@ def _train(
 
 def _keep(run: Run, record: Record, field: Field) -> None:
     """Write the fitted samples, if they are kept, and the record."""
-    run.path.parent.mkdir(parents=True, exist_ok=True)
     if run.keeps_values:
         assert isinstance(run.target, Grid)
         with replacing(run.values_path) as temporary:

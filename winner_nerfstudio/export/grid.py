@@ -52,7 +52,6 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     if isinstance(field, FolderField) and output.suffix.lower() in STREAMED_PICTURES and record.mode != "1":
         return stream_image(field, output, scale, progress)
     values = _evaluate_scaled(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         save_image(path, values, record)
     height, width, _ = values.shape
@@ -101,7 +100,6 @@ def export_volume(field: Field, output: Path, scale: float = 1.0, progress: Prog
         if problem := cannot_save(output):
             raise ExportError(f"{output}: {problem}{' .zarr' * isinstance(field, FolderField)}")
         values = _evaluate_scaled(field, scale, f"{' x '.join(map(str, record.shape))} samples", progress)
-        output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as path:
             save_volume(path, values, record)
         shape = values.shape[:3]
@@ -143,7 +141,6 @@ def export_audio(
         check_audio_format(field, output, rate)
         values = resample(field, [sound_positions(record, rate, "--sample-rate")], progress)
         count = len(values)
-        output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as path:
             written = save_audio(path, values, rate, record)
     return f"{count:,} samples at {rate:g} Hz ({count / rate:.4g} s), channels: {channels}, {written}"

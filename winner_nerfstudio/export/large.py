@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from ..fields.folder import FolderField
 from ..fields.resample import Progress, grid_record, resample
-from ..files import replacing
+from ..files import make_folder, replacing
 from ..signals.audio import INTEGER_BITS, choose_subtype, write_sound
 from ..signals.extras import import_extra
 from ..signals.grid import to_dtype
@@ -183,7 +183,6 @@ def stream_image(field: FolderField, output: Path, scale: float, progress: Progr
     channels = int(field.spec["out_dim"])
     is_tiff = output.suffix.lower() != ".npy"
     convert: Callable[[ndarray], ndarray] = lambda values: to_dtype(values, record.pixel_dtype)  # noqa: E731
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         if is_tiff:
             convert, first, options = prepare_tiff(record, channels)
@@ -217,8 +216,8 @@ def stream_volume(field: FolderField, output: Path, scale: float, progress: Prog
     assert isinstance(record, VolumeRecord)
     axes = scale_axes(record, scale, f"{' x '.join(map(str, record.shape))} samples")
     shape, dtype = tuple(axis.total for axis in axes), np.dtype(record.dtype or "f4")
-    output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() == ".zarr":
+        make_folder(output)
         _stream_zarr(field, output, axes, progress)
         return shape
     with replacing(output) as path:
@@ -289,7 +288,6 @@ def stream_audio(field: FolderField, output: Path, rate: float, progress: Progre
         size = count * channels * INTEGER_BITS.get(subtype, 64 if subtype == "DOUBLE" else 32) // 8
         if size > WAV_BYTES:
             raise ExportError(f"{output}: {size:,} bytes are more than a .wav file holds; use .w64, .rf64 or .flac")
-    output.parent.mkdir(parents=True, exist_ok=True)
     regions = evaluate_regions(field, [Spaced(count, 0.0, record.sample_rate / rate)], progress)
     with replacing(output) as path:
         if output.suffix.lower() != ".npy":

@@ -363,7 +363,6 @@ def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
         ".stl": {},
         ".obj": {"include_normals": True, "digits": _digits(mesh)},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         if encode is not None:
             path.write_bytes(encode(mesh))
@@ -373,7 +372,6 @@ def _write(mesh: trimesh.Trimesh, output: Path, is_lit: bool) -> None:
 
 def _write_textured(mesh: trimesh.Trimesh, texture: Texture, output: Path) -> None:
     """Write a mesh file with a texture, see `TEXTURED`."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() == ".obj":
         write_textured_obj(mesh, texture, output, _digits(mesh))
         return

@@ -88,7 +88,6 @@ def export_onnx(fitted: FittedField, output: Path) -> str:
     proto = program.model_proto
     entries = {"kind": fitted.kind, "provenance": json.dumps(fitted.provenance)}
     onnx.helper.set_model_props(proto, entries)
-    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as path:
         onnx.save(proto, path)
     notes = []

@@ -158,7 +158,6 @@ class WinnerTrainerConfig(TrainerConfig):
             return
         path = self.get_base_dir() / "config.yml"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
                 temporary.write_text(yaml.dump(self), "utf8")
         except OSError as error:
