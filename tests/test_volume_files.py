@@ -13,7 +13,8 @@ import tifffile
 import zarr
 
 from winner_nerfstudio.export.grid import export_volume
-from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.files import stem_of
+from winner_nerfstudio.registry import export_for, kind_named, kind_of
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.volume import load_volume
@@ -536,3 +537,10 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(tmp_path, mon
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SignalError, match=rf'pip install "winner-nerfstudio\[{extra}\]"'):
         load_volume(tmp_path / name)
+
+
+def test_a_name_with_two_suffixes_has_one_stem_and_is_refused_by_both(tmp_path):
+    names = ["scans/brain.nii.gz", "BRAIN.NII.GZ", "a.b.nrrd", "sample:metaballs", "plain"]
+    assert [stem_of(name) for name in names] == ["brain", "BRAIN", "a.b", "metaballs", "plain"]
+    with pytest.raises(ValueError, match=r"is not written as \.nii\.gz; use \.npy"):
+        export_for(kind_named("volume"), tmp_path / "brain.nii.gz")

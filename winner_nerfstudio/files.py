@@ -42,3 +42,14 @@ def make_folder(path: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         file = next(each for each in path.parents if each.exists())
         raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file and no folder", str(path)) from None
+
+
+def suffix_of(path: Path) -> str:
+    """Return a path's suffix in small letters; ".nii.gz" is one."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def stem_of(source: str | Path) -> str:
+    """Return the name of a file or of a built-in sample, without folder and suffix."""
+    path = Path(str(source).removeprefix("sample:"))
+    return path.name[: len(path.name) - len(suffix_of(path))]

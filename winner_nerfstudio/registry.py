@@ -27,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from .files import suffix_of
 from .signals.errors import SPECIAL, is_special
 from .storage import RemotePath, local_copy, locate
 
@@ -450,7 +451,7 @@ def export_for(kind: Kind, output: Path) -> type[Export]:
             return export
     exports.append(exports.pop(0))  # the kind's own first
     suffixes = " ".join(dict.fromkeys(suffix for export in exports for suffix in export.suffixes))
-    raise ValueError(f"{output}: a fit of {kind.title} is not written as {output.suffix or 'this'}; use {suffixes}")
+    raise ValueError(f"{output}: a fit of {kind.title} is not written as {suffix_of(output) or 'this'}; use {suffixes}")
 
 
 def kind_of(data: Any) -> Kind:

@@ -14,7 +14,7 @@ import tyro
 
 from ..analysis.options import RANKS, Study
 from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
-from ..files import replacing
+from ..files import replacing, stem_of
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
@@ -60,8 +60,7 @@ class Analyze:
     @property
     def folder(self) -> Path:
         """Return the folder that the result is written to."""
-        name = Path(str(self.data).removeprefix("sample:")).stem
-        return self.output or Path("outputs") / name / PROGRAM
+        return self.output or Path("outputs") / stem_of(self.data) / PROGRAM
 
     def run(self, options: "FitOptions") -> None:
         """Analyse the networks, write the numbers and plots, and print a table.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from ..files import suffix_of
 from .derivatives import derive, read_samples
 from .errors import SignalError, describe_no_file
 from .grid import Grid, check_values, name_of, read_array, write_array
@@ -19,7 +20,7 @@ from .records import VolumeRecord
 from .samples import VOLUMES, sample
 from .units import Units
 from .volume_files import VolumeFile, read_volume
-from .volume_readers import READERS, suffix_of
+from .volume_readers import READERS
 
 ARRAYS = (".npy", ".npz")
 BYTES_PER_SAMPLE = 16
@@ -323,4 +324,5 @@ def as_input(values: Float[ndarray, "x y z 1"], record: VolumeRecord) -> Float[n
 
 def cannot_save(path: Path) -> str | None:
     """Return one line that says why a volume cannot be written to this path, or None if it can."""
-    return None if path.suffix.lower() in ARRAYS else f"unknown format {path.suffix!r}; use one of {' '.join(ARRAYS)}"
+    suffix = suffix_of(path)
+    return None if suffix in ARRAYS else f"unknown format {suffix!r}; use one of {' '.join(ARRAYS)}"

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from ..files import suffix_of
 from .blocks import Blocks, Box, turn_blocks
 from .errors import SignalError
 from .volume_found import Found
-from .volume_readers import READERS, WITH_NAMES, suffix_of
+from .volume_readers import READERS, WITH_NAMES
 
 Check = Callable[[tuple[int, ...]], None]
 """A function that is called with an array's shape before its values are read; it may raise an error."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from ..files import suffix_of
 from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
@@ -25,11 +26,6 @@ LARGEST_CHUNK = 1 << 30
 """The most values of a chunk, which is decompressed as a whole."""
 STATED = ("shape", "nodata", "slope", "intercept", "notes", "says_spacing")
 """Attributes of `Found` that a process of its own hands over as they are."""
-
-
-def suffix_of(path: Path) -> str:
-    """Return a path's suffix in small letters; ".nii.gz" is one."""
-    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
 _SEVERAL_FILES = re.compile(rb"^data ?file: *(LIST\b.*|.*%.*)$", re.MULTILINE | re.IGNORECASE)

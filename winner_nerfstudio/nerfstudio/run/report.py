@@ -18,7 +18,7 @@ from rich.progress import TaskID
 from torch import Tensor
 
 from ...fields.checkpoint import load_run
-from ...files import replacing
+from ...files import replacing, stem_of
 from ...progress import progress_bar, working
 from ...results import describe_size
 from ...signals.messages import escape, quote
@@ -125,7 +125,7 @@ class Reporter:
         CONSOLE.print(escape(f"pictures: {sheet}"), markup=False, soft_wrap=True)
         name, suffix = self.pipeline.datamanager.signal.name, self.model.signal.suffix
         # With "-fit", because an export to the target's own name would overwrite the target.
-        output = f"{Path(name.removeprefix('sample:')).stem}-fit{suffix}"
+        output = f"{stem_of(name)}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
         say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
         if self.trainer.step >= self.trainer.last_step:  # resumed with fewer steps than it had

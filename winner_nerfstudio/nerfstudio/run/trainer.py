@@ -23,7 +23,7 @@ from nerfstudio.utils.misc import step_check
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
-from ...files import replacing
+from ...files import replacing, stem_of
 from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, quote, shorten
 from ...training.optimizers import check_state
@@ -292,7 +292,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         if self.experiment_name is None:
             data = self._get_data_manager()
             source = data.data or data.dataparser.data
-            self.experiment_name = Path(str(source).removeprefix("sample:")).stem
+            self.experiment_name = stem_of(source)
 
     def _get_data_manager(self) -> SignalDataManagerConfig:
         """Return the config of the data manager."""

@@ -10,6 +10,7 @@ from nerfstudio.viewer.viewer_elements import ViewerSlider
 
 from ...fields import Field
 from ...fields.fitted import FittedField
+from ...files import stem_of
 from ...registry import export_for, kind_named
 from .background_button import BackgroundButton
 from .hold import hold_training
@@ -39,7 +40,7 @@ class ExportButton(BackgroundButton):
     """
 
     def __init__(self, field: Field, name: str, result: str, suffix: str, companion: Field | None = None) -> None:
-        self.stem, self.suffix = Path(name.removeprefix("sample:")).stem, suffix
+        self.stem, self.suffix = stem_of(name), suffix
         self.field, self.companion = field, companion
         text = f"Writes a {suffix} file into the run's folder."
         super().__init__(f"Export {result}", f"Export {result} now", text, "Not written")
