@@ -27,7 +27,7 @@ CORE = {
 BELOW = {
     "winner": {"winner", "axis_names"},
     "networks": {"networks", "winner"},
-    "signals": {"registry", "signals", "winner", "axis_names"},
+    "signals": {"registry", "signals", "winner", "axis_names", "files"},
     "fields": {"fields", "networks", "signals", "winner", "registry", "storage", "version"},
     "surfaces": {"fields", "signals", "surfaces", "registry"},
     "metrics": {"metrics", "signals"},
