@@ -1,4 +1,4 @@
-"""Writing of files that are either complete or not written at all."""
+"""Writing of files that are either complete or not written at all, and the parts of their names."""
 
 import errno
 import os

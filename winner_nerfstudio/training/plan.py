@@ -157,11 +157,12 @@ def complete_plan(
     steps = size.steps if course.steps is None else course.steps
     rate = course.learning_rate
     if rate is None:
-        # A step changes the arguments of sines as much more as a layer is wider; docs/results.md, "Wider parts".
-        slower = min(1, size.width / width) if parts else 1
-        rate = slower * find_rate(size.rates, optimizer)
+        rate = find_rate(size.rates, optimizer)
         if parts and optimizer == "muon":
-            rate = max(rate, min(slower * MUON_WAY / max(steps, 1), MOST_RAISED * rate))
+            rate = max(rate, min(MUON_WAY / max(steps, 1), MOST_RAISED * rate))
+        if parts:
+            # A step changes the arguments of sines as much more as a layer is wider; docs/results.md, "Wider parts".
+            rate *= min(1, size.width / width)
     return Plan(
         replace(options, network=network, batches=batches),
         steps,
