@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import ndarray
+from numpy.lib.stride_tricks import sliding_window_view
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -26,13 +27,14 @@ def interpolate_half_way(values: Float[ndarray, "*axes c"], half: Sequence[bool]
     Returns:
         The interpolated values, float32.
     """
-    from scipy.ndimage import correlate1d
-
-    for axis, between in enumerate(half):
-        if between:
-            # scipy centres a kernel of 8 taps on the fifth; the origin moves it to the fourth.
-            shifted = correlate1d(values, _lanczos(np.array(0.5)), axis, np.float32, "mirror", origin=-1)
-            values = shifted.take(range(shifted.shape[axis] - 1), axis)
+    weights = _lanczos(np.array(0.5)).tolist()[:LANCZOS_TAPS]
+    for axis in np.flatnonzero(half):
+        ends = [(0, 0)] * values.ndim
+        ends[axis] = (LANCZOS_TAPS - 1,) * 2
+        windows = sliding_window_view(np.pad(values, ends, "reflect"), 2 * LANCZOS_TAPS, axis)
+        # Samples that are as far away on both sides have the same weight.
+        pairs = (windows[..., tap] + windows[..., -1 - tap] for tap in range(LANCZOS_TAPS))
+        values = np.asarray(sum(weight * pair for weight, pair in zip(weights, pairs, strict=True)), np.float32)
     return values
 
 

@@ -4,6 +4,8 @@ nerfstudio imports this module for every method. It therefore imports no library
 be missing.
 """
 
+import atexit
+import gc
 from typing import Any
 
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
@@ -106,3 +108,8 @@ winner_nerf = photo_method(
     1024,
     "Fit a radiance field to photographs: a small NeRF with a sine network and WINNER's initialisation.",
 )
+
+# The half a million objects of nerfstudio's imports live as long as the process. Python's garbage collector would look
+# through all of them again while the options are read, which takes a quarter of a second.
+gc.freeze()
+atexit.register(gc.unfreeze)  # libraries look at the end for objects that have not been removed
