@@ -52,6 +52,7 @@ def test_values_of_zero_on_grid_samples_leave_no_slits():
     [
         (ball(-0.5), 0.0, "no surface at level 0: the field lies between 0.5"),
         (ball(0.5), 9.0, "no surface at level 9"),
+        (ball(-0.5), 0.4999999, "no surface at level 0.4999999: the field lies between 0.5"),
         (lambda x: x[:, :1] * float("nan"), 0.0, "not finite"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..export.command import Export, Progress
 from ..registry import SMALL, Metrics, PartRecipe, PartSize, Recipe
+from ..signals.messages import describe_outside
 from ..signals.options import VolumeOptions
 from ..signals.records import VolumeRecord
 from .grid import DERIVATIVE_METRICS, GRID_METRICS, GridKind, grid_size
@@ -99,9 +100,9 @@ class VolumeKind(GridKind):
 
         record = field.record
         assert isinstance(record, VolumeRecord)
-        if level is not None and not abs(level - record.offset) <= record.amplitude:
-            values = f"{record.offset - record.amplitude:g} to {record.offset + record.amplitude:g}"
-            raise EmptySurfaceError(f"level={level:g} lies outside the values, {values}; there is no surface")
+        low, high = record.offset - record.amplitude, record.offset + record.amplitude
+        if level is not None and not low <= level <= high:
+            raise EmptySurfaceError(describe_outside(level, low, high))
         return VolumeSolid(field, resolution, level), 0.0
 
     @property

@@ -22,6 +22,7 @@ from .image.reading import Picture
 from .image.reading.picture import MAX_CHANNELS
 from .image.reading.tiff import open_tiff
 from .lattice import Lattice, pitch_of
+from .messages import describe_outside, write_apart
 from .nodata import SORTED, Screened, check_range, choose_markers, declared_nodata, find_markers
 from .normalization import Normalization
 from .options import AudioOptions, GridOptions, ImageOptions, VolumeOptions
@@ -293,13 +294,14 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     low, high = found.low, found.high
     level = choose_level(found.some, low, high) if options.level is None else float(options.level)
     if not low <= level <= high:
-        raise SignalError(f"{blocks.name}: level={level:g} lies outside the values, {low:g} to {high:g}")
+        raise SignalError(f"{blocks.name}: {describe_outside(level, low, high)}")
     lattice, units = Lattice(blocks.shape, pitch_of(spacing)), Units.spanning(low, high)
     draft = VolumeRecord(
         shape=lattice.shape, offset=units.offset, amplitude=units.amplitude, digest="", dtype=blocks.dtype.str,
         ndim=ndim, spacing=spacing, level=level, inside=options.inside, slope=1.0,
     )  # fmt: skip
-    size = f"{' x '.join(map(str, blocks.shape))} samples ({blocks.dtype}), {low:g} to {high:g}"
+    least, most = write_apart(low, high)
+    size = f"{' x '.join(map(str, blocks.shape))} samples ({blocks.dtype}), {least} to {most}"
     grid = LargeGrid(
         "volume", blocks, units, lattice.normalization(min(spacing), first), draft, markers, options.nodata != "auto",
         notes=(size, *told, *more, *notes),

@@ -45,3 +45,18 @@ class MessageError(ValueError):
 
     def __str__(self) -> str:
         return escape(super().__str__())
+
+
+def write_apart(*values: float) -> list[str]:
+    """Write numbers with six digits, or as many more as it takes that different ones look different."""
+    for digits in range(6, 18):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts)) >= len(set(values)):
+            break
+    return texts
+
+
+def describe_outside(level: float, low: float, high: float) -> str:
+    """Return what is wrong with a level that lies outside the values of a volume, which go from `low` to `high`."""
+    given, least, most = write_apart(level, low, high)
+    return f"level={given} lies outside the values, {least} to {most}; there is no surface"

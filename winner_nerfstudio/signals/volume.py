@@ -14,6 +14,7 @@ from .derivatives import derive, read_samples
 from .errors import SignalError, describe_no_file
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice, pitch_of
+from .messages import describe_outside, write_apart
 from .nodata import check_range, separate_missing
 from .options import VolumeOptions
 from .records import VolumeRecord
@@ -126,8 +127,7 @@ def _build(
     low, high = array.min().item(), array.max().item()
     level = choose_level(array, low, high) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
-        given, least, most = write_apart(level, low, high)
-        raise SignalError(f"{name}: level={given} lies outside the values, {least} to {most}; there is no surface")
+        raise SignalError(f"{name}: {describe_outside(level, low, high)}")
     lattice = Lattice(array.shape[:3], pitch_of(spacing))
     within = array > level if options.inside == "above" else array < level
     unit = units.to_unit(array)
@@ -161,15 +161,6 @@ def _build(
     suffix = Path(name).suffix.lower() if Path(name).suffix.lower() in ARRAYS else ".npy"
     normalization = lattice.normalization(min(spacing), origin)
     return Volume(name, unit, normalization, units, draft, suffix, notes=tuple(notes))
-
-
-def write_apart(*values: float) -> list[str]:
-    """Write numbers with six digits, or as many more as it takes that different ones look different."""
-    for digits in range(6, 18):
-        texts = [f"{value:.{digits}g}" for value in values]
-        if len(set(texts)) == len(set(values)):
-            break
-    return texts
 
 
 def place_samples(

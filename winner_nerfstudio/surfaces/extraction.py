@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..fields.field import BLOCK
+from ..signals.messages import write_apart
 from ..signals.normalization import Normalization
 
 if TYPE_CHECKING:
@@ -331,17 +332,17 @@ class _Samples:
         Raises:
             EmptySurfaceError: there is none, or it does.
         """
-        level = f"level {self.to_own(self.level):.4g}"
+        ends = sorted((self.to_own(self.low), self.to_own(self.high)))
+        level, low, high, wall = write_apart(self.to_own(self.level), *ends, self.to_own(self.wall))
         if not self.low < self.level < self.high:
-            low, high = sorted((self.to_own(self.low), self.to_own(self.high)))
-            raise EmptySurfaceError(f"there is no surface at {level}: the field lies between {low:.4g} and {high:.4g}")
+            raise EmptySurfaceError(f"there is no surface at level {level}: the field lies between {low} and {high}")
         if self.level > 0 and self.wall <= self.level:
             raise EmptySurfaceError(
-                f"the surface at {level} leaves the cube [-1, 1]^3 that the field is known in; at most"
-                f" {self.to_own(self.wall):.4g} stays inside"
+                f"the surface at level {level} leaves the cube [-1, 1]^3 that the field is known in; at most {wall}"
+                " stays inside"
             )
         if not (self.values < 0).any():
-            raise EmptySurfaceError(f"there is no surface at {level} away from the cube's walls")
+            raise EmptySurfaceError(f"there is no surface at level {level} away from the cube's walls")
 
     def mesh(self, cells: Int[ndarray, "m 3"]) -> trimesh.Trimesh:
         """Return the surface in some cells of size 1, whose corners are known, by marching cubes."""
