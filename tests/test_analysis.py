@@ -25,6 +25,7 @@ from winner_nerfstudio.signals.options import AudioOptions, VolumeOptions
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.signals.volume import load_volume
 from winner_nerfstudio.training.cell_targets import CellDistance
+from winner_nerfstudio.training.cells import OVERLAP
 
 from .meshes import sphere
 
@@ -377,7 +378,7 @@ def test_a_shape_s_cells_are_looked_at_in_their_own_units(monkeypatch, tmp_path)
     for member in found["members"].values():
         assert len(member["states"]) == 4
         assert "psnr" not in member["states"][0]
-        unit = 1.25 / 2 / shape.normalization.scale  # half a cell with its overlap, in the world
+        unit = (1 + OVERLAP) / 2 / shape.normalization.scale  # half a cell with its overlap, in the world
         expected = (32 - 1) / 4 / unit
         assert member["target"]["nyquist"]["cycles_per_world_unit"] == pytest.approx(expected, rel=1e-4)
     plots.draw_parts(found, tmp_path / "parts.png")

@@ -7,12 +7,12 @@ import trimesh
 
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.networks import CellBank, build_network
-from winner_nerfstudio.networks.cells import OVERLAP
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.cell_targets import SAMPLES, CellColors, CellDistance
 from winner_nerfstudio.training.cells import (
     MOST_MEMBERS,
     MOST_PARTS,
+    OVERLAP,
     PROBES,
     REACH,
     STEPS_PER_ROUND,
@@ -97,23 +97,23 @@ def test_derivatives_are_those_of_finite_differences_across_all_borders():
 
 
 def test_cells_are_those_that_the_surface_passes_through_and_few_others(ring):
-    parts, overlap = 8, 0.25
-    cells = find_near_cells(ring, parts, overlap)
+    parts = 8
+    cells = find_near_cells(ring, parts)
     surface, _ = ring.sample_surface(np.random.default_rng(0), 20_000)
     touched = np.unique(((surface + 1) * parts / 2).astype(int), axis=0)
     assert {tuple(cell) for cell in touched} <= {tuple(cell) for cell in cells}
     centers = (cells + 0.5) * 2 / parts - 1
-    assert ring.distance(centers).max() < REACH + (1 + overlap + 0.5) * np.sqrt(3) / parts
+    assert ring.distance(centers).max() < REACH + (1 + OVERLAP + 0.5) * np.sqrt(3) / parts
 
 
 def test_a_cell_is_near_the_surface_if_one_of_its_probes_is(ring):
-    parts, overlap = 5, 0.25
-    step = (1 + overlap) * 2 / parts
+    parts = 5
+    step = (1 + OVERLAP) * 2 / parts
     centers = (np.indices((parts,) * 3).reshape(3, -1).T + 0.5) * 2 / parts - 1
     offsets = ((np.indices((PROBES,) * 3).reshape(3, -1).T + 0.5) / PROBES - 0.5) * step
     distance = ring.distance((centers[:, None] + offsets).reshape(-1, 3)).reshape(len(centers), -1)
     is_near = distance.min(1) < REACH + np.sqrt(3) / 2 * step / PROBES
-    np.testing.assert_array_equal(find_near_cells(ring, parts, overlap), np.argwhere(is_near.reshape((parts,) * 3)))
+    np.testing.assert_array_equal(find_near_cells(ring, parts), np.argwhere(is_near.reshape((parts,) * 3)))
 
 
 @pytest.mark.parametrize("solid", ["box", "cylinder", "icosphere"])
@@ -122,7 +122,7 @@ def test_a_shape_gets_as_many_cells_as_the_limit_allows(solid):
     shape = Shape.from_mesh(getattr(trimesh.creation, solid)(**sizes), solid)
     parts = choose_cells(shape)
     assert 2 < parts < MOST_PARTS
-    assert len(find_near_cells(shape, parts, OVERLAP)) <= MOST_MEMBERS < len(find_near_cells(shape, parts + 1, OVERLAP))
+    assert len(find_near_cells(shape, parts)) <= MOST_MEMBERS < len(find_near_cells(shape, parts + 1))
 
 
 def test_members_get_points_of_their_own_cells_in_their_own_unit(ring):

@@ -15,8 +15,6 @@ from .stack import Stack
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-OVERLAP = 0.25
-"""How far the windows of neighbouring cells overlap by default, in cell widths."""
 MOST_CELLS = 64
 """Cells along each axis, at most."""
 ROW = 64
@@ -77,7 +75,7 @@ class CellBank(Stack):
         *,
         parts: int,
         members: int,
-        overlap: float = OVERLAP,
+        overlap: float = 0.25,
         is_distance: bool = True,
         far_dim: int = 128,
         far_layers: int = 4,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..fields import Field
 from ..networks import CellBank
 from ..networks.bank import member_seed
-from ..networks.cells import OVERLAP, select_members
+from ..networks.cells import select_members
 from ..winner import Initialization, siren_init_, winner_init_
 from .bank import BankInitialization, Mean, PartError, compute_square_errors
 from .cell_targets import CellTarget
@@ -43,6 +43,8 @@ BLOCK = 1 << 16
 PROBES = 4
 """Points along each axis of a cell at which its distance from the surface is measured."""
 
+OVERLAP = 0.125
+"""How far the windows of neighbouring cells overlap, in cell widths."""
 ROUNDS = 16
 """Rounds in which the points of all batches are drawn."""
 STEPS_PER_ROUND = 10
@@ -55,11 +57,11 @@ def choose_cells(shape: Shape) -> int:
     It is `MOST_PARTS`, or less where the surface is so large that more than `MOST_MEMBERS` cells would have a network.
     """
     parts = MOST_PARTS
-    while (count := len(find_near_cells(shape, parts, OVERLAP))) > MOST_MEMBERS and parts > 2:
+    while (count := len(find_near_cells(shape, parts))) > MOST_MEMBERS and parts > 2:
         # The cells grow about with the square. Where a flat side falls between two layers of cells, both have networks,
         # so that the guess may be too low.
         parts = max(2, min(parts - 1, round(parts * sqrt(MOST_MEMBERS / count))))
-    while parts < MOST_PARTS and len(find_near_cells(shape, parts + 1, OVERLAP)) <= MOST_MEMBERS:
+    while parts < MOST_PARTS and len(find_near_cells(shape, parts + 1)) <= MOST_MEMBERS:
         parts += 1
     return parts
 
@@ -68,16 +70,16 @@ def specify_cells(target: CellTarget, options: NetworkOptions) -> tuple[dict[str
     """Return the arguments of a `CellBank` for a target, see `build_network`, and the cells that have a member."""
     assert options.parts != "auto"
     parts = options.parts[0]
-    cells = find_near_cells(target.shape, parts, OVERLAP)
-    sizes = {"name": "cells", "parts": parts, "members": len(cells)}
+    cells = find_near_cells(target.shape, parts)
+    sizes = {"name": "cells", "parts": parts, "members": len(cells), "overlap": OVERLAP}
     return options.specification(3, 1) | sizes | dict(target.network), cells
 
 
-_FOUND: WeakKeyDictionary[Shape, dict[tuple[int, float], Any]] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[Shape, dict[int, Any]] = WeakKeyDictionary()
 """The results of `find_near_cells`, which the choice of the cells needs, the distance and the colours."""
 
 
-def find_near_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m 3"]:
+def find_near_cells(shape: Shape, parts: int) -> Int[ndarray, "m 3"]:
     """Return the cells of a grid over the cube that the surface passes through or comes close to, overlap included.
 
     They are kept as long as the shape is.
@@ -85,17 +87,16 @@ def find_near_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m
     Args:
         shape: the shape.
         parts: the cells along each axis.
-        overlap: how far cells overlap, in cell widths.
     """
     found = _FOUND.setdefault(shape, {})
-    if (parts, overlap) not in found:
-        found[parts, overlap] = _search_cells(shape, parts, overlap)
-    return found[parts, overlap]
+    if parts not in found:
+        found[parts] = _search_cells(shape, parts)
+    return found[parts]
 
 
-def _search_cells(shape: Shape, parts: int, overlap: float) -> Int[ndarray, "m 3"]:
+def _search_cells(shape: Shape, parts: int) -> Int[ndarray, "m 3"]:
     width = 2 / parts
-    step = (1 + overlap) * width
+    step = (1 + OVERLAP) * width
     # `PROBES`^3 points of a cell lie so close that no part of it is farther from one than half the diagonal between
     # them. They are asked for only where the distance at the middle of the cell, or of an eighth of it, leaves it open
     # whether one is near: it changes by no more than the way from one point to another.

@@ -26,6 +26,8 @@ DENOISING_EXACTNESS = 0.2
 """The exactness of the matched schedule for noisy targets if it is left open, see docs/denoising.md."""
 SINGLE_BATCH = 4096
 """The points per training step of a single network if they are left open."""
+OVERLAP = 2
+"""Samples that neighbouring parts share by default, see docs/results.md, "Overlap"."""
 MOST_LAYERS = 1000
 """A network has no more hidden layers than this."""
 MOST_MEMORY = 4 << 30
@@ -131,7 +133,7 @@ class NetworkOptions:
     """Width of the networks of the parts if hidden_dim is left out: larger ones fit better and take more bytes. If left
     out, medium, or large for pictures of up to 65,536 pixels that are divided by auto."""
     overlap: int | None = None
-    """Number of samples that neighbouring parts share; if left out, an eighth of a part, at least 2, at most 32."""
+    """Number of samples that neighbouring parts share; if left out, 2, the fewest."""
     init: Literal["auto", "winner", "siren", "weight-scaling", "gradient-control", "matched-scaling"] = "auto"
     """Initialisation: winner is SIREN's with WINNER's noise, and siren is SIREN's alone; weight-scaling and
     gradient-control are SIREN's with other scales, to compare them with, and matched-scaling is the former with a
@@ -282,8 +284,7 @@ class NetworkOptions:
         shape, parts = lattice.shape, self.parts
         if len(parts) != len(shape):
             parts = tuple(max(1, round(parts[0] * size / max(shape))) for size in shape)
-        part = min(size // count for size, count in zip(shape, parts, strict=True) if count > 1)
-        overlap = max(2, min(32, part // 8)) if self.overlap is None else self.overlap
+        overlap = OVERLAP if self.overlap is None else self.overlap
         arguments = {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": overlap}
         return arguments if len(set(lattice.pitch)) == 1 else arguments | {"pitch": list(lattice.pitch)}
 
