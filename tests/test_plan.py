@@ -218,7 +218,7 @@ def test_a_mesh_is_divided_into_cells_of_which_at_most_512_have_a_network():
     assert (network.hidden_dim, network.num_layers, plan.options.batches) == (24, 3, options.batches)
     assert (plan.steps, plan.optimizer, plan.learning_rate) == (1250, "muon", 2e-3)
     (parts,) = network.parts
-    counts = [len(find_near_cells(signal, count, 0.25)) for count in (parts, parts + 1)]
+    counts = [len(find_near_cells(signal, count)) for count in (parts, parts + 1)]
     assert counts[0] <= 512 < counts[1]
     rod = load_signal(trimesh.creation.cylinder(0.01, 2.0), "sdf")
     assert make_plan(rod, options, Course()).options.network.parts == (16,)
@@ -371,7 +371,7 @@ def test_held_out_samples_forbid_steps_between_the_samples():
 def test_a_sound_of_one_axis_is_fitted_between_its_samples_in_every_nth_step():
     signal = load_signal(noise(900), "audio")
     _, sampler = parts_sampler(signal, batch_size=10**6, between=0.5)
-    assert [sampler.batch(step)["values"].shape[1] for step in range(4)] == [322, 321, 322, 321]
+    assert [sampler.batch(step)["values"].shape[1] for step in range(4)] == [302, 301, 302, 301]
 
 
 @pytest.mark.quality
