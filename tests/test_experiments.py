@@ -118,7 +118,10 @@ def reproduce(folder, *arguments):
         ({"front__x": "psnr_heldout"}, "front.x: psnr_heldout is no metric of kind 'audio'; is psnr_held_out meant?"),
         ({"front__reference": "rules"}, "front.reference: rules is no group; is rule meant?"),
         ({"baseline": "SIREM"}, "baseline: SIREM is no variant; is SIREN meant?"),
-        ({"decay__course": "exponental"}, "decay.course='exponental' is none of: cosine, constant, exponential; is"),
+        (
+            {"decay__course": "exponental"},
+            "decay.course='exponental' must be one of: cosine, constant, exponential; is",
+        ),
         ({"decay__gamma": 2.0}, "the exponential course needs gamma=2.0 above 0 and at most 1"),
         ({"decay": {"course": "constant", "gamma": 0.5}}, "gamma and every belong to the exponential course"),
         ({"decay": {"course": "constant", "final": 0.5}}, "final=0.5 must be from 0 to 1, and belongs to the cosine"),
@@ -127,10 +130,16 @@ def reproduce(folder, *arguments):
         ({"variants__SIREN__options": {"network": "sirene"}}, "network=sirene is not one of: siren"),
         ({"variants__SIREN__options": {"network": "gauss", "network_args": {"s": 3.0}}}, "network gauss has no s; it"),
         ({"variants__SIREN__noise_scale": 2}, "noise_scale multiplies a schedule's noise, and this network has none"),
-        ({"snr": 10, "options__noise_std": 0.1}, "snr and noise_std both add noise"),
+        ({"snr": 10, "options__noise_std": 0.1}, "snr adds noise to a clean signal; leave it or noise_std out"),
         (
             {"signals": {"a b": {"data": "x"}, "a-b": {"data": "x"}}},
             "signals: a b and a-b would be kept under one name",
+        ),
+        ({"snr": 10, "options__reference": "x.wav"}, "snr adds noise to a clean signal; leave it or reference out"),
+        ({"options__parts": "avto"}, "parts='avto' must be a list, or one of: auto; is auto meant?"),
+        (
+            {"options__nodata": [0, "a"]},
+            "nodata=[0, 'a'] must be a number, or nodata[1]='a' must be a number, or one of: ",
         ),
         ({"options__hidden_dim": 16.5}, "hidden_dim=16.5 must be a whole number"),
         ({"options__mono": "no"}, "mono='no' must be true or false"),
@@ -154,7 +163,10 @@ def reproduce(folder, *arguments):
         ({"variants__SIREN__optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
         ({"relative": ["psnr"], "baseline": ...}, "relative compares with the baseline, and there is none"),
         ({"sweep": ["psnr"], "options__hidden_dim": 16}, "sweep: goes over the layers' widths, and variants.SIREN has"),
-        ({"signals__tone__snr": 10, "options__noise_std": 0.1}, "snr and noise_std both add noise"),
+        (
+            {"signals__tone__snr": 10, "options__noise_std": 0.1},
+            "snr adds noise to a clean signal; leave it or noise_std out",
+        ),
     ],
 )
 def test_what_wont_do_is_one_line_with_the_nearest_name(changes, words, tmp_path):
@@ -206,6 +218,43 @@ def test_the_variants_word_counts_before_the_signals_and_the_experiments():
     assert (fit.steps, fit.learning_rate, fit.measure_every) == (500, 0.1, 5)
     own = resolve_fit(Experiment("sdf", {}, {}), Target("x"), Variant())
     assert (own.steps, own.learning_rate, own.decay) == (2500, 5e-4, Decay("cosine"))
+
+
+@pytest.mark.parametrize(
+    "option, value, meant",
+    [
+        ("parts", "auto", "auto"),
+        ("parts", 1, (1,)),
+        ("nodata", "keep", "keep"),
+        ("nodata", [-1, 255], (-1, 255)),
+        ("exactness", "5e-1", 0.5),
+        ("spacing", [1, 2.5], (1, 2.5)),
+    ],
+)
+def test_options_have_the_types_that_a_command_line_gives_them(option, value, meant):
+    # YAML reads 5e-1 as a text.
+    fit = resolve_fit(Experiment("image", {}, {}, options={option: value}), Target("x"), Variant())
+    assert fit.options[option] == meant
+
+
+def test_a_reference_stands_in_the_folder_and_its_contents_tell_runs_apart(folder):
+    one = read_experiment(written(folder, signals__tone__options={"reference": "two.wav"}))
+    run = planned(one, folder)[0]
+    assert run.target.clean is not None
+    runs.perform(run, CPU, lambda part: None)
+    assert planned(one, folder)[0].record() is not None
+    soundfile.write(folder / "two.wav", np.zeros(240), 8000)
+    assert planned(one, folder)[0].record() is None
+    (folder / "two.wav").unlink()
+    with pytest.raises(ConfigError, match=r"two\.wav: no such file; name the folder that has it with --folder"):
+        planned(one, folder)
+
+
+def test_runs_whose_missing_samples_are_nan_are_found_again(folder):
+    one = read_experiment(written(folder, options__nodata=float("nan")))
+    run = planned(one, folder)[0]
+    runs.perform(run, CPU, lambda part: None)
+    assert planned(one, folder)[0].record() is not None
 
 
 def test_names_choose_signals_and_variants(tmp_path):
@@ -338,7 +387,7 @@ def test_variants_may_draw_their_points_differently_but_not_fit_another_signal(f
     options = {"hidden_dim": 16, "num_layers": 2}
     path = written(folder, **changes, options=options, metrics=..., front=..., small=...)
     close, far = planned(read_experiment(path), folder, seeds=1)
-    assert (close.target.mix.near_sigmas, far.target.mix.near_sigmas) == ([0.01], [0.1])
+    assert (close.target.mix.near_sigmas, far.target.mix.near_sigmas) == ((0.01,), (0.1,))
     variants["far"]["options"] = {"sign": "winding"}
     with pytest.raises(ConfigError, match=r"variants\.far: sign is an option of the data; all variants have the same"):
         read_experiment(written(folder, **changes, options=options, metrics=..., front=..., small=...))

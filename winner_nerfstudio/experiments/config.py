@@ -12,7 +12,7 @@ import yaml
 from ..registry import Kind, find_rate, kind_named
 from ..training.decay import Decay
 from ..training.optimizers import check_optimizer
-from ..training.prepare import option_names, sort_options
+from ..training.prepare import option_names, sort_options, spell_out
 from .conversion import ConfigError, convert, suggest
 from .protocols import PROTOCOLS
 
@@ -223,8 +223,13 @@ def read_experiment(path: Path, small: bool = False) -> Experiment:
 
 
 def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit:
-    """Return how a variant fits a signal: its own values, else the signal's, the experiment's, the recipe's."""
-    recipe = kind_named(experiment.kind).recipe
+    """Return how a variant fits a signal: its own values, else the signal's, the experiment's, the recipe's.
+
+    Raises:
+        ValueError: An option is not of its type.
+    """
+    kind = kind_named(experiment.kind)
+    recipe = kind.recipe
 
     def first(*values: Any) -> Any:
         return next(value for value in values if value is not None)
@@ -232,7 +237,7 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
     timed = experiment.seconds is not None
     steps = None if timed else first(variant.steps, target.steps, experiment.steps, recipe.steps)
     return Fit(
-        options={**experiment.options, **target.options, **variant.options},
+        options=_convert_options(kind, {**experiment.options, **target.options, **variant.options}),
         steps=steps,
         seconds=experiment.seconds,
         learning_rate=first(
@@ -244,6 +249,16 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
         optimizer=first(variant.optimizer, "adam"),
         protocol=variant.protocol,
     )
+
+
+def _convert_options(kind: Kind, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of `fit` as their types; a whole number stays one, as in the specifications of earlier runs."""
+    types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}
+    converted = dict(spell_out(options))
+    for name in converted.keys() & types.keys():
+        value = convert(types[name], converted[name], name)
+        converted[name] = converted[name] if value == converted[name] else value
+    return converted
 
 
 def select(experiment: Experiment, names: tuple[str, ...]) -> tuple[dict[str, Target], dict[str, Variant]]:
@@ -330,8 +345,12 @@ def _check(experiment: Experiment) -> Experiment:
             raise ConfigError(f"variants.{name}: {data[0]} is an option of the data; all variants have the same")
     for name, target in experiment.signals.items():
         for label, variant in experiment.variants.items():
-            fit = resolve_fit(experiment, target, variant)
-            _check_fit(experiment, fit, experiment.noise_level(name), f"signals.{name}, variants.{label}")
+            key = f"signals.{name}, variants.{label}"
+            try:
+                fit = resolve_fit(experiment, target, variant)
+            except ValueError as error:
+                raise ConfigError(f"{key}: {error}") from None
+            _check_fit(experiment, fit, experiment.noise_level(name), key)
     return experiment
 
 
@@ -408,14 +427,11 @@ def _check_fit(experiment: Experiment, fit: Fit, snr: float | None, key: str) ->
         raise ConfigError(f"{key}: decay: {error}") from None
     if fit.seconds is not None and fit.decay.course == "exponential":
         raise ConfigError(f"{key}: decay: the exponential course counts steps, and seconds limits runs by time")
-    if snr is not None and "noise_std" in fit.options:
-        raise ConfigError(f"{key}: snr and noise_std both add noise; give one")
+    others = [name for name in ("noise_std", "reference", "supervise") if name in fit.options]
+    if snr is not None and others:
+        raise ConfigError(f"{key}: snr adds noise to a clean signal; leave it or {others[0]} out")
     kind = kind_named(experiment.kind)
     _check_protocol(fit, kind, key)
-    types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}
-    for name, value in fit.options.items():
-        if name in types:
-            convert(types[name], value, f"{key}: {name}")
     try:
         options = sort_options(kind, fit.options)
     except ValueError as error:

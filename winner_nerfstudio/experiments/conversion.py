@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -21,7 +22,7 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
     """Return a value as its type: a dataclass from a mapping, tuples from lists, floats from whole numbers.
 
     Args:
-        annotation: A dataclass, int, float, str, bool, Any, Literal, or dict, tuple and optional of such.
+        annotation: A dataclass, int, float, str, bool, Path, Any, Literal, or dict, tuple and union of such.
         value: The value in the file.
         key: The key's path in the file, for messages.
 
@@ -34,11 +35,11 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
     if origin in (Union, UnionType):
         if value is None and NoneType in inner:
             return None
-        return convert(next(each for each in inner if each is not NoneType), value, key)
+        return _convert_one_of([each for each in inner if each is not NoneType], value, key)
     if origin is Literal:
         if value not in inner:
             hint = _most_similar(value, [str(each) for each in inner])
-            raise ConfigError(f"{key}={value!r} is none of: {', '.join(map(str, inner))}{hint}")
+            raise ConfigError(f"{key}={value!r} must be one of: {', '.join(map(str, inner))}{hint}")
         return value
     if is_dataclass(annotation):
         return _convert_mapping(annotation, value, key)
@@ -46,9 +47,21 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
         _require(isinstance(value, Mapping), value, key, "a mapping of names")
         return {_check_key(name, key): convert(inner[1], each, f"{key}.{name}") for name, each in value.items()}
     if origin is tuple:
-        _require(isinstance(value, list), value, key, "a list")
+        _require(isinstance(value, (list, tuple)), value, key, "a list")
         return tuple(convert(inner[0], each, f"{key}[{index}]") for index, each in enumerate(value))
     return _convert_scalar(annotation, value, key)
+
+
+def _convert_one_of(annotations: list[Any], value: Any, key: str) -> Any:
+    """Return a value as the first of several types that takes it."""
+    faults = []
+    for annotation in annotations:
+        try:
+            return convert(annotation, value, key)
+        except ConfigError as error:
+            faults.append(str(error))
+    start = f"{key}={value!r} must be "
+    raise ConfigError(", or ".join([faults[0], *(fault.removeprefix(start) for fault in faults[1:])]))
 
 
 def _convert_scalar(annotation: Any, value: Any, key: str) -> Any:
@@ -57,6 +70,9 @@ def _convert_scalar(annotation: Any, value: Any, key: str) -> Any:
         value = _parse_float(value)
         _require(isinstance(value, (int, float)) and not isinstance(value, bool), value, key, "a number")
         return float(value)
+    if annotation is Path:
+        _require(isinstance(value, (str, Path)), value, key, "the name of a file")
+        return Path(value)
     words = {int: "a whole number", str: "a text", bool: "true or false"}
     fits = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
     _require(fits, value, key, words[annotation])

@@ -18,6 +18,7 @@ from ..fields.resample import evaluate_samples
 from ..files import replacing
 from ..metrics.grid import psnr
 from ..registry import kind_named
+from ..signals.blocks import compute_source_digest
 from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..training.initialize import build_field, describe_initialization, initialize_, start
@@ -32,6 +33,9 @@ from .protocols import ClippedAdam, start_bacon
 
 PAPER = 20 * math.log10(2)
 """dB between a PSNR whose peak is the data range, 2, and arXiv 2509.09719's, whose peak is 1."""
+
+OTHER_FILES = ("reference", "known")
+"""Options that name a file beside the signal's own, in the same folder."""
 
 CURVE_SAMPLES = 1 << 18
 """Samples that a point of a curve is measured at, at most."""
@@ -85,7 +89,7 @@ class Run:
             kept = json.loads(self.path.read_text("utf8"))
         except (OSError, ValueError):  # a file that was cut off, by something other than `perform`, is no JSON
             return None
-        same = kept["specification"] == self.specification
+        same = _to_text(kept["specification"]) == _to_text(self.specification)
         return kept if same and (not self.keeps_values or self.values_path.is_file()) else None
 
     def on_any_device(self) -> "Run":
@@ -139,8 +143,12 @@ def plan(
         for label, variant in variants.items():
             fit = resolve_fit(experiment, target, variant)
             options = sort_options(kind_named(experiment.kind), fit.options)
+            beside = {option: workspace.data / file for option in OTHER_FILES if (file := fit.options.get(option))}
+            options = replace(options, data=replace(options.data, **beside))
             key = repr(options.data)
             if key not in loaded:
+                for file in (source, *map(str, beside.values())):
+                    _check_exists(file)
                 loaded[key] = _load(source, experiment.noise_level(name), options)
             signal = loaded[key]
             network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
@@ -154,6 +162,7 @@ def plan(
                 "noise": noise,
                 "device": workspace.device.type,
                 **_describe_fit(fit, options),
+                **{f"{option}_digest": compute_source_digest(file) for option, file in beside.items()},
             }
             for seed in range(1, seeds + 1):
                 keeps = seed == 1 and isinstance(signal, Grid)
@@ -308,10 +317,13 @@ def _learns_from_all_samples(run: Run) -> bool:
     return count is not None and clean is None and run.options.batches.points >= count
 
 
-def _load(source: str, snr: float | None, options: FitOptions) -> Signal:
-    """Load a signal, with noise of that level added if there is one."""
+def _check_exists(source: str) -> None:
     if not (source.startswith("sample:") or Path(source).exists()):
         raise ConfigError(f"{source}: no such file; name the folder that has it with --folder")
+
+
+def _load(source: str, snr: float | None, options: FitOptions) -> Signal:
+    """Load a signal, with noise of that level added if there is one."""
     signal = options.kind.load(source, options.data)
     if snr is None:
         return signal
@@ -350,9 +362,14 @@ def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
 
 def _specify(run: Run, specification: dict[str, Any]) -> Run:
     """Return the run with a specification and a file of its own for it, so that no other run's is overwritten."""
-    plain = json.loads(json.dumps(specification))
-    digest = blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=4).hexdigest()
+    plain = json.loads(_to_text(specification))
+    digest = blake2b(_to_text(plain).encode(), digest_size=4).hexdigest()
     return replace(run, path=run.path.with_name(f"seed-{run.seed}-{digest}.json"), specification=plain)
+
+
+def _to_text(specification: dict[str, Any]) -> str:
+    """Return a specification as JSON, by which it is compared: NaN, a value of nodata, is not equal to itself."""
+    return json.dumps(specification, sort_keys=True, default=str)
 
 
 def _round(value: Any) -> Any:

@@ -61,7 +61,7 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     """
     names = option_names(kind, loaded)
     known = [name for group in names.values() for name in group]
-    options = _spell_out(options)
+    options = spell_out(options)
     for name in options:
         if name not in known:
             close = get_close_matches(name, [*known, *OTHERS], 1)
@@ -81,7 +81,7 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     return FitOptions(kind, data, network, batches)
 
 
-def _spell_out(options: dict[str, Any]) -> dict[str, Any]:
+def spell_out(options: dict[str, Any]) -> dict[str, Any]:
     """Return options as a command line has them: a single number of parts as a tuple, and NaN's name as NaN.
 
     What is given in place of a file, which only Python can do, becomes an array, as data do.
