@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from winner_nerfstudio import fit
 from winner_nerfstudio.cli.compare import Compare, _draw_surface, load_entry, make_rows
 from winner_nerfstudio.fields import Field
 from winner_nerfstudio.fields.fitted import FittedField
+from winner_nerfstudio.signals.derivatives import differentiate
 from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ColorRecord, ShapeRecord
 from winner_nerfstudio.surfaces.portrait import CLAY
+from winner_nerfstudio.training.groups import fit_groups
 
 from .test_field import SIREN
 
@@ -52,6 +55,32 @@ def test_fits_are_compared_in_a_table_curves_and_a_strip(folder, capsys):
     assert len({line.count("|") for line in table}) == 1
     assert Image.open(folder / "compare.png").size[1] > Image.open(folder / "compare.png").size[0] / 2
     assert "psnr between" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:the fit")
+def test_curves_are_labelled_by_what_they_show(folder, monkeypatch):
+    hill = differentiate(np.cos(np.arange(12) / 3)[:, None] * np.ones(10), "gradient")
+    fit(hill, supervise="gradient", steps=20, hidden_dim=8, progress=False).save(folder / "hill.safetensors")
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
+    for name, label in (("long", "psnr (dB)"), ("hill", "snr derivatives (dB)")):
+        entry = load_entry(folder / f"{name}.safetensors", name)
+        Compare(())._draw([entry], [], folder / "drawn.png")
+        metric = label.removesuffix(" (dB)").replace(" ", "_")
+        assert drawn[-1].get_ylabel() == label
+        assert drawn[-1].lines[0].get_ydata()[-1] == entry.fitted.provenance["figures"][metric]
+
+
+@pytest.mark.filterwarnings("ignore:the fit")
+def test_a_fit_in_groups_is_compared_with_one_in_memory(folder):
+    options = {"parts": (3, 2), "hidden_dim": 8, "num_layers": 2, "steps": 4, "progress": False}
+    np.save(folder / "noise.npy", np.random.default_rng(0).integers(0, 256, (60, 40, 3)).astype(np.uint8))
+    fit_groups(folder / "noise.npy", folder / "groups", group_samples=900, **options)
+    fit(folder / "noise.npy", **options).save(folder / "whole.safetensors")
+    groups, whole = (load_entry(folder / name, name).values() for name in ("groups", "whole.safetensors"))
+    assert {name: groups[name] for name in ("steps", "bytes")} == {name: whole[name] for name in ("steps", "bytes")}
+    assert groups["psnr"] == pytest.approx(whole["psnr"], abs=1e-3)
+    Compare((folder / "groups", folder / "whole.safetensors"), (folder / "groups.png",), folder / "noise.npy").run()
 
 
 def test_the_strip_shows_surfaces_with_their_colours_from_above_on_the_right():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from .metrics.descriptions import describe_metric
-from .networks import Bank, CellBank
+from .networks import Bank, CellBank, GroupedBank
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,7 +55,9 @@ def measure_sizes(field: "nn.Module", companion: "nn.Module | None", name: str) 
         companion: the field beside it, if there is one, see `FittedField`; its weights count too.
         name: name of the signal, which is the file's path if it was read from a file.
     """
-    sizes = {"weights": sum(weight.numel() * weight.element_size() for weight in _list_weights(field, companion))}
+    network = getattr(field, "network", None)
+    grouped = network.measure_bytes() if isinstance(network, GroupedBank) else 0
+    sizes = {"weights": grouped + sum(weight.nbytes for weight in _list_weights(field, companion))}
     path = Path(name)
     return sizes | ({"input file": path.stat().st_size} if path.is_file() else {})
 

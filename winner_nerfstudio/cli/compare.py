@@ -82,7 +82,7 @@ def _shorten_names(paths: tuple[Path, ...]) -> list[str]:
 
 
 def load_entry(path: Path, name: str) -> Entry:
-    """Load a fit from a run's folder, its config.yml or a field file; the data is not needed.
+    """Load a fit from a run's folder, its config.yml, a field file or the folder of a fit in groups, without its data.
 
     Args:
         path: the folder or the file.
@@ -91,17 +91,12 @@ def load_entry(path: Path, name: str) -> Entry:
     Raises:
         ValueError: there is no fit; the message is one line.
     """
-    from ..fields.checkpoint import check_progress, load_fitted
-    from ..fields.file import load_field
+    from ..fields.checkpoint import check_progress, load_fit
     from ..results import measure_sizes
 
-    if path.suffix.lower() == ".safetensors":
-        fitted = load_field(path)
-    else:
-        config = path / "config.yml" if path.is_dir() else path
-        if not config.is_file():
-            raise ValueError(f"{path}: no run; give a run's folder with its config.yml, or a .safetensors file")
-        fitted = load_fitted(config)
+    if not path.exists() and path.suffix.lower() != ".safetensors":
+        raise ValueError(f"{path}: no run; give a run's folder with its config.yml, or a .safetensors file")
+    fitted = load_fit(path)
     try:
         history = check_progress({"history": fitted.provenance.get("history")}).get("history") or []
     except ValueError as error:
@@ -115,6 +110,13 @@ def make_rows(entries: list[Entry]) -> list[Row]:
     last = ("steps", "train_seconds", "bytes")
     names = [name for name in dict.fromkeys(name for each in values for name in each) if name not in last]
     return [Row(name, [each.get(name, math.nan) for each in values]) for name in (*names, *last)]
+
+
+def _choose_curve(entries: list[Entry]) -> str:
+    """Return the metric of the learning curves: the kind's, else the first that was watched, as of derivatives."""
+    usual = kind_named(entries[0].fitted.kind).metric_names.curve
+    watched = [name for entry in entries for _, _, metrics in entry.history for name in metrics]
+    return usual if usual in watched or not watched else watched[0]
 
 
 def _draw_surface(fitted: "FittedField") -> Any:
@@ -150,7 +152,7 @@ class Compare:
     """Compare fits of one kind side by side: winner-compare RUN RUN --output compare.png compare.csv"""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
-    """Folders of runs, with their config.yml, or field files (.safetensors)."""
+    """Folders of runs, with their config.yml, field files (.safetensors), or folders of fits in groups."""
     output: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE [FILE ...]]")] = ()
     """Files to write: .png the learning curves and, of pictures, shapes and volumes, a strip of the fits; .csv or .md
     the table."""
@@ -211,12 +213,13 @@ class Compare:
         figure = Figure(figsize=(max(8.0, 3.2 * len(strip)), 4.0 + 3.4 * bool(strip)), layout="constrained")
         FigureCanvasAgg(figure)
         parts: Any = figure.subfigures(1 + bool(strip), 1, squeeze=False)[:, 0]
-        names = kind_named(entries[0].fitted.kind).metric_names
+        watched = _choose_curve(entries)
         plot = parts[0].subplots()
         for entry in entries:
-            points = [(step, metrics[names.curve]) for step, _, metrics in entry.history if names.curve in metrics]
+            points = [(step, metrics[watched]) for step, _, metrics in entry.history if watched in metrics]
             plot.plot(*zip(*points, strict=True) if points else ([], []), label=entry.name, marker=".", markersize=3)
-        plot.set(xlabel="step", ylabel=names.curve_label)
+        unit = describe_metric(watched).unit
+        plot.set(xlabel="step", ylabel=watched.replace("_", " ") + (f" ({unit})" if unit else ""))
         plot.grid(alpha=0.3)
         plot.legend(fontsize="small")
         if strip:
@@ -228,7 +231,7 @@ class Compare:
 
     def _collect_pictures(self, entries: "list[Entry]") -> list[tuple[str, Any]]:
         """Return the target, if it is given, and the fits, [h, w, c] with values in [-1, 1], each with its name."""
-        import torch
+        import numpy as np
 
         from ..metrics.grid import evaluate_grid
 
@@ -244,8 +247,9 @@ class Compare:
             field = entry.fitted.field
             lattice = field.record.lattice  # type: ignore[attr-defined]
             step = -(-max(lattice.shape) // MOST_PIXELS)
-            index = torch.arange(lattice.count).reshape(lattice.shape)[::step, ::step]
-            values = evaluate_grid(field.evaluate, lattice, index.reshape(-1).numpy())
+            rows, columns = (np.arange(0, size, step) for size in lattice.shape)
+            index = rows[:, None] * lattice.shape[1] + columns
+            values = evaluate_grid(field.evaluate, lattice, index.reshape(-1))
             pictures.append((entry.name, values.reshape(*index.shape, -1)))
         return pictures
 

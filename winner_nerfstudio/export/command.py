@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..registry import require_result
-from ..storage import RemotePath, locate
+from ..storage import locate
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField
@@ -57,17 +57,9 @@ class Export:
         """
         import torch
 
-        from ..fields.checkpoint import load_fitted
-        from ..fields.file import load_field
+        from ..fields.checkpoint import load_fit
 
-        path = locate(self.load_config)
-        if isinstance(path, Path) and (path / "config.yml").is_file():
-            path = path / "config.yml"
-        if isinstance(path, RemotePath) or path.is_dir() or path.suffix.lower() == ".safetensors":
-            fitted = load_field(path)
-        else:
-            fitted = load_fitted(path)
-        return fitted.to("cuda" if torch.cuda.is_available() else "cpu")
+        return load_fit(locate(self.load_config)).to("cuda" if torch.cuda.is_available() else "cpu")
 
     def check(self, fitted: "FittedField") -> None:
         """Check that a field can be written with these options.

@@ -13,8 +13,10 @@ from typing import Any, BinaryIO
 import torch
 
 from ..signals.messages import MessageError, shorten
+from ..storage import AnyPath, RemotePath
 from ..version import __version__
 from .field import Field
+from .file import load_field
 from .fitted import FittedField
 
 CHECKPOINT_FOLDER = "nerfstudio_models"
@@ -49,6 +51,21 @@ def load_run(config: Path) -> Field:
         CheckpointError: there is no such run, no checkpoint, or the checkpoint cannot be read.
     """
     return load_fitted(config).field
+
+
+def load_fit(path: AnyPath) -> FittedField:
+    """Load a fit from a run's folder, its ``config.yml``, a field file or the folder of a fit in groups.
+
+    Raises:
+        CheckpointError: there is no such run, no checkpoint, or the checkpoint cannot be read.
+        FieldFileError: there is no such file or folder, or it is truncated, altered or holds no field.
+        StorageError: the storage behind a URL cannot be reached.
+    """
+    if isinstance(path, Path) and (path / "config.yml").is_file():
+        path = path / "config.yml"
+    if isinstance(path, RemotePath) or path.is_dir() or path.suffix.lower() == ".safetensors":
+        return load_field(path)
+    return load_fitted(path)
 
 
 def load_fitted(config: Path) -> FittedField:

@@ -226,4 +226,6 @@ def load_folder(folder: AnyPath) -> FittedField:
         )
     loaded = FolderField(folder, index)
     loaded.network.load(0, torch.device("cpu"))  # which tells at once whether the files are those of the index
-    return FittedField(loaded, {"run": index.run, "figures": index.figures})
+    steps = index.run.get("steps", "")
+    known = {"steps": int(steps)} if steps.isdecimal() else {}
+    return FittedField(loaded, {"run": index.run, "figures": index.figures} | known)

@@ -194,6 +194,11 @@ class GroupedBank(nn.Module):
             self._loaded.popitem(last=False)
         return bank
 
+    def measure_bytes(self) -> int:
+        """Return the bytes of the weights of all members, which are of one size."""
+        bank = self.load(0, torch.device("cpu"))
+        return sum(weight.nbytes for weight in bank.parameters()) // bank.tiling.count * self.groups.tiling.count
+
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows in the brackets."""
         return f"{self.groups.tiling.parts} members in {self.groups.counts} groups"
