@@ -16,8 +16,9 @@ import pytest
 import soundfile
 import torch
 import yaml
+from rich.console import Console
 
-from winner_nerfstudio.experiments import clock, fronts, plots, progress, protocols, runs, sweeps, tables
+from winner_nerfstudio.experiments import clock, command, fronts, plots, progress, protocols, runs, sweeps, tables
 from winner_nerfstudio.experiments.config import (
     Experiment,
     Target,
@@ -29,6 +30,7 @@ from winner_nerfstudio.experiments.config import (
 )
 from winner_nerfstudio.experiments.conversion import ConfigError
 from winner_nerfstudio.kinds.audio import AudioKind
+from winner_nerfstudio.signals.derivatives import differentiate
 from winner_nerfstudio.signals.shape import load_shape
 from winner_nerfstudio.training.decay import Decay
 from winner_nerfstudio.training.options import NetworkOptions
@@ -136,6 +138,9 @@ def reproduce(folder, *arguments):
             "signals: a b and a-b would be kept under one name",
         ),
         ({"snr": 10, "options__reference": "x.wav"}, "snr adds noise to a clean signal; leave it or reference out"),
+        ({"options__parts": "auto"}, "parts=auto: an experiment fits one network unless parts says how many; give a n"),
+        ({"options__steps": 100}, "variants.SIREN: steps stands beside options, not among them"),
+        ({"options__device": "cpu"}, "variants.SIREN: device is no option for a fit of kind 'audio'"),
         ({"options__parts": "avto"}, "parts='avto' must be a list, or one of: auto; is auto meant?"),
         (
             {"options__nodata": [0, "a"]},
@@ -223,7 +228,6 @@ def test_the_variants_word_counts_before_the_signals_and_the_experiments():
 @pytest.mark.parametrize(
     "option, value, meant",
     [
-        ("parts", "auto", "auto"),
         ("parts", 1, (1,)),
         ("nodata", "keep", "keep"),
         ("nodata", [-1, 255], (-1, 255)),
@@ -592,6 +596,33 @@ def test_a_run_that_is_cut_off_leaves_nothing(folder):
     assert run.record() is not None
     run.values_path.unlink()
     assert run.record() is None
+    for other in ("{}", "[]", "3"):
+        run.path.write_text(other)
+        assert run.record() is None
+
+
+def test_curves_of_derivatives_are_those_of_the_derivatives(folder, capsys):
+    np.save(folder / "hill.npy", differentiate(np.cos(np.arange(12) / 3)[:, None] * np.ones(10), "gradient"))
+    hill = {"kind": "image", "signals": {"hill": {"data": "hill.npy", "options": {"supervise": "gradient"}}}}
+    hill |= {"options": {"hidden_dim": 8}, "metrics": ["snr_derivatives"], "front": ..., "small": ...}
+    experiment = read_experiment(written(folder, **hill, variants={"SIREN": {"options": {"init": "siren"}}}))
+    pending, done = planned(experiment, folder), []
+    command.make_runs(experiment, pending, done, CPU, Console())
+    assert "SIREN, seed 1: snr_derivatives " in capsys.readouterr().out
+    # The loss is relative to the derivatives, and no mean square error of values.
+    assert not any(name.startswith("best_psnr") for _, record in done for name in record["metrics"])
+    name = tables.find_curve(experiment, [record for _, record in done])
+    assert name == "snr_derivatives"
+    assert tables.average_curves([record for _, record in done], name)[-1]["step"] == 12
+    row = tables.make_rows(experiment, {("hill", "SIREN"): [record for _, record in done]})[0]
+    assert row["steps to SIREN's final"].mean == pytest.approx(12)
+
+
+def test_the_loss_of_overlapping_parts_is_no_psnr_of_the_whole(folder):
+    for parts, learns in ((1, True), (2, False)):
+        changes = {"options__parts": parts, "options__train_fraction": ..., "front": ...}
+        run = planned(read_experiment(written(folder, **changes)), folder)[0]
+        assert runs._learns_from_all_samples(run) is learns
 
 
 def test_a_run_of_another_device_is_told_but_not_taken_for_this_ones(folder, monkeypatch):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -185,6 +185,11 @@ class Metrics:
     headline: str = "psnr"
     curve: str = "psnr"
     curve_label: str = "PSNR, peak 1 (dB)"
+
+    def find_curve(self, watched: Iterable[str]) -> str:
+        """Return the metric to plot of those that runs watched: `curve`, else the first, as of fits by derivatives."""
+        names = list(watched)
+        return self.curve if self.curve in names or not names else names[0]
 
 
 @dataclass(frozen=True)

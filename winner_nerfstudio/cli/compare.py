@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ..files import replacing
-from ..metrics.descriptions import describe_metric
+from ..metrics.descriptions import describe_metric, label_metric
 from ..registry import has_result, kind_named
 from ..signals.messages import error_line, escape
 from .start import start_command
@@ -112,13 +112,6 @@ def make_rows(entries: list[Entry]) -> list[Row]:
     return [Row(name, [each.get(name, math.nan) for each in values]) for name in (*names, *last)]
 
 
-def _choose_curve(entries: list[Entry]) -> str:
-    """Return the metric of the learning curves: the kind's, else the first that was watched, as of derivatives."""
-    usual = kind_named(entries[0].fitted.kind).metric_names.curve
-    watched = [name for entry in entries for _, _, metrics in entry.history for name in metrics]
-    return usual if usual in watched or not watched else watched[0]
-
-
 def _draw_surface(fitted: "FittedField") -> Any:
     """Return a picture of a fitted surface, with its colours if it has some, [h, w, 3] with values in [-1, 1]."""
     from ..fields.field import evaluate_colors
@@ -213,13 +206,13 @@ class Compare:
         figure = Figure(figsize=(max(8.0, 3.2 * len(strip)), 4.0 + 3.4 * bool(strip)), layout="constrained")
         FigureCanvasAgg(figure)
         parts: Any = figure.subfigures(1 + bool(strip), 1, squeeze=False)[:, 0]
-        watched = _choose_curve(entries)
+        names = (name for entry in entries for _, _, metrics in entry.history for name in metrics)
+        watched = kind_named(entries[0].fitted.kind).metric_names.find_curve(names)
         plot = parts[0].subplots()
         for entry in entries:
             points = [(step, metrics[watched]) for step, _, metrics in entry.history if watched in metrics]
             plot.plot(*zip(*points, strict=True) if points else ([], []), label=entry.name, marker=".", markersize=3)
-        unit = describe_metric(watched).unit
-        plot.set(xlabel="step", ylabel=watched.replace("_", " ") + (f" ({unit})" if unit else ""))
+        plot.set(xlabel="step", ylabel=label_metric(watched))
         plot.grid(alpha=0.3)
         plot.legend(fontsize="small")
         if strip:

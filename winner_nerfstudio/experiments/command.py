@@ -24,6 +24,7 @@ from .config import Experiment, read_experiment, replace_baseline, select, slugi
 from .progress import RemainingTime, format_duration
 from .report import write_report
 from .runs import Done, Run, Workspace, perform, plan
+from .tables import find_curve
 
 _RUN = "run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}"
 _LEFT = "{task.percentage:.0f} %, {task.fields[left]} left"
@@ -79,7 +80,7 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
     kept = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in kept if record is not None]
     if not arguments.report_only:
-        make_runs([run for run, record in kept if record is None], done, device, console)
+        make_runs(experiment, [run for run, record in kept if record is None], done, device, console)
     elif not done:
         raise ValueError(f"{arguments.kept}: none of the {len(runs)} runs is there yet; leave out --report-only")
     order = {run.path: index for index, run in enumerate(runs)}
@@ -97,7 +98,7 @@ def _plan(arguments: Arguments, experiment: Experiment, workspace: Workspace, co
     return [run.on_any_device() for run in runs] if arguments.report_only else runs
 
 
-def make_runs(pending: list[Run], done: Done, device: torch.device, console: Console) -> None:
+def make_runs(experiment: Experiment, pending: list[Run], done: Done, device: torch.device, console: Console) -> None:
     """Make the runs that are missing, and add them to those that are done."""
     remaining, count = RemainingTime(pending, done), len(done) + len(pending)
     with progress_bar(console, _RUN, _LEFT, estimates=False, transient=True) as progress:
@@ -113,7 +114,9 @@ def make_runs(pending: list[Run], done: Done, device: torch.device, console: Con
             record = perform(run, device, advance)
             remaining.finish(record)
             done.append((run, record))
-            metric = kind_named(run.specification["kind"]).metric_names.headline
+            metric = kind_named(experiment.kind).metric_names.headline
+            if metric not in record["metrics"]:
+                metric = find_curve(experiment, [record])
             value = record["metrics"].get(metric)
             outcome = "diverged" if value is None else f"{metric} {value:.4g}"
             wall = format_duration(record["wall"])

@@ -431,6 +431,13 @@ def _check_fit(experiment: Experiment, fit: Fit, snr: float | None, key: str) ->
     if snr is not None and others:
         raise ConfigError(f"{key}: snr adds noise to a clean signal; leave it or {others[0]} out")
     kind = kind_named(experiment.kind)
+    for name in fit.options:
+        if name in {each.name for each in (*fields(Experiment), *fields(Variant))}:
+            raise ConfigError(f"{key}: {name} stands beside options, not among them")
+    if fit.options.get("parts") == "auto":
+        raise ConfigError(
+            f"{key}: parts=auto: an experiment fits one network unless parts says how many; give a number"
+        )
     _check_protocol(fit, kind, key)
     try:
         options = sort_options(kind, fit.options)

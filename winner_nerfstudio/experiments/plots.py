@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..files import replacing
+from ..metrics.descriptions import label_metric
 from ..registry import kind_named
 from ..signals.grid import Grid
 from .config import Experiment, slugify
 from .fronts import Fronts, pareto_front
 from .runs import Done
 from .sweeps import Sweeps
-from .tables import Records, average_curves, baseline_level, find_step
+from .tables import Records, average_curves, baseline_level, find_curve, find_step
 
 BANDS = 96
 """Bands between 0 and Nyquist that a spectrum is averaged over."""
@@ -29,11 +30,13 @@ def draw_curves(experiment: Experiment, records: Records, signal: str, folder: P
 
     A mark shows where a variant first reaches the baseline's last value, a dotted line that value.
     """
-    level = baseline_level(records, signal, experiment.baseline, kind_named(experiment.kind).metric_names.curve)
+    shown = [record for (name, _), group in records.items() if name == signal for record in group]
+    metric, names = find_curve(experiment, shown), kind_named(experiment.kind).metric_names
+    level = baseline_level(records, signal, experiment.baseline, metric)
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for variant in [variant for name, variant in records if name == signal]:
-        curve = average_curves(records[signal, variant], kind_named(experiment.kind).metric_names.curve)
+        curve = average_curves(records[signal, variant], metric)
         for axis, key in zip(axes, ("step", "seconds"), strict=True):
             _draw_curve(axis, key, curve, _style(experiment, variant))
             if variant != experiment.baseline:
@@ -43,7 +46,7 @@ def draw_curves(experiment: Experiment, records: Records, signal: str, folder: P
         axis.grid(alpha=0.3)
         if math.isfinite(level):
             axis.axhline(level, color="black", lw=0.8, ls=":")
-    axes[0].set(ylabel=kind_named(experiment.kind).metric_names.curve_label, title=signal)
+    axes[0].set(ylabel=names.curve_label if metric == names.curve else label_metric(metric), title=signal)
     axes[1].set_title("" if math.isnan(level) else f"dotted: {experiment.baseline} at its end; dots: first there")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     return _save(figure, folder / f"{slugify(signal)}-curves.png")

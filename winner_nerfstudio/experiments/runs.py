@@ -23,6 +23,7 @@ from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..training.initialize import build_field, describe_initialization, initialize_, start
 from ..training.loop import Training
+from ..training.loss import SquareLoss
 from ..training.options import NetworkOptions, NoiseOptions
 from ..training.prepare import FitOptions, sort_options
 from ..version import __version__
@@ -87,9 +88,9 @@ class Run:
         """Return the record that was kept of it, or None."""
         try:
             kept = json.loads(self.path.read_text("utf8"))
-        except (OSError, ValueError):  # a file that was cut off, by something other than `perform`, is no JSON
+            same = _to_text(kept["specification"]) == _to_text(self.specification)
+        except (OSError, ValueError, KeyError, TypeError):  # cut off or emptied by something other than `perform`
             return None
-        same = _to_text(kept["specification"]) == _to_text(self.specification)
         return kept if same and (not self.keeps_values or self.values_path.is_file()) else None
 
     def on_any_device(self) -> "Run":
@@ -312,6 +313,8 @@ def _add_paper_convention(found: dict[str, float]) -> dict[str, float]:
 
 def _learns_from_all_samples(run: Run) -> bool:
     """Return whether every step's loss is the mean square error, against the clean signal, of all samples."""
+    if not isinstance(run.options.kind.loss(run.target, run.options.network), SquareLoss):
+        return False  # of derivatives, or of parts, which overlap
     count = run.options.kind.sample_count(run.target)
     clean = getattr(run.target, "clean", None)
     return count is not None and clean is None and run.options.batches.points >= count

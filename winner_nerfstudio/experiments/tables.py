@@ -106,6 +106,12 @@ def average_curves(records: list[Record], name: str) -> list[dict[str, float]]:
     return points
 
 
+def find_curve(experiment: Experiment, records: list[Record]) -> str:
+    """Return the metric of the curves of runs."""
+    watched = (name for record in records for name in record["curve"][0] if name not in ("step", "seconds"))
+    return kind_named(experiment.kind).metric_names.find_curve(watched)
+
+
 def find_step(curve: list[dict[str, float]], level: float) -> float:
     """Return the first step of a mean curve at or above a level; NaN if there is none."""
     return next((point["step"] for point in curve if point["mean"] >= level), math.nan)
@@ -132,11 +138,12 @@ def make_rows(experiment: Experiment, records: Records) -> list[Row]:
     for more in ("psnr_held_out", "psnr_target", "steps"):
         if more not in metrics and any(more in record["metrics"] for group in records.values() for record in group):
             metrics.append(more)
-    name, rows = kind_named(experiment.kind).metric_names.curve, []
+    rows: list[Row] = []
     for (signal, variant), group in records.items():
         row: Row = {"signal": signal, "variant": variant, "runs": len(group)}
         row |= {metric: summarize_metric(group, metric) for metric in metrics}
         if experiment.baseline is not None and experiment.seconds is None:
+            name = find_curve(experiment, group)
             level = baseline_level(records, signal, experiment.baseline, name)
             row[reach_column(experiment)] = summarize([find_step(average_curves(group, name), level)])
         row[SECONDS] = summarize(record["seconds"] for record in group)

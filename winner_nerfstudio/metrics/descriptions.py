@@ -82,3 +82,9 @@ DESCRIPTIONS = {
 def describe_metric(name: str) -> Description:
     """Return the description of a metric; one that is not known has neither a meaning nor a unit."""
     return DESCRIPTIONS.get(name, Description(""))
+
+
+def label_metric(name: str) -> str:
+    """Return the label of an axis that shows a metric: its name in words, with its unit."""
+    unit = describe_metric(name).unit
+    return name.replace("_", " ") + (f" ({unit})" if unit else "")

@@ -64,7 +64,7 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     options = spell_out(options)
     for name in options:
         if name not in known:
-            close = get_close_matches(name, [*known, *OTHERS], 1)
+            close = get_close_matches(name, [each for each in (*known, *OTHERS) if each != name], 1)
             hint = f"; is {close[0]} meant?" if close else ""
             raise ValueError(f"{name} is no option for a fit of kind {kind.name!r}{hint}")
     values = {group: {name: options[name] for name in options if name in names[group]} for group in names}
