@@ -17,15 +17,18 @@ from winner_nerfstudio.analysis.options import Study
 from winner_nerfstudio.analysis.spectra import band_centers, compute_layer_spectra, compute_spectrum
 from winner_nerfstudio.analysis.study import study
 from winner_nerfstudio.analysis.targets import target_of
+from winner_nerfstudio.fields.resample import evaluate_samples
 from winner_nerfstudio.networks import Sine
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import load_image
-from winner_nerfstudio.signals.options import AudioOptions, VolumeOptions
+from winner_nerfstudio.signals.options import AudioOptions, ImageOptions, VolumeOptions
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.signals.volume import load_volume
 from winner_nerfstudio.training.cell_targets import CellDistance
 from winner_nerfstudio.training.cells import OVERLAP
+from winner_nerfstudio.training.initialize import build_field, initialize_
+from winner_nerfstudio.training.options import NetworkOptions
 
 from .meshes import sphere
 
@@ -276,6 +279,18 @@ def test_siren_does_not_reach_what_winner_reaches():
     assert siren["ntk"]["energy_within"]["0.001"] < 0.01
     assert winner["ntk"]["energy_within"]["0.001"] > 0.9
     assert siren["ntk"]["effective_rank"] < 5 < winner["ntk"]["effective_rank"]
+
+
+def test_samples_without_data_count_in_no_psnr():
+    values = np.random.default_rng(0).uniform(size=(20, 24))
+    values[4:15, 5:20] = np.nan
+    signal = load_image(values, ImageOptions(nodata=float("nan")))
+    (state,) = study(signal, Study(init=("siren",), steps=0, **SMALL))["states"]
+    options = NetworkOptions(hidden_dim=SMALL["hidden_dim"], num_layers=SMALL["num_layers"], init="siren")
+    field = build_field(signal, options, 42)
+    initialize_(field, signal, options, 42)
+    error = (evaluate_samples(field, signal.lattice)[..., 0] - signal.values[..., 0])[~np.isnan(values)]
+    assert state["psnr"] == pytest.approx(20 * np.log10(2 / np.sqrt(np.mean(np.square(error)))), rel=1e-5)
 
 
 def test_every_kind_has_its_frequencies_in_its_own_units():

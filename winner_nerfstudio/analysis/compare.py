@@ -126,9 +126,11 @@ def _describe_target(target: Target, lines: Lines) -> dict[str, Any]:
 def _measure(network: nn.Sequential, target: Target, lines: Lines, piece: Lines) -> dict[str, Any]:
     """Return the PSNR, where there are samples, the layers' spectra and the tangent kernel of a network."""
     found: dict[str, Any] = {}
-    if target.is_sampled:
+    missing = None if target.missing is None else target.missing[tuple(lines.positions.transpose(2, 0, 1))]
+    if target.is_sampled and (missing is None or not missing.all()):
         values = _evaluate(network, lines.coords().flatten(0, 1)).reshape(lines.values.shape)
-        found["psnr"] = round_digits(psnr(root_mean_square(values, lines.values)))
+        known = ... if missing is None else ~missing
+        found["psnr"] = round_digits(psnr(root_mean_square(values[known], lines.values[known])))
     found["layers"] = [
         {"layer": layer, "stage": stage, **_describe_spectrum(spectrum)}
         for layer, stage, spectrum in compute_layer_spectra(network, lines.coords(OVERSAMPLING), OVERSAMPLING)

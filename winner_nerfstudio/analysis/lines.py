@@ -47,6 +47,11 @@ class Lines:
         """The samples' Nyquist frequency along the lines, cycles per unit of the network's coordinates."""
         return 0.5 / self.lattice.spacings[-1]
 
+    @property
+    def positions(self) -> Int[Array, "k n d"]:
+        """The positions of the samples of each piece, counted in samples."""
+        return _make_positions(self.first, self.length, 1).long().numpy()
+
     def coords(self, oversampling: int = 1) -> Float[Tensor, "k m d"]:
         """Return the network's coordinates along each piece, from its first sample on, m = n * `oversampling`."""
         positions = _make_positions(self.first, self.length, oversampling)

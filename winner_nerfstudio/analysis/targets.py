@@ -15,7 +15,7 @@ from ..signals.lattice import Lattice
 from ..winner import spectral_centroid
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from numpy.typing import NDArray
 
     from ..signals.cloud import PointCloud
@@ -40,6 +40,7 @@ class Target:
         lattice: The samples in the network's coordinates.
         scale: The network's units of length per unit of length of the world, along the last axis.
         evaluate: From positions of samples [k, n, d] to the target's values there, float32 [k, n, c].
+        missing: Where samples hold no data, or None; they have the value of the nearest that do.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Target:
     lattice: Lattice
     scale: float
     evaluate: Callable[[Int[Array, "k n d"]], Float[Array, "k n c"]]
+    missing: Bool[Array, "*axes"] | None = None
 
 
 def target_of(signal: Grid[Any] | Shape | PointCloud) -> Target:
@@ -71,6 +73,7 @@ def target_of(signal: Grid[Any] | Shape | PointCloud) -> Target:
         lattice,
         scale,
         evaluate,
+        signal.missing if isinstance(signal, Grid) else None,
     )
 
 
@@ -86,6 +89,7 @@ def target_of_box(signal: Grid[Any], box: Tiling) -> Target:
         Lattice(box.box),
         signal.normalization.scale * box.spacing / signal.lattice.spacings[-1],
         _look_up(values),
+        None if signal.missing is None else signal.missing[box.extent],
     )
 
 
