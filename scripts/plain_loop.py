@@ -9,6 +9,7 @@ configs/published_audio.yaml and published_image.yaml.
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from statistics import mean
 
@@ -44,6 +45,9 @@ def load(path: Path, size: int) -> tuple[Tensor, Tensor]:
     pixels = np.asarray(Image.open(path), np.float64)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     part = len(pixels) // size
+    if pixels.shape[:2] != (part * size, part * size):
+        height, width = pixels.shape[:2]
+        raise ValueError(f"{width} x {height} pixels are no square of a multiple of --size {size}; take another size")
     pixels = pixels.reshape(size, part, size, part, -1).mean((1, 3))
     axis = torch.linspace(-1, 1, size)
     coords = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
@@ -99,7 +103,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
-    coords, values = load(arguments.file, arguments.size)
+    try:
+        coords, values = load(arguments.file, arguments.size)
+    except (OSError, ValueError, soundfile.SoundFileError) as error:
+        sys.exit(f"error: {arguments.file}: {error}")
     results = []
     for seed in range(1, arguments.seeds + 1):
         results.append(fit(coords, values, arguments.steps, seed))

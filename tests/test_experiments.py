@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from PIL import Image
 from rich.console import Console
 
 from winner_nerfstudio.experiments import clock, command, fronts, plots, progress, protocols, runs, sweeps, tables
@@ -850,3 +851,18 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ns-train winner-nerf --data snowman")
     assert "no such folder" in failed.stderr
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    "file, words",
+    [("no.wav", "no.wav: "), ("wide.png", "wide.png: 12 x 8 pixels are no square of a multiple of --size 4")],
+)
+def test_the_plain_loop_refuses_what_it_cannot_read_in_one_line(file, words, tmp_path):
+    Image.fromarray(np.zeros((8, 12), np.uint8)).save(tmp_path / "wide.png")
+    command = [sys.executable, ROOT / "scripts" / "plain_loop.py", tmp_path / file, "--size", "4", "--steps", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
