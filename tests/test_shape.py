@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import igl
@@ -381,6 +383,21 @@ def test_a_mix_that_is_no_mix_is_refused(fractions):
         SignalError, match=r"surface_fraction=\S+ and near_fraction=\S+ must not be negative, and their sum"
     ):
         Shape.from_mesh(sphere(), mix=Mix(*fractions))
+
+
+HELD = """
+import threading
+import trimesh
+from winner_nerfstudio.signals.shape.distance import MeshQueries
+queries = MeshQueries(trimesh.creation.icosphere(1))
+queries.find_closest(queries.vertices), queries.winding_number(queries.vertices)
+threading.Thread(target=lambda held: threading.Event().wait(), args=[queries], daemon=True).start()
+"""
+
+
+def test_a_mesh_that_a_thread_holds_to_the_end_is_nothing_to_tell():
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
 
 
 FIVE = ((0, 0, -1), (0, 0, 1), (1, 0, 0), (-1, 0, 0), (0, 1, 0))

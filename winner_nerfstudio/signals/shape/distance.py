@@ -1,8 +1,10 @@
 """Distances, winding numbers and rays of a triangle mesh, exact, by libigl."""
 
+import atexit
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakSet
 
 import igl
 import numpy as np
@@ -44,6 +46,7 @@ class MeshQueries:
     def __init__(self, mesh: trimesh.Trimesh) -> None:
         self.vertices: Float[ndarray, "v 3"] = np.ascontiguousarray(mesh.vertices, np.float64)
         self.faces: Int[ndarray, "f 3"] = np.ascontiguousarray(mesh.faces, np.int64)
+        _queries.add(self)
 
     @cached_property
     def normals(self) -> Float[ndarray, "f 3"]:
@@ -107,6 +110,18 @@ class MeshQueries:
         tree = igl.AABB()
         tree.init(self.vertices, self.faces)
         return tree
+
+
+_queries: "WeakSet[MeshQueries]" = WeakSet()
+"""All queries that are in use."""
+
+
+@atexit.register
+def _free_trees() -> None:
+    """Free all search trees at the end of the program, for libigl complains of those that a thread still holds."""
+    for queries in _queries:
+        queries.__dict__.pop("_tree", None)
+        queries.__dict__.pop("_winding_tree", None)
 
 
 def _query_in_order(
