@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -170,8 +171,10 @@ def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
                     page.screenshot(path=folder / "viewer.png")
                     browser.close()
         finally:
-            viewer.terminate()
+            viewer.send_signal(signal.SIGINT)
             viewer.wait()
     # A connection that says nothing, such as the one above that asks whether the port listens, is logged by websockets.
     tracebacks = [part for part in log.read_text().split("Traceback")[1:] if "websockets" not in part]
     assert not tracebacks, tracebacks[0][:3000]
+    assert "leaked" not in log.read_text()
+    assert viewer.returncode in (0, 130)  # that of a run that was interrupted

@@ -1,6 +1,8 @@
 """A shape in the viewer as a person sees it, in a headless browser."""
 
 import re
+import signal
+import threading
 import time
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -10,8 +12,9 @@ import pytest
 import trimesh
 from scipy.ndimage import binary_fill_holes
 
-from winner_nerfstudio.nerfstudio.viewer.background_button import BackgroundButton
+from winner_nerfstudio.nerfstudio.viewer.background_button import BackgroundButton, finish_work
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS, front
+from winner_nerfstudio.nerfstudio.viewer.end import ViewerEnd
 from winner_nerfstudio.nerfstudio.viewer.first_view import FirstView
 from winner_nerfstudio.signals.shape import MARGIN
 
@@ -115,6 +118,44 @@ def test_a_button_says_why_its_work_is_not_done_and_can_be_clicked_again():
         button.running.release()
         assert button.note.content == "Not done: the disk is full"
         assert not button.button.disabled
+
+
+def test_the_end_of_a_program_waits_for_the_work_of_a_button(capsys):
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow(Failing):
+        def work(self):
+            begun.set()
+            may_end.wait()
+            return "Done"
+
+    button = Slow()
+    button.start()
+    begun.wait()
+    threading.Timer(0.5, may_end.set).start()
+    finish_work()
+    assert button.note.content == "Done"
+    assert "Go: being finished; Ctrl-C ends it" in capsys.readouterr().out
+    finish_work()
+    assert capsys.readouterr().out == ""
+
+
+def test_ctrl_c_ends_a_viewer_of_a_finished_run_with_all_its_threads(monkeypatch):
+    ends, viewer, machine = [], MagicMock(trainer=None), MagicMock(running=True)
+    monkeypatch.setattr("atexit.register", ends.append)
+    viewer.render_statemachines = {0: machine}
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        ViewerEnd()._setup(viewer)
+        with pytest.raises(SystemExit) as stopped:
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not stopped.value.code
+    ends[0]()
+    assert not machine.running
+    machine.join.assert_called_once()
+    viewer.viser_server.stop.assert_called_once()
 
 
 def test_a_page_that_opens_on_a_finished_run_says_its_step():

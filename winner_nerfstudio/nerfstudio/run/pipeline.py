@@ -24,6 +24,7 @@ from ...training.verdict import Verdict, judge
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
 from ..quiet import quiet_libraries
+from ..viewer.end import ViewerEnd
 from ..viewer.first_view import FirstView
 from .evaluation import write_whole
 from .report import Reporter, find_previous, write_pictures
@@ -54,6 +55,7 @@ class SignalPipeline(VanillaPipeline):
                 companion = model.beside[0]
                 own = companion_batches(batches, companion)
                 manager.beside = build_sampler(model.companion, companion, own, *run)
+        self.viewer_end = ViewerEnd()
         self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
 
     @property

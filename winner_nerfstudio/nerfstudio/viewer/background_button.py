@@ -1,9 +1,27 @@
 """A button in the viewer whose work is done in the background."""
 
+import os
+import signal
 import threading
 from typing import Any
 
+from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer_elements import ViewerControl
+
+_at_work: "set[BackgroundButton]" = set()
+"""The buttons whose work is being done."""
+
+
+def finish_work() -> None:
+    """Wait, at the end of the program, until the work of all buttons is done; another Ctrl-C ends it at once."""
+    try:
+        for button in list(_at_work):
+            CONSOLE.print(f"{button.label}: being finished; Ctrl-C ends it")
+            with button.running:
+                pass
+    except (KeyboardInterrupt, SystemExit):
+        # A thread within a library crashes a program that ends in the usual way.
+        os._exit(128 + signal.SIGINT)
 
 
 class BackgroundButton(ViewerControl):
@@ -49,6 +67,7 @@ class BackgroundButton(ViewerControl):
         """Start the work in the background, unless it is being done already."""
         if self.running.acquire(blocking=False):
             self.button.disabled = True
+            _at_work.add(self)
             threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -60,4 +79,5 @@ class BackgroundButton(ViewerControl):
         finally:
             self.button.disabled = self.bar.visible = False
             self.bar.value = 0.0
+            _at_work.discard(self)
             self.running.release()
