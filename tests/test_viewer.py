@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.ndimage import binary_fill_holes
+from viser import CameraHandle
 
 from winner_nerfstudio.nerfstudio.viewer.background_button import BackgroundButton, finish_work
-from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, VIEWPOINTS, front
+from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, FRONT, VIEWPOINTS, front
 from winner_nerfstudio.nerfstudio.viewer.end import ViewerEnd
-from winner_nerfstudio.nerfstudio.viewer.first_view import FirstView
+from winner_nerfstudio.nerfstudio.viewer.first_view import VISER_SCALE, FirstView
 from winner_nerfstudio.signals.shape import MARGIN
 
 from .browser import choose, is_shown, needs_browser, settled, type_value, viewed, wait_for
@@ -158,11 +159,38 @@ def test_ctrl_c_ends_a_viewer_of_a_finished_run_with_all_its_threads(monkeypatch
     viewer.viser_server.stop.assert_called_once()
 
 
-def test_a_page_that_opens_on_a_finished_run_says_its_step():
-    viewer = MagicMock(step=59)
-    FirstView(front())._setup(viewer)
+def connect(viewer, client):
     for (handler,), _ in viewer.viser_server.on_client_connect.call_args_list:
-        handler(MagicMock())
+        handler(client)
+
+
+@pytest.mark.parametrize("aspect, farther", [(2.0, 1.0), (0.5, 2.0)])
+def test_the_first_view_has_all_in_frame_and_is_one_at_each_moment(aspect, farther):
+    viewer, client = MagicMock(step=59), MagicMock()
+    client.camera = CameraHandle(client)
+    start = {"position": (3.0, 3.0, 3.0), "up_direction": (0.0, 0.0, 1.0), "aspect": aspect, "update_timestamp": 1.0}
+    for name, value in start.items():  # as the page sends them, with z up
+        setattr(client.camera._state, name, np.array(value) if isinstance(value, tuple) else value)
+    FirstView(front())._setup(viewer)
+    with np.errstate(all="raise"):
+        connect(viewer, client)
+    np.testing.assert_allclose(client.camera.position, [0, 0, VISER_SCALE * farther * FRONT[2]])
+    np.testing.assert_allclose(client.camera.look_at, 0)
+    np.testing.assert_allclose(client.camera.up_direction, [0, 1, 0])
+    (follow,) = client.camera._state.camera_cb
+    # The window becomes narrower, and once more when the user has moved the camera, which then stays there.
+    for narrower, moved in [(0.25, (0, 0, 0)), (0.125, (1, 0, 0))]:
+        client.camera._state.aspect = narrower
+        client.camera._state.position = client.camera.position + moved
+        follow(client.camera)
+        np.testing.assert_allclose(client.camera.position, np.add(moved, (0, 0, VISER_SCALE * 4 * FRONT[2])))
+
+
+def test_a_page_that_opens_on_a_finished_run_says_its_step():
+    viewer, client = MagicMock(step=59), MagicMock()
+    client.camera.aspect = 1.0
+    FirstView(front())._setup(viewer)
+    connect(viewer, client)
     viewer.update_step.assert_called_once_with(59)
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
@@ -38,13 +39,33 @@ class FirstView(ViewerControl):
         # nerfstudio's own title bar fetches its logo from the internet.
         self.viser_server.gui.configure_theme(control_layout="collapsible", dark_mode=True, brand_color=(255, 211, 105))
         self.viser_server.scene.set_up_direction(tuple(self.up))
-        self.viser_server.on_client_connect(self._move_camera)
+        self.viser_server.on_client_connect(self._start)
         # nerfstudio writes the step into the panel during training only, and leaves 0 there for a finished run.
         self.viser_server.on_client_connect(lambda client: viewer.update_step(viewer.step))
 
-    def _move_camera(self, client: Any) -> None:
-        """Move a client's camera to the first view."""
-        client.camera.position = tuple(VISER_SCALE * self.position)
-        client.camera.look_at = (0.0, 0.0, 0.0)
-        client.camera.up_direction = tuple(self.up)
-        client.camera.fov = math.radians(FIELD_OF_VIEW)
+    def _start(self, client: Any) -> None:
+        """Move a client's camera to the first view, and again while only the shape of its window changes."""
+        placed = self._place(client.camera)
+
+        def follow(camera: Any) -> None:
+            nonlocal placed
+            is_there = np.allclose(camera.position, placed, rtol=1e-3, atol=1e-3)
+            if is_there and (self._find_position(camera) != placed).any():
+                placed = self._place(camera)
+
+        client.camera.on_update(follow)
+
+    def _find_position(self, camera: Any) -> Float[np.ndarray, " 3"]:
+        """Return where a camera has all in frame: farther away if its window is higher than wide."""
+        position: np.ndarray = VISER_SCALE * max(1.0, 1.0 / camera.aspect) * self.position
+        return position
+
+    def _place(self, camera: Any) -> Float[np.ndarray, " 3"]:
+        """Move a camera to the first view, and return its position."""
+        position = self._find_position(camera)
+        # First what is up, because viser divides by zero for a camera that looks along it.
+        camera.up_direction = tuple(self.up)
+        camera.position = tuple(position)
+        camera.look_at = (0.0, 0.0, 0.0)
+        camera.fov = math.radians(FIELD_OF_VIEW)
+        return position
