@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from types import SimpleNamespace
@@ -104,6 +105,31 @@ def test_evaluation_finds_what_the_run_found(trained):
     written = json.loads((trained.folder / "new/eval.json").read_text())
     assert written["results"] == pytest.approx(metrics_of(trained.config), rel=1e-5)
     assert "Warning" not in result.output.partition("Loading latest checkpoint")[2]
+
+
+@pytest.mark.commands
+def test_a_run_is_measured_wherever_its_folder_is_and_the_command_is_started(trained, tmp_path):
+    config = tmp_path / "moved to/here/config.yml"
+    shutil.copytree(trained.config.parent, config.parent)
+    # What stands where the config says that the run is must not be taken for it.
+    theirs = trained.config.relative_to(trained.folder).parent / "nerfstudio_models"
+    (tmp_path / theirs).mkdir(parents=True)
+    (tmp_path / theirs / "step-000000001.ckpt").write_bytes(b"another")
+    result = call("ns-eval", "--load-config", config, "--output-path", "b.json", cwd=tmp_path)
+    assert result.returncode == 0, result.output
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert written["results"] == pytest.approx(metrics_of(trained.config), rel=1e-5)
+
+    ball = trained.folder / "ball.ply"
+    ball.rename(trained.folder / "away.ply")
+    try:
+        result = call("ns-eval", "--load-config", config, "--output-path", "a.json", cwd=tmp_path)
+    finally:
+        (trained.folder / "away.ply").rename(ball)
+    assert result.returncode == 1
+    assert result.output.startswith(f"error: {ball}: no such file, but {config} was fitted to it; put it back")
+    assert len(result.output.splitlines()) == 1
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_an_evaluation_writes_its_result_whole_or_not_at_all(tmp_path, monkeypatch):

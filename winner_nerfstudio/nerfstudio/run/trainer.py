@@ -35,6 +35,7 @@ from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries, quiet_nerfstudio
+from .evaluation import find_config
 from .processes import end_processes, exit_if_lost, seed_everything, start_processes
 
 C = TypeVar("C", bound=TrainerConfig)
@@ -116,6 +117,10 @@ class WinnerTrainerConfig(TrainerConfig):
     machine: MachineConfig = field(default_factory=default_machine)
     group: MachineConfig | None = field(default=None, init=False)
     """The machine as the user has described it, if its processes are started by this package, see `complete`."""
+    started_in: Path | None = field(default=None, init=False)
+    """The folder in which the run was started, to which relative paths refer."""
+    folder: Path | None = field(default=None, init=False)
+    """The folder of a run that is being read, which may have been moved since it was written."""
 
     def __post_init__(self) -> None:
         """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it."""
@@ -156,22 +161,52 @@ class WinnerTrainerConfig(TrainerConfig):
         """Write config.yml into the run's folder, whole or not at all; end the program with one line if it cannot."""
         if self.machine.machine_rank > 0:
             return
-        path = self.get_base_dir() / "config.yml"
+        path, self.started_in = self.get_base_dir() / "config.yml", Path.cwd()
         try:
             with replacing(path) as temporary:
                 temporary.write_text(yaml.dump(self), "utf8")
         except OSError as error:
             raise SystemExit(f"{error_line(error)}; choose another folder with --output-dir") from None
 
+    def get_base_dir(self) -> Path:
+        """Return the folder of the run."""
+        return super().get_base_dir() if self.folder is None else self.folder
+
     def get_checkpoint_dir(self) -> Path:
         """Return the folder of the checkpoints; end the program with one line if the newest in it cannot be read.
 
-        ``ns-eval`` and its like ask for it just before they read that checkpoint.
+        ``ns-eval`` and its like ask for it just before they read that checkpoint and the data.
         """
+        if (config := find_config()) is not None:
+            self.folder = config.parent
+            self._find_data(config)
         folder = super().get_checkpoint_dir()
         if steps := checkpoint_steps(folder):
             read_or_exit(folder / f"step-{steps[-1]:09d}.ckpt")
         return folder
+
+    def _find_data(self, config: Path) -> None:
+        """Let relative paths refer to where the run was started; end the program with one line if its data is missing.
+
+        Args:
+            config: the run's config.yml.
+        """
+        manager = self.pipeline.datamanager
+        parser, start = getattr(manager, "dataparser", None), self.started_in
+        if start is not None and start != Path.cwd():
+            for options in (manager, parser, getattr(parser, "options", None)):
+                for name, value in vars(options).items() if options is not None else ():
+                    if isinstance(value, Path) and value != Path() and (start / value).exists():
+                        setattr(options, name, start / value)
+        data = getattr(manager, "data", None)
+        if data is not None and not data.exists() and not str(data).startswith("sample:"):
+            missing = data if start is None else start / data
+            raise SystemExit(
+                escape(
+                    f"error: {missing}: no such file, but {config} was fitted to it; put it back, or use winner-export,"
+                    " which reads the run alone"
+                )
+            )
 
     def complete(self) -> None:
         """Set the checkpoint to load and the steps of the learning rate's decay from the other options.
