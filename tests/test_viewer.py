@@ -1,5 +1,6 @@
 """A shape in the viewer as a person sees it, in a headless browser."""
 
+import html
 import re
 import signal
 import threading
@@ -119,6 +120,18 @@ def test_a_button_says_why_its_work_is_not_done_and_can_be_clicked_again():
         button.running.release()
         assert button.note.content == "Not done: the disk is full"
         assert not button.button.disabled
+
+
+def test_what_a_button_says_of_a_file_is_no_markdown():
+    class Unwritable(Failing):
+        def work(self):
+            raise PermissionError(13, "Permission denied", "out/my {photo} <b>_*`.png")
+
+    button = Unwritable()
+    button.start()
+    with button.running:
+        assert html.unescape(button.note.content) == "Not done: out/my {photo} <b>_*`.png: Permission denied"
+    assert not set("{}<>_*`") & set(button.note.content)
 
 
 def test_the_end_of_a_program_waits_for_the_work_of_a_button(capsys):

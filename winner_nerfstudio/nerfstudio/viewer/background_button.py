@@ -1,12 +1,15 @@
 """A button in the viewer whose work is done in the background."""
 
 import os
+import re
 import signal
 import threading
 from typing import Any
 
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer_elements import ViewerControl
+
+from ...signals.messages import error_line, escape
 
 _at_work: "set[BackgroundButton]" = set()
 """The buttons whose work is being done."""
@@ -22,6 +25,11 @@ def finish_work() -> None:
     except (KeyboardInterrupt, SystemExit):
         # A thread within a library crashes a program that ends in the usual way.
         os._exit(128 + signal.SIGINT)
+
+
+def as_text(text: object) -> str:
+    """Return a text as Markdown that shows it as it is; a page shows nothing of Markdown that it cannot read."""
+    return re.sub(r"[^\w\s.,:;/()+-]|_", lambda match: f"&#{ord(match[0])};", escape(text))
 
 
 class BackgroundButton(ViewerControl):
@@ -75,7 +83,8 @@ class BackgroundButton(ViewerControl):
         try:
             self.note.content = self.work()
         except (ValueError, OSError, MemoryError) as error:
-            self.note.content = f"{self.failure}: {error or 'out of memory'}"
+            reason = error_line(error).removeprefix("error: ") if str(error) else "out of memory"
+            self.note.content = f"{self.failure}: {as_text(reason)}"
         finally:
             self.button.disabled = self.bar.visible = False
             self.bar.value = 0.0

@@ -12,7 +12,7 @@ from ...fields import Field
 from ...fields.fitted import FittedField
 from ...files import stem_of
 from ...registry import export_for, kind_named
-from .background_button import BackgroundButton
+from .background_button import BackgroundButton, as_text
 from .hold import hold_training
 
 RESOLUTIONS = (64, 512)
@@ -68,9 +68,9 @@ class ExportButton(BackgroundButton):
             now = time.monotonic()
             if now - last_update > SECONDS_PER_UPDATE:
                 last_update, self.bar.value = now, 100 * part
-                self.note.content = f"{part:.0%} of `{output.name}`, {now - started:.0f} s"
+                self.note.content = f"{part:.0%} of {as_text(output.name)}, {now - started:.0f} s"
 
-        return f"Wrote `{output}`: {write(show_progress)}"
+        return f"Wrote {as_text(output)}: {as_text(write(show_progress))}"
 
 
 class ExportMesh(ExportButton):
