@@ -128,6 +128,9 @@ def test_errors_are_coloured_by_their_sign_in_the_inputs_units(view, model):
     model.iso_level.value = -0.4
     blue = view()["error"][64, 64]
     assert blue[2] - blue[0] > 0.3
+    with_range = view(256)["error"]
+    model.error_range.value = -0.4  # which is typed in place of 0.4
+    assert torch.equal(view(256)["error"], with_range)
 
 
 def test_the_error_of_colours_is_how_far_they_are_from_the_targets(tmp_path):

@@ -68,7 +68,7 @@ class SDFModel(SurfaceModel):
         if name == "error" and self.compares_colors:
             return with_error_legend(picture, "difference in colour")
         if name == "error":
-            return with_legend(picture, self.error_range.value, "distance from the target")
+            return with_legend(picture, self.greatest_error, "distance from the target")
         if name == "sdf-slice":
             lines = f"distance; a line every {self.line_step:g}"
             return with_legend(picture, self.line_step * ISO_LINES / 4, lines)

@@ -78,6 +78,11 @@ class SurfaceModel(SignalModel):
         return self.compared is not None and self.compared.value == COLORS
 
     @property
+    def greatest_error(self) -> float:
+        """Return the error that gets the strongest colour, in the input's units; a user may type a negative one."""
+        return abs(float(self.error_range.value))
+
+    @property
     def level(self) -> float:
         """Return the level whose surface is shown."""
         raise NotImplementedError
@@ -201,7 +206,7 @@ class View:
     def distance_error(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the colours of points of the fitted surface by their signed distance from the target."""
         distance = self.model.target_distance(points)
-        reach = max(self.model.error_range.value * self.model.signal.normalization.scale, 1e-12)
+        reach = max(self.model.greatest_error * self.model.signal.normalization.scale, 1e-12)
         return diverging(distance / reach)
 
     def color_error(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

@@ -65,7 +65,7 @@ class VolumeModel(GridModel, SurfaceModel):
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
         """Add a legend, in the input's units, to an output that shows numbers by colours."""
         if name == "error":
-            return with_legend(picture, self.error_range.value, "distance from the target, about")
+            return with_legend(picture, self.greatest_error, "distance from the target, about")
         if name in ("slice", "target-slice"):
             reach = self._reach * self.signal.units.amplitude
             return with_legend(picture, float(f"{reach:.3g}"), "value", middle=float(f"{self.level:.3g}"))
