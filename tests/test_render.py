@@ -222,6 +222,7 @@ def test_outputs_are_a_mapping_that_takes_additions():
     outputs["c"] = torch.zeros(1)
     assert list(outputs) == ["a", "b", "c"]
     assert "b" in outputs
+    assert str(outputs.keys()) == "KeysView(a, b, c)"  # as ns-render prints it for a name that does not exist
     assert outputs["a"].sum() == 2
     assert outputs["c"] == 0
     del outputs["b"]

@@ -97,6 +97,10 @@ class Outputs(MutableMapping[str, Tensor]):
     def __contains__(self, name: object) -> bool:
         return name in self._makers  # the inherited method would compute the output
 
+    def __repr__(self) -> str:
+        """Return the names, which ``ns-render`` prints if it is asked for an output that does not exist."""
+        return ", ".join(self)
+
 
 class SignalModel(Model):
     """A nerfstudio model of a field that is fitted to the samples of a signal.
