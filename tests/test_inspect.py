@@ -56,7 +56,7 @@ def test_the_options_of_a_fit_are_those_of_its_description(tmp_path, monkeypatch
         monkeypatch.setattr("sys.argv", ["winner-inspect", str(tmp_path / "a.png"), *options])
         main()
         described.append(capsys.readouterr().out.splitlines()[-2:])
-    assert described[0][0].startswith("network: 4 layers of 32, 4 parts of 34 x 34 samples, together 13,188 weights")
+    assert described[0][0].startswith("network: 4 layers of 32, 4 parts of 33 x 33 samples, together 13,188 weights")
     assert described[1][0].startswith("network: 4 layers of 16, 881 weights, 3.5")
     assert "steps of 100 points" in described[1][1]
 

@@ -50,7 +50,7 @@ def test_a_signal_of_few_samples_is_fitted_by_one_network_as_before():
 
 def test_a_picture_of_many_pixels_is_divided_into_parts_of_32_by_32():
     plan = plan_for(noise(256, 320))
-    assert plan.options.network.parts == (8, 10)
+    assert (plan.options.network.parts, plan.options.network.overlap) == ((8, 10), 2)
     assert plan.options.network.hidden_dim == 32
     assert plan.options.batches.batch_size == 512
     assert plan.options.batches.between == 0.25
@@ -156,6 +156,7 @@ def test_what_is_given_is_kept():
     assert (plan.options.batches.batch_size, plan.options.batches.between) == (100, 0.5)
     assert plan.options.network.hidden_dim == 48
     assert plan_for(noise(300, 300), parts=(2,), hidden_dim=20).options.network.hidden_dim == 20
+    assert plan_for(noise(300, 300), overlap=6, parts=(2,)).options.network.overlap == 6
 
 
 def test_an_optimiser_that_is_asked_for_gets_a_rate_of_its_own():
