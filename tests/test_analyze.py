@@ -114,7 +114,7 @@ def test_a_picture_of_many_pixels_is_analysed_in_parts_and_what_an_earlier_run_l
     Image.fromarray(pixels).save(tmp_path / "large.png")
     command("--data", "large.png", "--output", "found", "--steps", "0", "--samples", "512")
     shown = capsys.readouterr().out
-    for words in ("large.png: 9 parts of 36 x 32 samples", "centroid", "s0", "s1", "(lowest centroid)"):
+    for words in ("large.png: 9 parts of 35 x 32 samples", "centroid", "s0", "s1", "(lowest centroid)"):
         assert words in shown
     found = json.loads((tmp_path / "found" / "analysis.json").read_text())
     assert found["parts"]["count"] == [3, 3]

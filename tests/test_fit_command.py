@@ -368,7 +368,7 @@ def test_a_name_without_suffix_is_a_folder_that_a_large_signal_is_fitted_into(wi
     assert load_field(tmp_path / "folder").image().shape == (96, 70)
     status, shown = winner_fit(*arguments, "--seed", "1")
     assert "holds another fit" in f"{status}{shown}"
-    assert "6 parts of 35 x 37 samples in 1 group" in winner_fit(*arguments)[1]
+    assert "6 parts of 34 x 36 samples in 1 group" in winner_fit(*arguments)[1]
     arguments[2] = "other"
     assert "in 3 groups" in winner_fit(*arguments, "--group-samples", "2500")[1]
     assert "or 1e+06 bytes has no room for one part" in winner_fit(*arguments, "--memory", "1e6")[1]
