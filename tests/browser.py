@@ -177,4 +177,5 @@ def viewed(command, folder, cwd, size=(704, 700), outside=lambda url: None):
     tracebacks = [part for part in log.read_text().split("Traceback")[1:] if "websockets" not in part]
     assert not tracebacks, tracebacks[0][:3000]
     assert "leaked" not in log.read_text()
-    assert viewer.returncode in (0, 130)  # that of a run that was interrupted
+    # 130 is that of a run that was interrupted.
+    assert viewer.returncode in (0, 130), (viewer.returncode, log.read_text()[-3000:])

@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import Any
 
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer.viewer_elements import ViewerControl
 
 from .background_button import finish_work
@@ -28,7 +29,8 @@ class ViewerEnd(ViewerControl):
     def end(self) -> None:
         """Wait for the work of buttons, stop rendering, and close the page."""
         finish_work()
-        machines = list(self.viewer.render_statemachines.values())
+        # Not only those whose pages are open: nerfstudio forgets the thread of a page that has just been closed.
+        machines = [thread for thread in threading.enumerate() if isinstance(thread, RenderStateMachine)]
         for machine in machines:
             machine.running, machine.interrupt_render_flag = False, True
         for machine in machines:
