@@ -51,7 +51,8 @@ class CellBank(Stack):
         num_layers: The number of sine layers of a member.
         parts: The cells along each axis.
         members: The number of cells that have a member; which ones is set by `set_cells`.
-        overlap: How far the windows of neighbouring cells overlap, in cell widths, above 0 and at most 1/2.
+        overlap: How far the windows of neighbouring cells overlap, in cell widths, above 0 and at most 1/2. The default
+            is that of field files which do not say it; new fits say theirs, see `specify_cells`.
         is_distance: Whether the values are lengths in the cube, which scale with the cells, or do not, as colours.
         far_dim: The width of each sine layer of the network for the whole cube.
         far_layers: The number of its sine layers.
