@@ -139,7 +139,7 @@ def plan(
         ValueError: A signal cannot be loaded.
     """
     for name, target in signals.items():
-        loaded: dict[str, Signal] = {}
+        loaded: dict[str, tuple[Signal, dict[str, str]]] = {}
         source = target.data if target.data.startswith("sample:") else str(workspace.data / target.data)
         for label, variant in variants.items():
             fit = resolve_fit(experiment, target, variant)
@@ -150,8 +150,9 @@ def plan(
             if key not in loaded:
                 for file in (source, *map(str, beside.values())):
                     _check_exists(file)
-                loaded[key] = _load(source, experiment.noise_level(name), options)
-            signal = loaded[key]
+                digests = {f"{option}_digest": compute_source_digest(file) for option, file in beside.items()}
+                loaded[key] = _load(source, experiment.noise_level(name), options), digests
+            signal, digests = loaded[key]
             network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
             options = replace(options, network=network)
             path = workspace.runs / slugify(name) / slugify(label) / "seed"
@@ -163,7 +164,7 @@ def plan(
                 "noise": noise,
                 "device": workspace.device.type,
                 **_describe_fit(fit, options),
-                **{f"{option}_digest": compute_source_digest(file) for option, file in beside.items()},
+                **digests,
             }
             for seed in range(1, seeds + 1):
                 keeps = seed == 1 and isinstance(signal, Grid)
