@@ -19,7 +19,18 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from winner_nerfstudio.experiments import clock, command, fronts, plots, progress, protocols, runs, sweeps, tables
+from winner_nerfstudio.experiments import (
+    clock,
+    command,
+    fronts,
+    interrupted,
+    plots,
+    progress,
+    protocols,
+    runs,
+    sweeps,
+    tables,
+)
 from winner_nerfstudio.experiments.config import (
     Experiment,
     Target,
@@ -600,6 +611,46 @@ def test_a_run_that_is_cut_off_leaves_nothing(folder):
     for other in ("{}", "[]", "3"):
         run.path.write_text(other)
         assert run.record() is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"measure_every": ...},
+        {"options__batch_size": 50, "variants__SIREN__optimizer": "muon"},
+        {"options__parts": [2], "options__train_fraction": ..., "front": ...},
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_end(changes, folder, monkeypatch):
+    experiment = read_experiment(written(folder, **changes))
+    run = planned(experiment, folder)[0]
+    whole = runs.perform(run, CPU, lambda part: None)
+    run.path.unlink()
+    monkeypatch.setattr(interrupted, "INTERVAL", 0.0)
+
+    def cut(part):
+        if part > 5 / 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.perform(run, CPU, cut)
+    assert set(run.path.parent.iterdir()) == {run.values_path, run.state_path}
+    state = run.state_path.read_bytes()
+    parts = []
+    again = runs.perform(run, CPU, parts.append)
+    assert parts[0] > 6 / 12, "what was done before is not done again"
+    for name in ("metrics", "specification"):
+        assert again[name] == whole[name]
+    for one, other in zip(again["curve"], whole["curve"], strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    assert not run.state_path.exists()
+    # The state of another run, or one that was cut off, is not gone on from.
+    other = planned(experiment, folder)[1]
+    for content in (state, state[: len(state) // 2]):
+        other.state_path.write_bytes(content)
+        parts = []
+        assert runs.perform(other, CPU, parts.append) != again
+        assert parts[0] < 5 / 12
 
 
 def test_curves_of_derivatives_are_those_of_the_derivatives(folder, capsys):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .config import Fit
 
@@ -32,6 +33,14 @@ class Clock:
         yield
         self.seconds += time.perf_counter() - wall
         self._cpu, self._started = self._cpu + time.process_time() - self._started, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been counted, plain numbers."""
+        return {"seconds": self.seconds, "cpu": self._cpu}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what had been counted."""
+        self.seconds, self._cpu = state["seconds"], state["cpu"]
 
     def part(self, step: int) -> float:
         """Return the part of the run that is done after so many steps, from 0 to 1."""

@@ -4,7 +4,7 @@
     python scripts/reproduce.py configs/audio.yaml --folder FOLDER --small --only relay "WINNER, reference"
 
 Each run is kept, with its curve and all that its outcome depends on, and is not repeated: the same command resumes an
-experiment that was stopped, and only the run that was interrupted is lost.
+experiment that was stopped, the run that was interrupted from its state of some minutes ago.
 """
 
 import sys
@@ -136,7 +136,7 @@ def main() -> None:
             raise
         sys.exit("error: not enough memory; take a smaller batch_size, or the small variant")
     except KeyboardInterrupt:
-        sys.exit("interrupted; finished runs are kept, and the same command resumes with the others")
+        sys.exit("interrupted; finished runs are kept, and the same command goes on with the others")
     _print(console, text)
     _print(console, f"tables and plots are in {arguments.results}")
 

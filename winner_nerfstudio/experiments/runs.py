@@ -30,6 +30,7 @@ from ..version import __version__
 from .clock import Clock
 from .config import Experiment, Fit, Target, Variant, resolve_fit, slugify
 from .conversion import ConfigError
+from .interrupted import InterruptedRun
 from .protocols import ClippedAdam, start_bacon
 
 PAPER = 20 * math.log10(2)
@@ -75,6 +76,11 @@ class Run:
     def values_path(self) -> Path:
         """The file that the fitted samples are kept in."""
         return self.path.with_suffix(".npz")
+
+    @property
+    def state_path(self) -> Path:
+        """The file that the state of its training is kept in while it is under way."""
+        return self.path.with_suffix(".state")
 
     @property
     def work(self) -> float:
@@ -173,7 +179,7 @@ def plan(
 
 
 def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]) -> Record:
-    """Make a run and keep its record, which is written whole, and last.
+    """Make a run and keep its record, which is written whole, and last; go on with a run that was stopped.
 
     Args:
         run: The run.
@@ -187,7 +193,8 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     """
     began = time.perf_counter()
     field, training, clock = _prepare(run, device)
-    curve, losses = _train(run, field, training, clock, on_progress)
+    unfinished = InterruptedRun(run.state_path, run.specification, training, clock, began)
+    curve, losses = _train(run, field, training, clock, unfinished, on_progress)
     metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
     if isinstance(run.target, Grid) and run.target.clean is not None:
         metrics |= find_stopped(curve, psnr(run.target.noise))
@@ -202,12 +209,13 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "curve": [{name: value if math.isfinite(value) else None for name, value in point.items()} for point in curve],
         "seconds": clock.seconds,
-        "wall": time.perf_counter() - began,
+        "wall": unfinished.wall,
         "program": f"winner-nerfstudio {__version__}",
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
     _keep(run, record, field)
+    unfinished.remove()
     return record
 
 
@@ -226,12 +234,18 @@ def _prepare(run: Run, device: torch.device) -> tuple[Field, Training, Clock]:
 
 
 def _train(
-    run: Run, field: Field, training: Training, clock: Clock, on_progress: Callable[[float], None]
+    run: Run,
+    field: Field,
+    training: Training,
+    clock: Clock,
+    unfinished: InterruptedRun,
+    on_progress: Callable[[float], None],
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Train to the end; return the curve, and the loss before each step."""
     measure = run.options.kind.monitor(run.target, CURVE_SAMPLES).metrics
-    curve: list[dict[str, float]] = [{"step": 0, "seconds": clock.seconds, **measure(field)}]
-    losses: list[torch.Tensor] = []
+    curve, losses = unfinished.restore()
+    if not curve:
+        curve = [{"step": 0, "seconds": clock.seconds, **measure(field)}]
     while not losses or clock.part(training.done) < 1:
         with clock.running():
             for _ in range(clock.steps_to_next_point(training.done)):
@@ -241,6 +255,7 @@ def _train(
         part = clock.part(training.done)
         if part == 1 or run.fit.measure_every is not None:
             curve.append({"step": training.done, "seconds": clock.seconds, **measure(field)})
+        unfinished.save(curve, losses)
         on_progress(part)
     training.finish()
     return curve, torch.stack(losses).tolist()

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,6 +62,23 @@ class Training:
         self._optimizer.step()
         self._schedule.step()
         self.loss, self.done = total.detach(), self.done + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a further step depends on, tensors and plain values; the next step changes them in place."""
+        return {
+            "fields": [member.field.state_dict() for member in self._members],
+            "optimizer": self._optimizer.state_dict(),
+            "done": self.done,
+            "loss": self.loss,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same training."""
+        for member, field in zip(self._members, state["fields"], strict=True):
+            member.field.load_state_dict(field)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.done, self.loss = state["done"], state["loss"]
+        self._schedule.last_epoch = self.done
 
     def run(self, steps: int) -> None:
         """Do the steps that are left of so many, and finish."""
