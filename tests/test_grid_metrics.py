@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from winner_nerfstudio import fit
 from winner_nerfstudio.metrics import audio, grid, image
 from winner_nerfstudio.metrics.audio import audio_metrics, log_spectral_distance
 from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, grid_metrics, quick_metrics, quick_samples
@@ -11,6 +14,7 @@ from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.options import GridOptions
 from winner_nerfstudio.signals.records import GridRecord
 from winner_nerfstudio.signals.units import Units
+from winner_nerfstudio.training.prepare import prepare
 
 
 def wave(coords):
@@ -99,11 +103,23 @@ def test_metrics_in_passing_are_those_of_all_samples_where_there_are_few_and_clo
         return wave(coords) + noise[signal.lattice.nearest(coords)]
 
     whole = grid_metrics(function, signal, evaluate_grid(function, signal.lattice))
-    exact = quick_metrics(function, signal, quick_samples(signal, 6000))
+    evaluate = partial(evaluate_grid, function, signal.lattice)
+    exact = quick_metrics(evaluate, signal, quick_samples(signal, 6000))
     assert exact == pytest.approx({name: whole[name] for name in ("psnr", "psnr_held_out")}, abs=1e-6)
-    close = quick_metrics(function, signal, quick_samples(signal, 2000))
+    close = quick_metrics(evaluate, signal, quick_samples(signal, 2000))
     assert close != exact
     assert close == pytest.approx(exact, abs=0.5)
+
+
+def test_what_a_run_shows_is_what_is_measured_at_its_end():
+    """The monitor of a fit in parts, at all samples or at some of them, against the metrics."""
+    signal, options = prepare("sample:bells", None, {"max_samples": 4000})
+    field = fit("sample:bells", max_samples=4000, parts=(4,), hidden_dim=8, steps=3, progress=False, measure=False).field
+    measured = options.kind.metrics(field, signal, options.network)["psnr"]
+    shown = [options.kind.monitor(signal, most).metrics(field)["psnr"] for most in (4000, 3000)]
+    assert shown[0] == pytest.approx(measured, abs=1e-4)
+    assert shown[1] == pytest.approx(measured, abs=0.5)
+    assert shown[1] != shown[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

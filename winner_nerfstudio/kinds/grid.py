@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -127,14 +128,21 @@ class GridKind(Kind):
 
         Of a signal that is fitted by its derivatives it is ``snr_derivatives``, which takes about four times as long.
         """
-        from ..metrics.grid import quick_metrics, quick_samples
+        from ..fields.resample import evaluate_samples
+        from ..metrics.grid import evaluate_grid, quick_metrics, quick_samples
 
         if signal.derivatives is not None:
             index = quick_samples(signal, min(most, MONITORED)).fitted
             return Monitor(4 * len(index), lambda field: self._measure_derivatives(field, signal, None, index))
-        samples = quick_samples(signal, most)
+        samples, lattice = quick_samples(signal, most), signal.lattice
+
+        def evaluate(field: Field, chosen: Int[ndarray, " n"]) -> Float[ndarray, "n c"]:
+            if len(chosen) < lattice.count:
+                return evaluate_grid(field.evaluate, lattice, chosen)
+            return evaluate_samples(field, lattice).reshape(lattice.count, -1)  # the faster way for all samples
+
         points = len(samples.fitted) + len(samples.held_out)
-        return Monitor(points, lambda field: quick_metrics(field.evaluate, signal, samples))
+        return Monitor(points, lambda field: quick_metrics(partial(evaluate, field), signal, samples))
 
     def baseline(self, signal: Grid[Any]) -> Baseline:
         """Return the ``psnr`` of the fitted samples' mean, and one decibel more; for a constant signal 30 dB."""

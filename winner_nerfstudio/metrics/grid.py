@@ -98,8 +98,15 @@ def quick_samples(signal: Grid, most: int) -> Quick:
     return Quick(every, np.empty(0, np.int64))
 
 
-def quick_metrics(function: Function, signal: Grid, samples: Quick) -> dict[str, float]:
+def quick_metrics(
+    evaluate: Callable[[Int[ndarray, " n"]], Float[ndarray, "n c"]], signal: Grid, samples: Quick
+) -> dict[str, float]:
     """Compute ``psnr`` and ``psnr_held_out`` as `grid_metrics` does, but only at the given samples.
+
+    Args:
+        evaluate: the fit, a function from the indices of samples to its values there, in the network's units.
+        signal: the signal that was fitted.
+        samples: the samples.
 
     If a clean signal is known, ``psnr_noisy`` and ``psnr_held_out_noisy`` are the same against the noisy target.
     """
@@ -107,7 +114,7 @@ def quick_metrics(function: Function, signal: Grid, samples: Quick) -> dict[str,
     metrics = {}
     for name, index in (("psnr", samples.fitted), ("psnr_held_out", samples.held_out)):
         if len(index):
-            fitted = evaluate_grid(function, signal.lattice, index)
+            fitted = evaluate(index)
             metrics[name] = psnr(root_mean_square(fitted, truth[index]))
             if signal.clean is not None:
                 metrics[f"{name}_noisy"] = psnr(root_mean_square(fitted, target[index]))
