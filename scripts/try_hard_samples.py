@@ -50,7 +50,8 @@ class HardSamples(Loss):
         with torch.no_grad():
             errors = (_evaluate(field, batch["coords"]) - batch["values"]).square().sum(-1)
         rows = errors.topk(max(1, errors.shape[-1] // 2), dim=-1).indices
-        return {name: torch.take_along_dim(values, rows[..., None], -2) for name, values in batch.items()}
+        own = {name: values for name, values in batch.items() if values.ndim == 3}  # the others have no points
+        return batch | {name: torch.take_along_dim(values, rows[..., None], -2) for name, values in own.items()}
 
     def outputs(self, field: Field, coords: Tensor) -> dict[str, Tensor]:
         """Return those of the other loss."""

@@ -125,6 +125,12 @@ def test_a_picture_of_many_pixels_is_analysed_in_parts_and_what_an_earlier_run_l
     assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
 
 
+def test_a_constant_target_is_fitted_exactly(command, undrawn, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.full(300, 0.5))
+    command("--data", "a.npy", *SMALL, "--parts", "4")
+    assert capsys.readouterr().out.count("exact") == 3 * 4, "three parts, each by two initialisations, before and after"
+
+
 @pytest.mark.parametrize("make, parts", [(series, ["4"]), (picture, ["1", "2"])])
 def test_parts_of_every_kind_are_drawn(make, parts, command, undrawn, monkeypatch, tmp_path):
     monkeypatch.setattr(analyze, "draw_parts", plots.draw_parts)

@@ -12,9 +12,10 @@ from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.samples import mandala
 from winner_nerfstudio.training import bank as bank_training
-from winner_nerfstudio.training.bank import PartLoss, PartSampler
+from winner_nerfstudio.training.bank import PartLoss, PartSampler, find_constants
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import NetworkOptions, NoiseOptions, ResidentOptions
+from winner_nerfstudio.training.prepare import prepare
 
 SMALL = {"hidden_dim": 12, "num_layers": 3, "progress": False}
 
@@ -331,3 +332,57 @@ def test_training_some_members_at_a_time_gives_the_gradients_of_all_at_once(monk
     (error,) = loss.training_terms(field, batch).values()
     torch.testing.assert_close(error, whole)
     torch.testing.assert_close(torch.autograd.grad(2 * error, list(bank.parameters())), [*(2 * g for g in expected)])
+
+
+def blank_picture(shape=(60, 60), box=(slice(0, 22), slice(0, 22))) -> np.ndarray:
+    """Return noise in a box, and one grey around it."""
+    pixels = np.full((*shape, 3), (30, 200, 90), np.uint8)
+    random = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    pixels[box] = random[box]
+    return pixels
+
+
+def test_constant_parts_have_their_value_at_once_and_do_not_change_the_others(monkeypatch):
+    """Three by three parts: the first has noise, which lies close enough to the next ones to matter there."""
+    fitted = {}
+    for finds in (True, False):
+        if not finds:
+            monkeypatch.setattr(bank_training, "find_constants", lambda *arguments: {})
+        options = {"parts": (3,), "hidden_dim": 12, "num_layers": 3, "steps": 8, "optimizer": "muon"}
+        fitted[finds] = fit(blank_picture(), progress=False, measure=False, **options)
+    bank, plain = (fitted[finds].field.network for finds in (True, False))
+    value = torch.tensor([30, 200, 90]) / 127.5 - 1
+    constant = [index for index in range(9) if not bank.weights[-1][index].any()]
+    assert constant == [2, 5, 6, 7, 8], "the others have noise, or interpolate it between their samples"
+    torch.testing.assert_close(bank.biases[-1][constant], value.float().expand(5, -1))
+    for one, other in zip(bank.parameters(), plain.parameters(), strict=True):
+        assert all(torch.equal(one[index], other[index]) for index in (0, 1, 3, 4))
+    assert "4 parts and 5 constant ones" in fitted[True].provenance["initialization"]
+    pixels = fitted[True].image()
+    assert (pixels[44:, 44:] == (30, 200, 90)).all()
+
+
+def test_parts_without_a_sample_that_is_fitted_need_no_training():
+    values = np.random.default_rng(0).standard_normal((60, 60, 1)).astype(np.float32)
+    values[:25, :25] = np.nan
+    signal, _ = prepare(values, "image", {"nodata": "nan"})
+    bank = build_field(signal, NetworkOptions(parts=(3,), hidden_dim=8, num_layers=2), 0).network
+    assert {
+        index: list(value) for index, value in find_constants(signal, bank.tiling, signal.lattice.whole).items()
+    } == {0: [0.0]}
+    sampler = PartSampler(signal, bank, torch.device("cpu"), 0, ResidentOptions(100))
+    assert sampler.batch(0)["constant"].tolist() == [True] + 8 * [False]
+
+
+def test_samples_that_are_held_out_do_not_make_a_part_constant():
+    signal, _ = prepare(blank_picture(), "image", {"train_fraction": 0.5})
+    bank = build_field(signal, NetworkOptions(parts=(3,), hidden_dim=8, num_layers=2), 0).network
+    assert not find_constants(signal, bank.tiling, signal.lattice.whole)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "soap", "muon"])
+def test_a_constant_signal_is_fitted_exactly_by_every_optimiser(optimizer):
+    sound = np.full((600, 1), 0.25, np.float32)
+    options = {"parts": (4,), "hidden_dim": 8, "num_layers": 2, "sample_rate": 100.0, "progress": False}
+    field = fit(sound, "audio", steps=12, optimizer=optimizer, **options)
+    assert np.abs(field.audio() - 0.25).max() < 1e-6

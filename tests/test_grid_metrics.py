@@ -114,7 +114,9 @@ def test_metrics_in_passing_are_those_of_all_samples_where_there_are_few_and_clo
 def test_what_a_run_shows_is_what_is_measured_at_its_end():
     """The monitor of a fit in parts, at all samples or at some of them, against the metrics."""
     signal, options = prepare("sample:bells", None, {"max_samples": 4000})
-    field = fit("sample:bells", max_samples=4000, parts=(4,), hidden_dim=8, steps=3, progress=False, measure=False).field
+    field = fit(
+        "sample:bells", max_samples=4000, parts=(4,), hidden_dim=8, steps=3, progress=False, measure=False
+    ).field
     measured = options.kind.metrics(field, signal, options.network)["psnr"]
     shown = [options.kind.monitor(signal, most).metrics(field)["psnr"] for most in (4000, 3000)]
     assert shown[0] == pytest.approx(measured, abs=1e-4)

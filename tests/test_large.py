@@ -122,6 +122,23 @@ def test_groups_have_the_weights_of_one_bank_to_the_bit(fitted, whole):
         assert torch.equal(torch.cat([bank.get_parameter(name) for bank in banks]), weight)
 
 
+def test_a_group_of_constant_parts_has_the_weights_of_one_bank_too(tmp_path):
+    values = np.full((400, 1), 0.5, np.float32)
+    values[:90, 0] = np.random.default_rng(0).uniform(-1, 1, 90)
+    values[399] = -1
+    np.save(tmp_path / "signal.npy", values)
+    options = {**SMALL, "kind": "audio", "sample_rate": 100.0, "parts": (8,)}
+    fit_groups(tmp_path / "signal.npy", tmp_path / "fit", group_samples=120, **options)
+    network = load_field(tmp_path / "fit").field.network
+    banks = [network.load(group, torch.device("cpu")) for group in range(network.groups.count)]
+    still = [not bank.weights[-1].any() for bank in banks]
+    assert any(still)
+    assert not all(still)
+    one = fit(values, **options).field.network
+    for name, weight in one.named_parameters():
+        assert torch.equal(torch.cat([bank.get_parameter(name) for bank in banks]), weight)
+
+
 def test_groups_have_the_values_derivatives_and_metrics_of_one_bank(fitted, whole):
     field = load_field(fitted)
     points = np.random.default_rng(0).uniform(-5, 125, (4000, 2))

@@ -195,6 +195,25 @@ def test_the_weights_decay_by_their_share_of_the_gradient():
     torch.testing.assert_close(decayed, plain)
 
 
+@pytest.mark.parametrize("name", ["adam", "soap", "muon"])
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_biases_do_not_decay(name, members):
+    weight, bias = make_parameter(*members, 9, 9), make_parameter(*members, 9)
+    before = bias.detach().clone(), weight.detach().clone()
+    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+    build_optimizer([weight, bias], name, RATE, weight_decay=0.1).step()
+    assert torch.equal(bias, before[0])
+    assert not torch.equal(weight, before[1])
+
+
+def test_matrices_without_a_gradient_are_left_out():
+    matrices = torch.randn(6, 12, 16, generator=torch.Generator().manual_seed(1))
+    matrices[[1, 4]] = 0.0
+    done = orthogonalize(matrices)
+    assert not done[[1, 4]].any()
+    assert all(torch.equal(done[index], orthogonalize(matrices[index])) for index in (0, 2, 3, 5))
+
+
 def test_an_unknown_name_and_complex_weights_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^optimizer='sgd' is not one of: adam, soap, muon$"):
         build_optimizer(Siren(1, 1, 8, 2).parameters(), "sgd")

@@ -60,13 +60,16 @@ def test_the_shares_of_a_batch_add_up_to_the_whole(loss, length):
     torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize("count", [2, 5])
-def test_the_members_of_a_bank_are_shared_and_their_gradients_are_the_same_bits(count):
+def test_the_members_of_a_bank_are_shared_and_their_gradients_are_the_same_bits(count, constant):
     signal, _ = prepare(np.eye(20), "image", {})
     field = build_field(signal, NetworkOptions(parts=(2,), **NETWORK), 0)
     assert isinstance(field.network, Bank)
     rng = torch.Generator().manual_seed(0)
     batch = {"coords": torch.rand(4, 6, 2, generator=rng), "values": torch.rand(4, 6, 1, generator=rng)}
+    if constant:
+        batch["constant"] = torch.tensor([True, False, False, True])
     whole, summed = share_and_sum(PartLoss(), field, batch, count)
     torch.testing.assert_close(summed[0], whole[0])
     assert all(torch.equal(one, other) for one, other in zip(whole[1], summed[1], strict=True))

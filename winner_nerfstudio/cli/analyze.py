@@ -170,7 +170,9 @@ def _build_table(result: dict[str, Any]) -> "Table":
         cells = [_format_frequency(layer["rms_frequency"]) for layer in outputs]
         cells += [f"{outputs[-1]['above_nyquist']:.1%}", f"{kernel['effective_rank']:.3g}"]
         cells += [f"{kernel['energy_within'][SHOWN]:.0%}"]
-        table.add_row(label_of(state), *cells, *([f"{state['psnr']:.1f}"] if with_psnr else []))
+        if with_psnr:  # it is None where the fit has no error
+            cells.append("exact" if state["psnr"] is None else f"{state['psnr']:.1f}")
+        table.add_row(label_of(state), *cells)
     return table
 
 

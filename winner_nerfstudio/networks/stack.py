@@ -85,6 +85,12 @@ class Stack(nn.Module):
         frequencies = SineFrequencies(self.first_omega_0, self.omega_0, self.omega_0)
         return SineNetwork(layers[:-1], layers[-1], False, frequencies)
 
+    @torch.no_grad()
+    def set_constant(self, index: int, values: Float[Tensor, " c"]) -> None:
+        """Let a member have the same values everywhere."""
+        self.weights[-1][index] = 0.0
+        self.biases[-1][index] = values
+
     def evaluate_members(
         self, coords: Float[Tensor, "m n d"], members: Int[Tensor, " m"] | None = None
     ) -> Float[Tensor, "m n c"]:

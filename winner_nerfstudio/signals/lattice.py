@@ -45,6 +45,11 @@ class Lattice:
         return prod(self.shape)
 
     @property
+    def whole(self) -> tuple[slice, ...]:
+        """All samples along each axis."""
+        return tuple(slice(0, count) for count in self.shape)
+
+    @property
     def spacing(self) -> float:
         """The distance in the network's cube of neighbours along an axis of pitch 1; 1 for a single sample."""
         longest = max((n - 1) * pitch for n, pitch in zip(self.shape, self.pitch, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..networks.bank import Tiling, member_seed
 from ..registry import Kind
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
-from ..signals.interpolation import interpolate_half_way
+from ..signals.interpolation import LANCZOS_TAPS, interpolate_half_way
 from ..winner import Initialization, siren_init_, winner_init_
 from .loss import Loss
 from .options import BatchOptions, NetworkOptions, ResidentOptions
@@ -32,10 +33,12 @@ class BankInitialization(NamedTuple):
     """The initialisation of a bank.
 
     Attributes:
-        members: the initialisation of each member.
+        members: the initialisation of each member that is trained, or of all if none is.
+        constant: how many members are not trained, because their parts are constant, see `find_constants`.
     """
 
     members: tuple[Initialization, ...]
+    constant: int = 0
 
     @property
     def centroid(self) -> float | None:
@@ -72,17 +75,59 @@ class BankInitialization(NamedTuple):
         s0, s1 = span([member.s0 for member in self.members]), span([member.s1 for member in self.members])
         factors = [factor for member in self.members for factor in member.factors or (1.0,)]
         lowered = f", factors={span(factors)}" if min(factors) < 1 else ""
-        return f"{len(self.members):,} parts, {psi}schedule={self.schedule}, s0={s0}, s1={s1}{lowered}"
+        constant = f" and {self.constant:,} constant ones" if self.constant else ""
+        return f"{len(self.members):,} parts{constant}, {psi}schedule={self.schedule}, s0={s0}, s1={s1}{lowered}"
+
+
+def find_constants(signal: Grid[Any], tiling: Tiling, inner: Sequence[slice]) -> dict[int, Float[ndarray, " c"]]:
+    """Find the parts of a signal that need no training, because one value stands for all that is fitted there.
+
+    It is the value of all samples of the part and of those around it from which the target between its samples is
+    interpolated, or 0 for a part of which no sample is fitted.
+
+    Args:
+        signal: the signal.
+        tiling: the division into parts.
+        inner: the samples of the signal that the parts have.
+
+    Returns:
+        The value of each such part by its index.
+    """
+    known, found = None, {}
+    if signal.fitted is not None:
+        known = np.zeros(signal.lattice.count, bool)
+        known[signal.fitted] = True
+        known = known.reshape(signal.lattice.shape)
+    starts = [(tiling.starts(axis) - tiling.starts(axis)[0]).tolist() for axis in range(len(inner))]
+    for member, corner in enumerate(product(*starts)):
+        first = [part.start + start for part, start in zip(inner, corner, strict=True)]
+        box = tuple(slice(start, start + size) for start, size in zip(first, tiling.box, strict=True))
+        if known is not None and not known[box].any():
+            found[member] = np.zeros(signal.channels, np.float32)
+            continue
+        wide = tuple(slice(max(0, part.start - LANCZOS_TAPS), part.stop + LANCZOS_TAPS) for part in box)
+        values = signal.values[wide].reshape(-1, signal.channels)
+        if (known is None or known[wide].all()) and (values == values[0]).all():
+            found[member] = values[0]
+    return found
 
 
 def initialize_bank_(
-    bank: Bank, kind: Kind, signal: Grid[Any], options: NetworkOptions, seed: int
+    bank: Bank, kind: Kind, signal: Grid[Any], options: NetworkOptions, seed: int, inner: Sequence[slice] = ()
 ) -> BankInitialization | None:
     """Initialise each member for its own part of a signal, in place, from a random stream of its own.
 
     A member is the network that `winner_init_` makes of a `Siren` for the part's samples, with the matched schedule's
     ``lowers`` where the kind's `PartRecipe` says so: a part is short, and SIREN's frequencies are often above those of
-    its samples.
+    its samples. Members whose part is constant get its value at once.
+
+    Args:
+        bank: the bank.
+        kind: the signal's kind.
+        signal: the signal.
+        options: the options of the network.
+        seed: the seed of the members' random streams.
+        inner: where in the signal the samples of the bank's members lie, if it has others around them.
 
     Returns:
         The initialisation, or None if the options ask for no noise.
@@ -90,7 +135,8 @@ def initialize_bank_(
     Raises:
         ValueError: the schedule has no rule for such a signal.
     """
-    noise, values, members = options.noise, torch.from_numpy(signal.values), []
+    inner = inner or signal.lattice.whole
+    noise, values, members = options.noise, torch.from_numpy(signal.values[tuple(inner)]), []
     recipe = kind.recipe.parts
     rule = noise.rule(lowers=recipe is None or recipe.lowers)
     for index in range(bank.tiling.count):
@@ -106,7 +152,13 @@ def initialize_bank_(
             members.append(
                 winner_init_(member, target=part, schedule=rule, hidden_biases=noise.hidden_biases, seed=stream)
             )
-    return BankInitialization(tuple(members)) if members else None
+    constants = find_constants(signal, bank.tiling, inner)
+    for index, value in constants.items():
+        bank.set_constant(index, torch.from_numpy(value))
+    if not members:
+        return None
+    trained = [each for index, each in enumerate(members) if index not in constants]
+    return BankInitialization(tuple(trained), len(constants)) if trained else BankInitialization(tuple(members))
 
 
 class PartSampler(StackSampler):
@@ -141,7 +193,9 @@ class PartSampler(StackSampler):
                 f"{signal.name}: between the samples the target is interpolated from all of them, also from those held"
                 " out; leave between out"
             )
-        inner = inner or [slice(0, count) for count in signal.lattice.shape]
+        inner = inner or signal.lattice.whole
+        constant = torch.zeros(bank.count, dtype=torch.bool)
+        constant[list(find_constants(signal, bank.tiling, inner))] = True
         super().__init__(
             lambda half: _cut(signal, inner, bank.tiling, half),
             bank.tiling.shape,
@@ -149,6 +203,7 @@ class PartSampler(StackSampler):
             seed,
             batches.points,
             share,
+            constant if constant.any() else None,
         )
 
 
@@ -231,7 +286,8 @@ cache, on a GPU they take about two gigabytes of memory."""
 class PartError(torch.autograd.Function):
     """The mean error of a stack's members as a function of their weights, some members at a time.
 
-    The first argument computes the members' errors, [m], as `compute_square_errors` does.
+    The first argument computes the members' errors, [m], as `compute_square_errors` does. Members that are constant in
+    the batch have the error 0 and no gradients.
 
     The gradients are computed together with the values, because members do not depend on each other: the memory is that
     of some members, however many there are.
@@ -243,7 +299,7 @@ class PartError(torch.autograd.Function):
         compute_errors: Callable[[Tensor, Tensor, Tensor | None], Tensor],
         stack: Stack,
         batch: Batch,
-        members: range,
+        members: Sequence[int],
         *parameters: Tensor,
     ) -> Tensor:
         """Return the share of some members in the mean over all, and keep the gradients, which are 0 for the others."""
@@ -251,18 +307,23 @@ class PartError(torch.autograd.Function):
         fitted = batch.get("fitted")
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
         error = parameters[0].new_zeros(())
+        if "constant" in batch:
+            is_constant = batch["constant"].tolist()
+            members = [member for member in members if not is_constant[member]]
         step = max(1, MEMBER_POINTS.get(error.device.type, 1 << 14) // points)
-        for first in members[::step]:
-            rows = range(first, min(first + step, members.stop))
+        for first in range(0, len(members), step):
+            rows = list(members[first : first + step])
             # A library may round the product of a single matrix in another way than that of one among several.
-            some: slice | list[int] = slice(rows.start, rows.stop) if step == 1 or len(rows) > 1 else [first, first]
+            is_alone = step > 1 and len(rows) == 1
+            is_range = rows[-1] - rows[0] == len(rows) - 1 and not is_alone
+            some = slice(rows[0], rows[-1] + 1) if is_range else 2 * rows if is_alone else rows
             own = [parameter.detach()[some].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
                 values = stack.evaluate_with(batch["coords"][some], own)
                 errors = compute_errors(values, batch["values"][some], None if fitted is None else fitted[some])
                 total = errors.sum()
             for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
-                whole[rows.start : rows.stop] = piece[: len(rows)]
+                whole[rows] = piece[: len(rows)]
             error += errors.detach()[: len(rows)].sum() / count
         context.save_for_backward(*gradients)
         return error

@@ -334,7 +334,9 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
         torch.default_generator.manual_seed(plan.seed)
         field = Field(index.kind, index.specification(group), index.normalization, index.record)
     started = start_members(field, signal.read, plan.options, device, plan.seed)
-    Training(started, plan.learning_rate, plan.decay, plan.optimizer).run(plan.steps)
+    assert isinstance(started.sampler, PartSampler)
+    training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
+    training.run(plan.steps if started.sampler.has_work else 0)
     # Without the time it took, so that the same arguments give the same file.
     origin = provenance(started.initialization, plan.steps, {}) | {"fit": index.key}
     FittedField(field, origin).save(group_path(folder, group))
@@ -356,7 +358,6 @@ def start_members(
     bank = field.network
     assert isinstance(bank, Bank)
     extent, shape = bank.tiling.extent, bank.tiling.shape
-    initialization = initialize_bank_(bank, options.kind, read(extent), options.network, seed)
     # Points between the samples are interpolated from some samples around the part, too.
     around = tuple(
         slice(max(0, axis.start - LANCZOS_TAPS), min(size, axis.stop + LANCZOS_TAPS))
@@ -365,7 +366,9 @@ def start_members(
     inner = tuple(
         slice(axis.start - wide.start, axis.stop - wide.start) for axis, wide in zip(extent, around, strict=True)
     )
-    sampler = PartSampler(read(around), bank, device, seed, options.batches, inner)
+    surrounded = read(around)
+    initialization = initialize_bank_(bank, options.kind, surrounded, options.network, seed, inner)
+    sampler = PartSampler(surrounded, bank, device, seed, options.batches, inner)
     record = describe_initialization(initialization, options.network)
     return Start(field.to(device), sampler, PartLoss(), record)
 

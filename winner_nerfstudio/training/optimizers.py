@@ -49,7 +49,13 @@ def build_optimizer(
     parameters = list(parameters)
     has_complex = any(parameter.is_complex() for parameter in parameters)
     if name == "adam":
-        return Adam(parameters, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
+        axes = max(parameter.ndim for parameter in parameters)
+        others = [each for each in parameters if each.ndim < axes] if weight_decay else []
+        groups = [{"params": [each for each in parameters if each.ndim == axes]}] if others else parameters
+        adam = Adam(groups, lr, eps=eps, weight_decay=weight_decay, fused=not has_complex)
+        if others:
+            adam.add_param_group({"params": others, "weight_decay": 0.0})
+        return adam
     check_optimizer(name)
     if has_complex:
         raise ValueError(f"optimizer={name!r} has no rule for complex weights; use adam")
@@ -116,11 +122,11 @@ class MatrixOptimizer(EagerOptimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                gradient = parameter.grad
-                if group["weight_decay"]:
-                    gradient = gradient.add(parameter, alpha=group["weight_decay"])
                 # The biases of a bank are tables too, but its weights have an axis more.
-                is_matrix = axes >= 2 and parameter.ndim == axes and min(parameter.shape[-2:]) >= LEAST_SIDE
+                gradient, is_weight = parameter.grad, axes >= 2 and parameter.ndim == axes
+                if group["weight_decay"] and is_weight:
+                    gradient = gradient.add(parameter, alpha=group["weight_decay"])
+                is_matrix = is_weight and min(parameter.shape[-2:]) >= LEAST_SIDE
                 is_matrix &= not getattr(parameter, "is_for_adam", False)
                 rule = self.update_matrix if is_matrix else update_as_adam
                 parameter.sub_(rule(self.state[parameter], gradient, group), alpha=group["lr"])
@@ -221,7 +227,14 @@ def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tens
     wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
     flat = wide.reshape(-1, *wide.shape[-2:])
     count = len(flat) if flat.is_cuda else max(1, torch.get_num_threads() * BLOCK // flat[0].numel())
-    done = torch.cat([_orthogonalize_wide(some, steps) for some in flat.split(count)]).reshape(wide.shape)
+    # Members that are not trained have none; on a GPU to know which would mean to wait for it.
+    moved = torch.ones(len(flat), dtype=torch.bool) if flat.is_cuda else flat.flatten(1).any(1)
+    if moved.all():
+        done = torch.cat([_orthogonalize_wide(some, steps) for some in flat.split(count)])
+    else:
+        done = torch.zeros_like(flat)
+        done[moved] = torch.cat([_orthogonalize_wide(some, steps) for some in flat[moved].split(count)])
+    done = done.reshape(wide.shape)
     return done.mT if matrix.shape[-2] > matrix.shape[-1] else done
 
 

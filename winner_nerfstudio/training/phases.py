@@ -12,7 +12,7 @@ from torch import Tensor
 from .sampling import EVALUATION_STREAM, Batch, Passes, build_generator
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 
 class Samples(NamedTuple):
@@ -40,7 +40,8 @@ class StackSampler:
     them. Such steps take turns in being half-way along one axis, along two and so on.
 
     A batch has ``coords`` [m, n, d], ``values`` [m, n, c], and where some samples are not fitted ``fitted`` [m, n, 1],
-    1 for those that are fitted and 0 for the others.
+    1 for those that are fitted and 0 for the others. Where some members are not to be trained, ``constant`` [m] is true
+    for these; it is always on the CPU.
 
     Args:
         cut: function that returns the points that are half-way between samples along some axes, the samples themselves
@@ -50,6 +51,7 @@ class StackSampler:
         seed: seed of the order.
         points: the greatest number of samples per step and member.
         share: the share of the steps between the samples.
+        constant: whether each member is not to be trained, [m], on the CPU; None if all are.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class StackSampler:
         seed: int,
         points: int,
         share: float,
+        constant: Bool[Tensor, " m"] | None = None,
     ) -> None:
-        self.seed, self.device, self._share = seed, device, share
+        self.seed, self.device, self._share, self._constant = seed, device, share, constant
         self._samples = _Phase(cut((False,) * len(shape)), device, seed, points)
         # One phase for each way of being half-way between samples, along one axis, along two and so on.
         halves = product((False, True), repeat=len(shape)) if share else []
@@ -74,6 +77,11 @@ class StackSampler:
         self.count, self.steps_per_pass = self._samples.passes.count, self._samples.passes.steps
         self.batch_size = self._samples.members * -(-self.count // self.steps_per_pass)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether any member is to be trained."""
+        return self._constant is None or not bool(self._constant.all())
+
     def start(self) -> None:
         """Do nothing: the samples are there."""
 
@@ -81,9 +89,11 @@ class StackSampler:
         """Return the batch of a step."""
         before, after = (int(count * self._share) for count in (step, step + 1))
         if after == before or not self._between:
-            return self._samples.batch(step - before)
-        turn, phase = divmod(before, len(self._between))
-        return self._between[phase].batch(turn)
+            batch = self._samples.batch(step - before)
+        else:
+            turn, phase = divmod(before, len(self._between))
+            batch = self._between[phase].batch(turn)
+        return batch if self._constant is None else batch | {"constant": self._constant}
 
     def evaluation(self) -> Batch:
         """Return samples of each member, always the same."""
