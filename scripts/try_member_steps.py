@@ -11,6 +11,7 @@ any rule could know beforehand. docs/results.md says what came of it.
 import heapq
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Arguments(Limits):
             chosen = divide(errors)
             divided = errors[chosen, np.arange(len(chosen))]
             row = f"{to_psnr(errors[DEFAULT]):.1f} | {to_psnr(divided):.1f}"
-            print(f"| {signal.name} | {row} | {' / '.join(map(str, np.bincount(chosen, minlength=len(PARTS))))} |")
+            print(f"| {Path(file).name} | {row} | {' / '.join(map(str, np.bincount(chosen, minlength=len(PARTS))))} |")
 
     def _fit(self, file: str, signal: Any, steps: int) -> Float[ndarray, " m"]:
         """Return the mean square error of each part after so many steps."""
