@@ -249,6 +249,11 @@ class NetworkOptions:
         return SINGLE_WIDTH if self.hidden_dim is None else self.hidden_dim
 
     @property
+    def shared(self) -> int:
+        """Return the number of samples that neighbouring parts share, the default if it is left open."""
+        return OVERLAP if self.overlap is None else self.overlap
+
+    @property
     def has_noise(self) -> bool:
         """Return whether WINNER's noise is added to the initialisation."""
         return self.init == "winner" or (self.init == "auto" and self.network == "siren")
@@ -284,8 +289,7 @@ class NetworkOptions:
         shape, parts = lattice.shape, self.parts
         if len(parts) != len(shape):
             parts = tuple(max(1, round(parts[0] * size / max(shape))) for size in shape)
-        overlap = OVERLAP if self.overlap is None else self.overlap
-        arguments = {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": overlap}
+        arguments = {"name": "bank", "shape": list(shape), "parts": list(parts), "overlap": self.shared}
         return arguments if len(set(lattice.pitch)) == 1 else arguments | {"pitch": list(lattice.pitch)}
 
 

@@ -14,7 +14,7 @@ from ..signals.grid import Grid
 from ..winner import SCALED
 from .decay import cosine_decay, find_final_factor
 from .optimizers import check_optimizer
-from .options import MOST_MEMORY, OVERLAP, SINGLE_WIDTH, NoiseOptions, ResidentOptions
+from .options import MOST_MEMORY, SINGLE_WIDTH, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
     from ..signals.large import LargeGrid
@@ -144,7 +144,7 @@ def complete_plan(
     if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
         noise = replace(noise, exactness=parts.exactness)
     width = size.width if network.hidden_dim is None else network.hidden_dim
-    overlap = OVERLAP if network.overlap is None and size.edge else network.overlap
+    overlap = network.shared if size.edge else network.overlap
     network = replace(network, hidden_dim=width, overlap=overlap, noise=noise)
     if isinstance(batches, ResidentOptions):
         points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
