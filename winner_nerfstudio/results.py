@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from .metrics.descriptions import describe_metric
+from .metrics.descriptions import describe_metric, name_metric
 from .networks import Bank, CellBank, GroupedBank
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def results_table(
         described, before = describe_metric(name), (previous or {}).get(name)
         cells = [described.format(value)]
         cells += ["" if before is None else described.format(before)] if previous else []
-        table.add_row(name.replace("_", " "), *cells, described.meaning)
+        table.add_row(name_metric(name), *cells, described.meaning)
     for name, size in (sizes or {}).items():
         table.add_row(f"size of the {name}", f"{size:,} bytes", *[""] * (len(columns) - 2))
     if verdict is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ..files import replacing
-from ..metrics.descriptions import describe_metric, label_metric
+from ..metrics.descriptions import describe_metric, label_metric, name_metric
 from ..registry import has_result, kind_named
 from ..signals.messages import error_line, escape
 from .start import start_command
@@ -69,7 +69,7 @@ class Row:
         """The name and the values as they are shown, with their unit."""
         described = describe_metric(self.name)
         shown = ["" if math.isnan(value) else described.format(value) for value in self.values]
-        return [self.name.replace("_", " "), *shown]
+        return [name_metric(self.name), *shown]
 
 
 def _shorten_names(paths: tuple[Path, ...]) -> list[str]:

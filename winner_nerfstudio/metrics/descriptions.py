@@ -84,7 +84,12 @@ def describe_metric(name: str) -> Description:
     return DESCRIPTIONS.get(name, Description(""))
 
 
+def name_metric(name: str) -> str:
+    """Return the name of a metric in words."""
+    return name.replace("_", " ")
+
+
 def label_metric(name: str) -> str:
     """Return the label of an axis that shows a metric: its name in words, with its unit."""
     unit = describe_metric(name).unit
-    return name.replace("_", " ") + (f" ({unit})" if unit else "")
+    return name_metric(name) + (f" ({unit})" if unit else "")

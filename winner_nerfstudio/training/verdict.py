@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..metrics.descriptions import name_metric
 from ..registry import Kind
 from .watch import Entry
 
@@ -39,7 +40,7 @@ def judge(kind: Kind, signal: Any, metrics: dict[str, float], history: list[Entr
     baseline = kind.baseline(signal)
     if baseline is None:
         return None
-    value, name = metrics.get(baseline.metric), baseline.metric.replace("_", " ")
+    value, name = metrics.get(baseline.metric), name_metric(baseline.metric)
     if value is None or not value > baseline.least:
         reached = f"the fit failed: it {baseline.words}" + (f" ({name} {value:.4g})" if value is not None else "")
         return Verdict(True, f"{reached}; try a lower learning rate, more steps, or another exactness")
@@ -49,9 +50,8 @@ def judge(kind: Kind, signal: Any, metrics: dict[str, float], history: list[Entr
     if not before or curve[-1][1] >= baseline.good or curve[-1][1] - before[-1] < baseline.rise:
         return None
     gain = curve[-1][1] - before[-1]
-    label = watched.replace("_", " ")
     return Verdict(
         False,
-        f"the fit still improved fast when its steps ended: {label} {curve[-1][1]:.4g}, {gain:.2g} more than after half"
-        " of them; try more steps",
+        f"the fit still improved fast when its steps ended: {name_metric(watched)} {curve[-1][1]:.4g}, {gain:.2g} more"
+        " than after half of them; try more steps",
     )

@@ -2,6 +2,8 @@
 
 import math
 
+from ..metrics.descriptions import name_metric
+
 SECONDS_PER_UPDATE = 0.5
 """Least time in seconds between two reads of the loss from the device."""
 LINES_PER_RUN = 10
@@ -31,7 +33,7 @@ def describe_status(loss: float, history: list[Entry]) -> str:
     if not history or not history[-1][2]:
         return f"loss {loss:.4g}"
     step, _, metrics = history[-1]
-    measured = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
+    measured = ", ".join(f"{name_metric(name)} {value:.4g}" for name, value in metrics.items())
     return f"loss {loss:.4g}, {measured} at step {step}"
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...files import replacing
+from ...metrics.descriptions import name_metric
 
 CELL = 3.2
 """Width and height of a picture on the sheet in inches, at a hundred pixels per inch."""
@@ -62,7 +63,7 @@ def _draw_history(plot: Any, history: list[Any]) -> None:
     if metrics:
         metric_plot = plot.twinx()
         curve = [values.get(metrics[0]) for _, _, values in history]
-        label = metrics[0].replace("_", " ")
+        label = name_metric(metrics[0])
         label = label.upper() if len(label) < 5 else label
         lines += metric_plot.plot(steps, curve, "C1", label=label, marker=".", markersize=3)
         metric_plot.set(ylabel=label)
