@@ -670,6 +670,18 @@ def test_curves_of_derivatives_are_those_of_the_derivatives(folder, capsys):
     assert row["steps to SIREN's final"].mean == pytest.approx(12)
 
 
+@pytest.mark.parametrize("value, words", [(math.inf, "exact"), (math.nan, "diverged"), (-math.inf, "diverged")])
+def test_an_exact_fit_is_told_from_one_that_diverged(value, words, folder, capsys, monkeypatch):
+    names = ("psnr", "psnr_paper")
+    monkeypatch.setattr(AudioKind, "metrics", lambda *arguments: dict.fromkeys(names, value))
+    experiment, done = read_experiment(written(folder)), []
+    command.make_runs(experiment, planned(experiment, folder)[:1], done, CPU, Console())
+    assert f"SIREN, seed 1: {words}, " in capsys.readouterr().out
+    kept = json.loads(done[0][0].path.read_text())
+    assert not set(names) & set(kept["metrics"])
+    assert kept["exact"] == (list(names) if words == "exact" else [])
+
+
 def test_the_loss_of_overlapping_parts_is_no_psnr_of_the_whole(folder):
     for parts, learns in ((1, True), (2, False)):
         changes = {"options__parts": parts, "options__train_fraction": ..., "front": ...}

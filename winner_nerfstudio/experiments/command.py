@@ -7,6 +7,7 @@ Each run is kept, with its curve and all that its outcome depends on, and is not
 experiment that was stopped, the run that was interrupted from its state of some minutes ago.
 """
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..training.prepare import find_device
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
 from .progress import RemainingTime, format_duration
 from .report import write_report
-from .runs import Done, Run, Workspace, perform, plan
+from .runs import Done, Record, Run, Workspace, perform, plan
 from .tables import find_curve
 
 _RUN = "run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}"
@@ -114,13 +115,18 @@ def make_runs(experiment: Experiment, pending: list[Run], done: Done, device: to
             record = perform(run, device, advance)
             remaining.finish(record)
             done.append((run, record))
-            metric = kind_named(experiment.kind).metric_names.headline
-            if metric not in record["metrics"]:
-                metric = find_curve(experiment, [record])
-            value = record["metrics"].get(metric)
-            outcome = "diverged" if value is None else f"{metric} {value:.4g}"
-            wall = format_duration(record["wall"])
+            outcome, wall = _describe_outcome(experiment, record), format_duration(record["wall"])
             _print(console, f"run {index} of {count}: {name}: {outcome}, {wall}; {remaining} left")
+
+
+def _describe_outcome(experiment: Experiment, record: Record) -> str:
+    """Return in words what came of a run: the metric that its kind prints, or else that of its curve."""
+    metrics = record["metrics"] | dict.fromkeys(record["exact"], math.inf)
+    name = kind_named(experiment.kind).metric_names.headline
+    if name not in metrics:
+        name = find_curve(experiment, [record])
+    value = metrics.get(name, math.nan)
+    return "diverged" if math.isnan(value) else "exact" if value == math.inf else f"{name} {value:.4g}"
 
 
 def main() -> None:

@@ -188,8 +188,9 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
 
     Returns:
         The record: ``specification``; ``curve``, points of ``step``, ``seconds`` of training alone, and metrics (None
-        where they aren't finite); ``metrics`` at the end, and the best over the run; ``seconds`` of training and
-        ``wall``, of all; ``program``; ``threads``; ``device``.
+        where they aren't finite); ``metrics`` at the end, and the best over the run; ``exact``, the names of those that
+        are infinite, as the PSNR of an exact fit; ``seconds`` of training and ``wall``, of all; ``program``;
+        ``threads``; ``device``.
     """
     began = time.perf_counter()
     field, training, clock = _prepare(run, device)
@@ -207,6 +208,7 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     record = {
         "specification": run.specification,
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
+        "exact": [name for name, value in metrics.items() if value == math.inf],
         "curve": [{name: value if math.isfinite(value) else None for name, value in point.items()} for point in curve],
         "seconds": clock.seconds,
         "wall": unfinished.wall,
