@@ -142,6 +142,7 @@ def test_a_run_that_is_interrupted_before_its_first_step_ends_in_one_line(tmp_pa
     assert stopped.returncode == 130
     assert "Traceback" not in stopped.output
     assert "interrupted before the first step; nothing was trained" in stopped.output
+    assert not any((tmp_path / "outputs").iterdir())
 
 
 def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path):

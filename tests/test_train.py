@@ -289,6 +289,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_line(trained, tmp_path
     assert "Traceback" not in result.output
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
     assert words in line
+    assert not any((tmp_path / "outputs").iterdir())
 
 
 @pytest.mark.commands

@@ -154,6 +154,14 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, met
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.commands
+def test_a_target_that_its_network_refuses_leaves_no_folder_of_a_run(tmp_path):
+    np.save(tmp_path / "huge.npy", np.random.default_rng(0).normal(size=(8, 9)) * 1e300)
+    result = call("ns-train", "winner-image", "--data", "huge.npy", cwd=tmp_path)
+    assert result.output.splitlines()[-1].startswith("error: huge.npy: its units are too small or too large")
+    assert not any((tmp_path / "outputs").iterdir())
+
+
 @pytest.mark.parametrize(
     "method, changes, words",
     [

@@ -43,6 +43,8 @@ SECONDS_TO_END = 10.0
 """How long the other processes may take to end after the last step."""
 INTERRUPTED = 130
 """The exit status of a run that was interrupted."""
+CONFIG = "config.yml"
+"""The file in a run's folder that holds its config."""
 _NO_TIMESTAMP = "{timestamp}"
 """nerfstudio's mark for a timestamp that is yet to be set."""
 
@@ -145,6 +147,25 @@ class WinnerTrainerConfig(TrainerConfig):
             if self.machine.machine_rank == 0:  # only the first machine writes anything
                 self._reserve_folder()
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Leave no folder of a run that ends before its first step, which Ctrl-C does in one line."""
+        with ending_if_interrupted():
+            try:
+                yield
+            except BaseException:
+                self._remove_folder()
+                raise
+
+    def _remove_folder(self) -> None:
+        """Remove the run's folder, and those above it that are then empty, if it holds nothing but the config."""
+        folder = self.get_base_dir()
+        if Share.of_process().rank == 0 and {path.name for path in folder.glob("*")} <= {CONFIG}:
+            with suppress(OSError):
+                (folder / CONFIG).unlink(missing_ok=True)
+                for each in (folder, folder.parent, folder.parent.parent):  # of the run, its method and its experiment
+                    each.rmdir()
+
     def _reserve_folder(self) -> None:
         """Make the run's folder; one that started in the same second keeps its own."""
         stamp = self.timestamp
@@ -161,7 +182,7 @@ class WinnerTrainerConfig(TrainerConfig):
         """Write config.yml into the run's folder, whole or not at all; end the program with one line if it cannot."""
         if self.machine.machine_rank > 0:
             return
-        path, self.started_in = self.get_base_dir() / "config.yml", Path.cwd()
+        path, self.started_in = self.get_base_dir() / CONFIG, Path.cwd()
         try:
             with replacing(path) as temporary:
                 temporary.write_text(yaml.dump(self), "utf8")
@@ -250,9 +271,9 @@ class WinnerTrainerConfig(TrainerConfig):
     def setup(self, **arguments: Any) -> "WinnerTrainer":
         """Return a trainer; start the other processes of a run on CPUs first."""
         processes = []
-        if self.group is not None and not comms.is_dist_avail_and_initialized():
-            processes = start_processes(self, self.group)
-        with ending_if_interrupted():
+        with self.starting():
+            if self.group is not None and not comms.is_dist_avail_and_initialized():
+                processes = start_processes(self, self.group)
             trainer: WinnerTrainer = super().setup(**arguments)
         trainer.processes = processes
         return trainer
@@ -384,7 +405,7 @@ class WinnerTrainer(Trainer):
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Set up pipeline, optimizers and writers; only a viewer says something about itself."""
         is_viewed = self.config.is_viewer_enabled() or self.config.is_viewer_legacy_enabled()
-        with ending_if_interrupted(), nullcontext() if is_viewed else quiet_nerfstudio():
+        with self.config.starting(), nullcontext() if is_viewed else quiet_nerfstudio():
             super().setup(test_mode)
 
     def setup_optimizers(self) -> Optimizers:
