@@ -15,6 +15,7 @@ from ...signals.messages import shorten
 from ...training.share import Share
 from ..quiet import quiet_libraries
 from ..run.report import say_next, write_metrics
+from ..run.unfit import UnfitCheckpoint
 from .sdf_field import WinnerSDFField
 from .surface_metrics import measure_surface
 
@@ -45,7 +46,7 @@ class PhotoPipeline(VanillaPipeline):
         try:
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(f"error: the checkpoint does not fit this run: {shorten(error, 700)}") from None
+            raise UnfitCheckpoint(f"does not fit this run: {shorten(error, 700)}") from None
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:

@@ -28,6 +28,7 @@ from ..viewer.end import ViewerEnd
 from ..viewer.first_view import FirstView
 from .evaluation import write_whole
 from .report import Reporter, find_previous, write_pictures
+from .unfit import UnfitCheckpoint
 
 
 @dataclass
@@ -72,16 +73,16 @@ class SignalPipeline(VanillaPipeline):
             load_companion(loaded_state)
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
-            raise SystemExit(
-                f"error: the checkpoint does not fit this run: {shorten(error, 700)}; resume it with the data and the"
-                " options that it began with"
+            raise UnfitCheckpoint(
+                f"does not fit this run: {shorten(error, 700)}; resume it with the data and the options that it began"
+                " with"
             ) from None
         signal = self.datamanager.signal
         stored, current = self.signal_model.field.normalization, signal.normalization
         if not np.allclose([*stored.center, stored.scale], [*current.center, current.scale], rtol=1e-9, atol=0):
-            raise SystemExit(
-                f"error: the checkpoint does not fit {escape(signal.name)}: it was fitted to a target of another size"
-                " or place; use the data that it was fitted to, or train anew"
+            raise UnfitCheckpoint(
+                f"does not fit {escape(signal.name)}: it was fitted to a target of another size or place; use the data"
+                " that it was fitted to, or train anew"
             )
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:

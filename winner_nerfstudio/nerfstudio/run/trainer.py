@@ -37,6 +37,7 @@ from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries, quiet_nerfstudio
 from .evaluation import find_config
 from .processes import end_processes, exit_if_lost, seed_everything, start_processes
+from .unfit import UnfitCheckpoint
 
 C = TypeVar("C", bound=TrainerConfig)
 SECONDS_TO_END = 10.0
@@ -440,8 +441,8 @@ class WinnerTrainer(Trainer):
             super()._load_checkpoint()
             for optimizer in self.optimizers.optimizers.values():
                 check_state(optimizer)
-        except SystemExit as stopped:  # of a pipeline, which does not know the file
-            raise SystemExit(str(stopped).replace("the checkpoint", f"{escape(path)}: the checkpoint", 1)) from None
+        except UnfitCheckpoint as unfit:
+            raise UnfitCheckpoint(unfit.problem, escape(path)) from None
         except Exception as error:  # what nerfstudio and torch read may be anything
             raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
 
