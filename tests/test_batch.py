@@ -410,6 +410,9 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, t
     assert not (tmp_path / "out").exists()
     with pytest.raises(BatchError, match="holds other files"):
         fit_many("sample:mandala", mixed, **QUICK)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=f"{tmp_path / 'file'} is a file and no folder"):
+        fit_many("sample:mandala", tmp_path / "file" / "out", **QUICK)
 
 
 def test_a_folder_of_the_users_own_is_left_as_it_is_whatever_its_folders_are_called(tmp_path):

@@ -236,6 +236,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path, m
     with pytest.raises(SystemExit) as caught:
         fit("winner-image", "sample:mandala", tmp_path / "outputs", 12)
     assert re.search(r"outputs/\S+: Permission denied; choose another folder with --output-dir", one_line(caught))
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        fit("winner-image", "sample:mandala", tmp_path / "file", 12)
+    assert f"{tmp_path / 'file'} is a file and no folder; choose another folder" in one_line(caught)
 
 
 def test_a_config_that_cannot_be_written_is_told(tmp_path, monkeypatch):

@@ -238,6 +238,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         fit_groups(picture(), tmp_path, **PICTURE)
     with pytest.raises(ValueError, match="is a file"):
         fit_groups(picture(), tmp_path / "mine.txt", **PICTURE)
+    with pytest.raises(OSError, match=f"{tmp_path / 'mine.txt'} is a file and no folder"):
+        fit_groups(picture(), tmp_path / "mine.txt" / "fit", **PICTURE)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
-    make_folder(path)
+    make_folder(path.parent, path)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -31,17 +31,28 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder that a file is to lie in, if it is missing.
+def make_folder(folder: Path, content: Path | None = None) -> None:
+    """Make a folder, if it is missing.
+
+    Args:
+        folder: the folder.
+        content: the file that is to lie in it, if it is for one; an error names it in place of the folder.
 
     Raises:
-        OSError: it cannot be made; where a file stands in its place, the error names both.
+        OSError: it cannot be made; where a file stands in its place, the error names that file, too.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        file = next(each for each in path.parents if each.exists())
-        raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file and no folder", str(path)) from None
+        raise NotADirectoryError(errno.ENOTDIR, find_obstacle(folder), str(content or folder)) from None
+
+
+def find_obstacle(folder: Path) -> str | None:
+    """Return in words what stands in the way of a folder, which may be missing yet, or None if nothing can be seen."""
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not existing.is_dir():
+        return f"{existing} is a file and no folder"
+    return None if os.access(existing, os.W_OK) else f"{existing} cannot be written to; name another folder"
 
 
 def suffix_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from .files import replacing
+from .files import make_folder, replacing
 from .signals.messages import MessageError, shorten
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -86,8 +86,8 @@ class RemotePath:
         """Return whether it is a file."""
         return (self.find_info() or {}).get("type") == "file"
 
-    def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
-        """Make the folder; object stores, whose paths begin with the name of a bucket, have none."""
+    def mkdir(self) -> None:
+        """Make the folder, if it is missing; object stores, whose paths begin with the name of a bucket, have none."""
         system, path = self._system
         if path.startswith("/"):
             with self._guarding("made"):
@@ -315,6 +315,18 @@ def _walk_folders(folder: Path) -> Iterator[Path]:
             yield Path(each)
 
 
+def make_any_folder(folder: AnyPath) -> None:
+    """Make a folder, if it is missing; behind a URL where the storage has folders.
+
+    Raises:
+        OSError: it cannot be made; where a file stands in its place, the error names both.
+    """
+    if isinstance(folder, RemotePath):
+        folder.mkdir()
+    else:
+        make_folder(folder)
+
+
 def write_whole(path: AnyPath, content: bytes) -> int:
     """Write a file, and the folder that it lies in; return its bytes.
 
@@ -324,7 +336,7 @@ def write_whole(path: AnyPath, content: bytes) -> int:
         OSError: it cannot be written.
     """
     if isinstance(path, RemotePath):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir()
         path.write_bytes(content)
     else:
         with replacing(path) as temporary:

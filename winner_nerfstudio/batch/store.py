@@ -20,7 +20,16 @@ from ..fields.file import save_field
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
 from ..signals.messages import escape_bytes
-from ..storage import AnyPath, RemotePath, StorageError, list_folder, list_sizes, measure_size, write_whole
+from ..storage import (
+    AnyPath,
+    RemotePath,
+    StorageError,
+    list_folder,
+    list_sizes,
+    make_any_folder,
+    measure_size,
+    write_whole,
+)
 from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
 FIRST_COLUMNS = ("path", "digest", "kind", "status")
@@ -106,7 +115,7 @@ class Store:
             BatchError: the folder holds something else.
         """
         marker = self.folder / MARKER
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_any_folder(self.folder)
         if any(path != marker or measure_size(path) != 0 for path, _ in list_folder(self.folder)):
             raise BatchError(f"{self.folder}: holds other files; name a new folder, or one that a batch was written to")
 

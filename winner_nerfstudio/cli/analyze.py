@@ -1,7 +1,6 @@
 """Show what a network can represent and learn first, by spectra of its layers and its tangent kernel."""
 
 import json
-import os
 import sys
 import warnings
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import tyro
 
 from ..analysis.options import RANKS, Study
 from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
-from ..files import replacing, stem_of
+from ..files import find_obstacle, replacing, stem_of
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
@@ -102,7 +101,6 @@ class Analyze:
         Returns:
             The names of the files.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         written = [NUMBERS]
         with ExitStack() as stack:
 
@@ -132,11 +130,8 @@ def _list_studies(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _find_conflict(folder: Path) -> str | None:
     """Return in one line why nothing may be written to a folder, or None if it may be written to."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not existing.is_dir():
-        return f"{existing}: is a file; --output names a folder"
-    if not os.access(existing, os.W_OK):
-        return f"{existing}: cannot be written to; choose another --output"
+    if obstacle := find_obstacle(folder):
+        return f"{folder}: {obstacle}; choose another --output"
     present = [name for name in NAMES if (folder / name).exists()]
     try:
         ours = bool(present) and json.loads((folder / NUMBERS).read_text("utf8"))["program"] == PROGRAM

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..export.suffixes import TEXTURED
+from ..files import find_obstacle
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.messages import error_line, escape, quote
@@ -151,12 +152,9 @@ def _find_problem(output: AnyPath) -> str | None:
         return "a URL takes a folder, for a fit part by part, without a suffix; name a file" if output.suffix else None
     if output.is_dir() and output.suffix:
         return "is a folder; name a file"
-    existing = next(path for path in (output.absolute().parent, *output.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        return f"{existing} is a file and no folder"
-    if not os.access(existing, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
-        return "cannot be written to; choose another name or folder"
-    return None
+    if output.exists() and not os.access(output, os.W_OK):
+        return "cannot be written to; choose another name"
+    return find_obstacle(output.absolute().parent)
 
 
 class FitRun:

@@ -22,7 +22,6 @@ from .tables import (
 
 def write_report(experiment: Experiment, done: Done, folder: Path) -> str:
     """Write ``table.csv``, ``table.md`` and the plots of runs to a folder; return the text of ``table.md``."""
-    folder.mkdir(parents=True, exist_ok=True)
     records = group_records(done)
     rows = make_rows(experiment, records)
     write_text(folder, "table.csv", format_csv(rows))

@@ -217,7 +217,7 @@ def stream_volume(field: FolderField, output: Path, scale: float, progress: Prog
     axes = scale_axes(record, scale, f"{' x '.join(map(str, record.shape))} samples")
     shape, dtype = tuple(axis.total for axis in axes), np.dtype(record.dtype or "f4")
     if output.suffix.lower() == ".zarr":
-        make_folder(output)
+        make_folder(output.parent, output)
         _stream_zarr(field, output, axes, progress)
         return shape
     with replacing(output) as path:

@@ -29,7 +29,7 @@ from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions, SupervisedOptions
-from ..storage import AnyPath, list_folder, locate
+from ..storage import AnyPath, list_folder, locate, make_any_folder
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .engine import Workers
 from .fit import finite
@@ -249,7 +249,7 @@ def _open_folder(folder: AnyPath, index: FolderIndex) -> FolderIndex:
     """
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: is a file; a fit in groups is written into a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_any_folder(folder)
     if isinstance(folder, Path):
         for stopped in (*folder.glob(".group-*"), *folder.glob(".index-*")):
             stopped.unlink(missing_ok=True)

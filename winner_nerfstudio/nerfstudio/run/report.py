@@ -212,7 +212,6 @@ def find_previous(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
 
 def write_pictures(pictures: dict[str, Tensor], folder: Path) -> None:
     """Write pictures [h, w, 3] in [0, 1] side by side, in order, as ``NAME-NAME.png`` (``target-fit.png``)."""
-    folder.mkdir(parents=True, exist_ok=True)
     row = np.concatenate([picture.clamp(0, 1).cpu().numpy() for picture in pictures.values()], axis=1)
     with replacing(folder / f"{'-'.join(pictures)}.png") as path:
         Image.fromarray((row * 255 + 0.5).astype(np.uint8)).save(path)

@@ -23,7 +23,7 @@ from nerfstudio.utils.misc import step_check
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
-from ...files import replacing, stem_of
+from ...files import make_folder, replacing, stem_of
 from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, quote, shorten
 from ...training.optimizers import check_state
@@ -172,7 +172,8 @@ class WinnerTrainerConfig(TrainerConfig):
         stamp = self.timestamp
         for attempt in count(2):
             try:
-                self.get_base_dir().mkdir(parents=True)
+                make_folder(self.get_base_dir().parent)
+                self.get_base_dir().mkdir()
                 return
             except FileExistsError:
                 self.timestamp = f"{stamp}-{attempt}"
