@@ -134,6 +134,7 @@ def test_a_mesh_in_memory_and_points():
         (picture(), {"sample_rate": 3}, "sample_rate is no option for a fit of kind 'image'"),
         (picture(), {"s0": 3.0}, "noise.s0 and noise.s1 go together"),
         (picture(), {"network": "mlp"}, "network=mlp is not one of"),
+        (picture(), {"network": "bank"}, "network=bank is not one of: siren, finer"),
         (picture(), {"init": "wiener"}, "init wiener is not one of"),
         (picture(), {"batch_size": 0}, "batch_size=0 must be at least 1"),
         (picture(), {"steps": 0}, "steps=0 must be a whole number, at least 1"),

@@ -53,7 +53,8 @@ to [..., out_dim]. Any further argument needs a default, a number; a bank alone 
 your own is added by ``NETWORKS["name"] = Network``, before a field that is made of it is loaded.
 """
 
-
+DIVIDED = ("bank", "cells")
+"""Those that are made of the parts of a divided signal; the number of parts chooses them, not their name."""
 SIZES = ("in_dim", "out_dim", "hidden_dim", "num_layers")
 """The arguments that every network has."""
 _TYPES = {bool: "truth value", int: "whole number", float: "number"}
@@ -120,6 +121,7 @@ def _as_type_of(default: Any, argument: str, value: Any) -> Any:
 
 
 __all__ = [
+    "DIVIDED",
     "NETWORKS",
     "Bank",
     "CellBank",

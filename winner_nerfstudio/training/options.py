@@ -176,10 +176,11 @@ class NetworkOptions:
     def _check_network(self, flag: str) -> None:
         import torch
 
-        from ..networks import NETWORKS, SIZES, build_network, complete_arguments
+        from ..networks import DIVIDED, NETWORKS, SIZES, build_network, complete_arguments
 
-        if self.network not in NETWORKS:
-            raise ValueError(f"network={self.network} is not one of: {', '.join(NETWORKS)}")
+        names = [name for name in NETWORKS if name not in DIVIDED]
+        if self.network not in names:
+            raise ValueError(f"network={self.network} is not one of: {', '.join(names)}")
         accepted = [name for name in signature(NETWORKS[self.network]).parameters if name not in SIZES]
         for name in self._collect_special_arguments():
             if name not in accepted:
