@@ -5,6 +5,7 @@ Nothing here needs more than the 4 GB and 20 s that `tests.fuzz.load_all` gives.
 
 import io
 import os
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 import trimesh
 
 from winner_nerfstudio.registry import kind_of
+from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.shape.reading.polygons import Polygons, triangulate
 
@@ -492,6 +494,14 @@ def test_hostile_files_load_or_are_refused_in_one_line(tmp_path):
 @pytest.mark.quality
 def test_hostile_files_that_take_longer_load_or_are_refused_in_one_line(tmp_path):
     check(tmp_path, [name for name in CASES if any(word in name for word in SLOW)])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".wav", ".npy", ".npz", ".obj", ".ply", ".xyz", ".nrrd", ".vti"])
+def test_an_empty_file_is_told_to_be_empty(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.touch()
+    with pytest.raises(SignalError, match="^" + re.escape(f"{path}: is empty; is the file whole?")):
+        load_signal(path, kind_of(path).name)
 
 
 def test_the_kind_of_a_bomb_is_told_from_its_header(tmp_path):

@@ -223,7 +223,7 @@ HOSTILE = {
     "missing.png": (lambda path: None, "missing.png: no such file"),
     "folder.png": (lambda path: path.mkdir(), "is a folder, not a picture"),
     "text.png": (lambda path: path.write_text("hello"), "not a picture that can be read"),
-    "empty.jpg": (lambda path: path.write_bytes(b""), "not a picture that can be read"),
+    "empty.jpg": (lambda path: path.write_bytes(b""), "is empty; is the file whole?"),
     "cut.png": (
         lambda path: (Pillow.fromarray(pixels(3, size=(99, 99))).save(path), path.write_bytes(path.read_bytes()[:900])),
         "is the file whole?",

@@ -400,8 +400,8 @@ def test_a_block_decodes_the_tiles_that_it_needs_and_no_others(files, monkeypatc
     ],
 )
 def test_what_is_not_read_by_blocks_is_told_in_one_line(name, kind, options, message, tmp_path):
-    for empty in ("a.png", "a.npz", "a.nrrd"):
-        (tmp_path / empty).touch()
+    for other in ("a.png", "a.npz", "a.nrrd"):
+        (tmp_path / other).write_bytes(b"?")
     (tmp_path / "broken.tif").write_bytes(b"II*\0\x08\0\0\0\xff\xff")
     (tmp_path / "broken.flac").write_bytes(b"fLaC")
     np.save(tmp_path / "nan.npy", np.full((9, 9), np.nan))

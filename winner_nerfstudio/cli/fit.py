@@ -17,6 +17,7 @@ from ..export.suffixes import TEXTURED
 from ..files import find_obstacle
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
+from ..signals.errors import EMPTY
 from ..signals.messages import error_line, escape, quote
 from ..storage import AnyPath, RemotePath, locate
 from ..training.engine import Workers
@@ -88,7 +89,7 @@ class Fit:
         if not is_sample and not self.file.exists():
             raise ValueError(f"{self.file}: no such file; the file comes first, then the options")
         if self.file.is_file() and self.file.stat().st_size == 0:
-            raise ValueError(f"{self.file}: is empty")
+            raise ValueError(f"{self.file}: {EMPTY}")
         if not self.output:
             raise ValueError("--output needs a file to write, such as fit.safetensors")
         for output in self.outputs:

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy import ndarray
 
-from .errors import SignalError, describe_no_file
+from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice
 from .muting import mute_libraries
@@ -147,9 +147,7 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
         values, first, entries = _read_series(source, options)
     else:
         path = Path(source)
-        if not path.is_file():
-            remedy = f"give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}"
-            raise SignalError(f"{name}: {describe_no_file(path, 'a sound', remedy)}")
+        check_file(path, "a sound", f"give a sound, or sample:NAME with one of {', '.join(sorted(SOUNDS))}")
         if path.suffix.lower() in ARRAYS:
             values, first, entries = _read_series(path, options)
         else:

@@ -10,6 +10,7 @@ class SignalError(MessageError):
 
 
 SPECIAL = "is no regular file but a pipe, a socket or a device; write what it holds into a file"
+EMPTY = "is empty; is the file whole?"
 
 
 def is_special(path: Path) -> bool:
@@ -17,17 +18,23 @@ def is_special(path: Path) -> bool:
     return not path.is_file() and not path.is_dir() and path.exists()
 
 
-def describe_no_file(path: Path, wanted: str, remedy: str) -> str:
-    """Return in words what a path is that is no regular file, and what would be right.
+def check_file(path: Path, wanted: str, remedy: str) -> None:
+    """Check that a path is that of a regular file which is not empty.
 
     Args:
         path: the path.
         wanted: what it should be, such as "a sound".
         remedy: what to give in place of a folder, or of a file that is not there.
+
+    Raises:
+        SignalError: it is not.
     """
     if is_special(path):
-        return SPECIAL
-    return f"{f'is a folder, not {wanted}' if path.is_dir() else 'no such file'}; {remedy}"
+        raise SignalError(f"{path}: {SPECIAL}")
+    if not path.is_file():
+        raise SignalError(f"{path}: {f'is a folder, not {wanted}' if path.is_dir() else 'no such file'}; {remedy}")
+    if path.stat().st_size == 0:
+        raise SignalError(f"{path}: {EMPTY}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy import ndarray
 
-from .errors import SignalError
+from .errors import SignalError, check_file
 from .lattice import Lattice
 from .normalization import Normalization
 from .options import GridOptions
@@ -314,8 +314,10 @@ def read_shape(path: Path) -> tuple[int, ...]:
     """Return the shape of the array of a .npy file, or of the only array of an .npz file, from its header alone.
 
     Raises:
-        SignalError: the file cannot be read, does not hold exactly one array, or holds less than its header says.
+        SignalError: there is no such file, it cannot be read, does not hold exactly one array, or holds less than its
+            header says.
     """
+    check_file(path, "an array", "give a file that numpy.save has written")
     name = str(path)
     try:
         with path.open("rb") as file:

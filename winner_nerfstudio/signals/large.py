@@ -14,7 +14,7 @@ from numpy import ndarray
 from ..winner.inputs import fill_missing
 from .audio import MOST_PER_BYTE, Audio, check_series, excerpt, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
-from .errors import SignalError, describe_no_file
+from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of, read_shape
 from .image import Image
 from .image.image import draft_record, full_range
@@ -143,9 +143,8 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
     if not isinstance(data, (str, Path, ndarray)) or isinstance(data, np.ma.MaskedArray):
         raise SignalError(f"a {type(data).__name__} is not read by blocks; give a file, or a plain array with --nodata")
     source = data if isinstance(data, ndarray) else Path(data)
-    if isinstance(source, Path) and not (source.is_file() or (source.suffix == ".zarr" and source.is_dir())):
-        remedy = "give a file; built-in samples are fitted in memory"
-        raise SignalError(f"{source}: {describe_no_file(source, 'a file', remedy)}")
+    if isinstance(source, Path) and not (source.suffix == ".zarr" and source.is_dir()):
+        check_file(source, "a file", "give a file; built-in samples are fitted in memory")
     for option in fields(options):
         if option.name in WHOLE_ONLY and np.any(getattr(options, option.name) != option.default):
             raise SignalError(

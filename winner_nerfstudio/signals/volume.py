@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from ..files import suffix_of
 from .derivatives import derive, read_samples
-from .errors import SignalError, describe_no_file
+from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of, read_array, write_array
 from .lattice import Lattice, pitch_of
 from .messages import describe_outside, write_apart
@@ -223,9 +223,8 @@ def _read(source: str | Path | ndarray, options: VolumeOptions) -> VolumeFile:
 
     if not isinstance(source, ndarray):
         suffix = suffix_of(path)
-        if not path.is_file() and not (suffix == ".zarr" and path.is_dir()):
-            remedy = f"give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}"
-            raise SignalError(f"{name}: {describe_no_file(path, 'a volume', remedy)}")
+        if not (suffix == ".zarr" and path.is_dir()):
+            check_file(path, "a volume", f"give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
         if suffix in READERS:
             return read_volume(path, check, options.dataset)
         if suffix not in ARRAYS:

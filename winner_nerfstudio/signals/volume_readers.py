@@ -36,8 +36,6 @@ _SEVERAL_FILES = re.compile(rb"^data ?file: *(LIST\b.*|.*%.*)$", re.MULTILINE | 
 def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the array of a .nrrd file, or of a .nhdr file whose data lie in its own folder."""
     nrrd = import_extra("nrrd", "nrrd", f"{path}: is read")
-    if path.stat().st_size == 0:  # which pynrrd ends with StopIteration
-        raise SignalError(f"{path}: is empty; is the file whole?")
     with path.open("rb") as file:
         if several := _SEVERAL_FILES.search(file.read(1 << 16).partition(b"\n\n")[0]):
             names = ascii(several[1].decode("latin1").strip())[1:-1][:60]

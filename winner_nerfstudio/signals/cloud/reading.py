@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ..errors import SignalError, describe_no_file
+from ..errors import SignalError, check_file
 from ..grid import name_of, read_array
 from ..las import read_las
 from ..shape.colors import CornerColors
@@ -41,9 +41,7 @@ def read_points(path: Path) -> Columns:
     Raises:
         SignalError: there is no such file, or it cannot be read.
     """
-    if not path.is_file():
-        remedy = f"give a mesh, or points in one of {', '.join(READERS)}"
-        raise SignalError(f"{path}: {describe_no_file(path, 'a file', remedy)}")
+    check_file(path, "a file", f"give a mesh, or points in one of {', '.join(READERS)}")
     try:
         return READERS[path.suffix.lower()](path)
     except SignalError:

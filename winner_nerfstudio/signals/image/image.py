@@ -8,7 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..derivatives import compute_slopes, derive, read_samples
-from ..errors import SignalError, describe_no_file
+from ..errors import SignalError, check_file
 from ..grid import Grid, check_values, name_of, read_array, to_dtype
 from ..lattice import Lattice
 from ..nodata import check_range, declared_nodata, separate_missing, shrink_mask
@@ -163,9 +163,7 @@ def _convert_normals(picture: Picture) -> tuple[ndarray, int, str]:
 def _existing(source: str | Path) -> Path:
     """Return the path of a file that is there."""
     path = Path(source)
-    if not path.is_file():
-        remedy = f"give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}"
-        raise SignalError(f"{source}: {describe_no_file(path, 'a picture', remedy)}")
+    check_file(path, "a picture", f"give a picture, or sample:NAME with one of {', '.join(sorted(IMAGES))}")
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trimesh
 
-from ...errors import SignalError, describe_no_file
+from ...errors import SignalError, check_file
 from ...samples import SHAPES
 from ..colors import CornerColors
 from .gltf import read_gltf
@@ -44,9 +44,7 @@ def read_mesh(path: Path, colors: bool = True) -> tuple[trimesh.Trimesh, CornerC
     Raises:
         SignalError: there is no such file, it cannot be read, it contradicts itself, or it holds no triangles.
     """
-    if not path.is_file():
-        remedy = f"give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}"
-        raise SignalError(f"{path}: {describe_no_file(path, 'a mesh file', remedy)}")
+    check_file(path, "a mesh file", f"give a mesh file, or sample:NAME with one of {', '.join(sorted(SHAPES))}")
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise SignalError(f"{path}: not a mesh format that can be read; use one of {', '.join(sorted(READERS))}")
