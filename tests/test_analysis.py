@@ -402,6 +402,9 @@ def test_a_shape_s_cells_are_looked_at_in_their_own_units(monkeypatch, tmp_path)
 
 def test_networks_of_which_one_is_single_are_all_single():
     picture = load_image(np.random.default_rng(0).integers(0, 255, (100, 90), np.uint8))
-    found = study(picture, Study(init=("siren", "matched-scaling"), steps=0, samples=512, kernel_points=16))
+    inits = ("siren", "matched-scaling")
+    found = study(picture, Study(init=inits, steps=1, batch_size=64, samples=512, kernel_points=16))
     assert found["network"]["hidden_dim"] == 256
-    assert [state["init"] for state in found["states"]] == ["siren", "matched-scaling"]
+    states = [(state["init"], state["steps"]) for state in found["states"]]
+    assert states == [(init, steps) for init in inits for steps in (0, 1)]
+    assert found["reduced"][-1] == "fit: 1 steps of 64 points; a whole run takes 3,000"

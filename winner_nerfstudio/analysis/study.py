@@ -36,12 +36,12 @@ def study(signal: Any, options: Study, on_progress: Progress = lambda doing: Non
     plans = make_plans(signal, options)
     plan = next(iter(plans.values()))
     if plan.options.network.has_parts:
-        return study_members(signal, options, plans, find_steps(signal, options), on_progress)
+        return study_members(signal, options, plans, find_steps(signal, options, plan), on_progress)
     on_progress("measuring the target")
     states = (
         state for init, plan in plans.items() for state in _train_single(signal, options, init, plan, on_progress)
     )
-    found = compare_states(target_of(signal), options, plan, find_steps(signal, options), states)
+    found = compare_states(target_of(signal), options, plan, find_steps(signal, options, plan), states)
     found["reduced"] += [plan.note] if plan.note else []
     return found
 
@@ -55,18 +55,17 @@ def make_plans(signal: Any, options: Study) -> dict[Init, Plan]:
         ValueError: The options cannot be used; the message is one line.
     """
     plans = {init: _make_plan(signal, options, init, options.steps) for init in options.init}
-    if options.parts == "auto" and not all(plan.options.network.has_parts for plan in plans.values()):
+    divided = [init for init, plan in plans.items() if plan.options.network.has_parts]
+    if options.parts == "auto" and len(divided) < len(plans):
         single = replace(options, parts=(1,))
-        notes = {init: plan.note for init, plan in plans.items()}
-        plans = {
-            init: replace(_make_plan(signal, single, init, options.steps), note=notes[init]) for init in options.init
-        }
+        plans |= {init: _make_plan(signal, single, init, options.steps) for init in divided}
     return plans
 
 
-def find_steps(signal: Any, options: Study) -> int:
-    """Return the training steps of a whole fit."""
-    return _make_plan(signal, options, options.init[0], None).steps
+def find_steps(signal: Any, options: Study, plan: Plan) -> int:
+    """Return the training steps of a whole fit of a plan's network, the first of `make_plans`."""
+    parts = options.parts if plan.options.network.has_parts else (1,)
+    return _make_plan(signal, replace(options, parts=parts), options.init[0], None).steps
 
 
 def _make_plan(signal: Any, options: Study, init: Init, steps: int | None) -> Plan:
