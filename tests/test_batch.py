@@ -259,6 +259,8 @@ def test_a_pack_that_was_altered_is_refused_in_one_line(tmp_path):
     path = tmp_path / "out" / batch.rows[0].field.partition("#")[0]
     with pytest.raises(FieldFileError, match="is a pack of many fields, which load_fields reads"):
         load_field(path)
+    with pytest.raises(FieldFileError, match=r"holds no single field; .*; load_fields reads that of a batch"):
+        load_field(tmp_path / "out")
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)

@@ -178,7 +178,7 @@ def test_what_holds_no_field_is_called_so(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png: holds no field; a run's config\.yml does"):
         MeshExport(str(tmp_path / "a.png"), tmp_path / "a.ply").load()
-    with pytest.raises(ValueError, match=r"is a folder without index\.json, so it holds no field; name a run's config"):
+    with pytest.raises(ValueError, match=r"is a folder without index\.json, so it holds no single field; name a"):
         MeshExport(str(tmp_path), tmp_path / "a.ply").load()
     (tmp_path / "config.yml").touch()
     with pytest.raises(ValueError, match=r"no checkpoint step-\*\.ckpt there"):

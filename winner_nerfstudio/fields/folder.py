@@ -114,8 +114,8 @@ def read_index(folder: AnyPath) -> FolderIndex:
         return _check_entries(parse_json(path.read_text("utf8")))
     except FileNotFoundError:
         raise FieldFileError(
-            f"{folder}: is a folder without {INDEX}, so it holds no field; name a run's"
-            " config.yml, a .safetensors file, or the folder of a fit part by part"
+            f"{folder}: is a folder without {INDEX}, so it holds no single field; name a run's config.yml, a"
+            " .safetensors file, or the folder of a fit part by part; load_fields reads that of a batch"
         ) from None
     except StorageError:
         raise
