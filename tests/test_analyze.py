@@ -191,7 +191,7 @@ def test_what_fails_leaves_nothing_behind(error, command, undrawn, tmp_path, mon
         assert str(caught.value.code).startswith("error: not enough memory; use fewer --samples and --kernel-points")
     else:
         assert caught.value.code == 130
-        assert capsys.readouterr().err == "interrupted: found was not written\n"
+        assert capsys.readouterr().err == "interrupted: nothing was written\n"
 
 
 def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, capsys):
@@ -208,7 +208,7 @@ def test_an_interrupted_fit_ends_the_command(command, tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit) as caught:
         command("--data", data, "--output", "found", *SMALL)
     assert caught.value.code == 130
-    assert "interrupted: found was not written" in capsys.readouterr().err
+    assert "interrupted: nothing was written" in capsys.readouterr().err
     assert not (tmp_path / "found").exists()
 
 

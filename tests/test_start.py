@@ -1,9 +1,14 @@
-"""What every command does before anything else."""
+"""What every command does before anything else, and how it ends."""
 
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
+
+from winner_nerfstudio.cli import inspect, start
+from winner_nerfstudio.training.verdict import INTERRUPTED
 
 MODULE = """
 import os, signal, time
@@ -40,3 +45,29 @@ def test_a_job_in_the_background_still_ignores_ctrl_c():
     program = program.replace("sleep(60)", "sleep(0.3)").replace('"interrupted"', '"interrupted", 1') + "print('done')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["analyze", "batch", "compare", "export", "fit", "inspect"])
+def test_a_command_that_is_interrupted_at_once_ends_in_one_line(name, monkeypatch, capsys):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "start_command", stop)
+    with pytest.raises(SystemExit) as caught:
+        import_module(f"winner_nerfstudio.cli.{name}").main()
+    assert caught.value.code == INTERRUPTED
+    assert re.fullmatch("interrupted.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "error, code", [(KeyboardInterrupt, INTERRUPTED), (MemoryError, "error: not enough memory; use less of the data")]
+)
+def test_an_inspection_that_is_stopped_or_lacks_memory_ends_in_one_line(error, code, monkeypatch):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["winner-inspect", "sample:mandala"])
+    monkeypatch.setattr(inspect.Inspect, "run", stop)
+    with pytest.raises(SystemExit) as caught:
+        inspect.main()
+    assert caught.value.code == code

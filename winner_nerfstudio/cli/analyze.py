@@ -15,11 +15,10 @@ from ..analysis.options import RANKS, Study
 from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
 from ..files import find_obstacle, replacing, stem_of
 from ..registry import kind_named
-from ..signals.errors import is_out_of_memory
-from ..signals.messages import error_line, escape
+from ..signals.messages import escape
 from ..training.options import NoiseOptions
 from .kinds import parse_command, parse_data_options
-from .start import start_command
+from .start import running
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -234,22 +233,12 @@ def _find_data(command: Analyze) -> Path:
 
 def main() -> None:
     """Run ``winner-analyze``; end with status 1 and a message of one line if the user's request cannot be met."""
-    start_command()
-    command: Analyze | None = None
-    try:
+    smaller = "use fewer --samples and --kernel-points, or a smaller --hidden-dim"
+    with running("interrupted: nothing was written", smaller):
         command, kind, rest = parse_command(Analyze, PROGRAM, __doc__ or "", _find_data)
         others = [each.name for group in (Analyze, Study) for each in fields(group)]
         others += [f"noise.{each.name}" for each in fields(NoiseOptions)]
         command.run(parse_data_options(kind, f"{PROGRAM} {command.data}", rest, others))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(error_line(error))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        sys.exit("error: not enough memory; use fewer --samples and --kernel-points, or a smaller --hidden-dim")
-    except KeyboardInterrupt:
-        print(f"interrupted: {escape(command.folder if command else PROGRAM)} was not written", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import tyro
 from rich.console import Console
 
 from ..registry import kind_named
-from ..signals.messages import error_line, escape
+from ..signals.messages import escape
 from ..storage import locate
 from ..training.engine import Workers
-from .start import start_command
+from .start import running
 
 if TYPE_CHECKING:
     from ..batch.many import Batch
@@ -65,14 +65,8 @@ class BatchCommand:
 
 def main() -> None:
     """Run ``winner-batch``; see `BatchCommand` for the exit status."""
-    start_command()
-    try:
+    with running("interrupted: what was finished is kept; the same command goes on"):
         sys.exit(_run(sys.argv[1:]))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(error_line(error))
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; the same command goes on", file=sys.stderr)
-        sys.exit(130)
 
 
 def _run(arguments: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,8 @@ import tyro
 from ..files import replacing
 from ..metrics.descriptions import describe_metric, label_metric, name_metric
 from ..registry import has_result, kind_named
-from ..signals.messages import error_line, escape
-from .start import start_command
+from ..signals.messages import escape
+from .start import running
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField
@@ -249,12 +248,8 @@ class Compare:
 
 def main() -> None:
     """Run ``winner-compare``; end with status 1 and a message of one line if the request cannot be met."""
-    start_command()
-    command = tyro.cli(Compare, prog=PROGRAM, description=__doc__)
-    try:
-        command.run()
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(error_line(error))
+    with running():
+        tyro.cli(Compare, prog=PROGRAM, description=__doc__).run()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ..signals.errors import EMPTY
 from ..signals.messages import error_line, escape, quote
 from ..storage import AnyPath, RemotePath, locate
 from ..training.engine import Workers
-from .start import start_command
+from .start import running
 
 if TYPE_CHECKING:
     from ..export.command import Export
@@ -185,7 +185,7 @@ class FitRun:
         from ..training.measure import build_monitor, measure
         from ..training.prepare import find_device
         from ..training.run import train
-        from ..training.verdict import POOR_FIT, judge
+        from ..training.verdict import INTERRUPTED, POOR_FIT, judge
 
         command = self.command
         command.course.check()
@@ -210,7 +210,7 @@ class FitRun:
 
             show(fitted, target, getattr(options.data, "up", "y"), self.say)
         if outcome.interrupted:
-            return 130
+            return INTERRUPTED
         return 1 if not all(written) else POOR_FIT if verdict is not None else 0
 
     def _start(self, options: "FitOptions", device: Any) -> "tuple[Any, Plan, Start]":
@@ -299,20 +299,9 @@ class FitRun:
 
 def main() -> None:
     """Run ``winner-fit``; see `Fit` for the exit status."""
-    start_command()
-    try:
+    smaller = "use a smaller --hidden-dim or --batch-size, or less of the data"
+    with running("interrupted: nothing more was written", smaller):
         sys.exit(_run(sys.argv[1:]))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(error_line(error))
-    except (MemoryError, RuntimeError) as error:
-        from ..signals.errors import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        sys.exit("error: not enough memory; use a smaller --hidden-dim or --batch-size, or less of the data")
-    except KeyboardInterrupt:
-        print("interrupted: nothing more was written", file=sys.stderr)
-        sys.exit(130)
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,6 +1,5 @@
 """Describe a file before fitting it: its content, the noise that would be used, and how long a run would take."""
 
-import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,9 +10,9 @@ import tyro
 from rich.console import Console
 
 from ..progress import working
-from ..signals.messages import error_line, escape
+from ..signals.messages import escape
 from .kinds import parse_command, parse_fit_options
-from .start import start_command
+from .start import running
 
 if TYPE_CHECKING:
     from ..training.initialize import Start
@@ -92,14 +91,11 @@ def seconds_per_step(started: "Start", optimizer: str) -> float:
 
 def main() -> None:
     """Run ``winner-inspect``; end with status 1 and a message of one line if the file cannot be fitted."""
-    start_command()
-    try:
+    with running():
         command, kind, rest = parse_command(Inspect, PROGRAM, __doc__ or "", lambda command: command.file)
         others = [each.name for each in fields(Inspect)]
         options = parse_fit_options(kind, f"{PROGRAM} {command.file}", rest, others)
         print(*map(escape, command.run(options)), sep="\n")
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == "__main__":

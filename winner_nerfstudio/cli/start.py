@@ -1,10 +1,15 @@
-"""What every command does before anything else."""
+"""What every command does before anything else, and how it ends."""
 
 import io
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
+from ..signals.errors import is_out_of_memory
+from ..signals.messages import error_line
+from ..training.verdict import INTERRUPTED
 from ..version import __version__
 
 PAUSE = 0.1
@@ -42,3 +47,25 @@ def start_command() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"winner-nerfstudio {__version__}")
         sys.exit()
+
+
+@contextmanager
+def running(stopped: str = "interrupted", smaller: str = "use less of the data") -> Iterator[None]:
+    """Start a command, and end it in one line: with status 1 if the user's request cannot be met, or `INTERRUPTED`.
+
+    Args:
+        stopped: the line after Ctrl-C.
+        smaller: what takes less memory, for where there is too little.
+    """
+    try:
+        start_command()
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(error_line(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"error: not enough memory; {smaller}")
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -9,6 +9,8 @@ from .watch import Entry
 
 POOR_FIT = 3
 """The exit status of a command whose fit has failed or still improved fast when its steps ended."""
+INTERRUPTED = 130
+"""The exit status of a command that was interrupted."""
 
 
 @dataclass(frozen=True)

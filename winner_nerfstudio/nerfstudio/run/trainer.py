@@ -30,7 +30,7 @@ from ...training.optimizers import check_state
 from ...training.plan import Course, make_plan
 from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
-from ...training.verdict import POOR_FIT
+from ...training.verdict import INTERRUPTED, POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
@@ -42,8 +42,6 @@ from .unfit import UnfitCheckpoint
 C = TypeVar("C", bound=TrainerConfig)
 SECONDS_TO_END = 10.0
 """How long the other processes may take to end after the last step."""
-INTERRUPTED = 130
-"""The exit status of a run that was interrupted."""
 CONFIG = "config.yml"
 """The file in a run's folder that holds its config."""
 _NO_TIMESTAMP = "{timestamp}"
