@@ -40,6 +40,15 @@ def test_an_interrupt_in_the_middle_of_an_import_waits_for_its_end(tmp_path, sto
     assert done.stdout.split("\n") == ["imported", "interrupted", ""], done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no timers that interrupt a program there")
+def test_an_interrupt_that_waits_for_an_import_does_not_disturb_the_end_of_a_command(tmp_path):
+    (tmp_path / "late.py").write_text(MODULE.format(stop="SIGTERM"))
+    program = "import atexit, time\nfrom winner_nerfstudio.cli.start import running\natexit.register(time.sleep, 0.5)\n"
+    program += "with running():\n    import late\n    raise ValueError('no')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (1, "error: no\n")
+
+
 def test_a_job_in_the_background_still_ignores_ctrl_c():
     program = PROGRAM.replace("default_int_handler", "SIG_IGN").replace("import late", "signal.raise_signal(2)")
     program = program.replace("sleep(60)", "sleep(0.3)").replace('"interrupted"', '"interrupted", 1') + "print('done')"

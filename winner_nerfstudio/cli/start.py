@@ -69,3 +69,6 @@ def running(stopped: str = "interrupted", smaller: str = "use less of the data")
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        if hasattr(signal, "setitimer"):  # or else a Ctrl-C that waits for an import would kill what is ending
+            signal.setitimer(signal.ITIMER_REAL, 0)
