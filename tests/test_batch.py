@@ -304,7 +304,7 @@ def test_a_name_that_is_not_utf8_stands_in_the_table_with_escapes(tmp_path):
     for source in (tmp_path / "crops", str(tmp_path / "crops" / "*\udce9.png"), tmp_path / "list.csv"):
         batch = fit_many(source, tmp_path / "out", **QUICK)
         (failed,) = batch.failed
-        assert failed.error.startswith(f"{tmp_path}/crops/bad\\udce9.png: not a picture that can be read")
+        assert failed.error.startswith(f"{tmp_path}/crops/bad\\udce9.png: is empty; is the file whole?")
         table = {row["path"]: row["status"] for row in without_times(tmp_path / "out")}
         assert table[f"{tmp_path}/crops/bad\\udce9.png"] == "failed"
         assert f"{tmp_path}/crops/lat\\udce9.png" in batch.fields.paths
