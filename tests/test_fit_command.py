@@ -80,6 +80,15 @@ def test_a_second_fit_of_the_same_file_shows_the_first_ones_values(picture, winn
     assert f"{first:.5g} dB" in line.split("│")[3]
 
 
+def test_a_fit_without_an_error_is_infinitely_good(winner_fit, tmp_path):
+    Image.fromarray(np.full((40, 40), 200, np.uint8)).save(tmp_path / "grey.png")
+    status, shown = winner_fit("grey.png", "--output", "b.png", "b.safetensors", "--parts", 2, *SMALL, 3)
+    assert status == 0, shown
+    assert re.search("│ psnr +│ +inf dB │", shown)
+    assert "psnr" not in load_field(tmp_path / "b.safetensors").provenance["figures"], "JSON cannot write it"
+    assert (np.asarray(Image.open(tmp_path / "b.png")) == 200).all()
+
+
 def test_a_failed_fit_says_so_and_replaces_nothing(picture, winner_fit, tmp_path):
     (tmp_path / "b.png").write_bytes(b"good")
     status, shown = winner_fit(picture, "--output", "b.png", "b.npy", *SMALL, 20, "--learning-rate", 10)

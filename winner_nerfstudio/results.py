@@ -1,5 +1,6 @@
 """What is said of a fit: the table of its metrics with their units and meaning, its size, and what is wrong with it."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def results_table(
     """Return the table of a fit.
 
     Args:
-        metrics: the metrics by name.
+        metrics: the metrics by name; those that are NaN are left out.
         sizes: sizes in bytes by name, see `measure_sizes`.
         previous: metrics of the previous fit of the same target, if there is one.
         verdict: what is wrong with the fit; it stands in the last row.
@@ -34,6 +35,8 @@ def results_table(
     for column in columns:
         table.add_column(column, justify="right" if column in ("value", "previous") else "left")
     for name, value in metrics.items():
+        if math.isnan(value):
+            continue
         described, before = describe_metric(name), (previous or {}).get(name)
         cells = [described.format(value)]
         cells += ["" if before is None else described.format(before)] if previous else []

@@ -259,7 +259,7 @@ class FitRun:
         origin = provenance(progress, outcome.steps, finite(metrics))
         fitted = FittedField(started.field, origin, started.companion_field)
         sizes = measure_sizes(started.field, started.companion_field, target.name)
-        shown = finite(metrics) | {"train_seconds": outcome.seconds}
+        shown = metrics | {"train_seconds": outcome.seconds}
         self.console.print(results_table(shown, sizes, self._find_previous(fitted), verdict))
         return fitted
 

@@ -1,6 +1,5 @@
 """The pipeline of nerfstudio for signals, with metrics and pictures that need no camera images."""
 
-import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from ...networks import Bank, CellBank
 from ...progress import working
 from ...results import measure_sizes, results_table
 from ...signals.messages import escape, shorten
+from ...training.fit import finite
 from ...training.initialize import build_sampler, companion_batches
 from ...training.verdict import Verdict, judge
 from ..config.datamanager import SignalDataManager
@@ -110,7 +110,7 @@ class SignalPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
     ) -> dict[str, float]:
-        """Return the metrics of the fit as plain floats, print them as a table, and write pictures to `output_path`.
+        """Return the finite metrics of the fit, print all as a table, and write pictures to `output_path`.
 
         Nothing is averaged over images, so `get_std` has no effect.
         """
@@ -127,7 +127,7 @@ class SignalPipeline(VanillaPipeline):
         if output_path is not None:
             write_pictures(self._render_pictures(), output_path)
         self.train(training)
-        return metrics
+        return finite(metrics)
 
     def metrics(self) -> dict[str, float]:
         """Return the model's metrics, the seconds of training, and the points trained per second; set `verdict`."""
@@ -138,9 +138,7 @@ class SignalPipeline(VanillaPipeline):
             CONSOLE.print(escape(f"warning: {warning.message}"), markup=False, soft_wrap=True)
         self.verdict = judge(model.kind, self.datamanager.signal, metrics, model.progress["history"])
         seconds, points = float(model.progress["seconds"]), int(model.progress["points"])
-        metrics |= {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
-        # A fit that has diverged has metrics that are not finite, and JSON cannot write those.
-        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+        return metrics | {"train_seconds": seconds, "points_per_second": points / max(seconds, 1e-9)}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
