@@ -174,6 +174,7 @@ def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):
     ("name", "options", "words"),
     [
         ("ball.ply", {"texture": 64}, r"ball\.ply: no texture is written to \.ply; use \.glb or \.obj"),
+        ("ball.stl", {"texture": 64}, r"ball\.stl: no texture is written to \.stl; use \.glb or \.obj"),
         ("ball.glb", {"texture": 8}, "texture=8 must be a width of 16 to 8192 texels"),
         (
             "ball.glb",

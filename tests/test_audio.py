@@ -8,7 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
+from winner_nerfstudio.registry import kind_named
 from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.flac_frames import find_end, parse_stream_info
@@ -778,3 +782,17 @@ def test_libraries_write_nothing_about_a_broken_sound(tmp_path, capfd):
     with pytest.raises(SignalError):
         load_audio(tmp_path / "a.mp3")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("error")
+def test_silence_is_drawn_black_without_a_warning():
+    figure = Figure(figsize=(1, 1))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    hiss = np.concatenate([np.zeros((4000, 1)), 0.5 * RNG.standard_normal((4000, 1))]).astype(np.float32)
+    kind_named("audio").draw(axes, SimpleNamespace(sample_rate=RATE), hiss)
+    drawing = BytesIO()
+    figure.savefig(drawing)
+    pixels = np.asarray(Image.open(drawing).convert("L"))
+    assert pixels[5:-5, 10:40].max() < 5
+    assert pixels[5:-5, 60:90].min() > 60

@@ -195,6 +195,7 @@ def test_a_texture_is_for_the_files_that_hold_one():
             "--memory, --group-samples, --engine, --cpus and --gpus are",
         ),
         (["a.png", "--output", "b.png", "--group-samples", "9"], "are for a fit part by part, into a folder; --output"),
+        (["a.png", "--output", "folder", "--open"], "--open shows a fit in memory, and --output names a folder"),
         (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
         (["a.png", "--output", "b.wav"], "b.wav: a fit of a picture is not written as .wav; use .png"),
         (["a.png", "--output", "b.png", "--steps", "0"], "steps=0 must be a whole number"),

@@ -22,7 +22,6 @@ from winner_nerfstudio.signals.records import Record
 from winner_nerfstudio.signals.units import Units
 from winner_nerfstudio.training.loss import SquareLoss
 from winner_nerfstudio.training.options import DrawnOptions, NetworkOptions
-from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import Axis
 
 from .conftest import Result, config_of, metrics_of, run
@@ -290,19 +289,3 @@ def test_every_kind_says_what_everything_asks_of_it():
         assert set(kind.exports) == set(kind.results)
         with pytest.raises(ValueError, match="its record"):
             record.from_json({"nonsense": 1})
-
-
-def test_the_spectrogram_of_silence_is_drawn_without_a_warning(recwarn):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    FigureCanvasAgg(figure)
-    axes, values = figure.subplots(), np.zeros((2000, 1), np.float32)
-    signal, options = prepare(values, "audio", {"sample_rate": 1000.0})
-    options.kind.draw(axes, signal, values)
-    assert not recwarn.list
-    figure.canvas.draw()
-    height, width = np.asarray(figure.canvas.buffer_rgba()).shape[:2]
-    middle = np.asarray(figure.canvas.buffer_rgba())[height // 2, width // 2, :3]
-    assert middle.max() < 10, "it is as dark as the lowest level"

@@ -99,6 +99,11 @@ class Fit:
                 raise ValueError(f"{output}: is the file that is fitted; choose another name")
         if self.is_in_groups and len(self.output) > 1:
             raise ValueError("--output names a folder, without a suffix, beside other results; give one or the others")
+        if self.is_in_groups and self.open:
+            raise ValueError(
+                "--open shows a fit in memory, and --output names a folder, without a suffix, for a fit part by part;"
+                " look at its export"
+            )
         is_grouped = self.workers != Workers() or self.memory is not None or self.group_samples is not None
         if not self.is_in_groups and is_grouped:
             raise ValueError(

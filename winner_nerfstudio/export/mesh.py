@@ -193,11 +193,11 @@ def check_export(field: Field, output: Path, finish: Finish) -> None:
         raise ExportError(f"{output}: unknown mesh format {suffix!r}; use one of {', '.join(MESHES)}")
     require_result(field.kind, "mesh")
     finish.check()
+    if finish.texture is not None and suffix not in TEXTURED:
+        raise ExportError(f"{output}: no texture is written to {suffix}; use {' or '.join(TEXTURED)}")
     if suffix in COLORLESS and finish.colors != "none":
         raise ExportError(f"{output}: {suffix} holds no colours; use .ply, .obj or .glb")
     if finish.texture is not None:
-        if suffix not in TEXTURED:
-            raise ExportError(f"{output}: no texture is written to {suffix}; use {' or '.join(TEXTURED)}")
         require_extra("xatlas", "texture", f"{output}: its texture is laid out")
 
 

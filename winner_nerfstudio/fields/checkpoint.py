@@ -76,7 +76,8 @@ def load_fitted(config: Path) -> FittedField:
     """
     if not config.is_file():
         raise CheckpointError(
-            f"{config}: no such file; --load-config takes the config.yml of a run, or a .safetensors file"
+            f"{config}: no such file; --load-config takes the config.yml of a run, a .safetensors file, or a folder of"
+            " groups"
         )
     if config.suffix.lower() not in (".yml", ".yaml"):
         raise CheckpointError(f"{config}: holds no field; a run's config.yml does, or a .safetensors file")

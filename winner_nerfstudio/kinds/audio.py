@@ -97,13 +97,12 @@ class AudioKind(GridKind):
 
     def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
         """Draw the spectrogram of the first channel."""
-        import numpy as np
-        from matplotlib import colormaps
+        from numpy import errstate
 
         window = min(512, 1 << (len(values).bit_length() - 3))
         options: dict[str, Any] = {"noverlap": window * 3 // 4, "cmap": "magma", "vmin": -120, "vmax": 0}
-        axes.set_facecolor(colormaps["magma"](0))  # that of the lowest level, for silence has none and is left out
-        with np.errstate(divide="ignore"):
+        axes.set_facecolor("black")  # shows where there is no power, of which there is no logarithm
+        with errstate(divide="ignore"):
             axes.specgram(values[:, 0], NFFT=window, Fs=signal.sample_rate / 1000, **options)
         axes.set(xlabel="ms", ylabel="kHz")
         axes.label_outer()

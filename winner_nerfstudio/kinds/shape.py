@@ -321,7 +321,8 @@ class MeshExport(Export):
 
         colors = self.colors
         if colors == "auto":
-            colors = "none" if fitted.companion is None or self.output.suffix.lower() in COLORLESS else "fitted"
+            is_colorless = self.texture is None and self.output.suffix.lower() in COLORLESS
+            colors = "none" if fitted.companion is None or is_colorless else "fitted"
         if (self.colors == "error") != (self.target is not None):
             raise ValueError("--colors error and --target go together: give both or neither")
         return Finish(
