@@ -25,7 +25,9 @@ from scipy.spatial import cKDTree
 
 from winner_nerfstudio import fit
 from winner_nerfstudio.signals.cloud import load_surface
+from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.signals.shape.painting import Painting
+from winner_nerfstudio.storage import write_whole
 
 SIZE = 512
 LEAVES, LEAST, LARGEST = 3000, 0.015, 0.4
@@ -162,13 +164,21 @@ def main():
     parser.add_argument("--single", action="store_true", help="one network instead of cells")
     arguments = parser.parse_args()
     options = {"steps": arguments.steps} | ({"parts": (1,)} if arguments.single else {})
-    done = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    if arguments.seeds < 1 or (arguments.steps is not None and arguments.steps < 1):
+        parser.error("--seeds and --steps must be at least 1")
+    try:
+        done = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+        write_whole(arguments.output, json.dumps(done, indent=1).encode())  # which fails now rather than after a fit
+    except OSError as error:
+        parser.exit(1, error_line(error) + "\n")
+    except ValueError as error:
+        parser.exit(1, f"error: {arguments.output}: holds no results of this script ({error}); name another file\n")
     for seed in range(arguments.seeds):
         for name in SHAPES:
             key = " ".join(map(str, (name, arguments.texture, seed, *options.values())))
             if key not in done:
                 done[key] = compare(name, arguments.texture, seed, options)
-                arguments.output.write_text(json.dumps(done, indent=1))
+                write_whole(arguments.output, json.dumps(done, indent=1).encode())
             row = done[key]
             print(f"| {name} | {seed} | {row['psi']:.3f} | {row['siren']:.1f} | {row['winner']:.1f} |", flush=True)
 

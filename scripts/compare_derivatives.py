@@ -168,6 +168,8 @@ def main():
     parser.add_argument("what", choices=("height", "helmholtz"))
     parser.add_argument("--steps", type=int, default=400)
     arguments = parser.parse_args()
+    if arguments.steps < 1:
+        parser.error("--steps must be at least 1")
     (compare_heights if arguments.what == "height" else compare_waves)(arguments.steps)
 
 

@@ -19,6 +19,7 @@ import tyro
 from winner_nerfstudio.experiments.config import read_yaml, slugify
 from winner_nerfstudio.experiments.conversion import ConfigError, convert
 from winner_nerfstudio.experiments.tables import format_markdown, summarize_metric
+from winner_nerfstudio.signals.messages import error_line
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ class Arguments:
 
 
 def call(command: list[str]) -> None:
-    """Run a command; one that fails ends the program with the last of what it printed."""
+    """Run a command; one that fails ends the program with its error, or else with the last of what it printed."""
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        if lines and lines[-1].startswith("error: "):
+            sys.exit(lines[-1])
         sys.exit(f"error: {shlex.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
@@ -81,12 +85,31 @@ def perform(method: str, target: Path, seed: int, flags: list[str], folder: Path
 
 
 def main() -> None:
-    """Make the runs and print the table."""
+    """Make the runs and print the table; status 1 and one line where that cannot be done."""
     arguments = tyro.cli(Arguments, description=__doc__)
     try:
-        experiment = convert(PhotoExperiment, read_yaml(arguments.config), "")
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
+        run_experiment(arguments, convert(PhotoExperiment, read_yaml(arguments.config), ""))
+    except (ConfigError, OSError) as error:
+        sys.exit(error_line(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; finished runs are kept, and the same command goes on with the others")
+
+
+def run_experiment(arguments: Arguments, experiment: PhotoExperiment) -> None:
+    """Make the runs that are missing, and print and write the table.
+
+    Raises:
+        OSError: a folder of photographs is missing, or a result cannot be written.
+    """
+    for target in experiment.targets:
+        if not (arguments.folder / target).is_dir():
+            raise FileNotFoundError(
+                f"{arguments.folder / target}: no such folder of photographs; --folder names the one that has it, and"
+                f" {arguments.config} says how it is made"
+            )
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.open("a").close()  # which fails now rather than after the runs
     rows = []
     for target in experiment.targets:
         for variant, variant_flags in experiment.variants.items():

@@ -899,6 +899,7 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     program.chmod(0o755)
     command = [sys.executable, ROOT / "scripts" / "compare_photos.py", ROOT / "configs" / "views_nerf.yml"]
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "snowman").mkdir()
     for _ in range(2):
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
@@ -914,6 +915,41 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ns-train winner-nerf --data snowman")
     assert "no such folder" in failed.stderr
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    ("script", "arguments", "words"),
+    [
+        ("compare_photos.py", [ROOT / "configs" / "views_nerf.yml"], "error: snowman: no such folder of photographs"),
+        (
+            "compare_photos.py",
+            [ROOT / "configs" / "views_nerf.yml", "--folder", "photos", "--output", "file/table.md"],
+            "error: file: File exists",
+        ),
+        (
+            "compare_photos.py",
+            [ROOT / "configs" / "views_nerf.yml", "--folder", "photos", "--flags=--stop"],
+            "error: ns-train says what is wrong",
+        ),
+        ("compare_colour.py", ["--output", "file", "--seeds", "1"], "error: file: holds no results of this script"),
+        ("compare_colour.py", ["--output", "file/colour.json"], "error: file/colour.json: file is a file"),
+    ],
+)
+def test_scripts_that_compare_refuse_in_one_line_what_would_end_them_later(script, arguments, words, tmp_path):
+    (tmp_path / "photos" / "snowman").mkdir(parents=True)
+    (tmp_path / "file").write_text("{")
+    program = tmp_path / "ns-train"
+    program.write_text("#!/bin/sh\necho warning >&2; echo error: ns-train says what is wrong >&2; exit 1")
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / script, *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith(words)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.commands
