@@ -16,7 +16,7 @@ from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, FRONT, lo
 from winner_nerfstudio.nerfstudio.viewer.color_legend import error_colors
 from winner_nerfstudio.signals.audio import load_audio
 from winner_nerfstudio.signals.image import load_image
-from winner_nerfstudio.signals.options import AudioOptions
+from winner_nerfstudio.signals.options import AudioOptions, ImageOptions
 from winner_nerfstudio.training.options import NetworkOptions
 
 SCALE = 32
@@ -117,6 +117,22 @@ def test_between_pixels_the_fit_alone_is_continuous(tmp_path):
     np.testing.assert_allclose(layers["target"], squares(pixels[:6, :8]), atol=1e-5)
     errors = error_colors(fitted(model).reshape(-1, 3), torch.from_numpy(model.signal.truth).reshape(-1, 3))
     np.testing.assert_allclose(layers["error"], squares(errors.reshape(24, 32, 3).numpy()[:6, :8]), atol=1e-5)
+
+
+def test_samples_without_data_are_blank_in_every_layer(tmp_path):
+    values = np.random.default_rng(0).standard_normal((24, 32))
+    values[3:7, 2:9] = np.nan
+    np.save(tmp_path / "picture.npy", values)
+    model = model_of(load_image(tmp_path / "picture.npy", ImageOptions(nodata=math.nan)))
+    hidden = squares(np.isnan(values))
+    for layer, smooth in (("target", False), ("rgb", False), ("rgb", True)):
+        shown = look(model, layer, smooth=smooth)
+        assert (shown[hidden] == 1).all()
+        assert (shown[~hidden] < 1).any(-1).mean() > 0.9
+    bar_at = slice(0, 10 * SCALE), slice(0, 10 * SCALE)  # far from the legend
+    assert (look(model, "error")[bar_at][hidden[bar_at]] == 1).all()
+    assert np.isnan(model._read_pixel(4, 5)["target"]).all()
+    assert model._read_pixel(0, 0)["target"] == pytest.approx(values[0, 0], abs=1e-6)
 
 
 def test_the_error_has_a_bar_of_its_colours_in_the_corner_alone(tmp_path):

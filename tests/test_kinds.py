@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.registry import Kind, Recipe, all_kinds, kind_named, kind_of, register
@@ -22,6 +23,7 @@ from winner_nerfstudio.signals.records import Record
 from winner_nerfstudio.signals.units import Units
 from winner_nerfstudio.training.loss import SquareLoss
 from winner_nerfstudio.training.options import DrawnOptions, NetworkOptions
+from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import Axis
 
 from .conftest import Result, config_of, metrics_of, run
@@ -289,3 +291,14 @@ def test_every_kind_says_what_everything_asks_of_it():
         assert set(kind.exports) == set(kind.results)
         with pytest.raises(ValueError, match="its record"):
             record.from_json({"nonsense": 1})
+
+
+def test_samples_without_data_are_drawn_white():
+    values = np.random.default_rng(0).uniform(-1, 0, (6, 8, 1)).astype(np.float32)
+    values[2:4, 3:5] = np.nan
+    signal, options = prepare(values, "image", {"nodata": "nan"})
+    axes = Figure().subplots()
+    options.kind.draw(axes, signal, signal.values)
+    drawn = np.asarray(axes.images[0].get_array())
+    assert (drawn[2:4, 3:5] == 1).all()
+    assert drawn[~np.isnan(values[..., 0])].mean() == pytest.approx((np.nanmean(signal.values) + 1) / 2, abs=0.1)

@@ -217,7 +217,7 @@ class Compare:
         if strip:
             kind = kind_named(entries[0].fitted.kind if has_result(entries[0].fitted.kind, "image") else "image")
             for plot, (name, values) in zip(parts[1].subplots(1, len(strip), squeeze=False)[0], strip, strict=True):
-                kind.draw(plot, SimpleNamespace(dim=values.ndim - 1), values)
+                kind.draw(plot, SimpleNamespace(dim=values.ndim - 1, missing=None), values)
                 plot.set_title(name, fontsize="small")
         figure.savefig(path, dpi=120)
 

@@ -162,9 +162,11 @@ class GridKind(Kind):
         return signal.lattice.count if signal.fitted is None else len(signal.fitted)
 
     def draw(self, axes: Axes, signal: Grid[Any], values: Float[ndarray, "*axes c"]) -> None:
-        """Draw a picture as it is, and of a volume the middle slice."""
-        picture = values[values.shape[0] // 2] if signal.dim == 3 else values
-        unit = (np.clip(picture[..., :3], -1, 1) + 1) / 2
+        """Draw a picture as it is, and of a volume the middle slice; white where the signal holds no data."""
+        unit = (np.clip(values[..., :3], -1, 1) + 1) / 2
+        if signal.missing is not None:
+            unit[signal.missing] = 1.0
+        unit = unit[len(unit) // 2] if signal.dim == 3 else unit
         axes.imshow(unit if unit.shape[-1] == 3 else unit[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.axis("off")
 

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor
@@ -57,6 +57,14 @@ class GridModel(SignalModel):
     def half_size(self) -> tuple[float, float]:
         """Return half the width and half the height of what is shown."""
         raise NotImplementedError
+
+    def hide_missing(self, colors: Float[Tensor, "n 3"], index: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+        """Return colours at samples, with the background's where the target holds no data."""
+        missing = self.signal.missing
+        if missing is None:
+            return colors
+        hidden = torch.from_numpy(missing.reshape(-1)).to(colors.device)[index.to(colors.device), None]
+        return torch.where(hidden, BACKGROUND, colors)
 
     def paint(self, layer: str, plane_coords: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
         """Return the colours in [0, 1] of a layer.

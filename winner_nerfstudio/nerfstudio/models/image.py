@@ -64,9 +64,11 @@ class ImageModel(GridModel):
         The layers are ``rgb``, the fit; ``target``; and ``error``, that of the fit against the ground truth.
         """
         coords = self.signal.lattice.at(self._locate(plane_coords))
+        nearest = self.signal.lattice.nearest(coords).cpu()
         if layer == "rgb" and self.smooth.value:
-            return _convert_to_colors(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
-        unique, inverse = self.signal.lattice.nearest(coords).cpu().unique(return_inverse=True)
+            colors = _convert_to_colors(self.field.evaluate(coords).cpu(), self.signal.draft.mode)
+            return self.hide_missing(colors, nearest)
+        unique, inverse = nearest.unique(return_inverse=True)
         return self._color_pixels(layer, unique)[inverse]
 
     def annotate(self, name: str, picture: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
@@ -117,7 +119,10 @@ class ImageModel(GridModel):
         signal, index = self.signal, torch.tensor([row * self.signal.lattice.shape[1] + column])
         with torch.no_grad():
             fitted = self.field.evaluate(signal.lattice.coords(index)).cpu().numpy()[0]
-        values = {"target": signal.units.to_own(signal.values[row, column]), "fit": signal.units.to_own(fitted)}
+        target = signal.units.to_own(signal.values[row, column])
+        if signal.missing is not None and signal.missing[row, column]:
+            target = np.full_like(target, np.nan, np.float64)
+        values = {"target": target, "fit": signal.units.to_own(fitted)}
         return values | {"difference": values["fit"] - values["target"]}
 
     def _color_pixels(self, layer: str, index: Int[Tensor, " n"]) -> Float[Tensor, "n 3"]:
@@ -128,9 +133,12 @@ class ImageModel(GridModel):
             return torch.from_numpy(values.reshape(-1, signal.channels)[index.numpy()])
 
         if layer == "target":
-            return _convert_to_colors(select(signal.values), mode)
-        fitted = self.field.evaluate(signal.lattice.coords(index)).cpu()
-        return _convert_to_colors(fitted, mode) if layer == "rgb" else error_colors(fitted, select(signal.truth))
+            colors = _convert_to_colors(select(signal.values), mode)
+        else:
+            fitted = self.field.evaluate(signal.lattice.coords(index)).cpu()
+            is_fit = layer == "rgb"
+            colors = _convert_to_colors(fitted, mode) if is_fit else error_colors(fitted, select(signal.truth))
+        return self.hide_missing(colors, index)
 
 
 def _convert_to_colors(values: Float[Tensor, "n c"], mode: str) -> Float[Tensor, "n 3"]:

@@ -155,4 +155,5 @@ class VolumeModel(GridModel, SurfaceModel):
         """Return colours of values, black where they are at the level."""
         level_set = LevelSet(self.signal.draft, values, self._interpolate_target_and_gradient, self.level)
         shade = diverging((values(points)[:, 0] - level_set.level) / self._reach)
-        return shade * (1 - line(level_set(points)[:, 0], pixel, 3.0))
+        colors = shade * (1 - line(level_set(points)[:, 0], pixel, 3.0))
+        return self.hide_missing(colors, self.signal.lattice.nearest(points))
