@@ -197,6 +197,8 @@ def _find_second_variance(siren: float, frequency: float, num_layers: int) -> fl
 
     if not is_too_high(SECOND_VARIANCE):
         return SECOND_VARIANCE
+    if is_too_high(1.0):  # as most parts are, and it grows with the variance
+        return 1.0
     return bisect(is_too_high, 1.0, SECOND_VARIANCE)
 
 

@@ -44,7 +44,7 @@ def method(kind: Kind) -> MethodSpecification:
                 model=SignalModelConfig(kind=kind.name, options=kind.network()),
             ),
             optimizers=optimizers(SignalOptimizerConfig()),
-            logging=LoggingConfig(profiler="none", local_writer=LocalWriterConfig(enable=False)),
+            logging=LoggingConfig(steps_per_log=50, profiler="none", local_writer=LocalWriterConfig(enable=False)),
             viewer=ViewerConfig(websocket_host="127.0.0.1"),
             vis="tensorboard",
         ),
