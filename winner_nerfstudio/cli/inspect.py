@@ -58,7 +58,7 @@ class Inspect:
         with working(console, "initialising"):
             network, started = plan.options.network, start(signal, plan.options, device, plan.seed)
         with working(console, "measuring the time of a step"):
-            minutes = plan.steps * seconds_per_step(started, plan.optimizer) / 60
+            seconds = plan.steps * seconds_per_step(started, plan.optimizer)
         return [
             *signal.describe(),
             *(f"{name}: {value}" for name, value in signal.facts().items()),
@@ -67,8 +67,15 @@ class Inspect:
             f"network: {network.num_layers} layers of {network.width}, "
             + describe_size(started.field, started.companion_field, str(self.file)),
             f"winner-fit or ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points;"
-            f" about {minutes:.2g} minutes of training here ({device})",
+            f" about {describe_time(seconds)} of training here ({device})",
         ]
+
+
+def describe_time(seconds: float) -> str:
+    """Return a time to two digits, in minutes or from a hundred of them on in hours."""
+    minutes = float(f"{seconds / 60:.2g}")
+    amount, unit = (minutes, "minutes") if minutes < 100 else (float(f"{seconds / 3600:.2g}"), "hours")
+    return f"{amount:g} {unit}" if amount < 100 else f"{amount:,.0f} {unit}"
 
 
 def seconds_per_step(started: "Start", optimizer: str) -> float:
