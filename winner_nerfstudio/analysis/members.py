@@ -33,7 +33,6 @@ from .targets import Target, target_of_box, target_of_cell
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from numpy import ndarray
     from torch import Tensor
 
     from ..signals.blocks import Box
@@ -277,11 +276,8 @@ def crop(signal: Grid[Any], box: Box) -> Grid[Any]:
     """Return a box of a signal's samples as a signal of its own, in the units of the whole."""
     boxed = tuple(box)
     values = signal.values[boxed]
-    fitted: ndarray | None = None
-    if signal.fitted is not None:
-        mask = np.zeros(signal.lattice.count, bool)
-        mask[signal.fitted] = True
-        fitted = np.flatnonzero(mask.reshape(signal.lattice.shape)[boxed])
+    mask = signal.fitted_mask
+    fitted = None if mask is None else np.flatnonzero(mask[boxed])
     draft = replace(signal.draft, shape=values.shape[:-1])
     return replace(signal, values=values, draft=draft, clean=None, fitted=fitted, missing=None)
 

@@ -3,7 +3,6 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,17 +23,14 @@ class InterruptedRun:
 
     Args:
         path: The file; it is there only while the run is not finished.
-        specification: All that the run's outcome depends on, plain values. A file of another specification is not read.
+        specification: All that the run's outcome depends on, as text. A file of another specification is not read.
         training: The training, whose state is kept and restored in place.
         clock: The clock of the training, likewise.
         began: When the run began, by `time.perf_counter`.
     """
 
-    def __init__(
-        self, path: Path, specification: dict[str, Any], training: Training, clock: Clock, began: float
-    ) -> None:
-        self.path = path
-        self._specification = json.dumps(specification, sort_keys=True)
+    def __init__(self, path: Path, specification: str, training: Training, clock: Clock, began: float) -> None:
+        self.path, self._specification = path, specification
         self._training, self._clock = training, clock
         self._began, self._saved = began, time.perf_counter()
 

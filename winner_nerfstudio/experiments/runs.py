@@ -194,7 +194,7 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     """
     began = time.perf_counter()
     field, training, clock = _prepare(run, device)
-    unfinished = InterruptedRun(run.state_path, run.specification, training, clock, began)
+    unfinished = InterruptedRun(run.state_path, _to_text(run.specification), training, clock, began)
     curve, losses = _train(run, field, training, clock, unfinished, on_progress)
     metrics = run.options.kind.metrics(field, run.target, run.options.network) | find_best(curve)
     if isinstance(run.target, Grid) and run.target.clean is not None:

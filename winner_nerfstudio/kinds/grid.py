@@ -163,10 +163,10 @@ class GridKind(Kind):
 
     def draw(self, axes: Axes, signal: Grid[Any], values: Float[ndarray, "*axes c"]) -> None:
         """Draw a picture as it is, and of a volume the middle slice; white where the signal holds no data."""
-        unit = (np.clip(values[..., :3], -1, 1) + 1) / 2
+        shown = len(values) // 2 if signal.dim == 3 else slice(None)
+        unit = (np.clip(values[shown][..., :3], -1, 1) + 1) / 2
         if signal.missing is not None:
-            unit[signal.missing] = 1.0
-        unit = unit[len(unit) // 2] if signal.dim == 3 else unit
+            unit[signal.missing[shown]] = 1.0
         axes.imshow(unit if unit.shape[-1] == 3 else unit[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.axis("off")
 

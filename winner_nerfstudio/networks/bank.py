@@ -98,6 +98,12 @@ class Tiling:
             -(-(size + (count - 1) * self.overlap) // count) for size, count in zip(self.shape, self.parts, strict=True)
         )
 
+    @cached_property
+    def corners(self) -> list[tuple[int, ...]]:
+        """The first sample of each held box along each axis, counted from the first one of the `extent`."""
+        starts = [self.starts(axis) for axis in range(len(self.shape))]
+        return list(product(*((axis - axis[0]).tolist() for axis in starts)))
+
     @property
     def spacing(self) -> float:
         """The distance of neighbouring samples in a box's own coordinates, whose longest axis spans [-1, 1]."""
@@ -137,10 +143,8 @@ class Tiling:
                 fewer.
         """
         sizes = [n - gap for n, gap in zip(self.box, less or [0] * len(self.box), strict=True)]
-        starts = [self.starts(axis) for axis in range(len(self.shape))]
-        corners = list(product(*((axis - axis[0]).tolist() for axis in starts)))
         boxes = [
-            values[tuple(slice(first, first + n) for first, n in zip(corners[member], sizes, strict=True))]
+            values[tuple(slice(first, first + n) for first, n in zip(self.corners[member], sizes, strict=True))]
             for member in (range(self.count) if members is None else members)
         ]
         return torch.stack([box.reshape(-1, values.shape[-1]) for box in boxes])

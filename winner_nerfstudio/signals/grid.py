@@ -103,6 +103,15 @@ class Grid(Generic[R]):
         """The signal that metrics are computed against: the clean one if it is known, else the target."""
         return self.values if self.clean is None else self.clean
 
+    @property
+    def fitted_mask(self) -> Bool[ndarray, "*axes"] | None:
+        """Whether each sample is fitted; None if all are."""
+        if self.fitted is None:
+            return None
+        mask = np.zeros(self.lattice.count, bool)
+        mask[self.fitted] = True
+        return mask.reshape(self.lattice.shape)
+
     @cached_property
     def held_out(self) -> Int[ndarray, " k"]:
         """The indices of the samples that hold data and are not fitted, ascending."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,13 +92,8 @@ def find_constants(signal: Grid[Any], tiling: Tiling, inner: Sequence[slice]) ->
     Returns:
         The value of each such part by its index.
     """
-    known, found = None, {}
-    if signal.fitted is not None:
-        known = np.zeros(signal.lattice.count, bool)
-        known[signal.fitted] = True
-        known = known.reshape(signal.lattice.shape)
-    starts = [(tiling.starts(axis) - tiling.starts(axis)[0]).tolist() for axis in range(len(inner))]
-    for member, corner in enumerate(product(*starts)):
+    known, found = signal.fitted_mask, {}
+    for member, corner in enumerate(tiling.corners):
         first = [part.start + start for part, start in zip(inner, corner, strict=True)]
         box = tuple(slice(start, start + size) for start, size in zip(first, tiling.box, strict=True))
         if known is not None and not known[box].any():
@@ -220,10 +214,9 @@ def _cut(signal: Grid[Any], inner: Sequence[slice], tiling: Tiling, half: tuple[
     crop = tuple(slice(part.start, part.stop - gap) for part, gap in zip(inner, less, strict=True))
     values = torch.from_numpy(interpolate_half_way(signal.values, half)[crop])
     fitted: Tensor | None = None
-    if signal.fitted is not None:
-        mask = np.zeros(signal.lattice.count, bool)
-        mask[signal.fitted] = True
-        known = _all_around(mask.reshape(signal.lattice.shape), half)[crop]
+    mask = signal.fitted_mask
+    if mask is not None:
+        known = _all_around(mask, half)[crop]
         fitted = tiling.cut(torch.from_numpy(known)[..., None].float(), less=less)
     return Samples(tiling.local_coords(less), tiling.cut(values, less=less), fitted)
 
@@ -314,16 +307,15 @@ class PartError(torch.autograd.Function):
         for first in range(0, len(members), step):
             rows = list(members[first : first + step])
             # A library may round the product of a single matrix in another way than that of one among several.
-            is_alone = step > 1 and len(rows) == 1
-            is_range = rows[-1] - rows[0] == len(rows) - 1 and not is_alone
-            some = slice(rows[0], rows[-1] + 1) if is_range else 2 * rows if is_alone else rows
+            place = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
+            some = 2 * rows if step > 1 and len(rows) == 1 else place
             own = [parameter.detach()[some].requires_grad_() for parameter in parameters]
             with torch.enable_grad():
                 values = stack.evaluate_with(batch["coords"][some], own)
                 errors = compute_errors(values, batch["values"][some], None if fitted is None else fitted[some])
                 total = errors.sum()
             for whole, piece in zip(gradients, torch.autograd.grad(total, own), strict=True):
-                whole[rows] = piece[: len(rows)]
+                whole[place] = piece[: len(rows)]
             error += errors.detach()[: len(rows)].sum() / count
         context.save_for_backward(*gradients)
         return error

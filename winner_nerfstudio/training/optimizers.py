@@ -227,13 +227,16 @@ def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tens
     wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
     flat = wide.reshape(-1, *wide.shape[-2:])
     count = len(flat) if flat.is_cuda else max(1, torch.get_num_threads() * BLOCK // flat[0].numel())
-    # Members that are not trained have none; on a GPU to know which would mean to wait for it.
-    moved = torch.ones(len(flat), dtype=torch.bool) if flat.is_cuda else flat.flatten(1).any(1)
-    if moved.all():
-        done = torch.cat([_orthogonalize_wide(some, steps) for some in flat.split(count)])
+
+    def orthogonalize_all(matrices: Float[Tensor, "m b a"]) -> Float[Tensor, "m b a"]:
+        return torch.cat([_orthogonalize_wide(some, steps) for some in matrices.split(count)])
+
+    # Those of members that are not trained are zero; on a GPU to know which would mean to wait for it.
+    if flat.is_cuda or (moved := flat.flatten(1).any(1)).all():
+        done = orthogonalize_all(flat)
     else:
         done = torch.zeros_like(flat)
-        done[moved] = torch.cat([_orthogonalize_wide(some, steps) for some in flat[moved].split(count)])
+        done[moved] = orthogonalize_all(flat[moved])
     done = done.reshape(wide.shape)
     return done.mT if matrix.shape[-2] > matrix.shape[-1] else done
 
