@@ -226,13 +226,13 @@ def orthogonalize(matrix: Float[Tensor, "*m b a"], steps: int = 5) -> Float[Tens
     """
     wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
     flat = wide.reshape(-1, *wide.shape[-2:])
-    count = len(flat) if flat.is_cuda else max(1, torch.get_num_threads() * BLOCK // flat[0].numel())
+    count = max(1, torch.get_num_threads() * BLOCK // flat[0].numel()) if flat.is_cpu else len(flat)
 
     def orthogonalize_all(matrices: Float[Tensor, "m b a"]) -> Float[Tensor, "m b a"]:
         return torch.cat([_orthogonalize_wide(some, steps) for some in matrices.split(count)])
 
     # Those of members that are not trained are zero; on a GPU to know which would mean to wait for it.
-    if flat.is_cuda or (moved := flat.flatten(1).any(1)).all():
+    if not flat.is_cpu or (moved := flat.flatten(1).any(1)).all():
         done = orthogonalize_all(flat)
     else:
         done = torch.zeros_like(flat)

@@ -212,7 +212,7 @@ class Derived(Resident):
         batch = self._get_between(turn) if is_between else super().batch(turn)
         if self._known is None or (self.steps_per_pass == 1 and not is_between):
             return batch
-        rows, most = self._known.nonzero()[:, 0], max(1, self.batch_size // 4)
+        rows, most = self._known_rows, max(1, self.batch_size // 4)
         if len(rows) > most:
             generator = build_generator(self.seed, EVALUATION_STREAM + step)
             rows = rows[torch.randint(len(rows), (most,), generator=generator).to(self.device)]
@@ -266,6 +266,13 @@ class Derived(Resident):
         assert self._signal.derivatives is not None
         known = self._signal.derivatives.known
         return None if known is None else torch.from_numpy(known.reshape(-1, 1)).float().to(self.device)
+
+    @cached_property
+    def _known_rows(self) -> Tensor:
+        """The samples at which values are known; found on the CPU, so that no step waits for the device."""
+        assert self._signal.derivatives is not None
+        assert self._signal.derivatives.known is not None
+        return torch.from_numpy(np.flatnonzero(self._signal.derivatives.known)).to(self.device)
 
     def _get_samples(self, index: Tensor) -> Batch:
         """Return samples by their index in row-major order."""
