@@ -860,13 +860,9 @@ def test_the_time_left_goes_by_the_variants_own_speed(folder):
     assert remaining.seconds() == pytest.approx(2 + 6 + 4)
     remaining.finish({"wall": 4.0})
     assert remaining.seconds() == pytest.approx(6 + 4)
+    assert str(remaining) == "10 s"
     assert progress.RemainingTime([fast], []).seconds() is None
-    assert [progress.format_duration(each) for each in (None, 30, 600, 7500)] == [
-        "unknown",
-        "30 s",
-        "10 min",
-        "2 h 05 min",
-    ]
+    assert str(progress.RemainingTime([fast], [])) == "unknown"
 
 
 def test_the_hiss_has_nothing_but_high_frequencies():

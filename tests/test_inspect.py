@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from winner_nerfstudio.cli.inspect import Inspect, describe_time, main
+from winner_nerfstudio.cli.inspect import Inspect, main
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.training.prepare import sort_options
 
@@ -29,21 +29,6 @@ def test_a_mesh_is_described_with_its_noise_and_the_time_of_a_run(tmp_path):
     assert "schedule=matched, s0=" in lines["initialisation"]
     assert lines["network"].startswith("3 layers of 24, in ")
     assert lines["winner-fit or ns-train winner-sdf"].startswith("1,250 steps of ")
-
-
-@pytest.mark.parametrize(
-    "seconds, words",
-    [
-        (2, "0.033 minutes"),
-        (80, "1.3 minutes"),
-        (5961, "99 minutes"),
-        (5970, "1.7 hours"),
-        (86400, "24 hours"),
-        (4.4e6, "1,200 hours"),
-    ],
-)
-def test_a_long_time_is_told_in_hours(seconds, words):
-    assert describe_time(seconds) == words
 
 
 @pytest.mark.commands

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from winner_nerfstudio import progress
-from winner_nerfstudio.progress import working
+from winner_nerfstudio.progress import describe_time, working
 
 
 def shown(seconds, **options):
@@ -51,3 +51,22 @@ def test_a_quiet_console_leaves_no_widget_in_a_notebook(monkeypatch):
             time.sleep(0.3)
         assert bool(shown) is not quiet
         shown.clear()
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0.214, "0.21 s"),
+        (2, "2 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (600, "10 min"),
+        (5369, "89 min"),
+        (5370, "1 h 30 min"),
+        (7500, "2 h 05 min"),
+        (359_990, "100 h"),
+        (4.4e6, "1,200 h"),
+    ],
+)
+def test_a_time_is_told_in_the_units_of_its_size(seconds, words):
+    assert describe_time(seconds) == words

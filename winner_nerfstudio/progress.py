@@ -28,6 +28,17 @@ def progress_bar(console: Console, before: str, *after: str, estimates: bool = T
     return Progress(*columns, *([TimeRemainingColumn()] if estimates else []), console=console, **options)
 
 
+def describe_time(seconds: float) -> str:
+    """Return a time in words, to two digits or the minute: "40 s", "12 min", "3 h 05 min", "1,200 h"."""
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{hours} h {rest:02d} min" if hours < 100 else f"{float(f'{seconds / 3600:.2g}'):,.0f} h"
+
+
 @contextmanager
 def working(console: Console, what: str) -> Iterator[None]:
     """Show what is being done while a block runs, such as "loading bunny.obj".

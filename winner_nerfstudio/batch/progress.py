@@ -6,7 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 
-from ..progress import progress_bar
+from ..progress import describe_time, progress_bar
 from .store import Row
 
 LINES = 20
@@ -60,12 +60,5 @@ class BatchProgress:
         if fitted:
             rate = fitted / max(time.perf_counter() - self._began, 1e-9)
             parts += [f"{rate:.3g} a second" if rate >= 0.1 else f"{rate * 3600:.3g} an hour"]
-            parts += [f"{_describe_time(left / rate)} left"] if left else []
+            parts += [f"{describe_time(left / rate)} left"] if left else []
         return ", ".join(parts)
-
-
-def _describe_time(seconds: float) -> str:
-    """Return a time in its largest whole units, such as ``2:05:00``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

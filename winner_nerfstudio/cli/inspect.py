@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from ..progress import working
+from ..progress import describe_time, working
 from ..signals.messages import escape
 from .kinds import parse_command, parse_fit_options
 from .start import running
@@ -69,13 +69,6 @@ class Inspect:
             f"winner-fit or ns-train {kind.method}: {plan.steps:,} steps of {started.sampler.batch_size:,} points;"
             f" about {describe_time(seconds)} of training here ({device})",
         ]
-
-
-def describe_time(seconds: float) -> str:
-    """Return a time to two digits, in minutes or from a hundred of them on in hours."""
-    minutes = float(f"{seconds / 60:.2g}")
-    amount, unit = (minutes, "minutes") if minutes < 100 else (float(f"{seconds / 3600:.2g}"), "hours")
-    return f"{amount:g} {unit}" if amount < 100 else f"{amount:,.0f} {unit}"
 
 
 def seconds_per_step(started: "Start", optimizer: str) -> float:

@@ -16,13 +16,13 @@ import torch
 import tyro
 from rich.console import Console
 
-from ..progress import progress_bar, working
+from ..progress import describe_time, progress_bar, working
 from ..registry import kind_named
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line, escape
 from ..training.prepare import find_device
 from .config import Experiment, read_experiment, replace_baseline, select, slugify
-from .progress import RemainingTime, format_duration
+from .progress import RemainingTime
 from .report import write_report
 from .runs import Done, Record, Run, Workspace, perform, plan
 from .tables import find_curve
@@ -115,7 +115,7 @@ def make_runs(experiment: Experiment, pending: list[Run], done: Done, device: to
             record = perform(run, device, advance)
             remaining.finish(record)
             done.append((run, record))
-            outcome, wall = _describe_outcome(experiment, record), format_duration(record["wall"])
+            outcome, wall = _describe_outcome(experiment, record), describe_time(record["wall"])
             _print(console, f"run {index} of {count}: {name}: {outcome}, {wall}; {remaining} left")
 
 

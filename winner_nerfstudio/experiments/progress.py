@@ -2,6 +2,7 @@
 
 import time
 
+from ..progress import describe_time
 from .runs import Done, Record, Run
 
 
@@ -45,19 +46,10 @@ class RemainingTime:
         return sum(rest) - (self._part * rest[0] if rest else 0.0)
 
     def __str__(self) -> str:
-        return format_duration(self.seconds())
+        seconds = self.seconds()
+        return "unknown" if seconds is None else describe_time(seconds)
 
     def _add(self, run: Run, wall: float) -> None:
         """Count the time of a run among those of its variant."""
         seconds, work = self._cost.get(run.variant, (0.0, 0.0))
         self._cost[run.variant] = seconds + wall, work + run.work
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a time for a reader: "40 s", "12 min", "3 h 05 min"."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
