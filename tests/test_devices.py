@@ -1,7 +1,8 @@
-"""What a training step does on another device, told from torch's device "meta", whose tensors have no values.
+"""What would happen on a GPU, told without one.
 
-To read a value there is an error, and so is an operation on tensors of two devices: a step that passes would neither
-wait for a GPU nor mix its tensors with the CPU's.
+Tensors of torch's device "meta" have no values, so that a training step that reads one, for which it would have to wait
+for a GPU, fails. Tensors of a pretended GPU have values, so that everything else can be done with them; see
+`pretend_cuda`. On both an operation on tensors of two devices fails.
 """
 
 from itertools import product
@@ -11,6 +12,7 @@ import pytest
 import torch
 import trimesh
 
+from winner_nerfstudio import fit
 from winner_nerfstudio.networks import siren, stack
 from winner_nerfstudio.signals.derivatives import differentiate
 from winner_nerfstudio.training.initialize import start
@@ -18,9 +20,12 @@ from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 
+from .conftest import call, config_of
+from .pretend_cuda import CUDA, pretend_cuda
+
 META = torch.device("meta")
 SINGLE = {"parts": (1,), "hidden_dim": 32}
-FEW = {"steps_per_chunk": 8, "batch_size": 512}
+FEW = {"steps_per_chunk": 8, "batch_size": 512, "eval_resolution": 24}
 NOISE = np.random.default_rng(0).random((40, 44, 3), np.float32)
 
 
@@ -59,7 +64,7 @@ TARGETS = {
     "shape in cells": lambda: (trimesh.creation.torus(1, 0.3), None, FEW | {"parts": (4,)}),
     "shape with colours": lambda: (make_colored(), None, FEW | SINGLE),
     "shape with colours in cells": lambda: (make_colored(), None, FEW | {"parts": (3,)}),
-    "points": lambda: (trimesh.creation.icosphere(3).vertices, "sdf", SINGLE),
+    "points": lambda: (trimesh.creation.icosphere(3).vertices, "sdf", FEW | SINGLE),
     "network FINER": lambda: (NOISE, "image", SINGLE | {"network": "finer"}),
 }
 
@@ -91,3 +96,68 @@ def test_a_step_neither_waits_for_a_device_nor_mixes_its_tensors_with_others(tar
     assert {parameter.device for parameter in training.field.parameters()} == {META}
     with pytest.raises(RuntimeError, match="meta"):
         float(training.loss)
+
+
+def test_a_pretended_gpu_refuses_what_a_real_one_does():
+    with pretend_cuda():
+        there, here = torch.ones(3, device="cuda"), torch.ones(3)
+        layer = torch.nn.Linear(3, 1).to("cuda")
+        layer(there).sum().backward()
+        assert {each.device for each in (there, there[1:], there + 1, layer.weight, layer.weight.grad)} == {CUDA}
+        assert {each.device for each in (here, there.cpu(), here * 2)} == {torch.device("cpu")}
+        assert torch.equal(there + torch.tensor(1.0), there * 2), "a single number may be the CPU's"
+        for mixed in (lambda: there + here, lambda: layer(here), lambda: here[there > 0], lambda: there[1:] * here[1:]):
+            with pytest.raises(RuntimeError, match="same device"):
+                mixed()
+        with pytest.raises(TypeError, match="numpy"):
+            np.asarray(there)
+    assert not torch.ones(3).is_cuda
+
+
+@pytest.mark.filterwarnings("ignore:the fit (failed|needs)")
+@pytest.mark.parametrize(
+    "target",
+    [
+        "picture with held-out samples",
+        "picture in parts, most of them constant",
+        "laplacian, with known values",
+        "sound in parts",
+        "volume in parts",
+        "shape with colours in cells",
+        "points",
+    ],
+)
+def test_a_fit_on_a_gpu_is_measured_and_evaluated_as_on_a_cpu(target):
+    data, kind, options = TARGETS[target]()
+    settings = {"steps": 2, "progress": False, "learning_rate": 1e-5, **options}
+    points = np.random.default_rng(0).random((50, 3))
+    with pretend_cuda():
+        there = fit(data, kind, **settings)
+        assert {parameter.device for parameter in there.parameters()} == {CUDA}
+        values = there(points[:, : there.dim])
+    here = fit(data, kind, device="cpu", **settings)
+    np.testing.assert_allclose(values, here(points[:, : here.dim]), rtol=1e-3, atol=1e-4)
+    figures = here.provenance["figures"]
+    assert there.provenance["figures"] == pytest.approx(figures, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    "method, data, export",
+    [("winner-sdf", "ball.ply", ("mesh", "fit.ply")), ("winner-image", "picture.npy", ("image", "fit.npy"))],
+)
+def test_the_commands_of_nerfstudio_pass_on_a_pretended_gpu(method, data, export, tmp_path):
+    trimesh.creation.icosphere(2).export(tmp_path / "ball.ply")
+    np.save(tmp_path / "picture.npy", NOISE)
+    options = ["--max-num-iterations", "4", "--vis", "tensorboard", "--pipeline.model.hidden-dim", "16"]
+    if method == "winner-sdf":
+        options += ["--pipeline.model.parts", "1", "--pipeline.model.eval-resolution", "24"]
+    with pretend_cuda():
+        trained = call("ns-train", method, "--data", data, *options, cwd=tmp_path)
+        assert trained.returncode in (0, 3), trained.output  # 3: a poor fit, after four steps
+        config = config_of(trained, tmp_path)
+        measured = call("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=tmp_path)
+        assert measured.returncode == 0, measured.output
+        what, name = export
+        exported = call("winner-export", what, "--load-config", config, "--output", name, cwd=tmp_path)
+    assert exported.returncode == 0 or "no surface" in exported.output, exported.output
