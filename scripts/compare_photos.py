@@ -16,10 +16,11 @@ from typing import Any
 
 import tyro
 
+from winner_nerfstudio.cli.start import running
 from winner_nerfstudio.experiments.config import read_yaml, slugify
-from winner_nerfstudio.experiments.conversion import ConfigError, convert
-from winner_nerfstudio.experiments.tables import format_markdown, summarize_metric
-from winner_nerfstudio.signals.messages import error_line
+from winner_nerfstudio.experiments.conversion import convert
+from winner_nerfstudio.experiments.tables import format_markdown, summarize_metric, write_text
+from winner_nerfstudio.files import make_folder
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,10 @@ def perform(method: str, target: Path, seed: int, flags: list[str], folder: Path
 
 
 def main() -> None:
-    """Make the runs and print the table; status 1 and one line where that cannot be done."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
+    """Make the runs and print the table; end in one line where that cannot be done."""
+    with running("interrupted; finished runs are kept, and the same command goes on with the others"):
+        arguments = tyro.cli(Arguments, description=__doc__)
         run_experiment(arguments, convert(PhotoExperiment, read_yaml(arguments.config), ""))
-    except (ConfigError, OSError) as error:
-        sys.exit(error_line(error))
-    except KeyboardInterrupt:
-        sys.exit("interrupted; finished runs are kept, and the same command goes on with the others")
 
 
 def run_experiment(arguments: Arguments, experiment: PhotoExperiment) -> None:
@@ -108,8 +105,7 @@ def run_experiment(arguments: Arguments, experiment: PhotoExperiment) -> None:
                 f" {arguments.config} says how it is made"
             )
     if arguments.output is not None:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.open("a").close()  # which fails now rather than after the runs
+        make_folder(arguments.output.parent, arguments.output)  # which fails now rather than after the runs
     rows = []
     for target in experiment.targets:
         for variant, variant_flags in experiment.variants.items():
@@ -123,7 +119,7 @@ def run_experiment(arguments: Arguments, experiment: PhotoExperiment) -> None:
     table = format_markdown(rows, experiment.digits)
     print(table)
     if arguments.output is not None:
-        arguments.output.write_text(table)
+        write_text(arguments.output.parent, arguments.output.name, table)
 
 
 if __name__ == "__main__":

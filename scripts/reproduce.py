@@ -1,6 +1,6 @@
-"""Run an experiment of configs/: see winner_nerfstudio/experiments/command.py."""
+"""Run an experiment of configs/: see winner_nerfstudio/cli/experiment.py."""
 
-from winner_nerfstudio.experiments.command import main
+from winner_nerfstudio.cli.experiment import main
 
 if __name__ == "__main__":
     main()

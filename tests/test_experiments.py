@@ -19,9 +19,9 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
+from winner_nerfstudio.cli import experiment as experiment_command
 from winner_nerfstudio.experiments import (
     clock,
-    command,
     fronts,
     interrupted,
     plots,
@@ -659,7 +659,7 @@ def test_curves_of_derivatives_are_those_of_the_derivatives(folder, capsys):
     hill |= {"options": {"hidden_dim": 8}, "metrics": ["snr_derivatives"], "front": ..., "small": ...}
     experiment = read_experiment(written(folder, **hill, variants={"SIREN": {"options": {"init": "siren"}}}))
     pending, done = planned(experiment, folder), []
-    command.make_runs(experiment, pending, done, CPU, Console())
+    experiment_command.make_runs(experiment, pending, done, CPU, Console())
     assert "SIREN, seed 1: snr_derivatives " in capsys.readouterr().out
     # The loss is relative to the derivatives, and no mean square error of values.
     assert not any(name.startswith("best_psnr") for _, record in done for name in record["metrics"])
@@ -675,11 +675,24 @@ def test_an_exact_fit_is_told_from_one_that_diverged(value, words, folder, capsy
     names = ("psnr", "psnr_paper")
     monkeypatch.setattr(AudioKind, "metrics", lambda *arguments: dict.fromkeys(names, value))
     experiment, done = read_experiment(written(folder)), []
-    command.make_runs(experiment, planned(experiment, folder)[:1], done, CPU, Console())
+    experiment_command.make_runs(experiment, planned(experiment, folder)[:1], done, CPU, Console())
     assert f"SIREN, seed 1: {words}, " in capsys.readouterr().out
     kept = json.loads(done[0][0].path.read_text())
     assert not set(names) & set(kept["metrics"])
     assert kept["exact"] == (list(names) if words == "exact" else [])
+
+
+def test_an_experiment_that_is_interrupted_ends_as_every_command_does(folder, monkeypatch, capsys):
+    def interrupt(arguments, console):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment_command, "run_experiment", interrupt)
+    monkeypatch.setattr("sys.argv", ["reproduce.py", str(written(folder))])
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)  # the command sets some
+    with pytest.raises(SystemExit) as stopped:
+        experiment_command.main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.startswith("interrupted; finished runs are kept")
 
 
 def test_the_loss_of_overlapping_parts_is_no_psnr_of_the_whole(folder):
@@ -750,7 +763,7 @@ def test_a_users_mistake_is_one_line(folder):
 
 def record(psnr, **metrics):
     curve = [{"step": 10 * i, "seconds": float(i), "psnr": value} for i, value in enumerate(psnr)]
-    return {"curve": curve, "metrics": {"psnr": psnr[-1], **metrics}, "seconds": 3.0}
+    return {"curve": curve, "metrics": {"psnr": psnr[-1], **metrics}, "exact": [], "seconds": 3.0}
 
 
 def test_the_step_at_which_the_baselines_last_value_is_reached():
@@ -782,6 +795,16 @@ def test_a_seed_that_diverged_is_told():
     assert {row[tables.reach_column(experiment)].count for row in rows} == {0}
 
 
+def test_exact_fits_are_told_and_count_for_no_mean():
+    exact = record([10.0, 20.0, None]) | {"metrics": {"ssim": 1.0}, "exact": ["psnr"]}
+    records = {("s", "a"): [exact, exact], ("s", "b"): [exact, record([10.0, 20.0, 30.0])]}
+    rows = tables.make_rows(Experiment("audio", {}, {}, metrics=("psnr",)), records)
+    text = tables.format_markdown(rows, 2)
+    assert "| s | a | 2 | exact |" in text
+    assert "| s | b | 2 | 30.00 (1 of 2) |" in text
+    assert tables.format_csv(rows).splitlines()[1].startswith("s,a,2,inf,,")
+
+
 def test_errors_relative_to_the_baselines_are_geometric_means():
     values = {("a", "old"): (0.9, 0.2), ("a", "new"): (0.95, 0.4), ("b", "old"): (0.8, 0.2), ("b", "new"): (0.975, 0.1)}
     records = {key: [{"metrics": {"iou": iou, "chamfer_l1": distance}}] for key, (iou, distance) in values.items()}
@@ -798,7 +821,7 @@ def test_errors_relative_to_the_baselines_are_geometric_means():
 def test_the_best_of_each_group_on_each_signal():
     values = {"a 1": ((10, 5), (20, 1)), "a 2": ((11, 4), (15, 2)), "b": ((9, 9), (30, 3))}
     records = {
-        (signal, name): [{"metrics": {"psnr": float(fitted), "psnr_held_out": float(held_out)}}]
+        (signal, name): [{"metrics": {"psnr": float(fitted), "psnr_held_out": float(held_out)}, "exact": []}]
         for name, pairs in values.items()
         for signal, (fitted, held_out) in zip("xy", pairs, strict=True)
     }
@@ -809,7 +832,7 @@ def test_the_best_of_each_group_on_each_signal():
     assert "| a | 11.0 / 4.0 (2) | 20.0 / 1.0 (1) | 15.5 / 2.5 |" in by_fitted
     assert "| b | 9.0 / 9.0 | 30.0 / 3.0 | 19.5 / 6.0 |" in by_fitted
     assert "| a | 10.0 / 5.0 (1) | 15.0 / 2.0 (2) | 12.5 / 3.5 |" in by_held_out
-    records["y", "a 2"] = [{"metrics": {}}]  # it diverged
+    records["y", "a 2"] = [{"metrics": {}, "exact": []}]  # it diverged
     assert "| a | 10.0 / 5.0 (1) | 20.0 / 1.0 (1) |" in tables.format_best(experiment, records)
     del records["y", "b"]
     assert "| b | 9.0 / 9.0 |  |  |" in tables.format_best(experiment, records)
@@ -921,7 +944,7 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
         (
             "compare_photos.py",
             [ROOT / "configs" / "views_nerf.yml", "--folder", "photos", "--output", "file/table.md"],
-            "error: file: File exists",
+            "error: file/table.md: file is a file and no folder",
         ),
         (
             "compare_photos.py",

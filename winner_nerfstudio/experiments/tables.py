@@ -48,9 +48,9 @@ class Summary:
     """Values over the seeds.
 
     Attributes:
-        mean: Their mean; NaN if there are none.
+        mean: The mean of the finite ones; infinity if none is finite, NaN if there are none.
         spread: Their standard deviation; NaN of a single value.
-        count: How many there are.
+        count: Of how many that is.
     """
 
     mean: float
@@ -67,16 +67,18 @@ def group_records(done: Done) -> Records:
 
 
 def summarize(values: Iterable[float]) -> Summary:
-    """Return the mean and the sample's standard deviation of the finite values."""
-    finite = [value for value in values if math.isfinite(value)]
+    """Return the mean and the sample's standard deviation of the finite values; infinity if all others are NaN."""
+    known = [value for value in values if not math.isnan(value)]
+    finite = [value for value in known if math.isfinite(value)]
     if not finite:
-        return Summary(math.nan, math.nan, 0)
+        return Summary(math.inf if known else math.nan, math.nan, len(known))
     return Summary(mean(finite), stdev(finite) if len(finite) > 1 else math.nan, len(finite))
 
 
 def summarize_metric(records: list[Record], name: str) -> Summary:
-    """Return a metric over the records of one signal and variant."""
-    return summarize(record["metrics"].get(name, math.nan) for record in records)
+    """Return a metric over the records of one signal and variant; that of an exact fit is infinite."""
+    values = (record["metrics"] | dict.fromkeys(record.get("exact", ()), math.inf) for record in records)
+    return summarize(each.get(name, math.nan) for each in values)
 
 
 def reach_column(experiment: Experiment) -> str:
@@ -162,7 +164,7 @@ def _average_signals(rows: list[Row]) -> list[Row]:
             for key in _summary_columns(group):
                 values = [each[key].mean for each in group]
                 whole = all(math.isfinite(value) for value in values)
-                row[key] = Summary(mean(values) if whole else math.nan, math.nan, len(group) if whole else 0)
+                row[key] = Summary(mean(values) if whole else math.nan, math.nan, row["runs"] if whole else 0)
             means.append(row)
     return means
 
@@ -290,5 +292,5 @@ def _format_summary(key: str, value: Summary, runs: int, digits: int) -> str:
     is_step = key.startswith(REACH) or key.endswith("_step")
     decimals = DECIMALS.get(key, 0 if is_step else digits)
     spread = "" if math.isnan(value.spread) else f" ± {value.spread:.2g}"
-    part = f" ({value.count} of {runs})" if not math.isnan(value.spread) and value.count < runs else ""
-    return f"{value.mean:.{decimals}f}{spread}{part}"
+    part = f" ({value.count} of {runs})" if value.count < runs and not key.startswith(REACH) else ""
+    return f"{'exact' if value.mean == math.inf else f'{value.mean:.{decimals}f}'}{spread}{part}"

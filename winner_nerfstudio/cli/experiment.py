@@ -8,7 +8,6 @@ experiment that was stopped, the run that was interrupted from its state of some
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +15,16 @@ import torch
 import tyro
 from rich.console import Console
 
+from ..experiments.config import Experiment, read_experiment, replace_baseline, select, slugify
+from ..experiments.progress import RemainingTime
+from ..experiments.report import write_report
+from ..experiments.runs import Done, Record, Run, Workspace, perform, plan
+from ..experiments.tables import find_curve
 from ..progress import describe_time, progress_bar, working
 from ..registry import kind_named
-from ..signals.errors import is_out_of_memory
-from ..signals.messages import error_line, escape
+from ..signals.messages import escape
 from ..training.prepare import find_device
-from .config import Experiment, read_experiment, replace_baseline, select, slugify
-from .progress import RemainingTime
-from .report import write_report
-from .runs import Done, Record, Run, Workspace, perform, plan
-from .tables import find_curve
+from .start import running
 
 _RUN = "run {task.fields[current]} of {task.fields[runs]}: {task.fields[name]}"
 _LEFT = "{task.percentage:.0f} %, {task.fields[left]} left"
@@ -130,21 +129,12 @@ def _describe_outcome(experiment: Experiment, record: Record) -> str:
 
 
 def main() -> None:
-    """Run an experiment as the command line says; status 1 and one line where that cannot be done."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
-    try:
-        text = run_experiment(arguments, console)
-    except (ValueError, OSError) as error:
-        sys.exit(error_line(error))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        sys.exit("error: not enough memory; take a smaller batch_size, or the small variant")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; finished runs are kept, and the same command goes on with the others")
-    _print(console, text)
-    _print(console, f"tables and plots are in {arguments.results}")
+    """Run an experiment as the command line says; end in one line where that cannot be done."""
+    stopped = "interrupted; finished runs are kept, and the same command goes on with the others"
+    with running(stopped, "take a smaller batch_size, or the small variant"):
+        arguments, console = tyro.cli(Arguments, description=__doc__), Console()
+        _print(console, run_experiment(arguments, console))
+        _print(console, f"tables and plots are in {arguments.results}")
 
 
 def _print(console: Console, text: str) -> None:
