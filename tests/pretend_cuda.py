@@ -18,14 +18,22 @@ MAY_MIX = {torch.Tensor.copy_, torch.Tensor.set_, torch._has_compatible_shallow_
 
 def find_device(tensor):
     """Return the device of a tensor, None for one that was made out of sight, such as a gradient."""
-    return getattr(tensor.untyped_storage(), "pretended", None)
+    return getattr(find_memory(tensor), "pretended", None)
+
+
+def find_memory(tensor):
+    """Return a tensor's storage, None for what torch.func wraps."""
+    try:
+        return tensor.untyped_storage()
+    except NotImplementedError:
+        return None
 
 
 def put(result, device):
     """Note the device of all tensors of a result, but of views of others, whose device is known."""
-    for tensor in find_tensors([result]):
-        if device is not None and find_device(tensor) is None:
-            tensor.untyped_storage().pretended = device
+    for memory in map(find_memory, find_tensors([result])):
+        if device is not None and memory is not None and not hasattr(memory, "pretended"):
+            memory.pretended = device
 
 
 def find_tensors(values):
