@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from winner_nerfstudio.files import replacing
 from winner_nerfstudio.registry import kind_named
 from winner_nerfstudio.signals.audio import cannot_save, load_audio, save_audio
 from winner_nerfstudio.signals.errors import SignalError
@@ -256,6 +257,8 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, name):
         ("a.wav", 8000.5, "whole number of samples per second, not 8000.5"),
         ("a.wav", 0.25, "whole number of samples per second"),
         ("a.wav", 1e16, "whole number of samples per second"),
+        ("a.wav", float("inf"), "whole number of samples per second, not inf"),
+        ("a.wav", float("nan"), "whole number of samples per second, not nan"),
         ("a.mp3", 96_000, "MP3 cannot hold MPEG_LAYER_III of 1 channels at 96000 Hz"),
         ("a.ogg", 384_000, "OGG cannot hold VORBIS of 1 channels at 384000 Hz; use .wav or --sample-rate 8000, "),
     ],
@@ -266,6 +269,22 @@ def test_a_format_that_cannot_hold_the_sound_says_so(tmp_path, name, rate, words
     with pytest.raises(SignalError, match=name):
         save_audio(tmp_path / name, np.zeros((4, 1)), rate, record)
     assert not (tmp_path / name).exists()
+
+
+def test_a_sound_that_the_system_does_not_let_write_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        save_audio(tmp_path / "file" / "a.wav", np.zeros((4, 1)), 8000, record_of("PCM_16"))
+    assert caught.value.filename == str(tmp_path / "file" / "a.wav")
+
+    def fail(sound, values):
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", fail)
+    with pytest.raises(OSError, match="is the disk full") as caught, replacing(tmp_path / "a.wav") as path:
+        save_audio(path, np.zeros((4, 1)), 8000, record_of("PCM_16"))
+    assert caught.value.filename == str(tmp_path / "a.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_excerpts_that_wont_do_say_why():

@@ -563,3 +563,9 @@ def test_the_table_is_written_for_parquet_too(tmp_path):
     table = parquet.read_table(tmp_path / "out" / "table.parquet").to_pylist()
     assert [row["psnr"] for row in table] == [row.metrics.get("psnr") for row in batch.rows]
     assert [row["error"] for row in table] == [row.error for row in batch.rows]
+
+
+@pytest.mark.parametrize("arguments", [["--batch-size", "64", "a.png"], ["-a.png"]])
+def test_files_that_do_not_come_first_are_told_in_one_line(arguments):
+    with pytest.raises(ValueError, match=f"no files are named before {arguments[0]}; name them first"):
+        command._run([*arguments, "--output", "fits"])

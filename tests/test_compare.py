@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
     """Two field files of a picture, and one of a sound."""
     path = tmp_path_factory.mktemp("fits")
     x = np.linspace(0, 1, 24)
+    Image.fromarray(np.zeros((20, 60), np.uint8)).save(path / "wide.png")
     Image.fromarray((127 * (1 + np.sin(25 * x)[:, None] * np.cos(31 * x))).astype(np.uint8)).save(path / "a.png")
     for name, steps in (("short", 20), ("long", 60)):
         fit(path / "a.png", steps=steps, hidden_dim=16, num_layers=2, progress=False).save(path / f"{name}.safetensors")
@@ -118,6 +119,11 @@ def test_what_a_fit_lacks_is_empty(folder):
         (["long.safetensors"], {"output": "a.xlsx"}, "a.xlsx: a comparison is written as .png, .csv, .md"),
         (["long.safetensors"], {"target": "no.png"}, "no.png: no such file; --target takes"),
         (["sound.safetensors"], {"target": "a.png"}, "--target is for pictures"),
+        (
+            ["long.safetensors"],
+            {"target": "wide.png", "output": "a.png"},
+            "wide.png: has 60 x 20 pixels of 1 channels, but long.safetensors was fitted to 24 x 24 of 1;",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(folder, runs, options, words):

@@ -119,7 +119,8 @@ def test_known_values_set_the_constant_and_the_reference_is_compared_at_the_same
     options = {"supervise": "gradient", "spacing": PICTURE.steps, "reference": tmp_path / "truth.npy"}
     free = load_signal(PICTURE.gradient, "image", **options)
     assert free.truth.mean() == pytest.approx(free.values.mean(), abs=1e-5)
-    field = fit(PICTURE.gradient, steps=300, known=known, **options, **SMALL)
+    np.save(tmp_path / "known.npy", known)
+    field = fit(PICTURE.gradient, steps=300, known=str(tmp_path / "known.npy"), **options, **SMALL)
     assert field(np.array([3.0, 4.0])) == pytest.approx(PICTURE.values[3, 4], abs=0.02 * np.ptp(PICTURE.values))
     assert field.provenance["figures"]["psnr_peak_to_peak"] > 30
 
@@ -220,3 +221,27 @@ def test_a_picture_of_normals_becomes_a_height(tmp_path):
     height = np.load(tmp_path / "height.npy")
     assert height.shape == (24, 20)
     assert height[0].mean() - height[-1].mean() == pytest.approx(16, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "values, options, words",
+    [
+        (np.zeros((4, 5)), {"kind": "laplace"}, "kind='laplace' must be gradient or laplacian"),
+        (np.zeros(4), {"kind": "gradient"}, r"values of shape \(4,\) have not 2 axes"),
+        (np.zeros((0, 4)), {"kind": "gradient"}, r"values of shape \(0, 4\) have not"),
+        (np.zeros((4, 5), complex), {"kind": "gradient"}, "values of type complex128 are no real numbers"),
+        (np.ma.array(np.eye(4), mask=np.eye(4)), {"kind": "gradient"}, "values are masked in places"),
+        (np.zeros((4, 5)), {"kind": "gradient", "steps": 0}, "steps=0 must be a distance above 0"),
+        (np.zeros((4, 5)), {"kind": "gradient", "steps": (1, 2, 3)}, r"steps=\(1, 2, 3\) must be a distance"),
+    ],
+)
+def test_what_cannot_be_differentiated_is_one_line(values, options, words):
+    with pytest.raises(ValueError, match=words):
+        differentiate(values, **options)
+
+
+def test_a_list_is_differentiated_as_an_array():
+    rows = [[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]
+    assert np.array_equal(differentiate(rows, "laplacian"), differentiate(np.array(rows), "laplacian"))
+    with pytest.raises(ValueError, match="green='left' must be up or down"):
+        compute_slopes(np.ones((2, 3, 3)), "left")

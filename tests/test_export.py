@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import time
@@ -47,6 +48,12 @@ def test_a_failure_leaves_what_stood_there(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         fail()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_an_error_of_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".glb", ".obj"])

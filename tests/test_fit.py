@@ -286,6 +286,7 @@ def test_a_reference_that_does_not_fit_is_one_line():
     for data, reference, words in [
         (points, points, "reference: an array is no mesh"),
         (picture(), picture()[:5], r"array: the reference has shape \(5, 24, 1\)"),
+        (np.ones((3, 4, 5)), np.arange(60.0).reshape(5, 4, 3), r"array: the reference has shape \(5, 4, 3, 1\)"),
     ]:
         with pytest.raises(ValueError, match=words):
             prepare(data, None, {"reference": reference})

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import tifffile
 import torch
+import trimesh
 
 from scripts.benchmark_memory_groups import measure
 from winner_nerfstudio import fit, load_field
@@ -29,6 +30,7 @@ from winner_nerfstudio.signals import blocks
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.large import count_values, open_large
 from winner_nerfstudio.signals.load import load_signal
+from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.signals.samples import mandala, sponge
 from winner_nerfstudio.training import groups as training
 from winner_nerfstudio.training.groups import fit_groups
@@ -525,6 +527,11 @@ def test_a_group_of_another_fit_is_refused(fitted, tmp_path):
         load_field(tmp_path)
 
 
+def test_a_group_is_not_taken_for_the_whole(fitted):
+    with pytest.raises(FieldFileError, match=r"group-000001.safetensors: has some of the parts of a fit in groups"):
+        load_field(group_path(fitted, 1))
+
+
 def test_a_field_in_a_folder_is_not_saved_as_one_file(fitted, tmp_path):
     with pytest.raises(ValueError, match="copy the folder"):
         load_field(fitted).save(tmp_path / "a.safetensors")
@@ -603,8 +610,14 @@ def test_a_volume_is_exported_as_from_one_bank(tmp_path):
     np.testing.assert_allclose(again.normalization.center, groups.field.normalization.center)
     with pytest.raises(ValueError, match=r"unknown format '\.tif'; use one of \.npy \.npz \.zarr"):
         export_volume(groups.field, tmp_path / "a.tif")
-    with pytest.raises(ValueError, match="is there already"):
-        export_volume(groups.field, tmp_path / "a.zarr")
+    (tmp_path / "b.zarr").symlink_to(tmp_path / "nowhere")
+    for name in ("a.zarr", "b.zarr"):
+        with pytest.raises(ValueError, match=f"{name}: is there already"):
+            export_volume(groups.field, tmp_path / name)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        export_volume(groups.field, tmp_path / "file" / "c.zarr")
+    assert error_line(caught.value).startswith(f"error: {tmp_path / 'file' / 'c.zarr'}: ")
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".npy"])
@@ -635,3 +648,25 @@ def test_the_memory_of_a_fit_and_its_export_does_not_grow_with_the_groups():
     few, many = (measure(groups, 1) for groups in (2, 8))
     # Eight groups have 12 MB of pixels more, and 48 MB of target.
     assert many < few + 20e6
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (None, "a NoneType cannot be fitted; give a file"),
+        (np.zeros((0, 9, 3)), r"array: an array of shape \(0, 9, 3\) has no samples"),
+        (trimesh.creation.box(), "is not fitted in groups; only regular samples are"),
+    ],
+)
+def test_what_has_no_samples_is_not_fitted_in_groups(data, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        fit_groups(data, tmp_path / "fit", "image" if isinstance(data, np.ndarray) else None, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_list_is_fitted_in_groups_as_an_array(tmp_path):
+    values = np.random.default_rng(0).integers(0, 9, (20, 24))
+    options = {"parts": (2, 2), "hidden_dim": 8, "num_layers": 2, "steps": 2, "progress": False, "measure": False}
+    fields = [fit_groups(data, tmp_path / str(index), "image", **options) for index, data in
+              enumerate((values, values.tolist()))]  # fmt: skip
+    assert np.array_equal(*(field.image() for field in fields))

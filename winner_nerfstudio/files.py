@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_FULL = errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)
+"""Errors of writing, which do not name the file."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -21,14 +24,23 @@ def replacing(path: Path) -> Iterator[Path]:
     make_folder(path.parent, path)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if str(error.filename) == str(temporary):
-            error.filename, error.filename2 = str(path), None
-        raise
+        with naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Let errors name a file or folder where they name the temporary one that is written in its place, or none."""
+    try:
+        yield
+    except OSError as error:
+        is_nameless = error.filename is None and error.errno in _FULL
+        if is_nameless or str(error.filename).startswith(str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def make_folder(folder: Path, content: Path | None = None) -> None:

@@ -86,6 +86,10 @@ def _run(arguments: list[str]) -> int:
     from .kinds import parse_fit_options, parse_options_by_kind
 
     output = locate(command.output)
+    if rest and not command.files:
+        raise ValueError(
+            f"no files are named before {rest[0]}; name them first, and one that begins with a hyphen as ./-NAME"
+        )
     files = find_files(command.files, output, lambda line: print(escape(line)))
     kinds = find_kinds(files, command.kind)
     named = [kind_named(name) for name in dict.fromkeys(kind for kind in kinds if isinstance(kind, str))]

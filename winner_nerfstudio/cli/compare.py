@@ -233,6 +233,7 @@ class Compare:
         pictures = []
         if self.target is not None:
             values = kind.load(str(self.target), kind.options()).values  # type: ignore[attr-defined]
+            self._check_target(values.shape, entries)
             step = -(-max(values.shape[:2]) // MOST_PIXELS)
             pictures.append(("target", values[::step, ::step]))
         for entry in entries:
@@ -244,6 +245,17 @@ class Compare:
             values = evaluate_grid(field.evaluate, lattice, index.reshape(-1))
             pictures.append((entry.name, values.reshape(*index.shape, -1)))
         return pictures
+
+    def _check_target(self, shape: tuple[int, ...], entries: "list[Entry]") -> None:
+        """Check that a target may be what one of the fits was fitted to, perhaps reduced."""
+        found = [(*entry.fitted.field.record.lattice.shape, entry.fitted.field.spec["out_dim"]) for entry in entries]  # type: ignore[attr-defined]
+        height, width, channels = shape
+        if not any(abs(height / width * w - h) <= 1 and c == channels for h, w, c in found):
+            h, w, c = found[0]
+            raise ValueError(
+                f"{self.target}: has {width} x {height} pixels of {channels} channels, but {entries[0].name} was fitted"
+                f" to {w} x {h} of {c}; --target takes the file that was fitted"
+            )
 
 
 def main() -> None:

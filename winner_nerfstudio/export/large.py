@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from ..fields.folder import FolderField
 from ..fields.resample import Progress, grid_record, resample
-from ..files import make_folder, replacing
+from ..files import make_folder, naming, replacing
 from ..signals.audio import INTEGER_BITS, choose_subtype, write_sound
 from ..signals.extras import import_extra
 from ..signals.grid import to_dtype
@@ -232,17 +232,19 @@ def _stream_zarr(field: FolderField, output: Path, axes: list[Spaced], progress:
     zarr = import_extra("zarr", "zarr", f"{output}: is written")
     record = field.record
     assert isinstance(record, VolumeRecord)
-    if output.exists():
+    if output.exists() or output.is_symlink():
         raise ExportError(f"{output}: is there already; remove it, or name another folder")
+    make_folder(output.parent, output)
     temporary = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
     try:
-        shape = tuple(axis.total for axis in axes)
-        chunks = tuple(min(n, _CHUNK) for n in shape)
-        array = zarr.open(str(temporary), mode="w", shape=shape, chunks=chunks, dtype=record.dtype or "f4")
-        array.attrs["spacing"], array.attrs["origin"] = place_axes(field, axes)
-        for region in evaluate_regions(field, axes, progress):
-            array[region.box] = to_dtype(as_input(region.values, record), record.dtype or "f4")[..., 0]
-        temporary.rename(output)
+        with naming(output, temporary):
+            shape = tuple(axis.total for axis in axes)
+            chunks = tuple(min(n, _CHUNK) for n in shape)
+            array = zarr.open(str(temporary), mode="w", shape=shape, chunks=chunks, dtype=record.dtype or "f4")
+            array.attrs["spacing"], array.attrs["origin"] = place_axes(field, axes)
+            for region in evaluate_regions(field, axes, progress):
+                array[region.box] = to_dtype(as_input(region.values, record), record.dtype or "f4")[..., 0]
+            temporary.rename(output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

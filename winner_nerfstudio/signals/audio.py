@@ -1,5 +1,6 @@
 """Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +33,8 @@ FLOATING = ("FLOAT", "DOUBLE")
 """Subtypes that can hold values beyond full scale."""
 OPUS_RATE, OPUS_DELAY = 48_000, 312
 """Samples per second by which Opus counts, whatever the sound's rate, and how many of them its encoder is behind."""
+SYSTEM_ERROR = 2
+"""libsndfile's code for what the operating system refuses."""
 XIPH = ("VORBIS", "OPUS")
 """Subtypes with an order of channels of their own."""
 COMMON = (*INTEGER_BITS, *FLOATING)
@@ -384,6 +387,7 @@ def write_sound(
     clipped, highest = 0, 1.0
     low, high = np.inf, -np.inf
     order = XIPH_ORDERS.get(channels) if subtype in XIPH else None
+    path.open("wb").close()  # says why, if it cannot be written, which libsndfile does not
     try:
         with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
             for block in blocks:
@@ -410,6 +414,9 @@ def write_sound(
         path.unlink(missing_ok=True)
         raise
     except (soundfile.SoundFileError, OverflowError) as error:
+        path.unlink(missing_ok=True)
+        if getattr(error, "code", None) == SYSTEM_ERROR:
+            raise OSError(errno.EIO, "cannot be written; is the disk full?", str(path)) from None
         raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
     if clipped:
         return f"{subtype}; clipped {clipped:,} values of up to {highest:.4g} times full scale, which .wav would keep"
@@ -462,7 +469,7 @@ def cannot_save(path: Path, sample_rate: float, channels: int, record: AudioReco
         return None
     if not is_sound_format(path):
         return f"unknown sound format {path.suffix!r}; use one of .wav .flac .ogg .opus .mp3 .aiff .npy"
-    if sample_rate != round(sample_rate) or not 1 <= sample_rate < 2**31:
+    if not 1 <= sample_rate < 2**31 or sample_rate != round(sample_rate):
         return f"a sound file has a whole number of samples per second, not {sample_rate:g}; use .npy or --sample-rate"
     form, subtype = _find_format(path), choose_subtype(path, record)
     if _can_write(form, subtype, round(sample_rate), channels):

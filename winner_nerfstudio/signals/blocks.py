@@ -92,6 +92,8 @@ def open_array(source: Path | ndarray, axes: int) -> tuple[Blocks, int]:
         shape, dtype = source.shape, source.dtype
     if len(shape) not in (axes, axes + 1):
         raise SignalError(f"{name}: an array of shape {shape} has not {axes} axes, or {axes + 1} with channels")
+    if 0 in shape:
+        raise SignalError(f"{name}: an array of shape {shape} has no samples")
     channels = shape[axes] if len(shape) > axes else 1
 
     def read(box: Box) -> ndarray:

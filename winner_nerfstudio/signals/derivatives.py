@@ -240,10 +240,20 @@ def differentiate(
     Returns:
         The gradient, [*axes, dim] or [*axes, c, dim], or the Laplacian in the shape of the values, per length of
         `steps`: what `fit` takes with ``supervise=kind``.
+
+    Raises:
+        SignalError: there is no such kind, or the values or the steps cannot be used.
     """
     from scipy.fft import idctn
 
-    wide = np.asarray(values, np.float64)
+    if kind not in ("gradient", "laplacian"):
+        raise SignalError(f"kind={kind!r} must be gradient or laplacian")
+    values = _check_real(values, "values")
+    if values.ndim not in (dim, dim + 1) or not values.size:
+        raise SignalError(f"values of shape {values.shape} have not {dim} axes of samples, and perhaps one of channels")
+    if np.shape(steps) not in ((), (dim,)) or not (np.isfinite(steps) & (np.asarray(steps) > 0)).all():
+        raise SignalError(f"steps={steps} must be a distance above 0, or one along each of {dim} axes")
+    wide = values.astype(np.float64)
     wide = wide if wide.ndim > dim else wide[..., None]
     axes = tuple(range(dim))
     lengths = np.broadcast_to(np.asarray(steps, np.float64), dim)
@@ -265,15 +275,31 @@ def compute_slopes(normals: Float[ndarray, "h w 3"], green: Literal["up", "down"
         The gradient, NaN where a normal does not face the viewer.
 
     Raises:
-        SignalError: the normals are not of this shape.
+        SignalError: the normals are not of this shape, or green points elsewhere.
     """
-    normals = np.asarray(normals, np.float64)
+    if green not in ("up", "down"):
+        raise SignalError(f"green={green!r} must be up or down")
+    normals = _check_real(normals, "normals").astype(np.float64)
     if normals.ndim != 3 or normals.shape[2] != 3:
         raise SignalError(f"normals of shape {normals.shape} are none of a height; [height, width, 3] is needed")
     length = np.linalg.norm(normals, axis=-1)
     depth = np.where(normals[..., 2] > LEAST_FACING * length, normals[..., 2], np.nan)
     down = normals[..., 1] if green == "up" else -normals[..., 1]
     return np.stack([down / depth, -normals[..., 0] / depth], -1)
+
+
+def _check_real(values: Any, name: str) -> ndarray:
+    """Return values as an array.
+
+    Raises:
+        SignalError: they are no array of real numbers, or some are masked.
+    """
+    if np.ma.is_masked(values):
+        raise SignalError(f"{name} are masked in places, where they have no derivative; fill them first")
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise SignalError(f"{name} of type {array.dtype} are no real numbers")
+    return array
 
 
 def _list_frequencies(shape: Sequence[int], steps: ndarray) -> list[ndarray]:

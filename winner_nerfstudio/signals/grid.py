@@ -207,13 +207,21 @@ class Grid(Generic[R]):
             signal = replace(signal, fitted=selected if signal.fitted is None else signal.fitted[selected])
         return signal
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Check that this signal, as a reference, has the shape of a target's values.
+
+        Raises:
+            SignalError: it has not.
+        """
+        if self.values.shape != shape:
+            raise SignalError(
+                f"{self.name}: the reference has shape {self.values.shape}, the target {shape}; they must be of one"
+                " size and number of channels"
+            )
+
     def _with_reference(self, clean: Grid[R]) -> Self:
         """Return this signal in the units of a reference, because metrics refer to the reference's range."""
-        if clean.values.shape != self.values.shape:
-            raise SignalError(
-                f"{clean.name}: the reference has shape {clean.values.shape}, the target {self.values.shape}; they must"
-                " be of one size and number of channels"
-            )
+        clean.check_shape(self.values.shape)
         if clean.measure != self.measure:
             raise SignalError(
                 f"{clean.name}: the reference's values are {clean.measure}, the target's {self.measure}; convert"

@@ -75,14 +75,19 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
     if options.reference is None:
         return _load(source, options).under(options)
     clean = _load(options.reference, options)
-    return _load(source, replace(options, level=clean.draft.level)).under(options, clean)
+    return _load(source, replace(options, level=clean.draft.level), clean).under(options, clean)
 
 
-def _load(source: str | Path | ndarray, options: VolumeOptions) -> Volume:
-    """Load a volume without the noise, the reference or the held-out samples that `options` may ask for."""
+def _load(source: str | Path | ndarray, options: VolumeOptions, clean: Volume | None = None) -> Volume:
+    """Load a volume without the noise, the reference or the held-out samples that `options` may ask for.
+
+    Its level is that of the reference `clean`, if there is one, which has to be of the same size.
+    """
     name, file = name_of(source), _read(source, options)
     check_values(name, file.values)
     values = file.values.reshape(*file.values.shape[:3], 1)
+    if clean is not None:
+        clean.check_shape(values.shape)
     screened = separate_missing(name, values, options.nodata, file.nodata)
     notes = (*screened.notes, *check_range(name, screened, options.nodata))
     units = Units.spanning(screened.values.min().item(), screened.values.max().item())

@@ -16,6 +16,7 @@ from rich.console import Console
 from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.field import in_plain_mode
+from ..fields.file import GROUP_OF
 from ..fields.fitted import FittedField
 from ..fields.folder import INDEX, FolderField, FolderIndex, find_missing, group_path, load_folder, read_index
 from ..metrics.audio import SILENCE, to_decibels
@@ -36,7 +37,7 @@ from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
 from .plan import MEDIUM, Course, Plan, complete_plan, divide
-from .prepare import FitOptions, find_device, sort_options
+from .prepare import FitOptions, as_data, find_device, sort_options
 
 MEMORY = 4e9
 """Bytes that a group may take while it is trained, by default."""
@@ -108,6 +109,8 @@ def fit_groups(
             message is one line.
         OSError: the folder cannot be written.
     """
+    if not isinstance(data, (str, Path, ndarray)):
+        data = as_data(data)[0]
     signal_kind = kind_named(kind) if kind is not None else kind_of(data)
     given = sort_options(signal_kind, options)
     workers = Workers(engine, cpus, gpus)
@@ -338,7 +341,7 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
     training.run(plan.steps if started.sampler.has_work else 0)
     # Without the time it took, so that the same arguments give the same file.
-    origin = provenance(started.initialization, plan.steps, {}) | {"fit": index.key}
+    origin = provenance(started.initialization, plan.steps, {}) | {GROUP_OF: index.key}
     FittedField(field, origin).save(group_path(folder, group))
     return [group]
 

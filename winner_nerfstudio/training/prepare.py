@@ -89,7 +89,8 @@ def spell_out(options: dict[str, Any]) -> dict[str, Any]:
     spelled = dict(options)
     for name in ("reference", "known"):
         if options.get(name) is not None:
-            spelled[name] = as_data(options[name])[0]
+            data = as_data(options[name])[0]
+            spelled[name] = Path(data) if name == "known" and isinstance(data, str) else data
     if isinstance(options.get("parts"), (int, np.integer)):
         spelled["parts"] = (int(options["parts"]),)
     if isinstance(options.get("nodata"), str) and options["nodata"] == "nan":
