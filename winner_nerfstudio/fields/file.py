@@ -103,10 +103,6 @@ def sort_metadata(content: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[end:]])
 
 
-GROUP_OF = "fit"
-"""The entry of a group's provenance that holds the digest of the fit in a folder that it belongs to."""
-
-
 @in_plain_mode
 def load_field(path: str | AnyPath) -> FittedField:
     """Load a field, onto the CPU, from a file that `winner-export field` or `FittedField.save` wrote, or from a folder.
@@ -128,7 +124,8 @@ def load_field(path: str | AnyPath) -> FittedField:
 
         return load_folder(found)
     field = load_field_file(found)
-    if GROUP_OF in field.provenance:
+    spec = field.field.spec
+    if spec.get("held") and list(spec["held"]) != list(spec["parts"]):
         raise FieldFileError(f"{found}: has some of the parts of a fit in groups; name the folder that it lies in")
     return field
 

@@ -22,7 +22,7 @@ from ..signals.normalization import Normalization
 from ..signals.records import GridRecord
 from ..storage import AnyPath, StorageError, list_folder, measure_size, write_whole
 from .field import Field
-from .file import GROUP_OF, FieldFileError, load_field_file, parse_json
+from .file import FieldFileError, load_field_file, parse_json
 from .fitted import FittedField
 from .stored import check_normalization, check_target, compute_digest
 
@@ -205,7 +205,7 @@ def load_group(folder: AnyPath, index: FolderIndex, group: int) -> Bank:
     fitted = load_field_file(path)
     loaded = fitted.field
     expected = index.kind, index.specification(group), index.record, index.normalization, index.key
-    found = loaded.kind, loaded.spec, loaded.record, loaded.normalization, fitted.provenance.get(GROUP_OF)
+    found = loaded.kind, loaded.spec, loaded.record, loaded.normalization, fitted.provenance.get("fit")
     if found != expected or not isinstance(loaded.network, Bank):
         raise FieldFileError(f"{path}: belongs to another fit than {INDEX} beside it; {_REMEDY}")
     return loaded.network

@@ -16,7 +16,6 @@ from rich.console import Console
 from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.field import in_plain_mode
-from ..fields.file import GROUP_OF
 from ..fields.fitted import FittedField
 from ..fields.folder import INDEX, FolderField, FolderIndex, find_missing, group_path, load_folder, read_index
 from ..metrics.audio import SILENCE, to_decibels
@@ -341,7 +340,7 @@ def _train_group(job: GroupJob, signal: LargeGrid, group: int) -> list[int]:
     training = Training(started, plan.learning_rate, plan.decay, plan.optimizer)
     training.run(plan.steps if started.sampler.has_work else 0)
     # Without the time it took, so that the same arguments give the same file.
-    origin = provenance(started.initialization, plan.steps, {}) | {GROUP_OF: index.key}
+    origin = provenance(started.initialization, plan.steps, {}) | {"fit": index.key}
     FittedField(field, origin).save(group_path(folder, group))
     return [group]
 
