@@ -763,7 +763,7 @@ def test_a_users_mistake_is_one_line(folder):
 
 def record(psnr, **metrics):
     curve = [{"step": 10 * i, "seconds": float(i), "psnr": value} for i, value in enumerate(psnr)]
-    return {"curve": curve, "metrics": {"psnr": psnr[-1], **metrics}, "exact": [], "seconds": 3.0}
+    return {"curve": curve, "metrics": {"psnr": psnr[-1], **metrics}, "seconds": 3.0}
 
 
 def test_the_step_at_which_the_baselines_last_value_is_reached():
@@ -821,7 +821,7 @@ def test_errors_relative_to_the_baselines_are_geometric_means():
 def test_the_best_of_each_group_on_each_signal():
     values = {"a 1": ((10, 5), (20, 1)), "a 2": ((11, 4), (15, 2)), "b": ((9, 9), (30, 3))}
     records = {
-        (signal, name): [{"metrics": {"psnr": float(fitted), "psnr_held_out": float(held_out)}, "exact": []}]
+        (signal, name): [{"metrics": {"psnr": float(fitted), "psnr_held_out": float(held_out)}}]
         for name, pairs in values.items()
         for signal, (fitted, held_out) in zip("xy", pairs, strict=True)
     }
@@ -832,7 +832,7 @@ def test_the_best_of_each_group_on_each_signal():
     assert "| a | 11.0 / 4.0 (2) | 20.0 / 1.0 (1) | 15.5 / 2.5 |" in by_fitted
     assert "| b | 9.0 / 9.0 | 30.0 / 3.0 | 19.5 / 6.0 |" in by_fitted
     assert "| a | 10.0 / 5.0 (1) | 15.0 / 2.0 (2) | 12.5 / 3.5 |" in by_held_out
-    records["y", "a 2"] = [{"metrics": {}, "exact": []}]  # it diverged
+    records["y", "a 2"] = [{"metrics": {}}]  # it diverged
     assert "| a | 10.0 / 5.0 (1) | 20.0 / 1.0 (1) |" in tables.format_best(experiment, records)
     del records["y", "b"]
     assert "| b | 9.0 / 9.0 |  |  |" in tables.format_best(experiment, records)

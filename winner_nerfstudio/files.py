@@ -22,13 +22,18 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
     make_folder(path.parent, path)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = name_temporary(path)
     try:
         with naming(path, temporary):
             yield temporary
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def name_temporary(path: Path) -> Path:
+    """Return the path of what is written in place of a file or folder until it is whole: beside it, hidden."""
+    return path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
 
 
 @contextmanager

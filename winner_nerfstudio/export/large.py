@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -16,7 +15,7 @@ from numpy import ndarray
 
 from ..fields.folder import FolderField
 from ..fields.resample import Progress, grid_record, resample
-from ..files import make_folder, naming, replacing
+from ..files import make_folder, name_temporary, naming, replacing
 from ..signals.audio import INTEGER_BITS, choose_subtype, write_sound
 from ..signals.extras import import_extra
 from ..signals.grid import to_dtype
@@ -235,7 +234,7 @@ def _stream_zarr(field: FolderField, output: Path, axes: list[Spaced], progress:
     if output.exists() or output.is_symlink():
         raise ExportError(f"{output}: is there already; remove it, or name another folder")
     make_folder(output.parent, output)
-    temporary = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
+    temporary = name_temporary(output)
     try:
         with naming(output, temporary):
             shape = tuple(axis.total for axis in axes)

@@ -75,7 +75,7 @@ def load_volume(source: str | Path | ndarray, options: VolumeOptions | None = No
     if options.reference is None:
         return _load(source, options).under(options)
     clean = _load(options.reference, options)
-    return _load(source, replace(options, level=clean.draft.level), clean).under(options, clean)
+    return _load(source, options, clean).under(options, clean)
 
 
 def _load(source: str | Path | ndarray, options: VolumeOptions, clean: Volume | None = None) -> Volume:
@@ -88,6 +88,7 @@ def _load(source: str | Path | ndarray, options: VolumeOptions, clean: Volume | 
     values = file.values.reshape(*file.values.shape[:3], 1)
     if clean is not None:
         clean.check_shape(values.shape)
+        options = replace(options, level=clean.draft.level)
     screened = separate_missing(name, values, options.nodata, file.nodata)
     notes = (*screened.notes, *check_range(name, screened, options.nodata))
     units = Units.spanning(screened.values.min().item(), screened.values.max().item())

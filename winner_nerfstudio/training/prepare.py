@@ -82,7 +82,7 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
 
 
 def spell_out(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as a command line has them: a single number of parts as a tuple, and NaN's name as NaN.
+    """Return options as a command line has them: files as paths, one number of parts as a tuple, NaN's name as NaN.
 
     What is given in place of a file, which only Python can do, becomes an array, as data do.
     """
@@ -90,7 +90,7 @@ def spell_out(options: dict[str, Any]) -> dict[str, Any]:
     for name in ("reference", "known"):
         if options.get(name) is not None:
             data = as_data(options[name])[0]
-            spelled[name] = Path(data) if name == "known" and isinstance(data, str) else data
+            spelled[name] = Path(data) if isinstance(data, str) else data
     if isinstance(options.get("parts"), (int, np.integer)):
         spelled["parts"] = (int(options["parts"]),)
     if isinstance(options.get("nodata"), str) and options["nodata"] == "nan":
