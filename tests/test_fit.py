@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 
 import numpy as np
@@ -150,7 +151,20 @@ def test_a_mesh_in_memory_and_points():
         ("sample:bells", {"start": -1.0}, "start=-1.0 must be finite"),
         ("sample:sponge", {"max_samples": 0}, "max_samples=0 must be at least 1"),
         (picture(), {"device": "foo"}, "device='foo' cannot be used"),
-        (picture(), {"hidden_dim": "64"}, "one of hidden_dim='64' is of the wrong type"),
+        (picture(), {"device": "meta"}, "device='meta' cannot be used (it holds no values)"),
+        (picture(), {"hidden_dim": "64"}, "hidden_dim='64' must be a whole number"),
+        (picture(), {"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
+        (picture(), {"max_side": [8]}, "max_side=[8] must be a whole number"),
+        (picture(), {"max_side": math.nan}, "max_side=nan must be a whole number"),
+        (picture(), {"denoise": "yes"}, "denoise='yes' must be true or false"),
+        (picture(), {"noise_std": "a"}, "noise_std='a' must be a number"),
+        (picture(), {"noise_std": 1j}, "noise_std=1j must be a number"),
+        (picture(), {"spacing": "a"}, "spacing='a' must be a number or a list of numbers"),
+        (picture(), {"spacing": ["a", 1]}, "spacing=['a', 1] must be a number or a list of numbers"),
+        (picture(), {"spacing": [[1], [1, 2]]}, "spacing=[[1], [1, 2]] must be a number or a list of numbers"),
+        (picture(), {"network_args": 3}, "one of network_args=3 is of the wrong type"),
+        ("sample:bells", {"sample_rate": "44k"}, "sample_rate='44k' must be a number"),
+        ("sample:bells", {"sample_rate": True}, "sample_rate=True must be a number"),
         (np.zeros((3, 32, 32)), {}, "channels come last"),
         (np.zeros((2, 4000)), {}, "channels come last"),
         (np.array(3.0), {}, "an array of shape () may be anything"),
@@ -173,6 +187,13 @@ def test_what_wont_do_is_one_line(data, options, words):
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         fit(data, progress=False, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [np.array(100), np.float32(100), torch.tensor(100.0), 100])
+def test_a_number_may_be_of_any_make(rate):
+    options = {"batch_size": np.int64(8), "max_samples": 4e1, "steps": 1, "progress": False, "measure": False}
+    field = fit(np.sin(np.arange(50.0)), sample_rate=rate, **options)
+    assert (len(field.audio()), len(field.audio(50))) == (40, 20)
 
 
 def test_a_fit_that_diverges_says_so():

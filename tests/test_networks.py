@@ -387,6 +387,21 @@ def test_a_field_is_rebuilt_from_its_state_alone(name):
     assert torch.equal(again(coords), field(coords))
 
 
+@pytest.mark.parametrize(
+    "argument, value, words",
+    [
+        ("in_dim", 2.5, "in_dim=2.5 must be a whole number"),
+        ("hidden_dim", "8", "hidden_dim='8' must be a whole number"),
+        ("num_layers", None, "num_layers=None must be a whole number"),
+        ("omega_0", "30", "omega_0='30' must be a number"),
+        ("first_omega_0", None, "first_omega_0=None must be a number"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_by_name(argument, value, words):
+    with pytest.raises(ValueError, match=words):
+        Siren(**{"in_dim": 2, "out_dim": 1, argument: value})
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", ["in_dim", "out_dim", "hidden_dim", "num_layers"])
 def test_networks_without_size_are_refused(name, size):

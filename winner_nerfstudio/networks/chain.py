@@ -1,29 +1,34 @@
 """What the networks share: the checks of their arguments, and the chain of linear layers that each of them is."""
 
 from collections.abc import Callable
+from numbers import Integral, Real
 
 import torch
 from torch import nn
 
 
 def check_sizes(**sizes: int) -> None:
-    """Refuse sizes below 1.
+    """Refuse sizes that are no whole numbers or below 1.
 
     Raises:
-        ValueError: A size is below 1; the message names it.
+        ValueError: A size is no whole number or below 1; the message names it.
     """
     for name, size in sizes.items():
+        if not isinstance(size, Integral):
+            raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
         if size < 1:
             raise ValueError(f"{name}={size} must be at least 1")
 
 
 def check_positive(**values: float) -> None:
-    """Refuse numbers that are not positive or not finite.
+    """Refuse what is no number, not positive or not finite.
 
     Raises:
-        ValueError: A number is not positive or not finite; the message names it.
+        ValueError: A value is no number, not positive or not finite; the message names it.
     """
     for name, value in values.items():
+        if not isinstance(value, Real):
+            raise ValueError(f"{name}={value!r} must be a number, positive and finite")
         if not 0 < value < float("inf"):
             raise ValueError(f"{name}={value} must be positive and finite")
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 OTHERS = ("steps", "learning_rate", "optimizer", "seed", "device", "progress", "measure", "kind")
 """What `fit` takes besides the options of a kind, and a misspelt option may mean."""
+WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", tuple: "a list of numbers"}
+"""What an option's value must be, by its type."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,12 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
             close = get_close_matches(name, [each for each in (*known, *OTHERS) if each != name], 1)
             hint = f"; is {close[0]} meant?" if close else ""
             raise ValueError(f"{name} is no option for a fit of kind {kind.name!r}{hint}")
-    values = {group: {name: options[name] for name in options if name in names[group]} for group in names}
+    values: dict[type, dict[str, Any]] = {}
+    for group in names:
+        hints = get_type_hints(group)
+        values[group] = {
+            name: _check_type(name, options[name], hints[name]) for name in names[group] if name in options
+        }
     data = kind.options(**values.get(kind.options, {}))
     network = kind.network(**values[kind.network], noise=NoiseOptions(**values[NoiseOptions]))
     batches = kind.batches(**values[kind.batches])
@@ -79,6 +87,39 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
         listing = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ValueError(f"one of {listing[:200]} is of the wrong type ({str(error)[:100]})") from error
     return FitOptions(kind, data, network, batches)
+
+
+def _check_type(name: str, value: Any, annotation: Any) -> Any:
+    """Return the value of an option, a number as Python's own, if it is of the option's type.
+
+    Texts, files and mappings have checks of their own.
+
+    Raises:
+        ValueError: the option takes numbers, or true or false, and the value is something else.
+    """
+    types = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    choices = [each for each in types if each is not NoneType]
+    kinds = [get_origin(each) or each for each in choices]
+    if (value is None and NoneType in types) or not WORDS.keys() >= set(kinds):
+        return value
+    for choice in choices:
+        if _is_of(value, choice):
+            return value if choice not in (int, float, bool) or type(value) is choice else choice(value)
+    raise ValueError(f"{name}={value!r:.80} must be {' or '.join(WORDS[each] for each in kinds)}")
+
+
+def _is_of(value: Any, annotation: Any) -> bool:
+    """Return whether a value is of a type; a number may also be an array or a tensor without axes."""
+    axes = np.asarray(value, object).ndim
+    if get_origin(annotation) is tuple:
+        return axes == 1 and all(_is_of(each, get_args(annotation)[0]) for each in value)
+    if annotation is bool or isinstance(value, (bool, np.bool_, str, bytes)) or axes:
+        return annotation is bool and isinstance(value, (bool, np.bool_))
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return annotation is float or number.is_integer()
 
 
 def spell_out(options: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +240,8 @@ def find_device(device: str | torch.device | None) -> torch.device:
     try:
         checked = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=checked)
+        if checked.type == "meta":
+            raise ValueError("it holds no values")
     except (RuntimeError, TypeError, AssertionError, ValueError) as error:
         raise ValueError(f"device={device!r} cannot be used ({str(error).splitlines()[0][:80]}); try cpu") from None
     return checked
