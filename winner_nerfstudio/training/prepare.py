@@ -104,17 +104,20 @@ def _check_type(name: str, value: Any, annotation: Any) -> Any:
         return value
     for choice in choices:
         if _is_of(value, choice):
-            return value if choice not in (int, float, bool) or type(value) is choice else choice(value)
+            return value if get_origin(choice) is tuple else choice(value)
     raise ValueError(f"{name}={value!r:.80} must be {' or '.join(WORDS[each] for each in kinds)}")
 
 
 def _is_of(value: Any, annotation: Any) -> bool:
     """Return whether a value is of a type; a number may also be an array or a tensor without axes."""
+    is_bool = isinstance(value, (bool, np.bool_))
+    if annotation is bool:
+        return is_bool
     axes = np.asarray(value, object).ndim
     if get_origin(annotation) is tuple:
         return axes == 1 and all(_is_of(each, get_args(annotation)[0]) for each in value)
-    if annotation is bool or isinstance(value, (bool, np.bool_, str, bytes)) or axes:
-        return annotation is bool and isinstance(value, (bool, np.bool_))
+    if is_bool or axes or isinstance(value, (str, bytes)):
+        return False
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
