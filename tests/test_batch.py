@@ -404,11 +404,17 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(mixed, t
         ({"max_sides": 3}, "max_sides is no option for a fit of .*; is max_side meant?"),
         ({"steps": 0}, "steps=0 must be a whole number"),
         ({"engine": "slurm"}, "engine='slurm' is not one of: local, processes, ray, ray://HOST:PORT"),
-        ({"cpus": 0}, "cpus=0 must be more than 0"),
+        ({"cpus": 0}, "cpus=0.* must be more than 0"),
+        ({"cpus": "2"}, "cpus='2' must be a number"),
+        ({"engine": None}, "engine=None must be a text"),
+        ({"stepz": 3}, "stepz is no option for a fit of .*; is steps meant?"),
+        ({"kind": [1]}, r"kind=\[1\] is not one of: sdf, image, audio, volume"),
         ({"gpus": 0.5}, "gpus=0.5: only workers of ray take them; add engine=ray"),
     ]:
         with pytest.raises(ValueError, match=line):
             fit_many(mixed, tmp_path / "out", **{**QUICK, **options})
+    with pytest.raises(BatchError, match="an empty text names no file"):
+        fit_many("", tmp_path / "out", **QUICK)
     assert not (tmp_path / "out").exists()
     with pytest.raises(BatchError, match="holds other files"):
         fit_many("sample:mandala", mixed, **QUICK)

@@ -178,6 +178,11 @@ def reproduce(folder, *arguments):
         ({"relative": ["pnsr"]}, "relative: pnsr is no metric of kind 'audio'; is psnr meant?"),
         ({"best": ["pnsr"]}, "best: pnsr is no metric of kind 'audio'; is psnr meant?"),
         ({"variants__SIREN__optimizer": "sgd"}, "optimizer='sgd' is not one of: adam, soap, muon"),
+        ({"snr": math.nan}, "snr=nan must be finite (dB)"),
+        ({"signals__tone__snr": math.inf}, "signals.tone.snr=inf must be finite (dB)"),
+        ({"variants__a|b": {"options": {}}}, "variants: 'a|b' cannot stand in a table"),
+        ({"variants__": {"options": {}}}, "variants: '' cannot stand in a table"),
+        ({"relative": ["psnr"]}, "relative: psnr is no error, and a part of it says nothing"),
         ({"relative": ["psnr"], "baseline": ...}, "relative compares with the baseline, and there is none"),
         ({"sweep": ["psnr"], "options__hidden_dim": 16}, "sweep: goes over the layers' widths, and variants.SIREN has"),
         (
@@ -802,7 +807,29 @@ def test_exact_fits_are_told_and_count_for_no_mean():
     text = tables.format_markdown(rows, 2)
     assert "| s | a | 2 | exact |" in text
     assert "| s | b | 2 | 30.00 (1 of 2) |" in text
-    assert tables.format_csv(rows).splitlines()[1].startswith("s,a,2,inf,,")
+    assert tables.format_csv(rows).splitlines()[1].startswith("s,a,2,inf,,2")
+
+
+def test_a_mean_over_signals_says_of_how_many_runs_it_is():
+    lost = record([10.0, None, None])
+    lost["metrics"] = {}
+    records = {
+        ("s", "a"): [record([10.0, 20.0, 30.0]), record([10.0, 20.0, 32.0]), lost],
+        ("t", "a"): [record([10.0, 20.0, 40.0])] * 3,
+    }
+    rows = tables.make_rows(Experiment("audio", {}, {}, metrics=("psnr",)), records)
+    assert "| mean | a | 6 | 35.50 (5 of 6) |" in tables.format_markdown(rows, 2)
+    table = list(csv.DictReader(tables.format_csv(rows).splitlines()))
+    assert [row["psnr count"] for row in table] == ["2", "3", "5"]
+
+
+def test_the_best_of_an_error_is_the_lowest():
+    records = {
+        ("s", name): [{"metrics": {"log_spectral_distance": value}}] for name, value in (("a 1", 4.0), ("a 2", 1.0))
+    }
+    variants = {name: Variant(group="a") for name in ("a 1", "a 2")}
+    experiment = Experiment("audio", {}, variants, digits=1, best=("log_spectral_distance",))
+    assert "| a | 1.0 (2) |" in tables.format_best(experiment, records)
 
 
 def test_errors_relative_to_the_baselines_are_geometric_means():

@@ -182,7 +182,11 @@ def test_a_texture_is_for_the_files_that_hold_one():
         (["/dev/null", "--output", "b.png"], "/dev/null: is no regular file but a pipe, a socket or a device"),
         (["/dev/null", "--kind", "image", "--output", "b.png"], "/dev/null: is no regular file but a pipe"),
         (["/dev/null", "--kind", "audio", "--output", "folder"], "/dev/null: is no regular file but a pipe"),
-        (["https://example.com/a.png", "--output", "b.png"], "a.png: a URL is not read; download the file first"),
+        (
+            ["https://example.com/a.png", "--output", "b.png"],
+            "https://example.com/a.png: is a URL, which is not read",
+        ),
+        (["file:///nowhere/a.png", "--output", "b.png"], "/nowhere/a.png: no such file; the file comes first"),
         ([".", "--output", "b.png"], ".: is a folder; give a file, or fit all files of a folder by winner-batch"),
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),

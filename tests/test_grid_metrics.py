@@ -46,6 +46,16 @@ def test_psnr_in_its_three_conventions(shape):
     assert set(metrics) == {"psnr", "psnr_peak_to_peak", "psnr_paper", "psnr_between", "psnr_anywhere"}
 
 
+def test_a_constant_target_has_no_range_to_compare_an_error_with():
+    assert np.isnan(grid.psnr(0.5, peak=0.0))
+    assert np.isnan(grid.psnr(float("nan")))
+    assert grid.psnr(0.0, peak=0.0) == np.inf
+    flat = grid_of(lambda coords: 0 * wave(coords), (8, 8))
+    metrics = grid_metrics(off(wave, 0.5), flat, evaluate_grid(off(wave, 0.5), flat.lattice))
+    assert np.isnan(metrics["psnr_peak_to_peak"])
+    assert np.isfinite(metrics["psnr"])
+
+
 def test_evaluation_block_by_block_runs_in_numpys_order(monkeypatch):
     signal = grid_of(wave, (40, 56))
     monkeypatch.setattr(grid, "BLOCK", 100)

@@ -244,6 +244,12 @@ def test_an_initialization_prints_in_one_line():
     assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
 
 
+def tied():
+    network = Siren(2, 1, 2, 2)
+    network[2].weight = network[0].weight
+    return network
+
+
 @pytest.mark.parametrize(
     "network, arguments, words",
     [
@@ -263,6 +269,20 @@ def test_an_initialization_prints_in_one_line():
         (Siren(2, 1), {"centroid": 0.1, "schedule": "reference"}, "give one, such as NoiseSchedule.reference"),
         (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "layers": ("0", "0")}, "names one layer twice"),
         (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "layers": (nn.Tanh(), "2")}, "names a Tanh: Tanh has no real weight"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "layers": 5}, "layers=5 must be two"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "hidden_biases": -1.0}, "hidden_biases=-1.0 must be finite and not neg"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1e300}, "s1=1e.300 must be finite and not negative, at most 1e.30"),
+        (Siren(2, 1), {"s0": "x", "s1": 1.0}, "s0='x' must be finite"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "omega_0": "x"}, "omega_0='x' must be a number, positive and finite"),
+        (Siren(2, 1), {"centroid": "x", "samples": 9}, "centroid='x' must lie in"),
+        (Siren(2, 1), {"centroid": 0.1, "samples": math.inf}, "samples=inf must be a whole number, at least 1"),
+        (Siren(2, 1), {"centroid": 0.1, "samples": math.nan}, "samples=nan must be a whole number, at least 1"),
+        (Siren(2, 1), {"centroid": 0.1, "samples": 9, "dim": "x"}, "dim='x' must be a whole number"),
+        (Siren(2, 1), {"centroid": 0.1, "samples": 9, "channels": 0.5}, "channels=0.5 must be a whole number"),
+        (Siren(2, 1), {"centroid": 0.1, "axes": 3}, "axes=3 must be a list of Axis"),
+        (Siren(2, 1), {"centroid": 0.1, "axes": [Axis(5.0, 16), Axis(0.2, 16)]}, "centroid=5.0 must lie in"),
+        (Siren(2, 1), {"centroid": 0.1, "axes": [Axis(0.5, 16), Axis(0.2, -4)]}, "samples=-4 must be a whole number"),
+        (tied(), {"centroid": 0.1, "samples": 9}, "share one weight"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, arguments, words):
@@ -270,6 +290,57 @@ def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, argume
     with pytest.raises(ValueError, match=words):
         winner_init_(network, **arguments)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "initialization, words",
+    [
+        (None, "a NoneType is no Initialization"),
+        (Initialization(None, "mine", 1.0, 0.1, axes=(1.0, 2.0, 3.0)), "each of the network's 2 inputs"),
+        (Initialization(None, "mine", 1.0, math.nan), "s1=nan must be finite"),
+        (Initialization(None, "mine", 1.0, 0.1, factors=(1.0, -1.0)), "factors=-1.0 must be finite and not negative"),
+    ],
+)
+@pytest.mark.parametrize("apply", [initialize_, add_noise_])
+def test_an_initialization_that_does_not_fit_changes_nothing(apply, initialization, words):
+    network = Siren(2, 1, 8, 2)
+    before = weights(network)
+    with pytest.raises(ValueError, match=words):
+        apply(network, initialization)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -1, "x", None])
+def test_factors_of_no_sense_change_nothing(factor):
+    network = Siren(2, 1, 8, 2)
+    before = weights(network)
+    with pytest.raises(ValueError, match=r"the factor first=.* must be finite and not negative"):
+        scaled_init_(network, weight_scaling(factor))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_numbers_may_be_of_any_library():
+    plain, others = Siren(2, 1, 8, 2), Siren(2, 1, 8, 2)
+    first = winner_init_(plain, centroid=0.5, samples=9, omega_0=20.0, seed=1)
+    second = winner_init_(others, centroid=np.float64(0.5), samples=np.int64(9), omega_0=torch.tensor(20.0), seed=1)
+    assert first == second
+    assert all(torch.equal(value, others.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+class Dithered(nn.Module):
+    """A sine that draws random numbers."""
+
+    def forward(self, x):
+        return torch.sin(30 * x + 0 * torch.rand(1))
+
+
+def test_looking_for_sines_leaves_the_global_generator_alone():
+    network = nn.Sequential(nn.Linear(2, 8), Dithered(), nn.Linear(8, 8), Dithered(), nn.Linear(8, 1))
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    winner_init_(network, s0=1.0, s1=0.1, seed=1)
+    assert torch.equal(torch.rand(1), expected)
 
 
 @pytest.mark.parametrize("module", [None, Siren, [Siren(2, 1)], torch.sin])

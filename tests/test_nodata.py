@@ -66,6 +66,43 @@ def test_a_value_that_seems_to_mean_no_data_is_refused_with_the_option_that_mask
     assert "warning: 4 of" in "\n".join(kept.describe())
 
 
+def gated(values, rest):
+    return np.concatenate([values, 0 * rest])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("frequency", [100, 250, 400, 440, 500, 1000, 2000, 4000])
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_a_tone_with_silence_is_data(frequency, rate, dtype):
+    """The rounding of a sine's zeros is no range that other values could be far from."""
+    seconds = (np.arange(rate) / rate).astype(dtype)
+    sine = (0.5 * np.sin(2 * np.pi * frequency * seconds)).astype(dtype)
+    sounds = [
+        sine,
+        gated(sine, sine),
+        np.stack([sine, 0 * sine], 1),
+        sine * (np.arange(rate) // 800 % 2),
+        gated(0.5 + sine, sine),
+        gated(np.concatenate([sine, sine / 2]), sine),
+    ]
+    for sound in sounds:
+        assert "warning" not in "\n".join(load_signal(sound, "audio").describe())
+
+
+@pytest.mark.parametrize("period", [2, 4, 8, 16])
+def test_a_grating_over_a_part_is_data(period):
+    rows, columns = np.mgrid[:48, :48]
+    grating = np.sin(2 * np.pi * columns / period) * (rows > 23)
+    assert "warning" not in "\n".join(load_signal(grating, "image").describe())
+    volume = np.repeat(grating[::4, ::4, None], 12, 2)
+    assert "warning" not in "\n".join(load_signal(volume, "volume").describe())
+
+
+def test_a_few_loud_samples_among_rounding_are_told_and_not_refused():
+    sound = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000) * (np.arange(8000) < 30)
+    assert "warning: 22 of 8,000 values" in "\n".join(load_signal(sound, "audio").describe())
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind, make", TARGETS)
 def test_values_that_are_not_finite_are_refused_unless_they_are_named(kind, make, value):

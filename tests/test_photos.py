@@ -73,6 +73,13 @@ def test_neither_brightness_nor_plain_background_counts():
     assert photo_centroid(white) == 0.0
 
 
+@pytest.mark.parametrize("height, width", [(8, 8), (64, 16), (16, 64), (1, 9)])
+def test_small_photographs_have_a_centroid(height, width):
+    row = torch.cos(torch.arange(width).double())
+    expected = spectral_centroid(row - row.mean())
+    assert photo_centroid(row[None, :, None].expand(height, width, 3)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     "arguments, complaint",
     [

@@ -20,7 +20,7 @@ from winner_nerfstudio.training.cells import find_near_cells
 from winner_nerfstudio.training.initialize import build_field, build_sampler
 from winner_nerfstudio.training.options import NetworkOptions, ResidentOptions
 from winner_nerfstudio.training.plan import Course, make_plan
-from winner_nerfstudio.training.prepare import list_arguments, sort_options
+from winner_nerfstudio.training.prepare import list_arguments, prepare, sort_options
 
 from .conftest import make_config
 from .meshes import sphere
@@ -388,3 +388,11 @@ def test_steps_between_the_samples_make_the_fit_right_between_them():
 def test_a_large_picture_is_fitted_in_parts_by_itself(tmp_path: Path):
     field = fit(noise(288, 288), steps=2, progress=False, measure=False)
     assert "81 parts" in field.provenance["initialization"]
+
+
+def test_a_size_without_parts_is_told():
+    picture = np.random.default_rng(0).random((16, 16))
+    signal, options = prepare(picture, "image", {"size": "small"})
+    assert "size is that of the networks of parts" in make_plan(signal, options, Course()).note
+    signal, options = prepare(picture, "image", {"size": "small", "parts": (2, 2)})
+    assert make_plan(signal, options, Course()).note == ""

@@ -2,12 +2,24 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)
 """Errors of writing, which do not name the file."""
+
+
+def as_url(path: str | Path) -> str | None:
+    """Return the URL that a path was meant as, also if it has lost a slash, as paths of URLs do; None for a path."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", str(path))
+    return None if match is None or Path(path).exists() else f"{match[1]}://{match[2]}"
+
+
+def strip_scheme(text: str) -> str:
+    """Return the path of a URL of this machine, ``file:///PATH``; any other text as it is."""
+    return re.sub(r"^(file|local)://(?=/)", "", text)
 
 
 @contextmanager

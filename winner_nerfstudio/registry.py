@@ -385,6 +385,8 @@ def kind_named(name: str) -> Kind:
     Raises:
         ValueError: there is no such kind; the message lists all kinds.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"kind={name!r} is not one of: {', '.join(kind_names())}")
     if name in _registered:
         return _registered[name]
     if name in (built_in := _BUILT_IN | _COMPANIONS):

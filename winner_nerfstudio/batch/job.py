@@ -11,7 +11,7 @@ from typing import Any
 from ..registry import kind_named
 from ..storage import AnyPath
 from ..training.plan import Course
-from ..training.prepare import FitOptions, option_names, sort_options
+from ..training.prepare import OTHERS, FitOptions, option_names, sort_options
 from ..training.stack import SharedStart
 from ..version import __version__
 from .sources import BatchError, compute_file_digest
@@ -97,7 +97,7 @@ def sort_options_by_kind(kinds: list[str], options: dict[str, Any]) -> dict[str,
     every = sorted(set().union(*known.values()))
     for name in options if kinds else ():
         if name not in every:
-            close = get_close_matches(name, every, 1)
+            close = get_close_matches(name, [*every, *OTHERS], 1)
             hint = f"; is {close[0]} meant?" if close else ""
             raise BatchError(f"{name} is no option for a fit of {' or '.join(map(repr, kinds))}{hint}")
     return {

@@ -1,7 +1,7 @@
 """The function `fit_many`, which fits all files of a folder or a list and can be stopped at any moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from ..fields.field import in_plain_mode
 from ..fields.pack import Fields, load_fields
 from ..progress import working
-from ..registry import kind_of
+from ..registry import kind_named, kind_of
 from ..signals.messages import escape
 from ..storage import AnyPath, locate
 from ..training.engine import Workers
@@ -129,8 +129,18 @@ def fit_many(
 
 
 def find_kinds(files: Sequence[AnyPath], kind: str | None) -> list[str | Exception]:
-    """Return the name of each file's kind, or the error that says why it is not known."""
-    return [kind if kind is not None else _find_kind(file) for file in files]
+    """Return the name of each file's kind, or the error that says why it is not known.
+
+    Args:
+        files: the files.
+        kind: name of the kind of all of them, or None to find it for each.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind is not None:
+        return [kind_named(kind).name] * len(files)
+    return [_find_kind(file) for file in files]
 
 
 def _find_kind(file: AnyPath) -> str | Exception:
@@ -163,7 +173,7 @@ def run_batch(
         OSError: as `fit_many`.
         KeyboardInterrupt: as `fit_many`.
     """
-    job.course.check()
+    job, workers = replace(job, course=job.course.check()), workers.check()
     find_device(job.device)
     workers.check_storage(job.folder)
     opened = workers.open()

@@ -56,6 +56,8 @@ def find_files(
     for source in several:
         if not isinstance(source, (str, Path, RemotePath)):
             raise BatchError(f"a {type(source).__name__} names no file; fit takes one signal of any type, this files")
+        if not str(source):
+            raise BatchError("an empty text names no file; name a folder, a pattern, a list in .csv, or files")
         every = list(_expand(str(source), skipped))
         files = [path for path in every if own not in _resolve(path).parents]
         if every and not files:

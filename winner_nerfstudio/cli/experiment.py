@@ -83,6 +83,8 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
         make_runs(experiment, [run for run, record in kept if record is None], done, device, console)
     elif not done:
         raise ValueError(f"{arguments.kept}: none of the {len(runs)} runs is there yet; leave out --report-only")
+    elif len(done) < len(runs):
+        _print(console, f"{len(runs) - len(done)} of {len(runs)} runs are not there and are left out")
     order = {run.path: index for index, run in enumerate(runs)}
     done.sort(key=lambda each: order[each[0].path])
     return write_report(experiment, done, arguments.results)

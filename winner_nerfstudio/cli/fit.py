@@ -1,7 +1,6 @@
 """Fit a file and write the result: a field, a mesh, a picture, a sound or an array, as the output's suffix says."""
 
 import os
-import re
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -14,10 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..export.suffixes import TEXTURED
-from ..files import find_obstacle
+from ..files import as_url, find_obstacle
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
-from ..signals.errors import EMPTY
+from ..signals.errors import EMPTY, IS_URL
 from ..signals.messages import error_line, escape, quote
 from ..storage import AnyPath, RemotePath, locate
 from ..training.engine import Workers
@@ -84,8 +83,8 @@ class Fit:
             ValueError: the file is missing or empty, or an output cannot be written; the message is one line.
         """
         is_sample = str(self.file).startswith("sample:")
-        if re.match(r"\w+:/", str(self.file)) and not self.file.exists():
-            raise ValueError(f"{self.file}: a URL is not read; download the file first")
+        if url := as_url(self.file):
+            raise ValueError(f"{url}: {IS_URL}")
         if not is_sample and not self.file.exists():
             raise ValueError(f"{self.file}: no such file; the file comes first, then the options")
         if self.file.is_file() and self.file.stat().st_size == 0:

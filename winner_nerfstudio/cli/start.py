@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ..files import strip_scheme
 from ..signals.errors import is_out_of_memory
 from ..signals.messages import error_line
 from ..training.verdict import INTERRUPTED
@@ -33,6 +34,8 @@ def interrupt(signal_number: int, frame: FrameType | None) -> None:
 def start_command() -> None:
     """Say the version if asked, let a request to end the program count as Ctrl-C, and no character be an error.
 
+    A URL of this machine is read as its path.
+
     A file's name may have any characters. Where the output is a file on Windows, its encoding does not have all of
     them; those are then written as escapes.
     """
@@ -44,6 +47,7 @@ def start_command() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.argv[1:] = map(strip_scheme, sys.argv[1:])
     if sys.argv[1:] == ["--version"]:
         print(f"winner-nerfstudio {__version__}")
         sys.exit()

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from ..metrics.descriptions import BEST_IS_ONE, DESCRIPTIONS, describe_metric
 from ..registry import Kind, find_rate, kind_named
 from ..training.decay import Decay
 from ..training.optimizers import check_optimizer
@@ -101,8 +102,8 @@ class Experiment:
         metrics: The columns of the table; those of the kind if left out.
         digits: Decimals of decibels in the table.
         baseline: The variant that the others are compared with: in how many steps they reach its last value.
-        relative: Metrics whose errors are tabulated as parts of the baseline's.
-        best: Metrics, more of which is better: for each a table of every group's best variant by it.
+        relative: Errors, or metrics that are 1 at best, that are tabulated as parts of the baseline's.
+        best: Metrics for each of which there is a table of every group's best variant by it.
         shown: Variants whose fits are drawn side by side; all if left out.
         front: Two metrics to plot over one another.
         widths: Widths of the layers, with each of which every variant is fitted, as "NAME, WIDTH", all in one group.
@@ -359,6 +360,10 @@ def _check_numbers(experiment: Experiment) -> None:
         value = getattr(experiment, name)
         if value is not None and value < least:
             raise ConfigError(f"{name}={value} must be at least {least}")
+    levels = [("", experiment.snr), *((f"signals.{name}.", each.snr) for name, each in experiment.signals.items())]
+    for path, level in levels:
+        if level is not None and not math.isfinite(level):
+            raise ConfigError(f"{path}snr={level} must be finite (dB)")
     if experiment.seconds is None:
         return
     if not 0 < experiment.seconds < math.inf:
@@ -387,6 +392,9 @@ def _check_metrics(experiment: Experiment) -> None:
             raise ConfigError(f"{key}: {name} is no metric of kind {experiment.kind!r}{without}{suggest(name, known)}")
     if experiment.relative and experiment.baseline is None:
         raise ConfigError("relative compares with the baseline, and there is none; name a variant as baseline")
+    for name in experiment.relative:
+        if name in DESCRIPTIONS and not describe_metric(name).is_error and name not in BEST_IS_ONE:
+            raise ConfigError(f"relative: {name} is no error, and a part of it says nothing; name it in metrics")
 
 
 def _check_references(experiment: Experiment) -> None:
@@ -407,6 +415,8 @@ def _check_references(experiment: Experiment) -> None:
 def _check_file_names(key: str, names: Iterable[str]) -> None:
     files: dict[str, str] = {}
     for name in names:
+        if not name.strip() or "|" in name or not name.isprintable():
+            raise ConfigError(f"{key}: {name!r} cannot stand in a table; give a name without | and line ends")
         other = files.setdefault(slugify(name).lower(), name)
         if other != name:
             raise ConfigError(f"{key}: {other} and {name} would be kept under one name of a file; rename one")

@@ -11,6 +11,7 @@ from statistics import geometric_mean, mean, stdev
 from typing import Any
 
 from ..files import replacing
+from ..metrics.descriptions import BEST_IS_ONE, describe_metric
 from ..registry import kind_named
 from .config import MEAN, Experiment
 from .runs import PAPER, Done, Record
@@ -34,9 +35,6 @@ DECIMALS = {
     SECONDS: 1,
 }
 """Decimals of what isn't in decibels."""
-BEST_IS_ONE = ("iou", "iou_held_out", "normal_consistency", "f_score_0.5%", "f_score_1%", "ssim")
-"""Metrics whose error is what they lack of 1."""
-
 Records = dict[tuple[str, str], list[Record]]
 """The records of the seeds, by signal and variant."""
 Row = dict[str, Any]
@@ -162,22 +160,22 @@ def _average_signals(rows: list[Row]) -> list[Row]:
         if len(group) == len(signals):
             row: Row = {"signal": MEAN, "variant": variant, "runs": sum(each["runs"] for each in group)}
             for key in _summary_columns(group):
-                values = [each[key].mean for each in group]
+                values, count = [each[key].mean for each in group], sum(each[key].count for each in group)
                 whole = all(math.isfinite(value) for value in values)
-                row[key] = Summary(mean(values) if whole else math.nan, math.nan, row["runs"] if whole else 0)
+                row[key] = Summary(mean(values), math.nan, count) if whole else Summary(math.nan, math.nan, 0)
             means.append(row)
     return means
 
 
 def format_csv(rows: list[Row]) -> str:
-    """Return rows as CSV, each summary as two columns, ``NAME`` and ``NAME std``, in full precision."""
+    """Return rows as CSV, each summary as ``NAME``, ``NAME std`` and ``NAME count``, in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     keys = _summary_columns(rows)
-    writer.writerow(["signal", "variant", "runs", *(name for key in keys for name in (key, f"{key} std"))])
+    writer.writerow(["signal", "variant", "runs", *(f"{key}{part}" for key in keys for part in ("", " std", " count"))])
     for row in rows:
-        values = [value for key in keys for value in (row[key].mean, row[key].spread)]
-        plain = ["" if math.isnan(value) else repr(float(value)) for value in values]
+        values = [value for key in keys for value in (row[key].mean, row[key].spread, row[key].count)]
+        plain = ["" if math.isnan(value) else str(value) for value in values]
         writer.writerow([row["signal"], row["variant"], row["runs"], *plain])
     return out.getvalue()
 
@@ -253,9 +251,9 @@ def format_best(experiment: Experiment, records: Records) -> str:
 
 
 def _rank(records: Records, signal: str, metric: str, variant: str) -> float:
-    """Return a metric's mean for a variant on a signal; the least of numbers where there is none."""
+    """Return a number that is greater for a better mean of a metric; the least where a signal lacks the metric."""
     value = summarize_metric(records.get((signal, variant), []), metric).mean
-    return -math.inf if math.isnan(value) else value
+    return -math.inf if math.isnan(value) else -value if describe_metric(metric).is_error else value
 
 
 def _join(values: Iterable[float], digits: int) -> str:

@@ -47,12 +47,17 @@ class FittedField(nn.Module):
         field: the network and its normalisation.
         provenance: a description of the field's origin, made of plain strings, numbers, lists and dicts.
         companion: a field that was fitted beside it, such as that of a shape's colours.
+
+    Raises:
+        ValueError: `field` is no `Field`.
     """
 
     companion: Field | None
 
     def __init__(self, field: Field, provenance: dict[str, Any] | None = None, companion: Field | None = None) -> None:
         super().__init__()
+        if not isinstance(field, Field):
+            raise ValueError(f"a {type(field).__name__} is no Field; fit() and load_field() return a fitted field")
         self.field, self.provenance, self.companion = field, dict(provenance or {}), companion
         self.eval().requires_grad_(False)
 

@@ -57,10 +57,13 @@ def root_mean_square(first: ndarray, second: ndarray) -> float:
 
 
 def psnr(error: float, peak: float = RANGE) -> float:
-    """Compute ``20 log10(peak / error)`` in dB for a root mean square `error`: infinity for 0, NaN for NaN."""
-    if isnan(error):
-        return error
-    return 20 * log10(peak / error) if error > 0 and peak > 0 else float("inf")
+    """Compute ``20 log10(peak / error)`` in dB for a root mean square `error`.
+
+    It is infinity for no error, and NaN for one that is NaN or without a peak, as of a constant target's range.
+    """
+    if error == 0:
+        return float("inf")
+    return 20 * log10(peak / error) if not isnan(error) and peak > 0 else float("nan")
 
 
 def mean_psnr(signal: Grid) -> float:

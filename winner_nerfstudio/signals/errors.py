@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..files import as_url
 from .messages import MessageError
 
 
@@ -10,6 +11,7 @@ class SignalError(MessageError):
 
 
 SPECIAL = "is no regular file but a pipe, a socket or a device; write what it holds into a file"
+IS_URL = "is a URL, which is not read; download the file first"
 EMPTY = "is empty; is the file whole?"
 
 
@@ -29,6 +31,8 @@ def check_file(path: Path, wanted: str, remedy: str) -> None:
     Raises:
         SignalError: it is not.
     """
+    if url := as_url(path):
+        raise SignalError(f"{url}: {IS_URL}")
     if is_special(path):
         raise SignalError(f"{path}: {SPECIAL}")
     if not path.is_file():

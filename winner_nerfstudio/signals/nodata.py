@@ -26,6 +26,10 @@ HUGE = 1e30
 """Magnitude from which a value among much smaller ones stands for a missing sample: -3.4028235e38, 9.97e36, -1e30."""
 FAR = 4.0
 """Distance from all other values, in ranges of these, at which a value is far away."""
+RARE = 0.01
+"""The most of the samples that may lie far away with values of many sizes: more are part of the signal."""
+FINE = 1e-6
+"""Part of the whole range below which the range of all other values may be rounding, as that of a tone's zeros."""
 FEW = 0.001
 """Part of the samples that must not set the range without a warning."""
 LEAST_SPAN = 1 / 3
@@ -111,13 +115,15 @@ def check_range(name: str, screened: Screened, nodata: NoData) -> tuple[str, ...
         ordered = sort_some(known)
         usual = find_usual(ordered)
         far = find_far(ordered) if usual is None else np.array([usual])
-    if len(far) == 0:
+    is_far = np.isin(ordered, far)
+    core = ordered[~is_far]
+    is_marker = usual is not None or _is_marker(far, core)
+    if len(far) == 0 or not (is_marker or is_far.mean() <= RARE):
         return rounded + _warn_of_few(ordered, known.size)
-    core = ordered[~np.isin(ordered, far)]
     value = float(far[np.abs(far - np.median(core)).argmax()])
     count = int((known == value).sum())
     rest = f"far from all others, {core[0]:.6g} to {core[-1]:.6g}"
-    seems_plain = not is_near(value, core) if usual is not None else count > 1 and value != 0
+    seems_plain = not is_near(value, core) if usual is not None else is_marker and count > 1 and value != 0
     if nodata != "keep" and seems_plain:
         raise SignalError(
             f"{name}: {count:,} of {known.size:,} values are {value:.9g}, {rest}, and seem to mean no data; leave them"
@@ -270,6 +276,17 @@ def find_far(ordered: Float[ndarray, " n"]) -> Float[ndarray, " k"]:
         if len(core) >= 3 and len(far):
             return far
     return distinct[:0]
+
+
+def _is_marker(far: Float[ndarray, " k"], core: Float[ndarray, " n"]) -> bool:
+    """Return whether values far away can be one that stands for missing samples.
+
+    It lies on one side of all others, which differ by more than rounding. A sound with silence or a grating over a part
+    of a picture has values on both sides of its zeros, or values of many sizes.
+    """
+    if not 1 <= len(far) <= 2 or far[0] < core[0] < far[-1]:
+        return False
+    return bool(core[-1] - core[0] > FINE * np.abs(far - core[0]).max())
 
 
 def _warn_of_few(ordered: Float[ndarray, " n"], count: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from ..signals.extras import import_extra
 from ..signals.messages import MessageError
 from ..storage import AnyPath, RemotePath
+from .option_types import check_types
 
 TASKS_AHEAD = 2
 """Tasks per worker that are handed over before any is finished."""
@@ -58,6 +59,14 @@ class Workers:
     """Cores that a worker takes."""
     gpus: float = 0
     """Graphics processors that a worker of Ray takes; may be a part of one."""
+
+    def check(self) -> "Workers":
+        """Return the workers themselves, with numbers as Python's own.
+
+        Raises:
+            ValueError: one is no number.
+        """
+        return check_types(self)
 
     def check_storage(self, folder: AnyPath) -> None:
         """Check that the workers see the folder of the results.

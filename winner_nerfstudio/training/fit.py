@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,12 +68,7 @@ def fit(
         ValueError: an option or the data cannot be used; the message is one line.
     """
     console = Console(quiet=not progress)
-    course = Course(steps, learning_rate, optimizer, seed)
-    course.check()
-    # Neither torch nor JSON takes numpy's numbers.
-    course = replace(
-        course, steps=steps and int(steps), learning_rate=learning_rate and float(learning_rate), seed=int(seed)
-    )
+    course = Course(steps, learning_rate, optimizer, seed).check()
     device = find_device(device)
     with working(console, f"loading {data if isinstance(data, (str, Path)) else 'the data'}"):
         signal, fit_options = prepare(data, kind, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from .engine import Workers
 from .fit import finite
 from .initialize import Start, describe_initialization
 from .loop import Training
+from .option_types import check_types
 from .plan import MEDIUM, Course, Plan, complete_plan, divide
 from .prepare import FitOptions, as_data, find_device, sort_options
 
@@ -165,7 +166,9 @@ def run_groups(
         ValueError: as `fit_groups`.
         OSError: as `fit_groups`.
     """
-    options.course.check()
+    options = check_types(replace(options, course=options.course.check(), workers=options.workers.check()))
+    if not 0 < options.memory < inf:
+        raise ValueError(f"memory={options.memory} must be positive and finite (bytes)")
     device = find_device(options.device)
     options.workers.check_storage(folder)
     if not isinstance(given.data, GridOptions):

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..registry import DERIVATIVE_RATES, FewParts, Kind, PartRecipe, PartSize, find_rate
 from ..signals.grid import Grid
 from ..winner import SCALED
 from .decay import cosine_decay, find_final_factor
 from .optimizers import check_optimizer
+from .option_types import check_types
 from .options import MOST_MEMORY, SINGLE_WIDTH, NoiseOptions, ResidentOptions
 
 if TYPE_CHECKING:
@@ -48,21 +47,22 @@ class Course:
     optimizer: str | None = None
     seed: int = 42
 
-    def check(self) -> None:
-        """Check that the numbers are within their ranges and that there is such an optimiser.
+    def check(self) -> Course:
+        """Return the course itself, with numbers as Python's own, which torch and JSON need.
 
         Raises:
-            ValueError: one is not; the message is one line.
+            ValueError: a number is out of its range or none, or there is no such optimiser; the message is one line.
         """
-        steps, rate, seed = self.steps, self.learning_rate, self.seed
-        if steps is not None and not (isinstance(steps, (int, np.integer)) and steps >= 1):
-            raise ValueError(f"steps={steps!r} must be a whole number, at least 1")
-        if rate is not None and not (isinstance(rate, (int, float, np.floating)) and 0 < rate < math.inf):
-            raise ValueError(f"learning_rate={rate!r} must be positive and finite")
-        if self.optimizer is not None:
-            check_optimizer(self.optimizer)
-        if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**62):
-            raise ValueError(f"seed={seed} must be a whole number, at least 0 and below 2^62")
+        course = check_types(self)
+        if course.steps is not None and course.steps < 1:
+            raise ValueError(f"steps={course.steps} must be a whole number, at least 1")
+        if course.learning_rate is not None and not 0 < course.learning_rate < math.inf:
+            raise ValueError(f"learning_rate={course.learning_rate} must be positive and finite")
+        if course.optimizer is not None:
+            check_optimizer(course.optimizer)
+        if not 0 <= course.seed < 2**62:
+            raise ValueError(f"seed={course.seed} must be a whole number, at least 0 and below 2^62")
+        return course
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,8 @@ def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
                 " more detail fit it in groups, into a folder: winner-fit FILE --output FOLDER"
             )
         options = replace(options, network=replace(network, parts=parts or (1,)))
+    if options.network.size is not None and not options.network.has_parts and not note:
+        note = "note: size is that of the networks of parts; one network is fitted here, see hidden_dim and num_layers"
     rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
     plan = complete_plan(options, _shows_everything(signal), course, rates)
     return replace(plan, note=note)

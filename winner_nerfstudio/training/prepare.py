@@ -3,23 +3,23 @@
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..files import as_url, strip_scheme
 from ..registry import Kind, kind_named, kind_of, kind_of_grid
+from ..signals.errors import IS_URL, SignalError
 from ..signals.options import SignalOptions
 from ..signals.signal import Signal
 from ..winner.inputs import Input, convert_input, is_array_like
+from .option_types import check_type
 from .options import BatchOptions, NetworkOptions, NoiseOptions
 
 OTHERS = ("steps", "learning_rate", "optimizer", "seed", "device", "progress", "measure", "kind")
 """What `fit` takes besides the options of a kind, and a misspelt option may mean."""
-WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", tuple: "a list of numbers"}
-"""What an option's value must be, by its type."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
     values: dict[type, dict[str, Any]] = {}
     for group in names:
         hints = get_type_hints(group)
-        values[group] = {
-            name: _check_type(name, options[name], hints[name]) for name in names[group] if name in options
-        }
+        values[group] = {name: check_type(name, options[name], hints[name]) for name in names[group] if name in options}
     data = kind.options(**values.get(kind.options, {}))
     network = kind.network(**values[kind.network], noise=NoiseOptions(**values[NoiseOptions]))
     batches = kind.batches(**values[kind.batches])
@@ -87,42 +85,6 @@ def sort_options(kind: Kind, options: dict[str, Any], loaded: bool = False) -> F
         listing = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ValueError(f"one of {listing[:200]} is of the wrong type ({str(error)[:100]})") from error
     return FitOptions(kind, data, network, batches)
-
-
-def _check_type(name: str, value: Any, annotation: Any) -> Any:
-    """Return the value of an option, a number as Python's own, if it is of the option's type.
-
-    Texts, files and mappings have checks of their own.
-
-    Raises:
-        ValueError: the option takes numbers, or true or false, and the value is something else.
-    """
-    types = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    choices = [each for each in types if each is not NoneType]
-    kinds = [get_origin(each) or each for each in choices]
-    if (value is None and NoneType in types) or not WORDS.keys() >= set(kinds):
-        return value
-    for choice in choices:
-        if _is_of(value, choice):
-            return value if get_origin(choice) is tuple else choice(value)
-    raise ValueError(f"{name}={value!r:.80} must be {' or '.join(WORDS[each] for each in kinds)}")
-
-
-def _is_of(value: Any, annotation: Any) -> bool:
-    """Return whether a value is of a type; a number may also be an array or a tensor without axes."""
-    is_bool = isinstance(value, (bool, np.bool_))
-    if annotation is bool:
-        return is_bool
-    axes = np.asarray(value, object).ndim
-    if get_origin(annotation) is tuple:
-        return axes == 1 and all(_is_of(each, get_args(annotation)[0]) for each in value)
-    if is_bool or axes or isinstance(value, (str, bytes)):
-        return False
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return annotation is float or number.is_integer()
 
 
 def spell_out(options: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +146,10 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
     Raises:
         ValueError: an option is unknown, or the data or an option's value cannot be used.
     """
+    if isinstance(data, (str, Path)):
+        data = strip_scheme(str(data))
+        if url := as_url(data):
+            raise SignalError(f"{url}: {IS_URL}")
     data, found = as_data(data)
     if is_signal(data):
         if kind not in (None, data.kind):

@@ -1,13 +1,14 @@
 """SIREN's and WINNER's initialisation of a network, in place, from random generators of their own."""
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import sqrt
 from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .checks import read_number
 from .matched import Axis
 from .method import perturb_
 from .samples import Samples
@@ -66,9 +67,10 @@ def initialize_(
         seed: The seed of this call's own generators; drawn from torch's global one if left out.
 
     Raises:
-        ValueError: No network with two sine layers is found in the module.
+        ValueError: No network with two sine layers is found in the module, or the scales do not fit it.
     """
     network = find_network_to_perturb(module, layers, omega_0)
+    _check(initialization, network)
     seed = _choose_seed(module, seed)
     _draw_siren_parameters(network, seed, initialization.hidden_biases)
     if initialization.factors:
@@ -105,6 +107,7 @@ def add_noise_(
         ValueError: As `initialize_`.
     """
     network = find_network_to_perturb(module, layers, omega_0)
+    _check(initialization, network)
     _perturb_first_two_layers(network, initialization, _choose_seed(module, seed))
 
 
@@ -204,12 +207,29 @@ def winner_init_(
     else:
         initialization = Initialization.fixed(s0, s1)
     if hidden_biases is not None:
-        if not isfinite(hidden_biases):
-            raise ValueError(f"hidden_biases={hidden_biases} must be finite")
-        initialization = initialization._replace(hidden_biases=hidden_biases)
+        initialization = initialization._replace(hidden_biases=read_number("hidden_biases", hidden_biases))
     apply_ = initialize_ if reinitialize else add_noise_
     apply_(module, initialization, layers=layers, omega_0=omega_0, seed=seed)
     return initialization
+
+
+def _check(initialization: Initialization, network: SineNetwork) -> None:
+    """Check that an initialisation can be applied to a network, before any of its weights is touched.
+
+    Raises:
+        ValueError: It is none, a number is out of its range, or it has other axes than the network has inputs.
+    """
+    if not isinstance(initialization, Initialization):
+        raise ValueError(f"a {type(initialization).__name__} is no Initialization; compute_noise_scales returns one")
+    inputs = network.sine_layers[0].in_features
+    for name in ("s0", "s1", "hidden_biases"):
+        read_number(name, getattr(initialization, name))
+    for name in ("axes", "factors"):
+        values = getattr(initialization, name)
+        if len(values) not in (0, inputs):
+            raise ValueError(f"{name}={values} must be one number for each of the network's {inputs} inputs")
+        for value in values:
+            read_number(name, value)
 
 
 def _choose_seed(module: nn.Module | SineNetwork, seed: int | None) -> int:

@@ -117,8 +117,11 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
     if is_from_torch(module) or any(tensor.numel() != 1 for tensor in tensors):
         return None
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            zero = torch.zeros_like(tensors[0] if tensors else torch.empty(1, device="cpu")).reshape(1).requires_grad_()
+        zero = torch.zeros_like(tensors[0] if tensors else torch.empty(1, device="cpu")).reshape(1)
+        devices = [zero.device] if zero.is_cuda else []
+        # What somebody's module draws must not change the numbers that torch draws next.
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+            zero = zero.clone().requires_grad_()
             value = module(zero)
             frequency = float(torch.autograd.grad(value.sum(), zero)[0])
             turn = module(torch.linspace(0, 2 * pi / frequency, 65, device="cpu").to(zero))

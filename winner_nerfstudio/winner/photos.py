@@ -77,7 +77,7 @@ def photo_centroid(image: Float[Tensor, "h w c"]) -> float:
     rows = rows - rows.mean(-1, keepdim=True)
     # Rounding leaves a constant row a little more than nothing.
     rows = rows[~(rows.abs().amax(-1) < 1e-6)]
-    return spectral_centroid(rows.T, dim=1) if len(rows) else 0.0
+    return spectral_centroid(rows[:, :, None], dim=2) if len(rows) else 0.0
 
 
 def scene_frequency(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .checks import read_number
 from .init import siren_init_
 from .matched import EXACTNESS, Axis, NetworkTraits, bisect, compute_growth
 from .sines import SineNetwork, find_sine_network
@@ -101,9 +102,13 @@ def scaled_init_(
         seed: As in `siren_init_`; with scales of 1 the weights are SIREN's with that seed.
 
     Raises:
-        ValueError: As `siren_init_`.
+        ValueError: As `siren_init_`, or a factor is no number or negative.
     """
     network = find_sine_network(module, omega_0)
+    if not isinstance(scales, SirenScales):
+        raise ValueError(f"a {type(scales).__name__} is no SirenScales; give one, such as weight_scaling(2.5)")
+    for name, factor in scales._asdict().items():
+        read_number(f"the factor {name}", factor)
     siren_init_(network, seed=seed)
     hidden = [scales.hidden] * (len(network.layers) - 2)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from .checks import read_count
 from .inputs import convert_input
 from .matched import Axis, axes_of
 from .samples import Samples
@@ -40,7 +41,7 @@ class Initialization(NamedTuple):
         """Return noise scales that are set by hand; ``fixed(0, 0)`` is SIREN.
 
         Raises:
-            ValueError: A scale is negative or not finite.
+            ValueError: As `NoiseSchedule.fixed`.
         """
         schedule = NoiseSchedule.fixed(s0, s1)
         return cls(None, schedule.name, *schedule(0.0))
@@ -86,6 +87,8 @@ def compute_noise_scales(
     if not (schedule is None or isinstance(schedule, NoiseSchedule)):
         raise ValueError(f"schedule={schedule!r} is no NoiseSchedule; give one, such as NoiseSchedule.reference()")
     network = find_network_to_perturb(module, layers, omega_0)
+    dim = None if dim is None else read_count("dim", dim)
+    channels = None if channels is None else read_count("channels", channels)
     shape = None
     if target is not None:
         target, known_dim = convert_input(target)[:2]

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite, sqrt
+from math import sqrt
 from typing import NamedTuple
 
+from .checks import read_count, read_number
 from .matched import EXACTNESS, Axis, NetworkTraits, compute_matched_scales
 from .method import compute_published_scales, spectral_centroid
 from .samples import Samples, check_samples
@@ -108,16 +109,14 @@ class NoiseSchedule:
             ValueError: An argument is out of range, the rule does not cover this `dim`, or needs samples that are left
                 out.
         """
-        if not 0 <= centroid <= 1:
-            raise ValueError(f"centroid={centroid} must lie in [0, 1], where 1 is the Nyquist frequency")
-        if channels < 1 or dim < 1 or (samples is not None and samples < 1):
-            raise ValueError(f"channels={channels}, dim={dim} and samples={samples} must be at least 1")
-        if axes is not None and len(axes) != dim:
-            raise ValueError(f"{len(axes)} axes do not fit dim={dim}")
-        if axes is None and samples is not None:
-            axes = [Axis(centroid, samples)] * dim
-        axes = None if axes is None else tuple(axes)
-        return self.rule(TargetTraits(centroid, channels, dim, axes), network or NetworkTraits())
+        centroid = read_number("centroid", centroid, 1)
+        channels, dim = read_count("channels", channels), read_count("dim", dim)
+        if samples is not None:
+            samples = read_count("samples", samples)
+        known = None if samples is None else (Axis(centroid, samples),) * dim
+        if axes is not None:
+            known = _read_axes(axes, dim)
+        return self.rule(TargetTraits(centroid, channels, dim, known), network or NetworkTraits())
 
     @classmethod
     def matched(cls, exactness: float = EXACTNESS, *, lowers: bool = False) -> "NoiseSchedule":
@@ -137,11 +136,8 @@ class NoiseSchedule:
         Raises:
             ValueError: The exactness lies outside [0, 1].
         """
-        if not 0 <= exactness <= 1:
-            raise ValueError(
-                f"exactness={exactness} must lie in [0, 1], from true between the samples to exact on them"
-            )
-        rule = partial(_apply_matched_rule, exactness=float(exactness), lowers=lowers)
+        exactness = read_number("exactness", exactness, 1)
+        rule = partial(_apply_matched_rule, exactness=exactness, lowers=lowers)
         return cls("matched", rule, hidden_biases=0.0)
 
     @classmethod
@@ -167,12 +163,23 @@ class NoiseSchedule:
         """Return a rule that gives these two scales, whatever the target; ``fixed(0, 0)`` is SIREN.
 
         Raises:
-            ValueError: A scale is negative or not finite.
+            ValueError: A scale is no number, negative, or too great for weights in single precision.
         """
-        scales = NoiseScales(float(s0), float(s1))
-        if not all(isfinite(s) and s >= 0 for s in scales[:2]):
-            raise ValueError(f"s0={s0} and s1={s1} must be finite and not negative")
+        scales = NoiseScales(read_number("s0", s0), read_number("s1", s1))
         return cls("fixed", _FixedRule(scales))
+
+
+def _read_axes(axes: Sequence[Axis], dim: int) -> tuple[Axis, ...]:
+    """Return the axes of a target, checked.
+
+    Raises:
+        ValueError: There are others than `dim`, or one has no such centroid or count of samples.
+    """
+    if not isinstance(axes, Sequence) or not all(isinstance(axis, Axis) for axis in axes):
+        raise ValueError(f"axes={axes!r} must be a list of Axis, such as axes_of returns")
+    if len(axes) != dim:
+        raise ValueError(f"{len(axes)} axes do not fit dim={dim}")
+    return tuple(Axis(read_number("centroid", axis.centroid, 1), read_count("samples", axis.samples)) for axis in axes)
 
 
 def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness: float, lowers: bool) -> NoiseScales:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import nn
 
+from .checks import read_positive
 from .matched import NetworkTraits
 from .parts import Layer, Part, is_from_torch, is_layer, list_parts, read_layer, read_named_frequency, select_sines
 
@@ -94,9 +95,11 @@ def find_network_to_perturb(
         network = find_sine_network(module, omega_0)
         if len(network.sine_layers) < 2:
             raise ValueError(f"WINNER perturbs two sine layers; this network has {len(network.sine_layers)}")
+        if network.sine_layers[0].weight is network.sine_layers[1].weight:
+            raise ValueError("the first two layers of this network share one weight, which cannot have two noises")
         return network
-    if len(layers) != 2:
-        raise ValueError(f"layers={layers} must be two: those that feed the first two sines")
+    if not isinstance(layers, (tuple, list)) or len(layers) != 2:
+        raise ValueError(f"layers={layers!r} must be two: those that feed the first two sines")
     if isinstance(module, SineNetwork):
         raise ValueError("a network whose layers are known needs no layers=")
     _check_module(module)
@@ -216,8 +219,7 @@ def _look_up_layer(module: nn.Module, layer: nn.Module | str) -> Layer:
 
 def _find_frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> SineFrequencies:
     """Find the frequencies of a network's sines, see `omega_0` of `winner_init_`."""
-    if omega_0 is None:
-        omega_0 = _find_named_frequency(module, layers[:2])
+    omega_0 = _find_named_frequency(module, layers[:2]) if omega_0 is None else read_positive("omega_0", omega_0)
     sines = [part.frequency for part in select_sines(list_parts(module))] or [omega_0 or 30.0]
     if omega_0 is None:
         frequencies = SineFrequencies(first=sines[0], first_noise=sines[0], hidden=sines[min(1, len(sines) - 1)])
