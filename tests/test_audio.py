@@ -760,6 +760,27 @@ def test_samples_that_a_wav_cannot_be_read_with_are_named(tmp_path, code, bits, 
         load_audio(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("rate", [8000, 44_100])
+@pytest.mark.parametrize("count", [1010, 8000])
+def test_all_of_a_stereo_ima_file_is_read(tmp_path, rate, count):
+    """libsndfile counts half of its samples in the fact chunk."""
+    left = 0.5 * np.sin(2 * np.pi * 440 * np.arange(count) / rate)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, left], 1), rate, subtype="IMA_ADPCM")
+    decoded, _ = soundfile.read(tmp_path / "a.wav")
+    signal = load_audio(tmp_path / "a.wav", AudioOptions())
+    assert len(signal.values) == len(decoded) >= count
+    assert "header says" not in "\n".join(signal.describe())
+
+
+@pytest.mark.parametrize("cut", [1, 300])
+def test_an_ogg_file_that_is_cut_within_its_last_page_is_told(tmp_path, cut):
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(20_000) / 8000)
+    soundfile.write(tmp_path / "a.ogg", tone, 8000, format="OGG", subtype="OPUS")
+    assert "cut off" not in "\n".join(load_audio(tmp_path / "a.ogg", AudioOptions()).describe())
+    (tmp_path / "b.ogg").write_bytes((tmp_path / "a.ogg").read_bytes()[:-cut])
+    assert "no whole last page; it was cut off" in "\n".join(load_audio(tmp_path / "b.ogg", AudioOptions()).describe())
+
+
 def ogg_flac(content, serial=7):
     """Return a .flac file in pages of Ogg, as RFC 9639 says, without the check sums that nothing here reads."""
     packets = [b"\x7fFLAC\1\0\0\0" + content[:42], content[42:]]

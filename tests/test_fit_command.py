@@ -201,6 +201,11 @@ def test_a_texture_is_for_the_files_that_hold_one():
         (["a.png", "--output", "b.png", "--group-samples", "9"], "are for a fit part by part, into a folder; --output"),
         (["a.png", "--output", "folder", "--open"], "--open shows a fit in memory, and --output names a folder"),
         (["a.png", "--output", "a.png/b.png"], "a.png is a file and no folder"),
+        (
+            ["a.png", "--reference", "deep.png", "--output", "deep.png"],
+            "deep.png: is read for this fit; choose",
+        ),
+        (["a.png", "--reference=deep.png", "--output", "deep.png"], "deep.png: is read for this fit; choose"),
         (["a.png", "--output", "b.wav"], "b.wav: a fit of a picture is not written as .wav; use .png"),
         (["a.png", "--output", "b.png", "--steps", "0"], "steps=0 must be a whole number"),
         (["a.png", "--output", "b.png", "--s0", "3"], "s0 and noise.s1 go together"),

@@ -13,6 +13,7 @@ from PIL import Image
 from winner_nerfstudio import NoiseSchedule, Siren, fit, spectral_centroid, winner_init_
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.training.prepare import prepare
+from winner_nerfstudio.winner.inputs import convert_input
 
 rng = np.random.default_rng(0)
 SERIES = rng.normal(size=200).astype("f4")
@@ -274,3 +275,10 @@ def test_tiny_and_constant_targets_are_fitted(shape, kind, dtype):
         field = fit(values.astype(dtype), kind, **SMALL)
         result = field(np.zeros((1, field.dim)))
         assert np.isfinite(result).all()
+
+
+def test_a_series_whose_index_falls_is_turned():
+    values = np.arange(100.0)
+    found = convert_input(pandas.Series(values, index=values[::-1] / 50))
+    np.testing.assert_array_equal(found.values, values[::-1])
+    assert found.steps == pytest.approx((0.02,))

@@ -7,6 +7,7 @@ import re
 import struct
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -303,6 +304,14 @@ def test_a_ply_header_may_end_its_lines_as_it_will(tmp_path, encoding, end):
     assert len(solid(tmp_path / "house.ply", 1.2, 14).mesh.vertices) == 9
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_ply_file_may_have_capitals_and_a_byte_order_mark(tmp_path, encoding):
+    name, properties, rows = vertices()
+    mesh = [(name, [text.replace(" x", " X") for text in properties], rows), *MIXED["plain"]()[1:]]
+    (tmp_path / "house.ply").write_bytes(b"\xef\xbb\xbf" + ply(encoding, *mesh))
+    assert solid(tmp_path / "house.ply", 1.2, 14).repairs == ()
+
+
 SIDES = [[a, b, d, c] for a, b, c, d in QUADS]
 STRIPS = {
     "one each": [(side,) for side in SIDES],
@@ -472,8 +481,13 @@ def test_a_buffer_is_found_by_its_name_percent_encoded_or_not(tmp_path, uri):
 def test_a_buffer_may_be_in_the_document(tmp_path):
     writer = Writer()
     writer.mesh(VERTICES, FACES)
-    uri = "data:application/octet-stream;base64," + base64.b64encode(writer.data).decode()
-    solid(writer.write(tmp_path / "ball.gltf", uri), VOLUME)
+    uris = [
+        "data:application/octet-stream;base64," + base64.b64encode(writer.data).decode(),
+        "data:application/octet-stream;base64," + base64.encodebytes(writer.data).decode(),
+        "data:application/octet-stream," + quote(writer.data),
+    ]
+    for uri in uris:
+        solid(writer.write(tmp_path / "ball.gltf", uri), VOLUME)
 
 
 ELSEWHERE = ["../ball.bin", "%2e%2e/ball.bin", "/dev/zero", "link.bin", "pipe.bin", "missing.bin", "http://a.b/c.bin"]

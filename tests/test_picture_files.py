@@ -847,6 +847,51 @@ def test_the_alpha_of_jpeg_2000_is_what_the_file_calls_so(tmp_path, mode, dtype)
     assert_holds(image, array)
 
 
+@pytest.mark.parametrize(
+    "header, dtype, suffix",
+    [
+        ("P5 3 2 255", "u1", "pgm"),
+        ("P6 3 2 255", "u1", "ppm"),
+        ("P5 3 2 65535", ">u2", "pgm"),
+        ("Pf 3 2 -1.0", "f4", "pfm"),
+    ],
+)
+def test_netpbm_whose_values_are_shifted_by_a_line_end_is_refused(tmp_path, header, dtype, suffix):
+    values = np.arange(1, 1 + 6 * (3 if "P6" in header else 1)).astype(dtype)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes("\r\n".join([*header.split(), ""]).encode() + values.tobytes())
+    assert "ends with CR and LF, where a single byte belongs" in refused(path)
+    path.write_bytes("\r\n".join(header.split()).encode() + b"\n" + values.tobytes())
+    expected = values.reshape(2, 3, -1)
+    assert_holds(load_image(path), expected[::-1] if suffix == "pfm" else expected)
+
+
+def test_the_calibration_of_imagej_is_applied(tmp_path):
+    values = (np.arange(20 * 30).reshape(20, 30) - 300).astype(np.int16)
+    line = "ImageJ=1.53t\ncf=0\nc0={}\nc1={}\n"
+    stored = (values.astype(np.int32) + 32768).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stored, metadata=None, description=line.format(-32768.0, 1.0))
+    image = load_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(own(image)[..., 0], values, atol=1e-3)
+    assert "values are 1 times the stored ones plus -32768, as ImageJ calibrates them" in said(image)
+    tifffile.imwrite(tmp_path / "b.tif", stored, metadata=None, description=line.format(-327.68, 0.01))
+    np.testing.assert_allclose(own(load_image(tmp_path / "b.tif"))[..., 0], values / 100, atol=1e-3)
+    tifffile.imwrite(tmp_path / "c.tif", stored, metadata=None, description="ImageJ=1.53t\ncf=20\nc0=1.0\nc1=2.0\n")
+    np.testing.assert_allclose(own(load_image(tmp_path / "c.tif"))[..., 0], stored, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html></html>", "is a web page, not a picture"),
+    ],
+)
+def test_what_stands_for_a_file_is_named(tmp_path, content, words):
+    (tmp_path / "a.png").write_bytes(content)
+    assert words in refused(tmp_path / "a.png")
+
+
 def test_every_picture_suffix_means_a_picture():
     for suffix in (".exr", ".hdr", ".jp2", ".heic", ".avif", ".dng", ".NEF", ".pfm", ".tiff", ".bmp"):
         assert kind_of(f"a{suffix}").name == "image"

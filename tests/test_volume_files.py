@@ -544,3 +544,65 @@ def test_a_name_with_two_suffixes_has_one_stem_and_is_refused_by_both(tmp_path):
     assert [stem_of(name) for name in names] == ["brain", "BRAIN", "a.b", "metaballs", "plain"]
     with pytest.raises(ValueError, match=r"is not written as \.nii\.gz; use \.npy"):
         export_for(kind_named("volume"), tmp_path / "brain.nii.gz")
+
+
+@pytest.mark.parametrize(
+    "lines, spacing, first",
+    [
+        ("axis mins: 1 2 3\naxis maxs: 41 62 83\ncenters: node node node", 10, (1, 2, 3)),
+        ("axis mins: 1 2 3\naxis maxs: 51 72 93\ncenters: cell cell cell", 10, (6, 7, 8)),
+        ("axis mins: 1 2 3\naxis maxs: 41 62 83", 10, (1, 2, 3)),
+        ("spacings: 10 10 10\naxis mins: 1 2 3\ncenters: cell cell node", 10, (6, 7, 3)),
+        ("spacings: 10 10 10\naxis mins: 1 2 3", 10, (1, 2, 3)),
+        ("axis maxs: 40 60 80", 1, (0, 0, 0)),
+    ],
+)
+def test_what_a_nrrd_file_says_of_each_axis_places_its_samples(tmp_path, lines, spacing, first):
+    values = np.random.default_rng(0).normal(size=(9, 7, 5)).astype("<f4")
+    header = f"NRRD0004\ntype: float\ndimension: 3\nsizes: 5 7 9\nendian: little\nencoding: raw\n{lines}\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + values.tobytes())
+    volume = load_volume(tmp_path / "a.nrrd", VolumeOptions())
+    assert volume.record.spacing == pytest.approx((spacing,) * 3)
+    middle = np.array(first) + spacing * (np.array([5, 7, 9]) - 1) / 2
+    assert volume.normalization.center == pytest.approx(tuple(middle))
+    np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], values.transpose(2, 1, 0), atol=1e-6)
+
+
+def test_a_stack_has_imagejs_calibration_and_its_orientation(tmp_path):
+    values = (np.arange(7 * 5 * 6).reshape(7, 5, 6) - 50).astype(np.int32)
+    lines = "ImageJ=1.53t\nimages=7\nslices=7\ncf=0\nc0=-32768.0\nc1=1.0\n"
+    stored = (values + 32768).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stored, metadata=None, description=lines, photometric="minisblack")
+    volume = load_volume(tmp_path / "a.tif", VolumeOptions())
+    np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], values.transpose(2, 1, 0), atol=1e-4)
+    assert volume.record.level == 0
+    upright = {
+        1: lambda a: a,
+        3: lambda a: a[:, ::-1, ::-1],
+        4: lambda a: a[:, ::-1],
+        6: lambda a: np.rot90(a, -1, (1, 2)),
+    }
+    for orientation, turn in upright.items():
+        tags = [(274, "H", 1, orientation, False)]
+        tifffile.imwrite(tmp_path / "b.tif", values.astype("f4"), metadata=None, extratags=tags, photometric=1)
+        volume = load_volume(tmp_path / "b.tif", VolumeOptions())
+        expected = turn(values).transpose(2, 1, 0)
+        np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], expected, atol=1e-4)
+
+
+def test_the_only_scalars_of_a_vti_file_are_meant(tmp_path):
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
+
+    image = vtk_image()
+    vectors = numpy_to_vtk(np.zeros((VALUES.size, 3)), deep=True)
+    vectors.SetName("vectors")
+    image.GetPointData().AddArray(vectors)
+    writer = vtkXMLImageDataWriter()
+    writer.SetFileName(str(tmp_path / "a.vti"))
+    writer.SetInputData(image)
+    for mode in (writer.SetDataModeToAscii, writer.SetDataModeToBinary, writer.SetDataModeToAppended):
+        mode()
+        writer.Write()
+        volume = load_volume(tmp_path / "a.vti", VolumeOptions())
+        np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)

@@ -193,6 +193,8 @@ class Compare:
         for output in self.output:
             if output.suffix.lower() not in SUFFIXES:
                 raise ValueError(f"{output}: a comparison is written as {', '.join(SUFFIXES)}; name it so")
+            if self.target is not None and output.is_file() and self.target.is_file() and output.samefile(self.target):
+                raise ValueError(f"{output}: is the target; choose another name for the output")
         if self.target is not None and not self.target.exists() and not str(self.target).startswith("sample:"):
             raise ValueError(f"{self.target}: no such file; --target takes the file that was fitted")
 

@@ -114,6 +114,21 @@ class Fit:
         if len({output.resolve() for output in self.outputs}) < len(self.outputs):
             raise ValueError("--output names a file twice")
 
+    def check_outputs(self, rest: list[str]) -> None:
+        """Check that no output is a file that another option names, such as ``--reference``.
+
+        Args:
+            rest: the arguments that are not options of this class.
+
+        Raises:
+            ValueError: one is.
+        """
+        named = [Path(argument.rpartition("=")[2] if argument.startswith("-") else argument) for argument in rest]
+        read = [path for path in named if path.is_file()]
+        for output in self.outputs:
+            if isinstance(output, Path) and output.is_file() and any(map(output.samefile, read)):
+                raise ValueError(f"{output}: is read for this fit; choose another name for the output")
+
     @property
     def course(self) -> "Course":
         """The steps, the learning rate and the optimiser as far as they are said, and the seed."""
@@ -321,6 +336,7 @@ def _run(arguments: list[str]) -> int:
     if command.is_in_groups:
         return _run_groups(command, kind, rest)
     exports = command.find_exports(kind)
+    command.check_outputs(rest)
     results = ", ".join(f"{export.output} ({export.result})" for export in exports)
     print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
     from .kinds import parse_fit_options

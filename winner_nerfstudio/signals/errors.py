@@ -39,6 +39,12 @@ def check_file(path: Path, wanted: str, remedy: str) -> None:
         raise SignalError(f"{path}: {f'is a folder, not {wanted}' if path.is_dir() else 'no such file'}; {remedy}")
     if path.stat().st_size == 0:
         raise SignalError(f"{path}: {EMPTY}")
+    with path.open("rb") as file:
+        head = file.read(64).lower()
+    if head.startswith(b"version https://git-lfs"):
+        raise SignalError(f"{path}: is a pointer of Git LFS, not the file that it stands for; run git lfs pull")
+    if head.lstrip().startswith((b"<!doctype html", b"<html")):
+        raise SignalError(f"{path}: is a web page, not {wanted}; download the file that it links to")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -26,6 +26,7 @@ Part = bytes | tuple[int, int]
 """A part of a file that is read in place of another: bytes, or where it begins and ends in the other."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 """Codes of integer samples, floating-point samples, and of a longer description, in the headers of .wav files."""
+IMA = 0x11
 PLAIN = (PCM, FLOAT, 6, 7)
 """Codes of samples that are stored one by one, so that there is no padding behind the last."""
 FOREIGN = {0x45: "G.726", 0x50: "MPEG layer II", 0x55: "MP3", 0xFF: "AAC", 0xF1AC: "FLAC", 0x674F: "Vorbis"}
@@ -74,6 +75,7 @@ class SoundFile:
         notes: what the user should know of the header.
         samples: count of samples that a .wav file of compressed samples states in its fact chunk; None if it does not.
         block: count of samples in a block of those.
+        is_shared: whether `samples` may be half of what there is, as libsndfile counts two channels of IMA ADPCM.
         order: the index of each channel in the order of .wav files; none if that is its own.
     """
 
@@ -81,6 +83,7 @@ class SoundFile:
     notes: tuple[str, ...] = ()
     samples: int | None = None
     block: int = 0
+    is_shared: bool = False
     order: tuple[int, ...] = ()
 
     def sort_channels(self, values: Float[ndarray, "n c"]) -> Float[ndarray, "n c"]:
@@ -90,6 +93,8 @@ class SoundFile:
     def without_padding(self, decoded: int) -> tuple[int, tuple[str, ...]]:
         """Return how many of the decoded samples are no padding of the last blocks, and what is to be told of it."""
         if not self.samples or self.samples in (*PLACEHOLDERS, decoded) or self.samples >= LONGEST:
+            return decoded, ()
+        if self.is_shared and self.samples == decoded // 2:
             return decoded, ()
         if 0 < decoded - self.samples < MOST_PADDING * self.block:
             padding = decoded - self.samples
@@ -311,13 +316,19 @@ def _inspect_ogg(file: BinaryIO) -> SoundFile:
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         last = data.rfind(b"OggS\0")
-        is_cut = len(data) > last + 5 and not data[last + 5] & 4
-        notes: tuple[str, ...] = ("warning: the file has no last page; it was cut off",) if is_cut else ()
+        is_cut = len(data) > last + 5 and (not data[last + 5] & 4 or _find_page_end(data, last) > len(data))
+        notes: tuple[str, ...] = ("warning: the file has no whole last page; it was cut off",) if is_cut else ()
         if (count := len(re.findall(rb"OggS\0[\2\3\6\7]", data))) > 1:
             notes += (f"warning: holds {count:,} sounds or streams; the first is read",)
         parts = _ogg_parts(data) if data[28:33] == b"\x7fFLAC" else ()
         order = _find_order(data[28:47])
     return SoundFile(parts, notes, order=order)
+
+
+def _find_page_end(data: mmap.mmap, start: int) -> int:
+    """Return where a page of an Ogg file ends, or would end if the file were whole."""
+    table = data[start + 27 : start + 27 + data[start + 26]] if start + 26 < len(data) else b""
+    return start + 27 + len(table) + sum(table)
 
 
 def _find_order(head: bytes) -> tuple[int, ...]:
@@ -386,13 +397,15 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile
     return SoundFile((_write_wav_header(order, description, held), (chunk.start, chunk.start + held)), notes, *counts)
 
 
-def _count_samples(description: bytes, samples: int | None, order: str) -> tuple[int | None, int]:
-    """Return the count of samples that a header states, if they are compressed, and how many make a block."""
+def _count_samples(description: bytes, samples: int | None, order: str) -> tuple[int | None, int, bool]:
+    """Return `samples`, `block` and `is_shared` of a `SoundFile` from the count and the format that a header states."""
     if samples is None or len(description) < 16:
-        return None, 0
-    code, _, _, _, align, bits = struct.unpack(f"{order}HHIIHH", description[:16])
+        return None, 0, False
+    code, channels, _, _, align, bits = struct.unpack(f"{order}HHIIHH", description[:16])
     block = int.from_bytes(description[18:20], "big" if order == ">" else "little") or 8 * align // max(bits, 1)
-    return (None, 0) if code in (*PLAIN, *FOREIGN, EXTENSIBLE) else (samples, block)
+    if code in (*PLAIN, *FOREIGN, EXTENSIBLE):
+        return None, 0, False
+    return samples, block, code == IMA and channels == 2
 
 
 def _check_single(path: Path, file: BinaryIO, size: int, data: Chunk, layout: str) -> None:

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from .blocks import check_depth
 from .errors import SignalError
+from .imagej import imagej_calibration
 from .muting import mute_logger
 from .volume_attributes import describe_unit
 from .volume_found import Found
@@ -65,6 +66,9 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             found.read = lambda: _invert(read(), top)
             found.nodata = None if found.nodata is None else top - found.nodata
             found.notes.append("stored with white as the least value, inverted")
+        if calibration := imagej_calibration(file):
+            found.slope, found.intercept = calibration
+        _turn(found, int(page.tags.valueof(274, 1)))
         _place(found, file)
         yield found
 
@@ -160,6 +164,24 @@ def _name_axes(series: Any) -> list[str]:
     if len(long) != 3 or long[1:] != "YX" or long[0] not in ("Z", "Q", "I", *OTHERS):
         return []
     return ["z" if axis == long[0] else axis.lower() for axis in axes]
+
+
+def _turn(found: Found, orientation: int) -> None:
+    """Turn the pages as TIFF's orientation tag, 1 to 8, says, see `turn_upright`."""
+    if orientation not in range(2, 9) or found.shape[-1] == 1:
+        return
+    read, is_swapped = found.read, orientation in (5, 6, 7, 8)
+
+    def turned() -> ndarray:
+        values = read()
+        values = values.swapaxes(-1, -2) if is_swapped else values
+        values = values[..., ::-1, :] if orientation in (3, 4, 7, 8) else values
+        return np.ascontiguousarray(values[..., ::-1] if orientation in (2, 3, 6, 7) else values)
+
+    if is_swapped:
+        found.shape = (*found.shape[:-2], found.shape[-1], found.shape[-2])
+    found.read = turned
+    found.notes.append("turned upright as its orientation says")
 
 
 def _invert(values: ndarray, top: int) -> ndarray:

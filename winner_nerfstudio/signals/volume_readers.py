@@ -9,6 +9,7 @@ from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy import ndarray
@@ -51,19 +52,15 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     kinds = [str(kind).lower() for kind in header.get("kinds", [])]
     spatial = [axis for axis, size in enumerate(shape) if size > 1 or len(shape) == 3]
     found = Found(shape, lambda: nrrd.read(str(path))[0])
-    directions, spacings = header.get("space directions"), header.get("spacings")
+    directions = header.get("space directions")
     if directions is not None:
         rows = [np.asarray(row, np.float64) for row in directions if row is not None]
         rows = [row for row in rows if not np.isnan(row).any()]  # NaN stands for none, as it does below
         if len(rows) == 3 and all(len(row) == 3 for row in rows):
             found.directions, found.says_spacing = np.stack(rows), True
-    elif spacings is not None and len(spatial) == 3:
-        steps = np.asarray(spacings, np.float64)[spatial]
-        if not np.isnan(steps).any():
-            found.directions, found.says_spacing = np.diag(steps), True
+    elif len(spatial) == 3:
+        _place_nrrd_axes(found, header, spatial)
     origin = header.get("space origin")
-    if origin is None and "axis mins" in header and len(spatial) == 3:
-        origin = np.asarray(header["axis mins"], np.float64)[spatial]
     if origin is not None and len(origin) == 3 and not np.isnan(np.asarray(origin, np.float64)).any():
         found.origin = np.asarray(origin, np.float64)
     if any("color" in kind or "vector" in kind or "matrix" in kind for kind in kinds):
@@ -76,6 +73,29 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
         found.notes.append(f"world: {ascii(str(header['space']))[1:-1][:60]}")
     expected = prod(shape) * (np.dtype(nrrd.reader._determine_datatype(header)).itemsize if shape else 0)
     yield _guard_nrrd(found, data, 0 if name is not None else start, str(header.get("encoding")), expected)
+
+
+def _place_nrrd_axes(found: Found, header: Mapping[str, Any], spatial: list[int]) -> None:
+    """Take the steps and the first sample's position from what a header says of each axis by itself.
+
+    The least and the greatest position of an axis are those of its first and last sample, or, where its centering is
+    "cell", those of the cells' outer borders (http://teem.sourceforge.net/nrrd/format.html, section 5).
+    """
+    missing = [np.nan] * len(found.shape)
+    least, greatest, steps = (
+        np.asarray(header.get(name, missing), np.float64)[spatial] for name in ("axis mins", "axis maxs", "spacings")
+    )
+    stated = header.get("centers", header.get("centerings", ""))
+    centers = [*str(stated).lower().split(), *missing]  # the library leaves it as one text
+    is_cell = np.array([centers[axis] == "cell" for axis in spatial])
+    counts = np.array(found.shape)[spatial]
+    between = (greatest - least) / np.maximum(counts - ~is_cell, 1)
+    steps = np.where(np.isnan(steps), between, steps)
+    if not np.isnan(steps).any():
+        found.directions, found.says_spacing = np.diag(steps), True
+    first = least + np.where(is_cell & ~np.isnan(steps), steps / 2, 0)
+    if not np.isnan(first).any():
+        found.origin = first
 
 
 def _guard_nrrd(found: Found, data: Path, start: int, encoding: str, expected: int) -> Found:
@@ -260,6 +280,9 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
     names = [(False, reader.GetPointArrayName(i)) for i in range(reader.GetNumberOfPointArrays())]
     names += [(True, reader.GetCellArrayName(i)) for i in range(reader.GetNumberOfCellArrays())]
     chosen = [entry for entry in names if dataset in (None, entry[1])]
+    if len(chosen) > 1 and dataset is None:  # of several, vectors are none that can be meant
+        scalars = _list_scalars(path)
+        chosen = [entry for entry in chosen if scalars is None or entry[1] in scalars]
     if errors or len(chosen) != 1:
         if errors:
             raise ValueError(errors[0])
@@ -289,6 +312,20 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
 
     notes = [f"dataset: {ascii(name)[1:-1]}", *(["samples are the middles of cells"] if of_cells else [])]
     yield Found(size, read, (turn * steps).T, first + turn @ (corner * steps), notes=notes, says_spacing=True)
+
+
+def _list_scalars(path: Path) -> set[str] | None:
+    """Return the names of a .vti file's arrays of one number per sample, or None if its header cannot be read."""
+    names = set()
+    try:
+        for _, element in ElementTree.iterparse(path, ["start"]):
+            if element.tag == "AppendedData":
+                break
+            if element.tag == "DataArray" and int(element.get("NumberOfComponents", 1)) == 1:
+                names.add(element.get("Name", ""))
+    except (ElementTree.ParseError, ValueError):
+        return None
+    return names
 
 
 @contextmanager

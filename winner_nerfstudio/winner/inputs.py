@@ -219,7 +219,9 @@ def _convert_table(data: Any) -> Input:
     step = _measure_step("index", index) if kind and kind in "mMf" else None
     steps = None if step is None else (abs(step),)
     is_named = any(not name.isdigit() for name in columns) or not columns
-    return Input(_numbers_of(data), 1 if is_named else None, steps)
+    values = _numbers_of(data)
+    values = values[::-1] if step is not None and step < 0 else values
+    return Input(values, 1 if is_named else None, steps)
 
 
 def _numbers_of(data: Any) -> NDArray[Any]:

@@ -36,6 +36,8 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
     words, start = _read_words(path, head, 3)
     width, height = (_whole(path, word) for word in words[:2])
     check_size(path, width, height, max_pixels)
+    if kind in (b"P5", b"P6", b"Pf", b"PF"):
+        _check_line_ends(path, head, start, width * height * CHANNELS[kind] * _count_bytes(kind, words[2]))
     if kind in (b"Pf", b"PF"):
         return _read_floats(path, width, height, CHANNELS[kind], float(words[2]), start)
     white = _whole(path, words[2])
@@ -52,6 +54,30 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
             pixels = values.reshape(shape)
         picture = _deep_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
     return _note_more(path, picture, start + picture.pixels.nbytes) if kind in (b"P5", b"P6") else picture
+
+
+def _count_bytes(kind: bytes, last: bytes) -> int:
+    """Return the bytes of each binary value, from the header's last word."""
+    return 4 if kind in (b"Pf", b"PF") else 1 if int(last) <= 255 else 2
+
+
+def _check_line_ends(path: Path, head: bytes, start: int, length: int) -> None:
+    """Refuse a file whose header ends with CR and LF, of which the format has one, so that all values are shifted.
+
+    Args:
+        path: the file.
+        head: its beginning.
+        start: where the values begin by the format.
+        length: bytes of the values.
+
+    Raises:
+        SignalError: LF follows CR, and the file is one byte too long.
+    """
+    if head[start - 1 : start + 1] == b"\r\n" and path.stat().st_size == start + length + 1:
+        raise SignalError(
+            f"{path}: its header ends with CR and LF, where a single byte belongs, so that its values are shifted; save"
+            " it anew"
+        )
 
 
 def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:

@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from ...blocks import Blocks, Box, check_depth, open_page, turn_blocks
 from ...errors import SignalError
+from ...imagej import imagej_calibration
 from ...muting import mute_logger
 from ...records import MOST_SAMPLES
 from .picture import Picture, check_size, native, plural, turn_upright
@@ -291,6 +292,8 @@ def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
         notes.append("converted from LogLuv to RGB of floating point")
     if photometric == MIN_IS_WHITE:
         pixels = _invert(pixels, bits, notes)
+    if (calibration := imagej_calibration(page.parent)) and page.samplesperpixel == 1:
+        return Picture(_calibrate(pixels, *calibration, notes), "L", notes)
     mode = _choose_mode(path, page, COLORS[photometric], notes)
     if pixels.dtype == bool or (pixels.dtype.kind == "u" and bits in (1, 2, 4)):
         pixels = pixels.astype(np.uint8) * (255 // ((1 << bits) - 1))
@@ -300,6 +303,14 @@ def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
         return Picture(pixels, mode, notes)
     is_narrow = pixels.dtype.kind == "u" and bits < 8 * pixels.dtype.itemsize <= 16
     return Picture(pixels, mode, notes, (1 << bits) - 1 if is_narrow else None)
+
+
+def _calibrate(pixels: ndarray, slope: float, intercept: float, notes: list[str]) -> ndarray:
+    """Return the values that ImageJ means by stored ones, whole numbers if they are."""
+    notes.append(f"values are {slope:.6g} times the stored ones plus {intercept:.6g}, as ImageJ calibrates them")
+    if slope == 1 and intercept.is_integer() and pixels.dtype.kind in "ui":
+        return pixels.astype(np.int32) + int(intercept)
+    return (pixels * np.float64(slope) + intercept).astype(np.float32)
 
 
 def _choose_mode(path: Path, page: Any, base: str, notes: list[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -428,7 +428,9 @@ def _move(uv: Float[ndarray, "n 2"], moved: dict[str, Any]) -> Float[ndarray, "n
 def _decode_uri(uri: str) -> bytes:
     """Return the data that a URI of the scheme data: holds."""
     header, _, payload = uri.partition(",")
-    return base64.b64decode(payload, validate=True) if header.endswith(";base64") else unquote(payload).encode()
+    if header.endswith(";base64"):
+        return base64.b64decode("".join(payload.split()), validate=True)
+    return unquote_to_bytes(payload)
 
 
 def _item(items: list[dict[str, Any]], index: Any) -> dict[str, Any]:

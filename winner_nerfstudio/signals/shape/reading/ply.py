@@ -1,5 +1,6 @@
 """Polygon file format, .ply: elements of vertices, polygons and triangle strips, as text or binary."""
 
+import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _split_strips(row: Int[ndarray, " n"]) -> list[Int[ndarray, " m"]]:
 
 def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, ...]) -> Float[ndarray, "n 3"]:
     """Return the vertices' columns of these names, side by side."""
-    table = tables.get("vertex", {})
+    table = {name.lower(): column for name, column in tables.get("vertex", {}).items()}
     missing = [name for name in names if name not in table]
     if missing:
         raise SignalError(f"{path}: has no vertices with {', '.join(missing)}; x, y and z are needed")
@@ -229,7 +230,7 @@ def _rows(column: Column) -> list[ndarray]:
 
 def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[str]]:
     """Return the tables by name, a warning if the file has more than its header says, and the textures' names."""
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     end = re.search(rb"(?:\A|[\r\n])end_header[ \t]*(\r\n|\n|\r)", data)
     if not data.startswith(b"ply") or end is None:
         raise SignalError(f"{path}: cannot be read as a .ply file, for it has no header from ply to end_header")
