@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 COMPONENTS = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}
-WIDTHS = {1: "SCALAR", 3: "VEC3"}
+WIDTHS = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
 
 class Writer:
@@ -32,7 +32,7 @@ class Writer:
         return len(views) - 1
 
     def accessor(self, array, pad=0, **more):
-        """Add an array [n, 1 or 3], each row followed by `pad` bytes."""
+        """Add an array [n, 1, 3, 4 or 16], each row followed by `pad` bytes."""
         rows = np.zeros((len(array), array[0].nbytes + pad), np.uint8)
         rows[:, : array[0].nbytes] = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
         stride = {"byteStride": rows.shape[1]} if pad else {}

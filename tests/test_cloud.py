@@ -468,7 +468,7 @@ def test_points_of_a_cog_become_the_cog(tmp_path):
         "winner-sdf",
         tmp_path / "cog.npy",
         tmp_path,
-        500,
+        350,
         pipeline__model__hidden_dim=128,
         pipeline__model__num_layers=4,
         pipeline__datamanager__dataparser__reference=mesh,

@@ -596,6 +596,47 @@ def test_weights_of_a_node_go_before_those_of_its_mesh(tmp_path):
     solid(writer.write(tmp_path / "ball.glb"), 2**3 * VOLUME)
 
 
+def with_skeleton(path, shares, inverse=None, **node):
+    """Half of a ball's vertices hang on each of two joints; the second is shifted by (5, 0, 0) within the first."""
+    writer = Writer(skin=0, **node)
+    writer.mesh(VERTICES, FACES)
+    joints = np.tile(np.array([0, 1, 0, 0], "<u1"), (len(VERTICES), 1))
+    attributes = writer.document["meshes"][0]["primitives"][0]["attributes"]
+    attributes |= {"JOINTS_0": writer.accessor(joints), "WEIGHTS_0": writer.accessor(shares.astype("<f4"))}
+    writer.document["nodes"] += [{"children": [2], "scale": [2, 2, 2]}, {"translation": [5, 0, 0]}]
+    writer.document["scenes"][0]["nodes"].append(1)
+    skin = {"joints": [1, 2]}
+    if inverse is not None:
+        columns = np.stack([matrix.T.reshape(-1) for matrix in inverse]).astype("<f4")
+        skin["inverseBindMatrices"] = writer.accessor(columns)
+    writer.document["skins"] = [skin]
+    return writer.write(path)
+
+
+def test_a_mesh_with_a_skeleton_lies_where_its_joints_put_it(tmp_path):
+    """The node's own transformation has no effect (glTF 2.0, section 3.7.3.1)."""
+    shares = np.zeros((len(VERTICES), 4))
+    shares[:, 1] = np.linspace(0, 1, len(VERTICES))
+    shares[:, 0] = 1 - shares[:, 1]
+    expected = 2 * VERTICES + 10 * shares[:, 1:2] * [1, 0, 0]
+    options = {"scale": [0.01] * 3, "translation": [7, 8, 9]}
+    mesh, _, notes = read_mesh(with_skeleton(tmp_path / "a.glb", shares, **options))
+    np.testing.assert_allclose(np.sort(mesh.vertices, 0), np.sort(expected, 0), atol=1e-4)
+    assert any("is read as its joints stand in the file" in note for note in notes)
+    # Weights are normalised, and what the joints did when the mesh was bound to them is undone.
+    shift = np.eye(4)
+    shift[:3, 3] = [-5, 0, 0]
+    mesh, _, _ = read_mesh(with_skeleton(tmp_path / "b.glb", 3 * shares, [np.eye(4), shift], **options))
+    np.testing.assert_allclose(np.sort(mesh.vertices, 0), np.sort(2 * VERTICES, 0), atol=1e-4)
+
+
+def test_vertices_without_joints_are_as_modelled_and_that_is_told(tmp_path):
+    path = with_skeleton(tmp_path / "a.glb", np.zeros((len(VERTICES), 4)), translation=[7, 8, 9])
+    mesh, _, notes = read_mesh(path)
+    np.testing.assert_allclose(np.sort(mesh.vertices, 0), np.sort(VERTICES + np.array([7, 8, 9]), 0), atol=1e-5)
+    assert any("hang on no joint" in note for note in notes)
+
+
 def test_nodes_that_are_not_visible_are_left_out_with_all_below_them_and_that_is_told(tmp_path):
     writer = Writer(extensions={"KHR_node_visibility": {"visible": True}})
     writer.mesh(VERTICES, FACES)

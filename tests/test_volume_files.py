@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import sys
 
 import h5py
@@ -606,3 +607,13 @@ def test_the_only_scalars_of_a_vti_file_are_meant(tmp_path):
         writer.Write()
         volume = load_volume(tmp_path / "a.vti", VolumeOptions())
         np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)
+
+
+def test_the_axis_tags_of_ilastik_name_the_axes(tmp_path):
+    tags = json.dumps({"axes": [{"key": key, "typeFlags": 2} for key in "zyxc"]})
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["exported_data"] = VALUES.transpose(2, 1, 0)[..., None]
+        file["exported_data"].attrs["axistags"] = tags
+    volume = load_volume(tmp_path / "a.h5", VolumeOptions())
+    np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)
+    assert "axes z y x were turned to x y z" in "\n".join(volume.describe())

@@ -1,6 +1,7 @@
 """The attributes by which arrays in .h5 files and .zarr folders say what their values mean and where they lie."""
 
 import base64
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,6 +45,14 @@ def describe_pyramid(pyramid: Mapping[str, Any], dataset: str | None) -> dict[st
             else:
                 stated["origin"] = stated.get("origin", 0.0) + numbers
     return stated
+
+
+def list_axis_tags(attributes: Mapping[str, Any]) -> list[str]:
+    """Return the names of an array's axes as ilastik and vigra write them, in JSON; none where there are none."""
+    try:
+        return [str(axis["key"]) for axis in json.loads(attributes["axistags"])["axes"]]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def place_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:

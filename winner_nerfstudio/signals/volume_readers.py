@@ -19,7 +19,13 @@ from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
 from .tiff_stack import open_stack
-from .volume_attributes import describe_pyramid, place_by_attributes, place_by_coordinates, scale_by_attributes
+from .volume_attributes import (
+    describe_pyramid,
+    list_axis_tags,
+    place_by_attributes,
+    place_by_coordinates,
+    scale_by_attributes,
+)
 from .volume_found import Found, refuse_choice
 from .vtk_legacy import open_vtk
 
@@ -189,7 +195,7 @@ def _open_hdf5(path: Path, dataset: str | None) -> Iterator[Found]:
             str(dimension.label) or ("" if scale is None else str(scale.name).rpartition("/")[2])
             for dimension, scale in zip(array.dims, scales, strict=True)
         ]
-        found = _found_array(path, array, axes, dict(array.attrs))
+        found = _found_array(path, array, axes if any(axes) else list_axis_tags(array.attrs), dict(array.attrs))
         place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in scales])
         yield found
 

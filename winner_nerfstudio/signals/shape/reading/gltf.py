@@ -3,7 +3,6 @@
 import base64
 import json
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ KNOWN = (DRACO, VISIBILITY, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
 """Beginnings of the names of extensions that leave the surface as it is."""
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 WRAPS: dict[Any, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 POINTS_AND_LINES = (0, 1, 2, 3)
 TRIANGLES, STRIP, FAN = 4, 5, 6
@@ -49,11 +48,11 @@ def read_gltf(path: Path, colors: bool = False) -> Polygons:
     document.check_extensions()
     parts: list[Polygons] = []
     size = 0
-    for mesh, weights, matrix in document.walk():
-        polygons = document.read_mesh(mesh, weights)
+    for placed in document.walk():
+        polygons = document.read_mesh(placed)
         size += max(len(polygons.sizes), len(polygons.vertices))
         check_scene(path, len(parts), size)
-        parts.append(transform(polygons, matrix))
+        parts.append(polygons if placed.joints is not None else transform(polygons, placed.matrix))
     return Polygons.join(parts, tuple(document.notes))
 
 
@@ -86,6 +85,24 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SignalError(f"{path}: its JSON is no glTF document; is the file whole?")
     return content
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """A mesh of the scene.
+
+    Attributes:
+        mesh: its index.
+        weights: the node's weights of morph targets; the mesh's own hold where it has none.
+        matrix: the node's transformation to the scene's coordinates.
+        joints: of a mesh with a skeleton, the transformation of what hangs on each joint to the scene's coordinates,
+            [joints, 4, 4]; the node's has no effect then (glTF 2.0, section 3.7.3.1).
+    """
+
+    mesh: int
+    weights: list[float] | None
+    matrix: Float[ndarray, "4 4"]
+    joints: Float[ndarray, "j 4 4"] | None = None
 
 
 @dataclass(eq=False)
@@ -122,10 +139,8 @@ class _Document:
                     " without compression"
                 )
 
-    def walk(self) -> Iterator[tuple[int, list[float] | None, Float[ndarray, "4 4"]]]:
-        """Return each mesh of the scene with its node's weights of morph targets, and the node's transformation.
-
-        Without weights of the node the mesh's own hold. The transformation is to the scene's coordinates.
+    def walk(self) -> list[_Placed]:
+        """Return the meshes of the scene in their places.
 
         Raises:
             SignalError: a node is the child of several, or of itself.
@@ -139,34 +154,60 @@ class _Document:
             if len(scenes) > 1:
                 self._note(f"warning: the file has {len(scenes):,} scenes; only the first to be shown is read")
         waiting = [(root, np.eye(4)) for root in reversed(roots)]
-        seen = set()
+        worlds: dict[int, Float[ndarray, "4 4"]] = {}
+        shown: list[dict[str, Any]] = []
+        places: list[Float[ndarray, "4 4"]] = []
         while waiting:
             index, parent = waiting.pop()
-            if index in seen:
+            if index in worlds:
                 raise SignalError(f"{self.path}: node {index} has several parents or is its own; it must have one")
-            seen.add(index)
             node = _item(nodes, index)
+            worlds[index] = matrix = parent @ _matrix_of(node)
             if not node.get("extensions", {}).get(VISIBILITY, {}).get("visible", True):
                 self._note(f"warning: left out nodes that are not visible ({VISIBILITY}), with all below them")
                 continue
-            matrix = parent @ _matrix_of(node)
             if "mesh" in node:
-                yield node["mesh"], node.get("weights"), matrix
-            if "skin" in node:
-                self._note("warning: the mesh has a skeleton; it is read as it was modelled, not as it is posed")
+                shown.append(node)
+                places.append(matrix)
             if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
                 self._note("warning: EXT_mesh_gpu_instancing is not read; there is one instance of the mesh")
             waiting += [(child, matrix) for child in reversed(node.get("children", []))]
+        return [
+            _Placed(
+                node["mesh"], node.get("weights"), matrix, self._pose(node["skin"], worlds) if "skin" in node else None
+            )
+            for node, matrix in zip(shown, places, strict=True)
+        ]
 
-    def read_mesh(self, index: int, weights: list[float] | None) -> Polygons:
-        """Return the triangles of a mesh in its own coordinates, with these weights of its morph targets or its own."""
-        mesh = _item(self.content.get("meshes", []), index)
-        weights = mesh.get("weights", []) if weights is None else weights
-        key = index, tuple(weights)
+    def _pose(self, index: int, worlds: dict[int, Float[ndarray, "4 4"]]) -> Float[ndarray, "j 4 4"] | None:
+        """Return the transformations of a skeleton's joints, see `_Placed`, or None and a note where there are none.
+
+        Args:
+            index: of the skeleton.
+            worlds: the transformations of the scene's nodes to its coordinates.
+        """
+        skin = _item(self.content.get("skins", []), index)
+        if not all(joint in worlds for joint in skin["joints"]):
+            self._note("warning: the joints of a skeleton are not in the scene; its mesh is read as it was modelled")
+            return None
+        joints = np.stack([worlds[joint] for joint in skin["joints"]])
+        self._note("the mesh has a skeleton and is read as its joints stand in the file, without animation")
+        if "inverseBindMatrices" not in skin:
+            return joints
+        inverse = self._read_accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+        if len(inverse) < len(joints):
+            raise ValueError(f"a skeleton has {len(joints)} joints and {len(inverse)} matrices for them")
+        return np.asarray(joints @ inverse[: len(joints)])
+
+    def read_mesh(self, placed: _Placed) -> Polygons:
+        """Return the triangles of a mesh, in its own coordinates, or in the scene's if it has a skeleton."""
+        mesh = _item(self.content.get("meshes", []), placed.mesh)
+        weights = mesh.get("weights", []) if placed.weights is None else placed.weights
+        key = placed.mesh, tuple(weights), placed if placed.joints is not None else None
         if key not in self._meshes:
             parts, size = [], 0
             for primitive in mesh.get("primitives", []):
-                part = self._read_primitive(primitive, weights)
+                part = self._read_primitive(primitive, weights, placed)
                 if part is not None:
                     parts.append(part)
                     size += max(len(part.sizes), len(part.vertices))
@@ -179,8 +220,8 @@ class _Document:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _read_primitive(self, primitive: dict[str, Any], weights: list[float]) -> Polygons | None:
-        """Return the triangles of a part of a mesh, or None and a note if it has none."""
+    def _read_primitive(self, primitive: dict[str, Any], weights: list[float], placed: _Placed) -> Polygons | None:
+        """Return the triangles of a part of a mesh, see `read_mesh`, or None and a note if it has none."""
         mode, attributes = primitive.get("mode", TRIANGLES), primitive.get("attributes", {})
         if mode in POINTS_AND_LINES:
             self._note("repaired: left out points and lines, which are no surface")
@@ -191,11 +232,17 @@ class _Document:
         if DRACO in primitive.get("extensions", {}):
             if self.colors and ("material" in primitive or "COLOR_0" in attributes):
                 self._note("note: the colours of parts that are compressed by Draco are not read")
-            return self._read_draco(primitive)
+            part = self._read_draco(primitive)
+            if placed.joints is None:
+                return part
+            self._note("warning: the skeleton of parts that are compressed by Draco is not read; they are as modelled")
+            return transform(part, placed.matrix)
         vertices = self._read_positions(attributes["POSITION"])
         for target, weight in zip(primitive.get("targets", []), weights, strict=False):
             if weight and "POSITION" in target:
                 vertices = vertices + weight * self._read_accessor(target["POSITION"])
+        if placed.joints is not None:
+            vertices = self._bend(vertices, attributes, placed)
         if "indices" in primitive:
             indices = self._read_accessor(primitive["indices"]).astype(np.int64).reshape(-1)
         else:
@@ -204,6 +251,28 @@ class _Document:
         in_range = faces.size and faces.min() >= 0 and faces.max() < len(vertices)
         colors = self._read_colors(primitive, len(vertices)) if self.colors and in_range else None
         return Polygons.from_faces(vertices, faces, colors=colors and colors.take(faces.reshape(-1)))
+
+    def _bend(
+        self, vertices: Float[ndarray, "v 3"], attributes: dict[str, int], placed: _Placed
+    ) -> Float[ndarray, "v 3"]:
+        """Return vertices where the joints on which they hang put them: the mean over joints by the vertex' weights."""
+        joints = placed.joints
+        assert joints is not None
+        points = np.concatenate([vertices, np.ones((len(vertices), 1))], -1)
+        bent, total = np.zeros((len(vertices), 3)), np.zeros((len(vertices), 1))
+        for name in sorted(name for name in attributes if name.startswith("JOINTS_")):
+            chosen = self._read_stored(attributes[name]).astype(np.int64)
+            shares = self._read_accessor(attributes[name.replace("JOINTS", "WEIGHTS")])
+            if chosen.shape != shares.shape or len(chosen) != len(vertices) or chosen.max(initial=0) >= len(joints):
+                raise ValueError(f"{name} does not fit {len(vertices)} vertices and {len(joints)} joints")
+            for joint, share in zip(chosen.T, shares.T, strict=True):
+                bent += share[:, None] * np.einsum("vij,vj->vi", joints[joint, :3], points)
+                total += share[:, None]
+        loose = total[:, 0] <= 0
+        if loose.any():
+            self._note("warning: some vertices of a mesh with a skeleton hang on no joint; they are as modelled")
+            bent[loose], total[loose] = (points @ placed.matrix.T)[loose, :3], 1.0
+        return np.asarray(bent / total)
 
     def _read_colors(self, primitive: dict[str, Any], count: int) -> CornerColors | None:
         """Return the base colours of a part's vertices, [count], or None and a note if they cannot be read."""
