@@ -772,6 +772,12 @@ def test_all_of_a_stereo_ima_file_is_read(tmp_path, rate, count):
     assert "header says" not in "\n".join(signal.describe())
 
 
+def test_aac_is_named_whatever_its_suffix(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"\xff\xf1\x50\x80" + bytes(1000))
+    with pytest.raises(SignalError, match=r"holds AAC \(ADTS\), which is not read; convert it"):
+        load_audio(tmp_path / "a.mp3", AudioOptions())
+
+
 @pytest.mark.parametrize("cut", [1, 300])
 def test_an_ogg_file_that_is_cut_within_its_last_page_is_told(tmp_path, cut):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(20_000) / 8000)

@@ -617,3 +617,11 @@ def test_the_axis_tags_of_ilastik_name_the_axes(tmp_path):
     volume = load_volume(tmp_path / "a.h5", VolumeOptions())
     np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)
     assert "axes z y x were turned to x y z" in "\n".join(volume.describe())
+
+
+@pytest.mark.parametrize("name, other", [("a.nii.gz", "b.nii"), ("a.nii", "b.nii.gz")])
+def test_a_nifti_file_named_otherwise_than_it_is_packed_is_told(tmp_path, name, other):
+    write_nifti()(tmp_path / name)
+    (tmp_path / name).rename(tmp_path / other)
+    with pytest.raises(SignalError, match=rf"compressed by gzip, unlike its name says; rename it to end in {name[1:]}"):
+        load_volume(tmp_path / other, VolumeOptions())

@@ -187,6 +187,8 @@ def inspect_sound_file(path: Path) -> SoundFile:
         if head[:4] == b"fLaC":
             return _inspect_flac(file, size)
         if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
+            if head[:1] == b"\xff" and head[1] & 6 == 0:
+                raise SignalError(f"{path}: holds AAC (ADTS), which is not read; convert it to .wav or .flac")
             return _inspect_mp3(file, size)
         return _inspect_ogg(file) if head[:4] == b"OggS" else SoundFile()
 

@@ -18,6 +18,7 @@ from ..files import suffix_of
 from .errors import SignalError
 from .extras import import_extra, require_extra
 from .isolation import reading
+from .muting import mute_logger
 from .tiff_stack import open_stack
 from .volume_attributes import (
     describe_pyramid,
@@ -150,7 +151,13 @@ def _find_beside(path: Path, name: str) -> Path:
 def _open_nifti(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the array of a .nii or .nii.gz file; its world is right, anterior, superior."""
     nibabel = import_extra("nibabel", "nifti", f"{path}: is read")
-    image = nibabel.load(path)
+    with path.open("rb") as file:
+        is_zipped = file.read(2) == b"\x1f\x8b"
+    if is_zipped != path.name.lower().endswith(".gz"):
+        what, suffix = ("is", ".nii.gz") if is_zipped else ("is not", ".nii")
+        raise SignalError(f"{path}: {what} compressed by gzip, unlike its name says; rename it to end in {suffix}")
+    with mute_logger("nibabel.global"):  # what it says of a header is said here as well
+        image = nibabel.load(path)
     header, proxy = image.header, image.dataobj
     slope, intercept = (1.0 if number is None else float(number) for number in (proxy.slope, proxy.inter))
     is_scaled = (slope, intercept) != (1.0, 0.0)
