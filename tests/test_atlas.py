@@ -149,6 +149,19 @@ def test_a_surface_that_runs_along_the_walls_of_the_cube_is_a_mesh_too(colored_b
     assert mesh.volume == pytest.approx((1.9 / PLACE.scale) ** 3, rel=0.15)
 
 
+@pytest.mark.parametrize("taken", ["ball.mtl", "ball-texture.png"])
+def test_a_texture_is_written_over_no_file_of_another_mesh(tmp_path, taken):
+    (tmp_path / taken).write_text("mine")
+    export = MeshExport("", tmp_path / "ball.obj", texture=32)
+    with pytest.raises(ValueError, match=rf"{taken}: is there already, and would be written beside ball\.obj"):
+        export.check_companions()
+    MeshExport("", tmp_path / "ball.obj").check_companions()
+    MeshExport("", tmp_path / "ball.glb", texture=32).check_companions()
+    # Beside an earlier result they are its own.
+    (tmp_path / "ball.obj").touch()
+    export.check_companions()
+
+
 @pytest.mark.parametrize(("texture", "name"), [("none", "ball-16.ply"), ("512", "ball-16.glb")])
 def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ball, tmp_path, texture, name):
     from winner_nerfstudio.nerfstudio.viewer.export_button import ExportMesh

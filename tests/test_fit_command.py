@@ -213,6 +213,7 @@ def test_a_texture_is_for_the_files_that_hold_one():
         (["deep.png", "--output", "b.jpg"], "b.jpg: .jpg cannot hold a picture of mode"),
         (["a.png", "--output", "b.png", "--texture", "64"], "--texture is for .glb and .obj files, and --output names"),
         (["ball.ply", "--output", "b.glb", "--texture", "64"], "a texture holds fitted colours, and there are none"),
+        (["ball.ply", "--output", "taken.obj", "--texture", "64"], "taken.mtl: is there already, and would be written"),
         (["--help-all"], "--help-all needs a file, or a kind"),
     ],
 )
@@ -220,6 +221,7 @@ def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, 
     (tmp_path / "empty.png").touch()
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "deep.png")
     trimesh.creation.box().export(tmp_path / "ball.ply")
+    (tmp_path / "taken.mtl").touch()
     status, shown = winner_fit(*arguments)
     assert status == 1
     assert words in shown.splitlines()[-1]

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from scripts.render_views import FIELD_OF_VIEW, Arguments, look_at_middle, main, render
+from winner_nerfstudio.fields.checkpoint import CheckpointError, load_fit
 from winner_nerfstudio.nerfstudio.config.methods import winner_nerf, winner_neus
 from winner_nerfstudio.signals.shape import load_shape
 
@@ -68,6 +69,42 @@ def test_the_script_refuses_what_it_cannot_render(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def altered(photographs, tmp_path):
+    """Folders of photographs of which one is at odds with the others, by what is said of them."""
+
+    def alter(name, change):
+        folder = tmp_path / name
+        shutil.copytree(photographs.folder, folder)
+        meta = json.loads((folder / "transforms.json").read_text())
+        frame = next(each for each in meta["frames"] if each["file_path"] == meta["train_filenames"][3])
+        change(meta, frame, folder / frame["file_path"])
+        (folder / "transforms.json").write_text(json.dumps(meta))
+        return {"data": folder}
+
+    def cut(meta, frame, path):
+        path.write_bytes(path.read_bytes()[:200])
+
+    def reduce(meta, frame, path):
+        Image.open(path).resize((30, 20)).save(path)
+
+    def without_alpha(meta, frame, path):
+        Image.open(path).convert("RGB").save(path)
+
+    def misplace(meta, frame, path):
+        frame["transform_matrix"][0][3] = float("nan")
+
+    def misstate(meta, frame, path):
+        meta["w"] = meta["h"] = 500
+
+    return {
+        "cannot be read as a photograph": alter("cut", cut),
+        "photographs of one form are needed": alter("reduced", reduce),
+        "without alpha, but": alter("mixed", without_alpha),
+        "a place that is no number": alter("misplaced", misplace),
+        "says 500 x 500 pixels": alter("misstated", misstate),
+    }
+
+
 def mistakes(photographs, tmp_path):
     (tmp_path / "empty").mkdir()
     torn = tmp_path / "torn"
@@ -77,6 +114,7 @@ def mistakes(photographs, tmp_path):
     broken.mkdir()
     (broken / "transforms.json").write_text("{")
     return [
+        *((change, words) for words, change in altered(photographs, tmp_path).items()),
         ({}, "no photographs given"),
         ({"data": tmp_path / "nowhere"}, "nowhere: no such file or folder"),
         ({"data": tmp_path / "empty"}, "empty: nerfstudio-data cannot read it"),
@@ -192,6 +230,8 @@ def test_neus_finds_the_surface(photographs, tmp_path):
     (checkpoint,) = (config.parent / "nerfstudio_models").iterdir()
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["pipeline"]
     assert state["_model._extra_state"]["initialization"].startswith("psi=0.")
+    with pytest.raises(CheckpointError, match="is a run on photographs, or by another method, which is exported by"):
+        load_fit(config)
 
 
 @pytest.mark.commands

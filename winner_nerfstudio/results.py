@@ -1,6 +1,7 @@
 """What is said of a fit: the table of its metrics with their units and meaning, its size, and what is wrong with it."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ def results_table(
     sizes: dict[str, int] | None = None,
     previous: dict[str, float] | None = None,
     verdict: "Verdict | None" = None,
+    meanings: Mapping[str, str] | None = None,
 ) -> Table:
     """Return the table of a fit.
 
@@ -29,6 +31,7 @@ def results_table(
         sizes: sizes in bytes by name, see `measure_sizes`.
         previous: metrics of the previous fit of the same target, if there is one.
         verdict: what is wrong with the fit; it stands in the last row.
+        meanings: what metrics mean, by name, where that is not what `DESCRIPTIONS` says.
     """
     table = Table(title="Result")
     columns = ["metric", "value", *(["previous"] if previous else []), "meaning"]
@@ -40,7 +43,7 @@ def results_table(
         described, before = describe_metric(name), (previous or {}).get(name)
         cells = [described.format(value)]
         cells += ["" if before is None else described.format(before)] if previous else []
-        table.add_row(name_metric(name), *cells, described.meaning)
+        table.add_row(name_metric(name), *cells, (meanings or {}).get(name, described.meaning))
     for name, size in (sizes or {}).items():
         table.add_row(f"size of the {name}", f"{size:,} bytes", *[""] * (len(columns) - 2))
     if verdict is not None:

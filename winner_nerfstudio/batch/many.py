@@ -175,7 +175,8 @@ def run_batch(
     """
     job, workers = replace(job, course=job.course.check()), workers.check()
     find_device(job.device)
-    workers.check_storage(job.folder)
+    for path in (job.folder, *files):
+        workers.check_storage(path)
     opened = workers.open()
     job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:

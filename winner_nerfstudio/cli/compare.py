@@ -212,7 +212,8 @@ class Compare:
         plot = parts[0].subplots()
         for entry in entries:
             points = [(step, metrics[watched]) for step, _, metrics in entry.history if watched in metrics]
-            plot.plot(*zip(*points, strict=True) if points else ([], []), label=entry.name, marker=".", markersize=3)
+            label = entry.name if points else f"{entry.name} (no curve was kept)"
+            plot.plot(*zip(*points, strict=True) if points else ([], []), label=label, marker=".", markersize=3)
         plot.set(xlabel="step", ylabel=label_metric(watched))
         plot.grid(alpha=0.3)
         plot.legend(fontsize="small")

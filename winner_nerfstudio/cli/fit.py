@@ -166,6 +166,12 @@ OPTIONS = tuple(each.name for group in (Fit, Workers) for each in fields(group))
 """The names of the command's own options."""
 
 
+def _describe_export(export: "Export") -> str:
+    """Return the files that an export writes, and what they hold."""
+    beside = " and ".join(path.name for path in export.companions)
+    return f"{export.output} ({export.result}{f', with {beside}' if beside else ''})"
+
+
 def _find_problem(output: AnyPath) -> str | None:
     """Return in words why an output cannot be written, or None if it can as far as one can see."""
     if isinstance(output, RemotePath):
@@ -337,7 +343,9 @@ def _run(arguments: list[str]) -> int:
         return _run_groups(command, kind, rest)
     exports = command.find_exports(kind)
     command.check_outputs(rest)
-    results = ", ".join(f"{export.output} ({export.result})" for export in exports)
+    for export in exports:
+        export.check_companions()
+    results = ", ".join(map(_describe_export, exports))
     print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
     from .kinds import parse_fit_options
 

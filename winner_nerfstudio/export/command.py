@@ -39,6 +39,7 @@ class Export:
             ValueError: the options, the run or the result cannot be used; the message is one line.
             OSError: the output cannot be written.
         """
+        self.check_companions()
         fitted = self.load()
         self.check(fitted)
         with self._show_progress() as progress:
@@ -48,6 +49,23 @@ class Export:
     def accepts(cls, output: Path) -> bool:
         """Return whether files of this name's suffix are written."""
         return not cls.suffixes or output.suffix.lower() in cls.suffixes
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The files that are written beside the output."""
+        return ()
+
+    def check_companions(self) -> None:
+        """Check that no file of somebody else's is written over beside a new output.
+
+        Raises:
+            ValueError: one would be; the message is one line.
+        """
+        for path in self.companions:
+            if path.exists() and not self.output.exists():
+                raise ValueError(
+                    f"{path}: is there already, and would be written beside {self.output.name}; name another output"
+                )
 
     def load(self) -> "FittedField":
         """Load the field of a run, a file or a folder, on the GPU if there is one.

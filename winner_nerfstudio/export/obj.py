@@ -8,6 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..files import replacing
+from .suffixes import texture_path
 from .texture import Texture
 
 
@@ -43,8 +44,3 @@ def _list(word: str, rows: Float[ndarray, "n k"], digits: int) -> list[str]:
     """Return a line for each row of numbers."""
     form = " ".join([word, *[f"{{:.{digits}f}}"] * rows.shape[1]])
     return [form.format(*row) for row in rows.tolist()]
-
-
-def texture_path(output: Path) -> Path:
-    """Return the path of the picture beside an .obj file."""
-    return output.with_name(f"{output.stem}-texture.png")

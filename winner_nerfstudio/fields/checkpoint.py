@@ -82,6 +82,11 @@ def load_fitted(config: Path) -> FittedField:
     if config.suffix.lower() not in (".yml", ".yaml"):
         raise CheckpointError(f"{config}: holds no field; a run's config.yml does, or a .safetensors file")
     path, state = _read_newest(config.parent / CHECKPOINT_FOLDER)
+    if not {f"{FIELD}_extra_state", f"{FIELD}center"} & state["pipeline"].keys():
+        raise CheckpointError(
+            f"{config}: is a run on photographs, or by another method, which is exported by ns-export and judged by"
+            " ns-eval"
+        )
     try:
         field = Field.from_state_dict(state["pipeline"], FIELD)
         companion = load_companion(state["pipeline"])

@@ -311,6 +311,15 @@ class MeshExport(Export):
             )
         return self._summarize(done)
 
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The material and the texture of an .obj file."""
+        from ..export.suffixes import texture_path
+
+        if self.texture is None or self.output.suffix.lower() != ".obj":
+            return ()
+        return self.output.with_suffix(".mtl"), texture_path(self.output)
+
     def _finish(self, fitted: FittedField) -> Finish:
         """Return what is done to the mesh of a field.
 
@@ -344,7 +353,7 @@ class MeshExport(Export):
         return None if self.target is None else load_shape(self.target)
 
     def _summarize(self, done: Exported) -> str:
-        from ..export.obj import texture_path
+        from ..export.suffixes import texture_path
 
         mesh = done.mesh
         watertight = "watertight" if mesh.is_watertight else "not watertight"

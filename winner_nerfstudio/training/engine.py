@@ -68,14 +68,14 @@ class Workers:
         """
         return check_types(self)
 
-    def check_storage(self, folder: AnyPath) -> None:
-        """Check that the workers see the folder of the results.
+    def check_storage(self, path: AnyPath) -> None:
+        """Check that the workers see a file, or the folder of the results.
 
         Raises:
             EngineError: it is the memory of this process, and they are others.
         """
-        if self.engine != "local" and isinstance(folder, RemotePath) and folder.is_in_memory:
-            line = f"{folder}: is the memory of this process, which workers of engine={self.engine} do not see"
+        if self.engine != "local" and isinstance(path, RemotePath) and path.is_in_memory:
+            line = f"{path}: is the memory of this process, which workers of engine={self.engine} do not see"
             raise EngineError(f"{line}; name storage that all see")
 
     def open(self) -> AbstractContextManager[Engine]:

@@ -19,6 +19,12 @@ from ..run.unfit import UnfitCheckpoint
 from .sdf_field import WinnerSDFField
 from .surface_metrics import measure_surface
 
+MEANINGS = {
+    "psnr": "on photographs that were not fitted; higher is better, 30 is good",
+    "ssim": "likewise; 1 is the best, 0.95 is good",
+}
+"""What the metrics of photographs mean."""
+
 
 @dataclass
 class PhotoPipelineConfig(VanillaPipelineConfig):
@@ -101,8 +107,11 @@ class PhotoPipeline(VanillaPipeline):
 
         def report(step: int) -> None:
             metrics = self.get_average_eval_image_metrics(step)
-            CONSOLE.print(results_table(metrics))
+            CONSOLE.print(results_table(metrics, meanings=MEANINGS))
             write_metrics(metrics, folder)
-            say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
+            if isinstance(self.model.field, WinnerSDFField):
+                say_next(folder, "ns-export poisson", "--output-dir mesh --texture-method point_cloud")
+            else:
+                say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
 
         return [*callbacks, TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], report)]

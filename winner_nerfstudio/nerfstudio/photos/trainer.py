@@ -71,6 +71,43 @@ def _check_split(parser: DataParserConfig, split: str) -> None:
         ) from None
     if not outputs.image_filenames:
         raise ValueError(f"{source}: holds no photographs for the {split} split; at least one is needed")
-    for path in outputs.image_filenames:
+    cameras = outputs.cameras
+    forms: dict[tuple[int, int, bool], Path] = {}
+    for index, path in enumerate(outputs.image_filenames):
         if not path.is_file():
             raise ValueError(f"{path}: no such photograph, but {source} lists it")
+        width, height, has_alpha = _read_form(path)
+        forms.setdefault((width, height, has_alpha), path)
+        if len(forms) > 1:
+            (first, other), words = forms.values(), [_describe_form(*form) for form in forms]
+            raise ValueError(f"{other}: is {words[1]}, but {first} is {words[0]}; photographs of one form are needed")
+        stated = int(cameras.width[index]), int(cameras.height[index])
+        if max(abs(stated[0] - width), abs(stated[1] - height)) > 1:  # sizes of reduced copies are rounded
+            raise ValueError(f"{path}: is {width} x {height}, but {source} says {stated[0]} x {stated[1]} pixels")
+        if not cameras.camera_to_worlds[index].isfinite().all():
+            raise ValueError(f"{path}: {source} gives its camera a place that is no number (NaN or infinite)")
+
+
+def _read_form(path: Path) -> tuple[int, int, bool]:
+    """Return the width and the height of a photograph, and whether it has alpha.
+
+    Raises:
+        ValueError: it is damaged or no picture; the message is one line.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            form = (*picture.size, picture.mode == "RGBA")
+            if picture.format == "JPEG":
+                picture.draft(None, (1, 1))  # reads all of it, but computes an eighth of each side
+                picture.load()
+            else:
+                picture.verify()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises the second
+        raise ValueError(f"{path}: cannot be read as a photograph ({' '.join(str(error).split())[:120]})") from None
+    return form
+
+
+def _describe_form(width: int, height: int, has_alpha: bool) -> str:
+    return f"{width} x {height} with{'' if has_alpha else 'out'} alpha"
