@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,13 +140,15 @@ class _Document:
                     " without compression"
                 )
 
-    def walk(self) -> list[_Placed]:
-        """Return the meshes of the scene in their places.
+    def walk(self) -> Iterator[_Placed]:
+        """Return the meshes of the scene in their places, those with a skeleton last.
 
         Raises:
-            SignalError: a node is the child of several, or of itself.
+            SignalError: a node is the child of several, or of itself, or there are too many meshes.
         """
         nodes = self.content.get("nodes", [])
+        # Before any is placed, which takes a while for each.
+        check_scene(self.path, sum("mesh" in node for node in nodes), 0)
         scenes = self.content.get("scenes")
         children = {child for node in nodes for child in node.get("children", [])}
         roots = [index for index in range(len(nodes)) if index not in children]
@@ -155,29 +158,29 @@ class _Document:
                 self._note(f"warning: the file has {len(scenes):,} scenes; only the first to be shown is read")
         waiting = [(root, np.eye(4)) for root in reversed(roots)]
         worlds: dict[int, Float[ndarray, "4 4"]] = {}
-        shown: list[dict[str, Any]] = []
-        places: list[Float[ndarray, "4 4"]] = []
+        bent: list[tuple[dict[str, Any], Float[ndarray, "4 4"]]] = []
+        seen = set[int]()
         while waiting:
             index, parent = waiting.pop()
-            if index in worlds:
+            if index in seen:
                 raise SignalError(f"{self.path}: node {index} has several parents or is its own; it must have one")
             node = _item(nodes, index)
-            worlds[index] = matrix = parent @ _matrix_of(node)
+            seen.add(index)
+            matrix = parent @ _matrix_of(node)
+            if "skins" in self.content:
+                worlds[index] = matrix
             if not node.get("extensions", {}).get(VISIBILITY, {}).get("visible", True):
                 self._note(f"warning: left out nodes that are not visible ({VISIBILITY}), with all below them")
                 continue
-            if "mesh" in node:
-                shown.append(node)
-                places.append(matrix)
+            if "mesh" in node and "skin" in node:
+                bent.append((node, matrix))
+            elif "mesh" in node:
+                yield _Placed(node["mesh"], node.get("weights"), matrix)
             if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
                 self._note("warning: EXT_mesh_gpu_instancing is not read; there is one instance of the mesh")
             waiting += [(child, matrix) for child in reversed(node.get("children", []))]
-        return [
-            _Placed(
-                node["mesh"], node.get("weights"), matrix, self._pose(node["skin"], worlds) if "skin" in node else None
-            )
-            for node, matrix in zip(shown, places, strict=True)
-        ]
+        for node, matrix in bent:
+            yield _Placed(node["mesh"], node.get("weights"), matrix, self._pose(node["skin"], worlds))
 
     def _pose(self, index: int, worlds: dict[int, Float[ndarray, "4 4"]]) -> Float[ndarray, "j 4 4"] | None:
         """Return the transformations of a skeleton's joints, see `_Placed`, or None and a note where there are none.
