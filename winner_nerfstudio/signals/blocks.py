@@ -105,6 +105,13 @@ def open_array(source: Path | ndarray, axes: int) -> tuple[Blocks, int]:
     return Blocks(name, tuple(shape[:axes]), channels, dtype, read), len(shape)
 
 
+def turn_pixels(values: ndarray, orientation: int, rows: int, columns: int) -> ndarray:
+    """Return values turned upright as EXIF's and TIFF's orientation tag, 1 to 8, says, with these axes."""
+    turned = values.swapaxes(rows, columns) if orientation in (5, 6, 7, 8) else values
+    flips = [axis for axis, tags in ((rows, (3, 4, 7, 8)), (columns, (2, 3, 6, 7))) if orientation in tags]
+    return np.ascontiguousarray(np.flip(turned, flips))
+
+
 def check_depth(path: Path, page: Any) -> None:
     """Check that the samples of a TIFF file's page are no whole numbers of 24 bits, which tifffile may shift by 8.
 

@@ -262,7 +262,5 @@ def nodata_flag(nodata: NoData, value: float) -> str:
 
 def _check_nodata(nodata: NoData) -> None:
     values = nodata if isinstance(nodata, (tuple, list)) else (nodata,)
-    if values[:1] not in (("auto",), ("keep",)) and not (
-        values and all(isinstance(value, (int, float)) for value in values)
-    ):
+    if nodata not in ("auto", "keep") and not (values and all(isinstance(value, (int, float)) for value in values)):
         raise SignalError(f"nodata={nodata!r} must be a number or several, nan, auto or keep")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .blocks import check_depth
+from .blocks import check_depth, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
@@ -170,17 +170,10 @@ def _turn(found: Found, orientation: int) -> None:
     """Turn the pages as TIFF's orientation tag, 1 to 8, says, see `turn_upright`."""
     if orientation not in range(2, 9) or found.shape[-1] == 1:
         return
-    read, is_swapped = found.read, orientation in (5, 6, 7, 8)
-
-    def turned() -> ndarray:
-        values = read()
-        values = values.swapaxes(-1, -2) if is_swapped else values
-        values = values[..., ::-1, :] if orientation in (3, 4, 7, 8) else values
-        return np.ascontiguousarray(values[..., ::-1] if orientation in (2, 3, 6, 7) else values)
-
-    if is_swapped:
+    read = found.read
+    if orientation in (5, 6, 7, 8):
         found.shape = (*found.shape[:-2], found.shape[-1], found.shape[-2])
-    found.read = turned
+    found.read = lambda: turn_pixels(read(), orientation, -2, -1)
     found.notes.append("turned upright as its orientation says")
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from numpy import ndarray
 
+from ...blocks import turn_pixels
 from ...errors import SignalError
 
 MAX_CHANNELS = 16
@@ -64,12 +64,7 @@ def turn_upright(picture: Picture, orientation: int) -> Picture:
     """Turn a picture as EXIF's and TIFF's orientation tag, 1 to 8, says (Exif 2.3, section 4.6.4), and note it."""
     if orientation not in range(2, 9):
         return picture
-    turned = picture.pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture.pixels
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    picture.pixels, picture.orientation = np.ascontiguousarray(turned), orientation
+    picture.pixels, picture.orientation = turn_pixels(picture.pixels, orientation, 0, 1), orientation
     picture.notes.append("turned upright as its EXIF orientation says")
     return picture
 
