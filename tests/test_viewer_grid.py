@@ -86,10 +86,10 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
 
         wait_for(page, is_square, "the marked pixel")
         page.mouse.click(int(left + right) / 2, int(top + bottom) / 2)
-        page.get_by_text(f"row {MARKED[0]}, column {MARKED[1]}").wait_for(timeout=60_000)
+        page.get_by_text(f"row {MARKED[0]}, column {MARKED[1]}").wait_for()
         assert page.get_by_role("cell", name=", ".join(map(str, MAGENTA)), exact=True).count() == 1
         page.mouse.click(int(left) - 20, int(top + bottom) / 2)
-        page.get_by_text("No pixel there").wait_for(timeout=60_000)
+        page.get_by_text("No pixel there").wait_for()
         choose(page, "rgb")
         # Within a pixel the fit has one colour, between pixels many; the page blurs, on a slow machine more and more.
         y, x = (top + bottom) // 2, (left + right) // 2
@@ -98,7 +98,7 @@ def test_a_picture_hangs_upright_and_whole_and_shows_its_error_and_its_pixels(tm
         control(page, "Between pixels").get_by_role("checkbox").check()
         wait_for(page, lambda scene: np.ptp(scene[inside], axis=(0, 1)).max() > 20, "the fit between pixels")
         page.get_by_role("button", name="Export image now").click()
-        page.get_by_text(re.compile(r"Wrote .*\.png")).wait_for(timeout=60_000)
+        page.get_by_text(re.compile(r"Wrote .*\.png")).wait_for()
     (path,) = config.parent.glob("quarters-step*.png")
     written = np.asarray(Image.open(path)).astype(int)
     assert written.shape == quarters.shape
@@ -142,7 +142,7 @@ def test_a_sound_is_a_panel_of_waveform_and_spectrograms_of_any_part(tmp_path):
         type_value(page, "From, seconds", 0.5)
         wait_for(page, lambda scene: tall_columns(scene) > 0.8, "the beep alone")
         page.get_by_role("button", name="Listen to what is shown").click()
-        page.locator("audio").nth(2).wait_for(timeout=60_000)
+        page.locator("audio").nth(2).wait_for()
         fitted, target, difference = (
             soundfile.read(
                 io.BytesIO(base64.b64decode(page.locator("audio").nth(n).get_attribute("src").split(",")[1]))

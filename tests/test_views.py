@@ -113,12 +113,19 @@ def mistakes(photographs, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "transforms.json").write_text("{")
+    counted = {words: tmp_path / words.replace(" ", "-") for words in ("no photographs", "one photograph")}
+    for count, folder in enumerate(counted.values()):
+        folder.mkdir()
+        meta = json.loads((photographs.folder / "transforms.json").read_text())
+        (folder / "transforms.json").write_text(json.dumps({**meta, "frames": meta["frames"][:count]}))
     return [
         *((change, words) for words, change in altered(photographs, tmp_path).items()),
         ({}, "no photographs given"),
         ({"data": tmp_path / "nowhere"}, "nowhere: no such file or folder"),
         ({"data": tmp_path / "empty"}, "empty: nerfstudio-data cannot read it"),
         ({"data": broken}, "broken: nerfstudio-data cannot read it"),
+        *(({"data": folder}, f"lists {words}; at least two") for words, folder in counted.items()),
+        ({"data": next((photographs.folder / "images").glob("*.png"))}, "is a single file; --data takes a folder"),
         ({"data": torn}, "no such photograph"),
         ({"data": photographs.folder, "pipeline__model__noise__s0": 3.0}, "noise.s0 and --pipeline.model.noise.s1"),
         ({"data": photographs.folder, "pipeline__model__noise__schedule": "paper"}, "schedule paper is for signals"),

@@ -1,10 +1,12 @@
 """The trainer's config of a run on photographs, which checks options and data before anything is written."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
 from nerfstudio.data.dataparsers.base_dataparser import DataParserConfig
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ..run.trainer import WinnerTrainerConfig, order_help
@@ -50,9 +52,24 @@ class PhotoTrainerConfig(WinnerTrainerConfig):
             raise ValueError(
                 f"{source}: no such file or folder; --data takes a folder of photographs with transforms.json"
             )
+        if source.is_file() and source.suffix != ".json":
+            raise ValueError(f"{source}: is a single file; --data takes a folder of photographs with transforms.json")
         data.dataparser.data = source
+        if isinstance(data.dataparser, NerfstudioDataParserConfig):
+            _check_count(source if source.is_file() else source / "transforms.json")
         for split in ("train", "val"):
             _check_split(data.dataparser, split)
+
+
+def _check_count(transforms: Path) -> None:
+    """Check that a file for nerfstudio's own data parser lists photographs to fit and others to measure on."""
+    try:
+        frames = json.loads(transforms.read_bytes())["frames"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # the data parser says what is wrong
+    if isinstance(frames, list) and len(frames) < 2:
+        count = ["no photographs", "one photograph"][len(frames)]
+        raise ValueError(f"{transforms}: lists {count}; at least two are needed, one to fit and one to measure on")
 
 
 def _check_split(parser: DataParserConfig, split: str) -> None:
