@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a video of a fitted shape or volume from all sides: bash scripts/turntable.sh RUN/config.yml [VIDEO.mp4]
-# Run it in the folder in which the fit was started. Needs ffmpeg. These environment variables change the video:
+# Needs ffmpeg. These environment variables change the video:
 # SECONDS_LONG (duration), FRAMES (number of pictures), SIZE (width and height in pixels).
 set -euo pipefail
 config=${1:-}

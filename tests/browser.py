@@ -38,10 +38,10 @@ SLOW_CLOCK = "{ const now = performance.now.bind(performance); performance.now =
 FINE = re.compile(r"Resolution: (512x\d+|\d+x512)px")
 """What the page says once it shows more than a coarse first look."""
 FEW_FRAMES = """{
-  window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 100);
+  window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 250);
   window.cancelAnimationFrame = clearTimeout;
 }"""
-"""Lets the page draw ten times a second: without a GPU, sixty times would take the cores from what is watched."""
+"""Lets the page draw four times a second: without a GPU, sixty times would take the cores from what is watched."""
 
 
 AMPLE = 300

@@ -223,18 +223,6 @@ def test_a_field_of_parts_is_saved_loaded_and_evaluated_as_any_other(tmp_path):
     assert np.median(np.abs(field.gradient(seconds)[:, 0] - slope)) < 0.05 * np.abs(slope).max()
 
 
-@pytest.mark.quality
-def test_a_field_of_parts_is_written_as_onnx(tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from winner_nerfstudio.export.onnx import export_onnx
-
-    field = fit(mandala()[:72, :64], steps=20, parts=(3,), **SMALL)
-    export_onnx(field, tmp_path / "parts.onnx")
-    points = np.random.default_rng(0).uniform(0, 63, (500, 2)).astype(np.float32)
-    (values,) = onnxruntime.InferenceSession(tmp_path / "parts.onnx").run(None, {"points": points})
-    assert np.abs(values - field(points)).max() < 0.1  # of 255
-
-
 def test_a_volume_in_parts_gives_a_surface():
     axis = np.linspace(-1, 1, 40)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
@@ -291,7 +279,8 @@ def test_held_out_samples_are_not_fitted():
         ({"parts": (2, 2, 2)}, "auto, or one or 2"),
         ({"parts": (0,)}, "each at least 1"),
         ({"parts": (2,), "network": "gauss"}, "fitted by siren"),
-        ({"overlap": 4}, "needs parts"),
+        ({"overlap": 4}, "overlap=4 needs parts"),
+        ({"overlap": 1, "parts": (2,)}, "overlap=1 must be at least 2 samples$"),
         ({"parts": (40,)}, "too many"),
     ],
 )

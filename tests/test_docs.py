@@ -1,6 +1,7 @@
 """The pages tell the truth: snippets run, and what they link to or name exists."""
 
 import ast
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -145,6 +146,7 @@ def test_modules_that_it_names_exist(page):
         assert hasattr(importlib.import_module(parent), last) or importlib.util.find_spec(name), name
 
 
+@functools.cache
 def own_options():
     """The names of all fields of our dataclasses, which is where every option of ours comes from."""
     names = set()
@@ -161,7 +163,6 @@ def options_in(page):
     return {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*\w|[a-z])", code(page))}
 
 
-@pytest.mark.quality
 @each_page
 def test_options_that_it_names_exist(page):
     plain = {name.removeprefix("pipeline.datamanager.dataparser.") for name in options_in(page)}

@@ -54,7 +54,7 @@ def test_a_few_mutants_of_every_format_load_or_are_refused(tmp_path):
 
 
 @pytest.mark.quality
-def test_a_thousand_mutants_load_or_are_refused(tmp_path):
-    outcomes = check_mutants(tmp_path, range(1000, 2000))
+def test_hundreds_of_mutants_load_or_are_refused(tmp_path):
+    outcomes = check_mutants(tmp_path, range(1000, 1500))
     refused = sum(outcome.word == "refused" for outcome in outcomes)
-    assert 250 < refused < 950
+    assert 125 < refused < 475

@@ -275,11 +275,18 @@ def compute_slopes(normals: Float[ndarray, "h w 3"], green: Literal["up", "down"
         The gradient, NaN where a normal does not face the viewer.
 
     Raises:
-        SignalError: the normals are not of this shape, or green points elsewhere.
+        SignalError: the normals are not of this shape, or unsigned as pixels are, or green points elsewhere.
     """
     if green not in ("up", "down"):
         raise SignalError(f"green={green!r} must be up or down")
-    normals = _check_real(normals, "normals").astype(np.float64)
+    normals = _check_real(normals, "normals")
+    if normals.dtype.kind in "bu":
+        most = 1 if normals.dtype.kind == "b" else np.iinfo(normals.dtype).max
+        raise SignalError(
+            f"normals of type {normals.dtype} have no negative components; if they are pixels of a picture of normals,"
+            f" 2 * pixels / {most} - 1 makes normals of them"
+        )
+    normals = normals.astype(np.float64)
     if normals.ndim != 3 or normals.shape[2] != 3:
         raise SignalError(f"normals of shape {normals.shape} are none of a height; [height, width, 3] is needed")
     length = np.linalg.norm(normals, axis=-1)

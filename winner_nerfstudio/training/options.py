@@ -43,7 +43,7 @@ class NoiseOptions:
     reference; fixed uses s0 and s1 as they are."""
     exactness: float | None = None
     """Trade-off of the matched schedule, from 0, accurate between the samples, to 1, exact on the samples; if left out,
-    0.4, or 0.2 for pictures that are divided into parts."""
+    0.4, or 0.05 for pictures that are divided into parts."""
     denoise: bool = False
     """Whether the target is noisy and its noise is to be left out. The matched schedule then goes by what stands above
     the noise, whose strength it estimates, begins with lower frequencies than SIREN's if the target has such, and its
@@ -217,8 +217,10 @@ class NetworkOptions:
             raise ValueError(f"{flag}init {self.init} is for a single network; use {flag}parts 1, or another init")
         if self.has_parts and self.noise.denoise:
             raise ValueError(f"{flag}noise.denoise is for a single network; leave {flag}parts out")
-        if self.overlap is not None and not (self.has_parts and self.overlap >= 2):
-            raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples, and needs {flag}parts")
+        if self.overlap is not None and self.overlap < 2:
+            raise ValueError(f"{flag}overlap={self.overlap} must be at least 2 samples")
+        if self.overlap is not None and not self.has_parts:
+            raise ValueError(f"{flag}overlap={self.overlap} needs {flag}parts, the parts that overlap, as well")
 
     def _check_initialization(self, flag: str) -> None:
         from ..winner import SCALED
