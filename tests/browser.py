@@ -105,6 +105,7 @@ def drag_to_end(page, name):
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 200, y, steps=8)
+    page.wait_for_timeout(1000)  # the slider follows when the page draws
     page.mouse.up()
     flush(page)
 

@@ -289,6 +289,13 @@ def test_parts_that_cannot_be_are_refused(options, message):
         fit(mandala()[:72, :72], steps=1, **SMALL, **options)
 
 
+@pytest.mark.parametrize("shape", [(3, 60, 3), (60, 3, 3), (4, 60, 4), (3, 60)])
+def test_a_strip_of_a_picture_is_divided_though_it_has_as_many_rows_as_channels(shape):
+    strip = np.random.default_rng(0).random(shape)
+    field = fit(strip, "image", steps=1, parts=2, **SMALL)
+    assert field.image().shape == shape
+
+
 def test_the_gradient_of_a_member_does_not_depend_on_the_number_of_members():
     signal = picture_signal()
     gradients = []

@@ -1,5 +1,6 @@
 """Many files at once: what becomes of each, that nothing is done twice, and that no company changes a bit."""
 
+import copy
 import csv
 import io
 import multiprocessing
@@ -27,9 +28,13 @@ from winner_nerfstudio.batch.store import Row, Store
 from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
 from winner_nerfstudio.fields.file import FieldFileError
-from winner_nerfstudio.networks import Siren
+from winner_nerfstudio.fields.pack import FieldPlace
+from winner_nerfstudio.networks import NETWORKS, Siren
 from winner_nerfstudio.signals.samples import IMAGES
+from winner_nerfstudio.training import stack
 from winner_nerfstudio.training.stack import SharedStart
+
+from .test_field_file import distance_field
 
 QUICK = {"steps": 4, "hidden_dim": 16, "num_layers": 2, "progress": False}
 BAD = {"empty.png": b"", "cut.png": b"\x89PNG\r\n\x1a\n....", "what.xyzzy": b"?", "noise.wav": b"RIFFRIFF"}
@@ -150,6 +155,33 @@ def test_a_shared_start_gives_its_hidden_layers_to_networks_of_its_shape():
     assert network[2].weight.eq(1).all()
     assert torch.equal(network[-1].weight, last)
     assert not start.apply(Siren(2, 3, 16, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"init": "siren"}, {"s0": 3.0, "s1": 0.1}, {"hidden_biases": 0.5}])
+def test_a_shared_start_is_fitted_as_the_networks_that_get_it(options, tmp_path, monkeypatch):
+    write_crops(tmp_path, 3)
+    options, begun = {**options, "omega_0": 7.0, "first_omega_0": 9.0}, []
+    monkeypatch.setattr(stack, "_train", lambda begins, *_: begun.append(copy.deepcopy(begins)))
+    fit_many(tmp_path, tmp_path / "out", shared_start=2, **options, **QUICK)
+    shared, own = begun
+    assert (shared.omega_0, shared.first_omega_0) == (own.omega_0, own.first_omega_0) == (7, 9)
+    if "init" in options:
+        bound = 1 / 2  # SIREN's of a first layer of two inputs
+        assert shared.weights[0].abs().max() <= bound
+    assert shared.biases[1].any() == ("hidden_biases" in options or "init" in options or "s0" in options)
+
+
+@pytest.mark.parametrize("kind", [*NETWORKS])
+def test_the_weights_of_any_network_are_all_that_is_trained(kind, tmp_path):
+    network = distance_field(kind)
+    network.save(tmp_path / "field.safetensors")
+    row = FieldPlace(tmp_path / "field.safetensors").load_weights()
+    trained = dict(network.field.network.named_parameters())
+    assert len(row) == sum(parameter.numel() for parameter in trained.values())
+    if kind in ("siren", "bank"):
+        names = [f"{name}.{layer}" for layer in range(3) for name in ("weights", "biases")]
+        order = names if kind == "bank" else [*trained]
+        assert torch.equal(row, torch.cat([trained[name].reshape(-1) for name in order]))
 
 
 def test_fits_with_a_shared_start_are_other_fits_than_those_without(tmp_path):

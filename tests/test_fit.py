@@ -157,6 +157,7 @@ def test_a_mesh_in_memory_and_points():
         ("sample:sponge", {"max_samples": 0}, "max_samples=0 must be at least 1"),
         (picture(), {"device": "foo"}, "device='foo' cannot be used"),
         (picture(), {"device": "meta"}, "device='meta' cannot be used (it holds no values)"),
+        (picture(), {"hidden_dim": torch.ones(2)}, "hidden_dim=tensor"),
         (picture(), {"hidden_dim": "64"}, "hidden_dim='64' must be a whole number"),
         (picture(), {"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
         (picture(), {"max_side": [8]}, "max_side=[8] must be a whole number"),
@@ -269,6 +270,7 @@ def test_numbers_may_be_numpys_and_parts_one_number():
     options = {"progress": False, "measure": False, "hidden_dim": 8}
     target = np.where(picture() > 0.9, np.nan, picture())
     numbers = {"steps": np.int64(2), "seed": np.int64(3), "learning_rate": np.float32(0.5), "parts": np.int64(2)}
+    numbers |= {"omega_0": torch.nn.Parameter(torch.tensor(30.0))}
     found = fit(target, nodata="nan", **numbers, **options)
     expected = fit(target, nodata=np.nan, steps=2, seed=3, learning_rate=0.5, parts=(2,), **options)
     np.testing.assert_array_equal(found.image(), expected.image())

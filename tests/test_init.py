@@ -471,6 +471,19 @@ def test_scales_of_one_are_siren_to_the_bit():
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
 
 
+def test_a_network_that_cannot_be_scaled_stays_as_it_is():
+    network = nn.Sequential(nn.Linear(2, 3), Sine(30.0))
+    before = network[0].weight.clone()
+    with pytest.raises(ValueError, match="this network has one layer"):
+        scaled_init_(network, weight_scaling(2.0), seed=0)
+    assert torch.equal(network[0].weight, before)
+
+
+def test_a_network_that_was_found_has_its_own_frequency():
+    with pytest.raises(ValueError, match="leave omega_0 out"):
+        siren_init_(find_network_to_perturb(Siren(2, 3, 8, 2)), omega_0=1.0, seed=0)
+
+
 @pytest.mark.parametrize("omega", [20.0, 30.0])
 def test_weight_scaling_multiplies_all_weights_but_the_last(omega):
     siren, scaled = Siren(2, 3, 32, 4, omega_0=omega), Siren(2, 3, 32, 4, omega_0=omega)

@@ -85,13 +85,14 @@ def test_tensors_of_every_precision_are_taken(dtype):
     np.testing.assert_allclose(signal.units.to_own(signal.values), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "PA", "RGBA", "I;16", "F"])
 def test_a_picture_of_pillows_means_what_its_file_does(tmp_path, mode):
     pixels = (127 + 40 * PICTURE).clip(0, 255).astype("u1")
     picture = Image.fromarray(pixels)
     picture = picture.convert("L").convert("I").convert("I;16") if mode == "I;16" else picture.convert(mode)
+    kept = picture.convert("RGBA") if mode == "PA" else picture  # which .png has not
     path = tmp_path / f"a{'.tif' if mode == 'F' else '.png'}"
-    picture.save(path)
+    kept.save(path)
     ours, theirs = prepare(picture, None, {})[0], load_signal(path, "image")
     if mode == "F":
         np.testing.assert_allclose(ours.values, theirs.values)
@@ -135,6 +136,8 @@ def test_coordinates_say_how_far_apart_samples_are():
     assert prepare(pandas.Series(SERIES, times), None, {})[0].sample_rate == 4
     with pytest.raises(ValueError, match=r"coordinate 't' is not evenly spaced"):
         prepare(xarray.DataArray(SERIES, {"t": np.arange(200) ** 1.1}, ("t",)), None, {})
+    with pytest.raises(ValueError, match="coordinate 'index' is 3 everywhere"):
+        prepare(pandas.Series(SERIES, np.full(200, 3.0)), None, {})
 
 
 def test_a_fill_value_of_xarray_is_a_mask():

@@ -68,6 +68,8 @@ def test_neither_brightness_nor_plain_background_counts():
     assert photo_centroid(torch.cat([white, photo, white])) == pytest.approx(psi, rel=1e-9)
     assert photo_centroid(0.2 * photo + 0.5) == pytest.approx(psi, rel=1e-4)
     assert photo_centroid(255 * photo) == pytest.approx(psi, rel=1e-4)
+    assert photo_centroid(1e-9 * photo) == pytest.approx(psi, rel=1e-4)
+    assert photo_centroid(torch.zeros(8, 9, 3)) == 0
     # The paper's centroid of the whole picture is for something else.
     assert spectral_centroid(torch.cat([white, photo, white]), dim=2) < psi / 5
     assert photo_centroid(white) == 0.0

@@ -253,7 +253,7 @@ def measure_part(
         initialization = Initialization.fixed(network.noise.s0, network.noise.s1)
     elif network.has_noise:
         member = Siren(values.ndim - 1, values.shape[-1], network.width, network.num_layers)
-        initialization = compute_noise_scales(member, target=values, schedule=rule)
+        initialization = compute_noise_scales(member, target=values, channels=values.shape[-1], schedule=rule)
     return Part(index, sum(axis.centroid for axis in axes) / len(axes), float(values.std()), initialization)
 
 

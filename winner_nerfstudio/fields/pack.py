@@ -38,6 +38,8 @@ TABLE = "table.csv"
 """The table of a folder of many fits; its column ``field`` says where each field lies."""
 NETWORKS = ("network.", f"{COMPANION}network.")
 """What the names of the weights of a field begin with, and those of its companion."""
+FIXED = ("table", "B")
+"""The last parts of the names of what a network keeps beside its weights and does not train."""
 _REMEDY = "name a pack, or a folder that winner-batch wrote"
 _REPAIR = "remove that file and run the batch again, which fits its fields anew"
 
@@ -115,7 +117,8 @@ class FieldPlace:
             tensors = self._read_tensors(*NETWORKS)
         except FieldFileError as error:
             raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
-        return torch.cat([tensors[name].reshape(-1) for name in sorted(tensors, key=_by_layer)])
+        trained = [name for name in tensors if name.rpartition(".")[2] not in FIXED]
+        return torch.cat([tensors[name].reshape(-1) for name in sorted(trained, key=_by_layer)])
 
     def _read_tensors(self, *prefixes: str) -> dict[str, Tensor]:
         """Return the tensors whose names begin with one of some prefixes."""
@@ -128,10 +131,15 @@ class FieldPlace:
         return {name[len(own) :]: value for name, value in tensors.items() if name.startswith(begins)}
 
 
-def _by_layer(name: str) -> list[Any]:
-    """Return what sorts tensors' names by network, the numbers in them, and a layer's weight before its bias."""
-    parts = [int(part) if part.isdigit() else -1 for part in name.split(".")]
-    return [name.startswith(COMPANION), *parts, name.endswith("bias"), name]
+def _by_layer(name: str) -> tuple[bool, int, list[int], bool, str]:
+    """Return what sorts tensors' names by network, the numbers in them, and a layer's weight before its bias.
+
+    The networks inside a network, whose names have more parts, follow its own layers.
+    """
+    parts = name.split(".")
+    numbers = [int(part) for part in parts if part.isdigit()]
+    is_bias = any(part.startswith("bias") for part in parts)
+    return name.startswith(COMPANION), len(parts), numbers, is_bias, name
 
 
 class Fields(Sequence[FittedField]):

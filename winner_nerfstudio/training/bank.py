@@ -143,8 +143,9 @@ def initialize_bank_(
             )
         else:
             part = bank.tiling.cut(values, [index]).reshape(*bank.tiling.box, signal.channels)
+            biases, channels = noise.hidden_biases, signal.channels
             members.append(
-                winner_init_(member, target=part, schedule=rule, hidden_biases=noise.hidden_biases, seed=stream)
+                winner_init_(member, target=part, channels=channels, schedule=rule, hidden_biases=biases, seed=stream)
             )
     constants = find_constants(signal, bank.tiling, inner)
     for index, value in constants.items():

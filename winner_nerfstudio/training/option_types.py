@@ -36,6 +36,8 @@ def check_type(name: str, value: Any, annotation: Any) -> Any:
     Raises:
         ValueError: the option takes numbers, texts, or true or false, and the value is something else.
     """
+    if hasattr(value, "detach"):  # torch warns of numbers taken from a parameter
+        value = value.detach()
     choices = _list_choices(annotation)
     known = [each for each in choices if get_origin(each) is Literal or (get_origin(each) or each) in WORDS]
     if (value is None and NoneType in choices) or len(known) < len(choices) - (NoneType in choices):
@@ -59,6 +61,14 @@ def _list_choices(annotation: Any) -> list[Any]:
     return [each for choice in get_args(annotation) for each in _list_choices(choice)]
 
 
+def _count_axes(value: Any) -> int:
+    """Return the axes of an array, a tensor or nested sequences; 0 of anything else."""
+    if isinstance(value, (list, tuple)):
+        return 1 + max(map(_count_axes, value), default=0)
+    axes = getattr(value, "ndim", 0)
+    return axes if isinstance(axes, int) else 0
+
+
 def _convert(value: Any, annotation: Any) -> Any:
     """Return a value that is of a type as Python's own."""
     if get_origin(annotation) is tuple:
@@ -73,7 +83,7 @@ def _is_of(value: Any, annotation: Any) -> bool:
     is_bool = isinstance(value, (bool, np.bool_))
     if annotation is bool:
         return is_bool
-    axes = np.asarray(value, object).ndim
+    axes = _count_axes(value)
     if get_origin(annotation) is tuple:
         return axes == 1 and all(_is_of(each, get_args(annotation)[0]) for each in value)
     if is_bool or axes or isinstance(value, (str, bytes)):

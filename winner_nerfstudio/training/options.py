@@ -417,7 +417,8 @@ class DrawnOptions(BatchOptions):
     steps_per_chunk: int = 256
     """Number of steps that use one draw of points; the next points are drawn meanwhile."""
     passes: int = 2
-    """Number of times that each point is used before it is dropped, in a new order each time."""
+    """Greatest number of times that a point is used before it is dropped, in a new order each time; all points are used
+    so often if it divides steps_per_chunk."""
 
     def check(self) -> None:
         """Check the options; see `BatchOptions.check`."""

@@ -11,7 +11,7 @@ from ..registry import Monitor
 from .initialize import Start
 from .loop import Training
 from .plan import Plan
-from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement, update_best
+from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement
 
 
 @dataclass
@@ -23,7 +23,6 @@ class Outcome:
         seconds: time of training, without the measuring in between.
         loss: loss before the last step.
         history: for each measurement the step, the loss and the metrics by name.
-        best: the best value of each metric during the run, with its step.
         interrupted: whether the user has stopped it.
     """
 
@@ -31,7 +30,6 @@ class Outcome:
     seconds: float = 0.0
     loss: float = math.nan
     history: list[Entry] = field(default_factory=list)
-    best: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
@@ -70,7 +68,6 @@ def train(started: Start, plan: Plan, console: Console, monitor: Monitor | None)
                 if is_due and monitor is not None and not outcome.diverged:
                     metrics = monitor.metrics(training.field)
                     outcome.history.append([done, outcome.loss, metrics])
-                    update_best(outcome.best, metrics, done)
                 if is_shown:
                     display.show(done, describe_status(outcome.loss, outcome.history))
                 if (is_due or is_shown) and outcome.diverged:

@@ -51,7 +51,7 @@ class Drawn:
         seed: seed of the points and their order.
         batch_size: number of points per step.
         steps_per_chunk: number of steps that use one chunk.
-        passes: number of times that each point is used, in a new order each time.
+        passes: greatest number of times that a point is used, in a new order each time, see `DrawnOptions`.
     """
 
     def __init__(

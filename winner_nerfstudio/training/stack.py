@@ -131,21 +131,26 @@ def fit_shared_start(signals: Sequence[Grid[Any]], plan: Plan, device: torch.dev
     """
     first, options = signals[0], plan.options.network
     joined = replace(first, values=np.concatenate([signal.values for signal in signals], -1))
-    network = Siren(first.dim, joined.channels, options.width, options.num_layers)
-    axes = [
-        Axis(sum(axis.centroid for axis in own) / len(own), own[0].samples)
-        for own in zip(*(s.axes for s in signals), strict=True)
-    ]
-    winner_init_(
-        network,
-        centroid=first.centroid,
-        schedule=options.noise.rule(True),
-        dim=first.dim,
-        channels=first.channels,
-        axes=axes,
-        seed=plan.seed,
-    )
-    stack = _stack_networks([network]).to(device)
+    specification = options.specification(first.dim, joined.channels)
+    field = Field(first.kind, specification, first.normalization, first.record)
+    if options.has_noise and options.noise.s0 is None:
+        axes = [
+            Axis(sum(axis.centroid for axis in own) / len(own), own[0].samples)
+            for own in zip(*(s.axes for s in signals), strict=True)
+        ]
+        winner_init_(
+            field.network,
+            centroid=first.centroid,
+            schedule=options.noise.rule(True),
+            dim=first.dim,
+            channels=first.channels,
+            axes=axes,
+            hidden_biases=options.noise.hidden_biases,
+            seed=plan.seed,
+        )
+    else:
+        initialize_(field, first, options, plan.seed)
+    stack = _stack_networks([_network_of(field)]).to(device)
     _train(stack, _build_sampler([joined], plan.options.batches, plan.seed, device), plan)
     layers = zip(stack.weights[:-1], stack.biases[:-1], strict=True)
     return SharedStart(len(signals), tuple((w.detach()[0].cpu(), b.detach()[0].cpu()) for w, b in layers))

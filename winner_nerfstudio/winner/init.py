@@ -42,7 +42,7 @@ def siren_init_(module: nn.Module | SineNetwork, *, omega_0: float | None = None
     ):  # only the network's sizes are asked for
         return
     network = find_sine_network(module, omega_0)
-    _draw_siren_parameters(network, _choose_seed(module, seed), hidden_biases=1.0)
+    _draw_siren_parameters(network, choose_seed(module, seed), hidden_biases=1.0)
 
 
 def initialize_(
@@ -71,7 +71,7 @@ def initialize_(
     """
     network = find_network_to_perturb(module, layers, omega_0)
     _check(initialization, network)
-    seed = _choose_seed(module, seed)
+    seed = choose_seed(module, seed)
     _draw_siren_parameters(network, seed, initialization.hidden_biases)
     if initialization.factors:
         first = network.sine_layers[0].weight
@@ -108,7 +108,7 @@ def add_noise_(
     """
     network = find_network_to_perturb(module, layers, omega_0)
     _check(initialization, network)
-    _perturb_first_two_layers(network, initialization, _choose_seed(module, seed))
+    _perturb_first_two_layers(network, initialization, choose_seed(module, seed))
 
 
 def winner_init_(
@@ -232,7 +232,7 @@ def _check(initialization: Initialization, network: SineNetwork) -> None:
             read_number(name, value)
 
 
-def _choose_seed(module: nn.Module | SineNetwork, seed: int | None) -> int:
+def choose_seed(module: nn.Module | SineNetwork, seed: int | None) -> int:
     """Return the seed, or one drawn from torch's global generator where there is none.
 
     Raises:

@@ -4,7 +4,7 @@ Other libraries are known by what their objects can do, so that none has to be i
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,8 +155,9 @@ def _convert_picture(picture: Any) -> NDArray[Any]:
     if picture.mode in _NOT_FITTED:
         raise ValueError(f"its mode is {picture.mode}; give picture.convert('RGB')")
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode == "P" or "transparency" in picture.info:
-        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    has_alpha = picture.mode == "PA" or "transparency" in picture.info
+    if picture.mode == "P" or has_alpha:
+        picture = picture.convert("RGBA" if has_alpha else "RGB")
     return np.asarray(picture)
 
 
@@ -248,6 +249,10 @@ def _measure_step(name: str, coordinate: Any) -> float | None:
         return None
     steps = np.diff(values.astype(np.float64))
     mean = float(steps.mean())
+    if not steps.any():
+        raise ValueError(
+            f"its coordinate {name!r} is {values[0]:.4g} everywhere, and so says nothing of where samples lie"
+        )
     if not np.abs(steps - mean).max() <= _EVEN * abs(mean):
         raise ValueError(
             f"its coordinate {name!r} is not evenly spaced, {steps.min():.4g} to {steps.max():.4g}; interpolate it"
@@ -259,8 +264,3 @@ def _find_least(coordinate: Any) -> float:
     """Return the least of an axis' coordinates, where its first sample lies once the axis ascends; 0 for times."""
     values = np.asarray(coordinate)
     return 0.0 if values.dtype.kind in "mM" else float(values.min())
-
-
-def describe_shape(shape: Sequence[int]) -> str:
-    """Return a shape as messages write it."""
-    return f"[{', '.join(map(str, shape))}]"

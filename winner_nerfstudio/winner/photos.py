@@ -76,7 +76,7 @@ def photo_centroid(image: Float[Tensor, "h w c"]) -> float:
     rows = image.double().transpose(1, 2).flatten(0, 1)
     rows = rows - rows.mean(-1, keepdim=True)
     # Rounding leaves a constant row a little more than nothing.
-    rows = rows[~(rows.abs().amax(-1) < 1e-6)]
+    rows = rows[~(rows.abs().amax(-1) <= 1e-6 * image.abs().max().double())]
     return spectral_centroid(rows[:, :, None], dim=2) if len(rows) else 0.0
 
 

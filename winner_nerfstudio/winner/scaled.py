@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .checks import read_number
-from .init import siren_init_
+from .init import choose_seed, siren_init_
 from .matched import EXACTNESS, Axis, NetworkTraits, bisect, compute_growth
 from .sines import SineNetwork, find_sine_network
 
@@ -102,14 +102,17 @@ def scaled_init_(
         seed: As in `siren_init_`; with scales of 1 the weights are SIREN's with that seed.
 
     Raises:
-        ValueError: As `siren_init_`, or a factor is no number or negative.
+        ValueError: As `siren_init_`, or a factor is no number or negative, or the network has one layer only, which
+            is both the first and the last.
     """
     network = find_sine_network(module, omega_0)
+    if len(network.layers) < 2:
+        raise ValueError("the first and the last layer are scaled differently; this network has one layer")
     if not isinstance(scales, SirenScales):
         raise ValueError(f"a {type(scales).__name__} is no SirenScales; give one, such as weight_scaling(2.5)")
     for name, factor in scales._asdict().items():
         read_number(f"the factor {name}", factor)
-    siren_init_(network, seed=seed)
+    siren_init_(network, seed=choose_seed(module, seed))
     hidden = [scales.hidden] * (len(network.layers) - 2)
     with torch.no_grad():
         for layer, factor in zip(network.layers, [scales.first, *hidden, scales.last], strict=True):

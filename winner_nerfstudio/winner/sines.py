@@ -65,6 +65,8 @@ def find_sine_network(module: nn.Module | SineNetwork, omega_0: float | None = N
             sines stands between them; the message says what was seen and how to name the layers.
     """
     if isinstance(module, SineNetwork):
+        if omega_0 is not None:
+            raise ValueError("a network whose layers are known has its frequencies; leave omega_0 out")
         return module
     _check_module(module)
     parts = list_parts(module)
