@@ -346,6 +346,14 @@ def test_a_name_that_is_not_utf8_stands_in_the_table_with_escapes(tmp_path):
     assert "lat\\udce9.png: the fit" in table[0].read_text()
 
 
+def test_a_name_that_is_long_in_bytes_does_not_end_the_batch_and_is_cut_in_that_of_the_field(tmp_path):
+    for name in ("p0", "写" * 78, "p1"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(ord(name[-1])).random((12, 12)))
+    batch = fit_many(str(tmp_path / "*.npy"), tmp_path / "out", measure=False, **QUICK)
+    assert not batch.failed
+    assert batch.rows[2].field.startswith(f"fields/{'写' * 60}-")
+
+
 def test_a_folder_that_is_one_signal_may_hold_names_that_are_not_utf8(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     try:

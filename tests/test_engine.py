@@ -190,6 +190,19 @@ def test_a_cluster_that_does_not_start_is_told_in_one_line(address, line):
         pass
 
 
+@pytest.mark.parametrize(
+    ("workers", "line"),
+    [
+        (engine.Workers("processes", cpus=float("inf")), r"cpus=inf must be more than 0 and finite"),
+        (engine.Workers("processes", cpus=float("nan")), r"cpus=nan must be more than 0 and finite"),
+        (engine.Workers("ray", gpus=float("inf")), r"gpus=inf finite and not negative"),
+    ],
+)
+def test_cores_and_graphics_processors_that_no_machine_can_have_are_refused(workers, line):
+    with pytest.raises(engine.EngineError, match=line), workers.open():
+        pass
+
+
 def test_workers_read_files_and_no_arrays(tmp_path):
     with pytest.raises(ValueError, match=r"engine='processes': workers read a file; write it with numpy\.save"):
         fit_groups(np.eye(60), tmp_path / "there", engine="processes", **PARTS)

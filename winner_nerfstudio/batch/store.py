@@ -34,6 +34,8 @@ from .sources import FORMAT, MARKER, BatchError, is_batch_folder
 
 FIRST_COLUMNS = ("path", "digest", "kind", "status")
 LAST_COLUMNS = ("bytes", "seconds", "field", "error")
+MOST_NAME_BYTES = 180
+"""The most bytes of a fitted file's name in that of its field, of the 255 that file systems allow for a whole name."""
 _UNFINISHED = {
     ".": r"\.table-\d+\.(csv|parquet)",
     "fields": r"\.[\w.-]+-[0-9a-f]{16}-\d+\.safetensors",
@@ -250,7 +252,8 @@ def _read_record(path: AnyPath) -> list[Row]:
 def _name_field(row: Row) -> str:
     """Return the name of a field's file: that of the fitted file, and the beginning of the key."""
     stem = re.sub(r"[^\w.-]", "_", Path(row.path.removeprefix("sample:")).name)[:80]
-    return f"fields/{stem}-{row.key[:16]}.safetensors"
+    cut = stem.encode()[:MOST_NAME_BYTES].decode(errors="ignore")
+    return f"fields/{cut}-{row.key[:16]}.safetensors"
 
 
 def _schema(metrics: Sequence[str]) -> Any:

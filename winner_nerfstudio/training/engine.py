@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -85,8 +86,10 @@ class Workers:
             ValueError: there is no such engine or no such workers, or Ray is not installed; the message is one line.
         """
         engine, cpus, gpus = self.engine, self.cpus, self.gpus
-        if not (cpus > 0 and gpus >= 0):
-            raise EngineError(f"cpus={cpus} must be more than 0, and gpus={gpus} not negative")
+        if not (0 < cpus < inf and 0 <= gpus < inf):
+            raise EngineError(
+                f"cpus={cpus:g} must be more than 0 and finite, and gpus={gpus:g} finite and not negative"
+            )
         if engine in ("local", "processes") and gpus:
             raise EngineError(f"gpus={gpus:g}: only workers of ray take them; add engine=ray or leave them out")
         if engine == "local":
