@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tifffile
 import torch
 import trimesh
 from PIL import Image
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from winner_nerfstudio import fit, fit_many, load_field, load_fields
 from winner_nerfstudio.batch.job import Job
-from winner_nerfstudio.batch.sources import BatchError, compute_file_digest, find_files
+from winner_nerfstudio.batch.sources import BatchError, compute_file_digest, find_files, identify_file
 from winner_nerfstudio.batch.store import Row, Store
 from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
@@ -144,6 +145,70 @@ def test_nothing_is_fitted_twice_but_what_has_changed(tmp_path, monkeypatch):
     changed = fit_many(crops, out, **{**QUICK, "exactness": 0.3})
     assert len(fitted) == len({row.digest for row in changed.rows}) == 4
     assert not {row.field for row in changed.rows} & {row.field for row in first.rows}
+
+
+def write_nhdr(folder, seed):
+    values = np.random.default_rng(seed).random((6, 6, 6)).astype(np.float32)
+    folder.mkdir(exist_ok=True)
+    header = "NRRD0005\ntype: float\ndimension: 3\nsizes: 6 6 6\nendian: little\nencoding: raw\ndata file: a.raw\n\n"
+    (folder / "a.nhdr").write_text(header)
+    (folder / "a.raw").write_bytes(values.tobytes())
+
+
+def test_files_of_the_same_contents_whose_data_lie_beside_them_have_fields_of_their_own(tmp_path):
+    for seed, folder in enumerate("abc"):
+        write_nhdr(tmp_path / folder, seed // 2)
+    files = [tmp_path / folder / "a.nhdr" for folder in "abc"]
+    first, twin, other = fit_many(files, tmp_path / "out", **QUICK).rows
+    assert first.digest == other.digest
+    assert (first.field == twin.field, first.field == other.field) == (True, False)
+    write_nhdr(tmp_path / "a", 1)
+    again = fit_many(files, tmp_path / "out", **QUICK)
+    assert (again.seconds, again.rows[0].field) == (0, other.field)
+    array = fit_many(files[0], tmp_path / "out", reference=files[1], **QUICK).rows[0]
+    write_nhdr(tmp_path / "b", 2)
+    assert fit_many(files[0], tmp_path / "out", reference=files[1], **QUICK).rows[0].field != array.field
+
+
+def test_files_of_the_same_contents_that_their_suffixes_let_mean_something_else_are_no_twins(tmp_path):
+    normals = np.random.default_rng(0).normal(size=(300, 3))
+    points = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    names = ("p.xyzn", "p.xyzrgb", "q.XYZRGB")
+    for name in names:
+        np.savetxt(tmp_path / name, np.hstack([points, np.rint(99 + 99 * points)]))
+    rows = fit_many([tmp_path / name for name in names], tmp_path / "out", measure=False, **QUICK).rows
+    assert [row.status == "failed" for row in rows] == [True, False, False]
+    assert rows[1].field == rows[2].field
+
+
+def make_ome():
+    """The bytes of a .tif file that names another one of the same stack."""
+    file = io.BytesIO()
+    text = '<OME><UUID FileName="b.tif">urn:uuid:1</UUID></OME>'
+    tifffile.imwrite(file, np.zeros((8, 8), np.uint8), description=text, metadata=None)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("contents", "named"),
+    [
+        ({"a.obj": b"# any\n mtllib \\\na.mtl\n"}, "a.mtl"),
+        ({"a.obj": b"mtllib a.mtl\n", "a.mtl": b"newmtl one\nmap_Kd -s 2 2 2 map.png\n"}, "map.png"),
+        ({"a.ply": b"ply\ncomment TextureFile map.png\nend_header\n"}, "map.png"),
+        ({"a.gltf": b'{"buffers": [{"uri": "a%20b.bin"}, {"uri": "data:,x"}, {"byteLength": 1}]}'}, "a b.bin"),
+        ({"a.gltf": b'{"images": [{"uri": "none.png"}, {"uri": "map.png"}]}'}, "map.png"),
+        ({"a.nrrd": b"NRRD0004\r\ndata file: a.raw\r\n\r\n"}, "a.raw"),
+        ({"a.tif": make_ome()}, "b.tif"),
+    ],
+)
+def test_a_file_is_another_one_if_one_that_it_names_is_there_or_has_changed(tmp_path, contents, named):
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    known = [identify_file(tmp_path / next(iter(contents)))]
+    for content in (b"first", b"other"):
+        (tmp_path / named).write_bytes(content)
+        known.append(identify_file(tmp_path / next(iter(contents))))
+    assert len(set(map(tuple, known))) == 3
 
 
 def test_a_shared_start_gives_its_hidden_layers_to_networks_of_its_shape():

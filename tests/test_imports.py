@@ -43,7 +43,7 @@ BELOW = {
         "storage",
         "files",
     },
-    "batch": {"batch", "fields", "signals", "training", "registry", "version", "progress", "storage"},
+    "batch": {"batch", "fields", "signals", "training", "registry", "version", "progress", "storage", "files"},
     "export": {"export", "fields", "signals", "surfaces", "registry", "files", "colors", "progress", "storage"},
     "kinds": {"export", "fields", "kinds", "metrics", "signals", "surfaces", "training", "registry"},
     "analysis": {"analysis", "fields", "metrics", "networks", "signals", "training", "winner", "registry"},

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..training.plan import Course
 from ..training.prepare import OTHERS, FitOptions, option_names, sort_options
 from ..training.stack import SharedStart
 from ..version import __version__
-from .sources import BatchError, compute_file_digest
+from .sources import BatchError, identify_file
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Job:
         """Return the hidden layers that small signals of a kind begin with, or None."""
         return self.start.layers if self.start is not None and self.start.kind == kind else None
 
-    def compute_key(self, kind: str, digest: str) -> str:
+    def compute_key(self, kind: str, identity: Sequence[str]) -> str:
         """Return the key of a fit, which is that of another fit only if that would give the same field.
 
         Args:
             kind: name of the file's kind.
-            digest: the digest of the file's contents.
+            identity: what the file is known by, see `identify_file`.
         """
-        return hashlib.sha256(f"{self._describe_options(kind)} {digest}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._describe_options(kind)} {' '.join(identity)}".encode()).hexdigest()
 
     def _describe_options(self, kind: str) -> str:
         """Return as text all that decides what becomes of a file's contents, besides the contents."""
@@ -78,8 +78,8 @@ class Job:
             "start": self.start.digest if self.start is not None and self.start.kind == kind else None,
             **{name: asdict(getattr(options, name)) for name in ("data", "network", "batches")},
         }
-        files = [value for value in entries["data"].values() if isinstance(value, Path) and value.is_file()]
-        entries["files"] = [compute_file_digest(path) for path in files]
+        paths = [value for value in entries["data"].values() if isinstance(value, Path)]
+        entries["files"] = [identify_file(path) for path in paths if path.is_file() or path.is_dir()]
         return json.dumps(entries, sort_keys=True, default=lambda value: getattr(value, "tolist", value.__str__)())
 
 

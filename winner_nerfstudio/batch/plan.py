@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..storage import AnyPath, measure_size
 from .job import Job
-from .sources import compute_file_digest
+from .sources import identify_file
 from .store import Row
 from .tasks import MOST_MEMBERS, TaskFile, refuse
 
@@ -60,12 +60,12 @@ class Planner:
     def _look_up(self, path: AnyPath, kind: str | Exception) -> tuple[Row | None, TaskFile | None]:
         """Return a file's row if it is known already, or what a task needs; neither if its twin waits for a task."""
         try:
-            digest = compute_file_digest(path)
+            digest, *_ = identity = identify_file(path)
         except OSError as error:
             return refuse(TaskFile(path, "", "", ""), error if isinstance(kind, str) else kind), None
         if isinstance(kind, Exception):
             return refuse(TaskFile(path, digest, "", ""), kind), None
-        key = self._job.compute_key(kind, digest)
+        key = self._job.compute_key(kind, identity)
         if key in self._finished:
             return replace(self._finished[key], path=str(path)), None
         self._waiting.setdefault(key, []).append(str(path))

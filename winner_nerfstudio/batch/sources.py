@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 
+from ..files import suffix_of
 from ..registry import all_kinds
+from ..signals.companions import find_companions
 from ..signals.errors import SPECIAL, is_special
 from ..signals.messages import MessageError, escape_bytes
 from ..storage import AnyPath, RemotePath, find_matches, list_folder, local_copy, locate
@@ -167,6 +169,19 @@ def _locate_beside(path: AnyPath, name: str) -> AnyPath:
     """Return the file that a list names: a sample, a URL, or a path relative to the list."""
     located = locate(name)
     return located if name.startswith("sample:") or isinstance(located, RemotePath) else path.parent / name
+
+
+def identify_file(path: AnyPath) -> list[str]:
+    """Return what a file is known by: the digest of its contents, its suffix, and the digests of files that it names.
+
+    The suffix says how contents are read. Behind a URL a file is read without those that it names.
+
+    Raises:
+        OSError: as `compute_file_digest`.
+    """
+    own = [compute_file_digest(path), suffix_of(Path(path.name))]
+    companions = find_companions(path) if isinstance(path, Path) else []
+    return own + ["-" if each is None else compute_file_digest(each) for each in companions]
 
 
 def compute_file_digest(path: AnyPath) -> str:

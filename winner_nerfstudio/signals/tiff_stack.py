@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
         _turn(found, int(page.tags.valueof(274, 1)))
         _place(found, file)
         yield found
+
+
+def find_ome_files(path: Path) -> list[Path | None]:
+    """Return the other files of a stack in several .tif files, which the metadata of each of them name (OME)."""
+    import tifffile
+
+    with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
+        names = re.findall(r'<UUID\b[^>]*\bFileName="([^"]*)"', file.ome_metadata or "")
+    found = (path.parent / unescape(name) for name in dict.fromkeys(names))
+    return [each if each.is_file() else None for each in found if each != path]
 
 
 CUT = "is cut off: its pages go on behind the end of the file; copy or save it anew"

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -36,8 +36,10 @@ STATED = ("shape", "nodata", "slope", "intercept", "notes", "says_spacing")
 """Attributes of `Found` that a process of its own hands over as they are."""
 
 
-_SEVERAL_FILES = re.compile(rb"^data ?file: *(LIST\b.*|.*%.*)$", re.MULTILINE | re.IGNORECASE)
-"""The line by which the header of a .nhdr file names several files of samples."""
+_DATA_FILE = re.compile(rb"^[ \t]*data ?file[ \t]*:=?(.+)$", re.MULTILINE | re.IGNORECASE)
+"""The line by which the header of a .nhdr file names the file of its samples."""
+_SEVERAL_FILES = re.compile(r"LIST\b|.*%", re.IGNORECASE)
+"""What it names if they lie in several files."""
 
 
 @contextmanager
@@ -45,8 +47,8 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the array of a .nrrd file, or of a .nhdr file whose data lie in its own folder."""
     nrrd = import_extra("nrrd", "nrrd", f"{path}: is read")
     with path.open("rb") as file:
-        if several := _SEVERAL_FILES.search(file.read(1 << 16).partition(b"\n\n")[0]):
-            names = ascii(several[1].decode("latin1").strip())[1:-1][:60]
+        if _SEVERAL_FILES.match(several := _read_data_name(file)):
+            names = ascii(several)[1:-1][:60]
             raise SignalError(
                 f"{path}: its samples lie in several files ({names}); join them: unu save -i IN.nhdr -o OUT.nrrd"
             )
@@ -80,6 +82,20 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
         found.notes.append(f"world: {ascii(str(header['space']))[1:-1][:60]}")
     expected = prod(shape) * (np.dtype(nrrd.reader._determine_datatype(header)).itemsize if shape else 0)
     yield _guard_nrrd(found, data, 0 if name is not None else start, str(header.get("encoding")), expected)
+
+
+def find_nrrd_data(path: Path) -> list[Path]:
+    """Return the file that a .nrrd or .nhdr file names for its samples, if it names one."""
+    with path.open("rb") as file:
+        name = _read_data_name(file)
+    return [_find_beside(path, name)] if name else []
+
+
+def _read_data_name(file: IO[bytes]) -> str:
+    """Return what a header names for its samples, as the library reads it, or "" for nothing."""
+    header = re.split(rb"\r?\n\r?\n", file.read(1 << 16), maxsplit=1)[0]
+    named = _DATA_FILE.search(header)
+    return "" if named is None else named[1].decode("ascii", "ignore").strip()
 
 
 def _place_nrrd_axes(found: Found, header: Mapping[str, Any], spatial: list[int]) -> None:

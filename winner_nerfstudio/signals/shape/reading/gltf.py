@@ -57,6 +57,19 @@ def read_gltf(path: Path, colors: bool = False) -> Polygons:
     return Polygons.join(parts, tuple(document.notes))
 
 
+def find_named_files(path: Path) -> list[Path | None]:
+    """Return the files of the buffers and pictures that a glTF file names."""
+    content, _ = _open(path)
+    entries = [*content.get("buffers", []), *content.get("images", [])]
+    uris = [str(entry["uri"]) for entry in entries if "uri" in entry]
+    return [_find_named(path, uri) for uri in uris if not uri.startswith("data:")]
+
+
+def _find_named(path: Path, uri: str) -> Path | None:
+    """Return the file that a URI of a document means, if it is in the document's folder or below it; else None."""
+    return find_beside(path, unquote(uri)) or find_beside(path, uri)
+
+
 def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
     """Return the document and, of a .glb file, its binary chunk."""
     data = path.read_bytes()
@@ -445,9 +458,8 @@ class _Document:
         Raises:
             SignalError: it is none in the document's folder or below it.
         """
-        for name in (unquote(uri), uri):
-            if target := find_beside(self.path, name):
-                return target
+        if target := _find_named(self.path, uri):
+            return target
         raise SignalError(
             f"{self.path}: names the file {uri[:80]!r}, which is not in the same folder or below it; put it there"
         )

@@ -1,5 +1,6 @@
 """The materials of .obj files, .mtl: their diffuse colours and textures."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,28 +67,41 @@ def read_materials(path: Path, libraries: list[bytes]) -> tuple[dict[str, Materi
     materials: dict[str, Material] = {}
     textures: dict[tuple[str, bool], Texture | None] = {}
     notes: list[str] = []
+    for name, found in _find_libraries(path, libraries):
+        if found is None:
+            notes.append(
+                f"warning: {path.name} names the materials {name[:80]!r}, which are not in its folder or below it;"
+                " without them it has no colours; put the file there"
+            )
+            continue
+        for key, color, texture in _read_library(found, notes):
+            if texture is None:
+                materials[key] = Material(color)
+                continue
+            known = texture.name, texture.is_clamped
+            if known not in textures:
+                textures[known] = _read_texture(path, found.name, texture, notes)
+            scale, offset = texture.numbers("-s", 1.0), texture.numbers("-o", 0.0)
+            materials[key] = Material(color, textures[known], scale, offset)
+    short = {drop_comment(name): material for name, material in materials.items()}
+    return short | materials, tuple(dict.fromkeys(notes))
+
+
+def list_material_files(path: Path, libraries: list[bytes]) -> list[Path | None]:
+    """Return the files that `read_materials` reads; None for one that is missing."""
+    files: list[Path | None] = []
+    for _, found in _find_libraries(path, libraries):
+        maps = [] if found is None else [texture for *_, texture in _read_library(found, []) if texture]
+        files += [found, *(find_beside(path, each.name) for each in maps)]
+    return files
+
+
+def _find_libraries(path: Path, libraries: list[bytes]) -> Iterator[tuple[str, Path | None]]:
+    """Yield the names of libraries of materials, and where they are found."""
     for line in libraries:
         whole = decode(line).strip()
         names = [whole] if find_beside(path, whole) else drop_comment(whole).split()
-        for name in names:
-            found = find_beside(path, name)
-            if found is None:
-                notes.append(
-                    f"warning: {path.name} names the materials {name[:80]!r}, which are not in its folder or below it;"
-                    " without them it has no colours; put the file there"
-                )
-                continue
-            for key, color, texture in _read_library(found, notes):
-                if texture is None:
-                    materials[key] = Material(color)
-                    continue
-                known = texture.name, texture.is_clamped
-                if known not in textures:
-                    textures[known] = _read_texture(path, found.name, texture, notes)
-                scale, offset = texture.numbers("-s", 1.0), texture.numbers("-o", 0.0)
-                materials[key] = Material(color, textures[known], scale, offset)
-    short = {drop_comment(name): material for name, material in materials.items()}
-    return short | materials, tuple(dict.fromkeys(notes))
+        yield from ((name, find_beside(path, name)) for name in names)
 
 
 def _read_texture(path: Path, library: str, texture: Map, notes: list[str]) -> Texture | None:

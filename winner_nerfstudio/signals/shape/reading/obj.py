@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ..colors import CornerColors
-from .materials import read_materials
+from .materials import list_material_files, read_materials
 from .polygons import Polygons
 from .text import decode, drop_comment, parse_rows, read_lines, take_columns, to_indices
 
@@ -45,13 +45,11 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     Raises:
         ValueError: a line has other than numbers, or too few.
     """
-    data = re.sub(rb"#[^\n]*", _keep_names, b"\n".join(read_lines(path.read_bytes())))
-    data = re.sub(rb"\\[ \t]*\n", b" ", data)  # after the comments, whose backslashes continue nothing
     vertices: list[bytes] = []
     faces: list[bytes] = []
     before: list[int] = []  # how many vertices there are before each face
     free_forms, paint = 0, Paint()
-    for line in data.split(b"\n"):
+    for line in _read_text(path).split(b"\n"):
         key, *rest = line.split(None, 1) or [b""]
         if key == b"v":
             vertices += rest or [b""]
@@ -88,6 +86,17 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
         if painted is not None and columns.max() == 7:
             more = (*more, "the alpha of its vertices' colours is left out")
     return replace(polygons, colors=painted, notes=(*notes, *more))
+
+
+def find_material_files(path: Path) -> list[Path | None]:
+    """Return the files of materials that an .obj file names, and the textures that these name."""
+    return list_material_files(path, re.findall(rb"(?m)^\s*mtllib\s+(.*)$", _read_text(path)))
+
+
+def _read_text(path: Path) -> bytes:
+    """Return the lines of an .obj file without comments, each as long as it goes on."""
+    data = re.sub(rb"#[^\n]*", _keep_names, b"\n".join(read_lines(path.read_bytes())))
+    return re.sub(rb"\\[ \t]*\n", b" ", data)  # after the comments, whose backslashes continue nothing
 
 
 def _keep_names(comment: re.Match[bytes]) -> bytes:

@@ -14,7 +14,7 @@ from ...errors import SignalError
 from ..colors import CornerColors, Texture
 from .polygons import Polygons
 from .text import PADDING, parse_numbers, to_indices
-from .textures import read_beside
+from .textures import find_beside, read_beside
 
 TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -230,13 +230,7 @@ def _rows(column: Column) -> list[ndarray]:
 
 def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[str]]:
     """Return the tables by name, a warning if the file has more than its header says, and the textures' names."""
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    end = re.search(rb"(?:\A|[\r\n])end_header[ \t]*(\r\n|\n|\r)", data)
-    if not data.startswith(b"ply") or end is None:
-        raise SignalError(f"{path}: cannot be read as a .ply file, for it has no header from ply to end_header")
-    # A file whose lines end with CR alone may have a first value that begins as LF.
-    body = end.end() - (end[1] == b"\r\n" and b"\r\n" not in data[: end.start()])
-    header = data[: end.start()].decode("latin-1")
+    data, header, body = _split_header(path)
     encoding, elements = _read_header(path, header)
     if encoding == "ascii":
         values: ndarray = parse_numbers(data[body:].rstrip(PADDING))
@@ -246,8 +240,29 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[st
     tables = {element.name: cursor.read(element) for element in elements}
     rest = len(cursor.data) - cursor.offset
     unit = "values" if encoding == "ascii" else "bytes"
-    textures = re.findall(r"(?m)^comment[ \t]+TextureFile[ \t]+([^\r\n]+?)[ \t]*\r?$", header)
-    return tables, (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest), textures
+    notes = (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest)
+    return tables, notes, _list_textures(header)
+
+
+def find_textures(path: Path) -> list[Path | None]:
+    """Return the files of the textures that a .ply file names."""
+    return [find_beside(path, name) for name in _list_textures(_split_header(path)[1])]
+
+
+def _list_textures(header: str) -> list[str]:
+    """Return the textures' names."""
+    return re.findall(r"(?m)^comment[ \t]+TextureFile[ \t]+([^\r\n]+?)[ \t]*\r?$", header)
+
+
+def _split_header(path: Path) -> tuple[bytes, str, int]:
+    """Return the bytes of a file, its header, and where its body begins."""
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    end = re.search(rb"(?:\A|[\r\n])end_header[ \t]*(\r\n|\n|\r)", data)
+    if not data.startswith(b"ply") or end is None:
+        raise SignalError(f"{path}: cannot be read as a .ply file, for it has no header from ply to end_header")
+    # A file whose lines end with CR alone may have a first value that begins as LF.
+    body = end.end() - (end[1] == b"\r\n" and b"\r\n" not in data[: end.start()])
+    return data, data[: end.start()].decode("latin-1"), body
 
 
 def _read_header(path: Path, header: str) -> tuple[str, list[Element]]:
