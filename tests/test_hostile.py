@@ -387,7 +387,6 @@ CASES = {
     "a pipe .obj": (".obj", pipe, REFUSED, "no regular file"),
     "a pipe .xyz": (".xyz", pipe, REFUSED, "no regular file"),
     "a material library that is a pipe .obj": (".obj", material_pipe, LOADED, ""),
-    "a polygon of 10,000 corners .obj": (".obj", polygon(10_000), LOADED, ""),
     "a polygon of 200,000 corners .obj": (".obj", polygon(200_000), REFUSED, "long, thin faces"),
     "a flat polygon of 200,000 corners .obj": (
         ".obj",

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs").glob("*.ipynb"))
 
@@ -26,6 +24,9 @@ def test_there_are_two():
 @pytest.mark.commands
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_it_did(path):
+    import nbformat  # takes seconds, which only the worker that runs this needs to wait
+    from nbclient import NotebookClient
+
     stored = nbformat.read(path, 4)
     nbformat.validate(stored)
     before = shown(stored)

@@ -19,7 +19,7 @@ from winner_nerfstudio.signals.samples import SHAPES
 from .conftest import SMALL, call, config_of, make_config, metrics_of, run
 from .forked import start
 from .meshes import sphere, sphere_with_holes
-from .test_shape import HOSTILE, SHARED, needs_shared
+from .test_shape import HOSTILE
 
 FIGURES = {
     "iou",
@@ -458,16 +458,8 @@ def made_with_holes(folder):
 
 
 @pytest.mark.quality
-@pytest.mark.parametrize(
-    "path, flags",
-    [
-        (None, ["--max-num-iterations", "300", *NARROW]),
-        pytest.param(SHARED / "stanford-bunny.obj", ["--max-num-iterations", "300"], marks=needs_shared),
-    ],
-    ids=["made", "bunny by a quarter of the steps"],
-)
-def test_a_surface_with_holes_becomes_one_without(tmp_path, path, flags):
-    path = path or made_with_holes(tmp_path)
+def test_a_surface_with_holes_becomes_one_without(tmp_path):
+    path, flags = made_with_holes(tmp_path), ["--max-num-iterations", "300", *NARROW]
     iou, forth, back, fitted, metrics, result = fit_and_measure(path, tmp_path, *flags)
     assert "5 holes; sign from the generalised winding number" in result.output
     assert metrics["iou"] >= 0.995
