@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 import tifffile
 import torch
 import trimesh
+import xarray
 
 from scripts.benchmark_memory_groups import measure
 from winner_nerfstudio import fit, load_field
@@ -39,6 +41,7 @@ from .conftest import call
 
 SMALL = {"hidden_dim": 8, "num_layers": 2, "batch_size": 150, "learning_rate": 2e-3, "steps": 4, "progress": False}
 PICTURE = {**SMALL, "parts": (6, 5), "group_samples": 4000}
+TINY = {"parts": 2, "hidden_dim": 8, "num_layers": 2, "steps": 1, "progress": False, "measure": False}
 
 
 @pytest.fixture(autouse=True)
@@ -666,7 +669,18 @@ def test_what_has_no_samples_is_not_fitted_in_groups(data, words, tmp_path):
 
 def test_a_list_is_fitted_in_groups_as_an_array(tmp_path):
     values = np.random.default_rng(0).integers(0, 9, (20, 24))
-    options = {"parts": (2, 2), "hidden_dim": 8, "num_layers": 2, "steps": 2, "progress": False, "measure": False}
-    fields = [fit_groups(data, tmp_path / str(index), "image", **options) for index, data in
+    fields = [fit_groups(data, tmp_path / str(index), "image", **{**TINY, "parts": (2, 2)}) for index, data in
               enumerate((values, values.tolist()))]  # fmt: skip
     assert np.array_equal(*(field.image() for field in fields))
+
+
+def test_coordinates_that_come_with_an_array_are_those_of_a_fit_in_groups(tmp_path):
+    x, y, z = 10 + 0.5 * np.arange(12), 0.5 * np.arange(14), 2.0 * np.arange(16)
+    cube = xarray.DataArray(np.random.default_rng(0).random((12, 14, 16)), {"x": x, "y": y, "z": z}, ("x", "y", "z"))
+    volume = fit_groups(cube, tmp_path / "volume", **{**TINY, "parts": (2, 1, 1)}).field
+    assert volume.record.spacing == (0.5, 0.5, 2.0)
+    assert volume.normalization.center == (12.75, 3.25, 15.0)
+    wider = fit_groups(cube, tmp_path / "wider", spacing=3.0, **{**TINY, "parts": (2, 1, 1)}).field
+    assert wider.record.spacing == (3.0, 3.0, 3.0)
+    sound = pandas.Series(np.random.default_rng(0).uniform(-1, 1, 200), index=np.arange(200) / 8000)
+    assert fit_groups(sound, tmp_path / "sound", **TINY).field.record.sample_rate == 8000

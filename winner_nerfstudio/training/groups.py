@@ -22,7 +22,7 @@ from ..metrics.audio import SILENCE, to_decibels
 from ..metrics.grid import psnr
 from ..networks import Bank, Groups, Tiling, complete_arguments
 from ..progress import progress_bar, working
-from ..registry import kind_named, kind_of
+from ..registry import kind_named
 from ..signals.blocks import Box
 from ..signals.grid import Grid
 from ..signals.interpolation import LANCZOS_TAPS
@@ -37,7 +37,7 @@ from .initialize import Start, describe_initialization
 from .loop import Training
 from .option_types import check_types
 from .plan import MEDIUM, Course, Plan, complete_plan, divide
-from .prepare import FitOptions, as_data, find_device, sort_options
+from .prepare import FitOptions, find_device, sort_options, take_input
 
 MEMORY = 4e9
 """Bytes that a group may take while it is trained, by default."""
@@ -82,7 +82,7 @@ def fit_groups(
 
     Args:
         data: a file that is read block by block (a picture in .tif, in tiles or strips, a sound in .wav .w64 .rf64 or
-            .flac, a volume in .zarr, or .npy), or an array, which may be a `numpy.memmap`.
+            .flac, a volume in .zarr, or .npy), or an array, which may be a `numpy.memmap`, or what `fit` takes for one.
         output: the folder, which is made and must hold nothing else, or its URL, such as ``s3://bucket/fit``.
         kind: "image", "audio" or "volume"; if left out, it is found from the file's name or the array's shape.
         steps: number of training steps of each group; if left out, it depends on the kind and the size of the parts.
@@ -109,9 +109,7 @@ def fit_groups(
             message is one line.
         OSError: the folder cannot be written.
     """
-    if not isinstance(data, (str, Path, ndarray)):
-        data = as_data(data)[0]
-    signal_kind = kind_named(kind) if kind is not None else kind_of(data)
+    data, signal_kind, options = take_input(data, kind, options)
     given = sort_options(signal_kind, options)
     workers = Workers(engine, cpus, gpus)
     course = Course(steps, learning_rate, optimizer, seed)

@@ -150,20 +150,36 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
         data = strip_scheme(str(data))
         if url := as_url(data):
             raise SignalError(f"{url}: {IS_URL}")
+    data, signal_kind, options = take_input(data, kind, options)
+    if is_signal(data):
+        return data, sort_options(signal_kind, options, loaded=True)
+    sorted_options = sort_options(signal_kind, options)
+    return signal_kind.load(data, sorted_options.data), sorted_options
+
+
+def take_input(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Any, Kind, dict[str, Any]]:
+    """Return data as loaders take them, their kind, and the options with what the data say of where samples lie.
+
+    Args:
+        data: as in `prepare`.
+        kind: likewise.
+        options: likewise.
+
+    Raises:
+        ValueError: the data cannot be fitted, or are not of that kind.
+    """
     data, found = as_data(data)
     if is_signal(data):
         if kind not in (None, data.kind):
             raise ValueError(f"kind={kind!r}, but the signal given is of kind {data.kind!r}")
-        return data, sort_options(kind_named(data.kind), options, loaded=True)
+        return data, kind_named(data.kind), options
     if kind is None and found is not None and found.dim is not None:
         signal_kind = kind_of_grid(found.dim)
     else:
         signal_kind = kind_of(data) if kind is None else kind_named(kind)
-    options = _options_of_input(signal_kind, found) | options
     if not isinstance(data, (str, Path, np.ndarray)) and not signal_kind.claims(data):
         raise ValueError(f"kind={kind!r}, but a mesh is given, of kind {kind_of(data).name!r}")
-    sorted_options = sort_options(signal_kind, options)
-    return signal_kind.load(data, sorted_options.data), sorted_options
+    return data, signal_kind, _options_of_input(signal_kind, found) | options
 
 
 def is_signal(data: Any) -> bool:
