@@ -684,3 +684,15 @@ def test_coordinates_that_come_with_an_array_are_those_of_a_fit_in_groups(tmp_pa
     assert wider.record.spacing == (3.0, 3.0, 3.0)
     sound = pandas.Series(np.random.default_rng(0).uniform(-1, 1, 200), index=np.arange(200) / 8000)
     assert fit_groups(sound, tmp_path / "sound", **TINY).field.record.sample_rate == 8000
+
+
+def test_a_url_of_this_machine_names_a_file_to_be_fitted_in_groups(tmp_path):
+    np.save(tmp_path / "a.npy", noise(20, 24))
+    options = {**TINY, "parts": (2, 2)}
+    fields = [
+        fit_groups(f"{scheme}{tmp_path}/a.npy", tmp_path / f"fit-{len(scheme)}", **options)
+        for scheme in ("file://", "")
+    ]
+    assert fields[0].field.record == fields[1].field.record
+    with pytest.raises(SignalError, match=r"a\.npy: is a URL, which is not read; download the file"):
+        fit_groups("s3://bucket/a.npy", tmp_path / "other", **options)

@@ -146,10 +146,6 @@ def prepare(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[Signa
     Raises:
         ValueError: an option is unknown, or the data or an option's value cannot be used.
     """
-    if isinstance(data, (str, Path)):
-        data = strip_scheme(str(data))
-        if url := as_url(data):
-            raise SignalError(f"{url}: {IS_URL}")
     data, signal_kind, options = take_input(data, kind, options)
     if is_signal(data):
         return data, sort_options(signal_kind, options, loaded=True)
@@ -166,8 +162,12 @@ def take_input(data: Any, kind: str | None, options: dict[str, Any]) -> tuple[An
         options: likewise.
 
     Raises:
-        ValueError: the data cannot be fitted, or are not of that kind.
+        ValueError: the data cannot be fitted, are behind a URL, or are not of that kind.
     """
+    if isinstance(data, (str, Path)):
+        data = strip_scheme(str(data))
+        if url := as_url(data):
+            raise SignalError(f"{url}: {IS_URL}")
     data, found = as_data(data)
     if is_signal(data):
         if kind not in (None, data.kind):
