@@ -190,6 +190,25 @@ def test_a_fit_that_was_stopped_goes_on_with_the_first_group_that_is_not_there(s
     assert read_index(tmp_path / "fit").figures == pytest.approx(read_index(fitted).figures)
 
 
+def test_a_second_run_into_a_folder_is_refused_and_takes_nothing_from_the_first(source, tmp_path, monkeypatch):
+    pytest.importorskip("fcntl", reason="Windows has no such locks")
+    train = training._train_group
+
+    def run_again(job, signal, group):
+        (job.folder / f".group-{group:06d}-77.safetensors").write_bytes(b"half")
+        with pytest.raises(ValueError, match="fit: another run writes into it; wait") as caught:
+            fit_groups(source, job.folder, **PICTURE)
+        assert "\n" not in str(caught.value)
+        assert (job.folder / f".group-{group:06d}-77.safetensors").exists()
+        return train(job, signal, group)
+
+    monkeypatch.setattr(training, "_train_group", run_again)
+    fit_groups(source, tmp_path / "fit", **PICTURE)
+    monkeypatch.undo()
+    fit_groups(source, tmp_path / "fit", **PICTURE)
+    assert not list((tmp_path / "fit").glob(".group-*"))
+
+
 CHILD = """
 import sys
 import numpy as np

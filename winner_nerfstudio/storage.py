@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ _COPIES = "winner-copy-"
 
 
 class StorageError(MessageError, OSError):
-    """The error for what lies behind a URL and cannot be read or written; the message is one line that names it."""
+    """The error for what cannot be read or written now, behind a URL or beside another run; one line that names it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -342,6 +342,33 @@ def write_whole(path: AnyPath, content: bytes) -> int:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     return len(content)
+
+
+@contextmanager
+def keep_out_others(path: Path) -> Iterator[IO[str]]:
+    """Open a file for appending, and keep other runs out of its folder until the block ends or this process dies.
+
+    It keeps none out where the system or the file system has no locks.
+
+    Args:
+        path: the file, which is made if it is missing and which all runs that write into the folder name.
+
+    Raises:
+        StorageError: another run writes into the folder.
+        OSError: the file cannot be written.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        with suppress(ImportError):  # there is none on Windows
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                line = f"{path.parent}: another run writes into it; wait until it has ended, or name another folder"
+                raise StorageError(line) from None
+            except OSError:  # some file systems have no locks
+                pass
+        yield file
 
 
 def get_stamp(path: AnyPath) -> str:

@@ -11,10 +11,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..fields.file import save_field
 from ..fields.fitted import FittedField
@@ -24,6 +24,7 @@ from ..storage import (
     AnyPath,
     RemotePath,
     StorageError,
+    keep_out_others,
     list_folder,
     list_sizes,
     make_any_folder,
@@ -96,7 +97,8 @@ class Store:
         Until the block ends no other run can open the folder.
 
         Raises:
-            BatchError: the folder is a file, holds something else, or another run writes into it.
+            BatchError: the folder is a file, or holds something else.
+            StorageError: another run writes into it.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise BatchError(f"{self.folder}: is a file; a batch is written into a folder")
@@ -126,7 +128,7 @@ class Store:
         """Write the marker if there is none, and keep other runs out until the block ends, where the storage has locks.
 
         Raises:
-            BatchError: another run writes into the folder.
+            StorageError: another run writes into the folder.
         """
         marker, content = self.folder / MARKER, json.dumps({"format": FORMAT})
         if isinstance(marker, RemotePath):
@@ -134,29 +136,11 @@ class Store:
                 write_whole(marker, content.encode())
             yield
             return
-        with marker.open("a", encoding="utf-8") as file:
-            self._lock(file)
+        with keep_out_others(marker) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 file.write(content)
                 file.flush()
             yield
-
-    def _lock(self, marker: IO[str]) -> None:
-        """Keep other runs out of the folder until the marker is closed or this process dies, where the system can.
-
-        Raises:
-            BatchError: another run writes into it.
-        """
-        with suppress(ImportError):  # there is none on Windows
-            import fcntl
-
-            try:
-                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                line = f"{self.folder}: another run writes into it; wait until it has ended, or name another folder"
-                raise BatchError(line) from None
-            except OSError:  # some file systems have no locks
-                pass
 
     def _read_records(self) -> Iterable[Row]:
         """Yield the rows of all records that are whole."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from math import inf, prod
 from pathlib import Path
@@ -29,7 +30,7 @@ from ..signals.interpolation import LANCZOS_TAPS
 from ..signals.large import LargeGrid, open_large
 from ..signals.messages import MessageError, escape
 from ..signals.options import GridOptions, SupervisedOptions
-from ..storage import AnyPath, list_folder, locate, make_any_folder
+from ..storage import AnyPath, keep_out_others, list_folder, locate, make_any_folder
 from .bank import PartLoss, PartSampler, initialize_bank_
 from .engine import Workers
 from .fit import finite
@@ -45,6 +46,10 @@ PROGRAM_MEMORY = 6e8
 """Bytes of the program and its libraries."""
 MEASURED_AT_ONCE = 1 << 20
 """The samples that are compared at a time."""
+_LOCK = ".lock"
+"""The file in the folder that keeps other runs out; it stays, because one that is removed may be locked by two."""
+_UNFINISHED = (".group-", ".index-")
+"""What the names begin with under which files are written before they are whole, see `replacing`."""
 
 
 class FolderError(MessageError):
@@ -107,7 +112,7 @@ def fit_groups(
     Raises:
         ValueError: an option or the data cannot be used, the folder holds something else, or the fit has diverged; the
             message is one line.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or another run writes into it.
     """
     data, signal_kind, options = take_input(data, kind, options)
     given = sort_options(signal_kind, options)
@@ -185,13 +190,13 @@ def run_groups(
         "seed": str(int(plan.seed)),
     }
     index = _plan(signal, plan.options, run, options.group_samples, options.memory)
-    index = _open_folder(folder, index)
-    console.print(_describe(index), markup=False, highlight=False)
-    _train_groups(GroupJob(data, folder, index, plan, device), signal, options.workers, console)
-    if options.measure and not index.figures:
-        with working(console, "measuring the fit"):
-            index = replace(index, figures=finite(_measure(folder, index, signal, device)))
-        index.write(folder)
+    with _open_folder(folder, index) as index:
+        console.print(_describe(index), markup=False, highlight=False)
+        _train_groups(GroupJob(data, folder, index, plan, device), signal, options.workers, console)
+        if options.measure and not index.figures:
+            with working(console, "measuring the fit"):
+                index = replace(index, figures=finite(_measure(folder, index, signal, device)))
+            index.write(folder)
     if index.figures:
         console.print(", ".join(f"{name} {value:.2f} dB" for name, value in index.figures.items()), highlight=False)
     return load_folder(folder)
@@ -244,23 +249,37 @@ def _estimate_member(specification: dict[str, Any], tiling: Tiling) -> int:
     return 20 * weights + 4 * (4 + 2**inputs) * samples * channels
 
 
-def _open_folder(folder: AnyPath, index: FolderIndex) -> FolderIndex:
-    """Make a folder with an index, or return the index that is there, which must be that of the same fit.
+@contextmanager
+def _open_folder(folder: AnyPath, index: FolderIndex) -> Iterator[FolderIndex]:
+    """Make a folder with an index, or check that there is that of the same fit; yield the index that is there.
+
+    Until the block ends no other run can open the folder. What a killed run has left unfinished is removed.
 
     Raises:
         FolderError: the folder holds something else, or another fit.
+        StorageError: another run writes into it.
     """
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: is a file; a fit in groups is written into a folder")
     make_any_folder(folder)
-    if isinstance(folder, Path):
-        for stopped in (*folder.glob(".group-*"), *folder.glob(".index-*")):
-            stopped.unlink(missing_ok=True)
-    if not (folder / INDEX).exists():
-        if list_folder(folder):
-            raise FolderError(f"{folder}: holds other files; name a new folder, or one that a fit was stopped in")
-        index.write(folder)
-        return index
+    names = [entry.path.name for entry in list_folder(folder)]
+    if INDEX not in names and not all(name.startswith((_LOCK, *_UNFINISHED)) for name in names):
+        raise FolderError(f"{folder}: holds other files; name a new folder, or one that a fit was stopped in")
+    with keep_out_others(folder / _LOCK) if isinstance(folder, Path) else nullcontext():
+        if isinstance(folder, Path):
+            for stopped in [path for name in _UNFINISHED for path in folder.glob(f"{name}*")]:
+                stopped.unlink(missing_ok=True)
+        if not (folder / INDEX).exists():
+            index.write(folder)
+        yield _read_same(folder, index)
+
+
+def _read_same(folder: AnyPath, index: FolderIndex) -> FolderIndex:
+    """Return the index of a folder, which has the metrics if the fit was finished.
+
+    Raises:
+        FolderError: it is that of another fit.
+    """
     there = read_index(folder)
     if there.key != index.key:
         ours, theirs = ({**each.entries, **each.run} for each in (index, there))
