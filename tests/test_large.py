@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,26 @@ def test_a_second_run_into_a_folder_is_refused_and_takes_nothing_from_the_first(
     monkeypatch.undo()
     fit_groups(source, tmp_path / "fit", **PICTURE)
     assert not list((tmp_path / "fit").glob(".group-*"))
+
+
+@pytest.mark.parametrize("way", ["cut", "altered", "empty", "another"])
+def test_a_damaged_group_names_the_remedy_which_mends_it(way, source, fitted, tmp_path, capsys):
+    shutil.copytree(fitted, tmp_path / "fit")
+    path, content = group_path(tmp_path / "fit", 1), group_path(fitted, 1).read_bytes()
+    altered = content[:-1] + bytes([content[-1] ^ 1])
+    another = group_path(fitted, 2).read_bytes()
+    path.write_bytes({"cut": content[:-10], "altered": altered, "empty": b"", "another": another}[way])
+    field = load_field(tmp_path / "fit")
+    with pytest.raises(FieldFileError, match=r"group-000001\.safetensors: .*; repeat the fit that wrote it") as caught:
+        field(np.array([[60.0, 50.0]]))
+    assert "winner-export" not in str(caught.value)
+    fit_groups(source, tmp_path / "fit", **{**PICTURE, "progress": True})
+    told = [line for line in capsys.readouterr().out.splitlines() if "anew" in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"{path}: ")
+    assert told[0].endswith("; it is trained anew")
+    assert path.read_bytes() == content
+    assert field(np.array([[60.0, 50.0]])).shape == (1, 3)
 
 
 CHILD = """

@@ -130,20 +130,24 @@ def load_field(path: str | AnyPath) -> FittedField:
     return field
 
 
-def load_field_file(path: AnyPath) -> FittedField:
+def load_field_file(path: AnyPath, remedy: str = _REMEDY) -> FittedField:
     """Load a field from a file, see `load_field`.
+
+    Args:
+        path: the file.
+        remedy: what is to be done if it holds no field, for the message.
 
     Raises:
         FieldFileError: there is no such file, or it is truncated, altered or not a field file.
         ImportError: safetensors is missing.
     """
     if not path.is_file():
-        raise FieldFileError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; {_REMEDY}")
-    metadata, tensors = read_tensors(path, ("",), _REMEDY)
+        raise FieldFileError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; {remedy}")
+    metadata, tensors = read_tensors(path, ("",), remedy)
     try:
         return _restore(metadata, tensors)
     except ValueError as error:
-        raise FieldFileError(f"{path}: {shorten(error, 200)}; {_REMEDY}") from None
+        raise FieldFileError(f"{path}: {shorten(error, 200)}; {remedy}") from None
 
 
 def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple[dict[str, str], dict[str, Tensor]]:

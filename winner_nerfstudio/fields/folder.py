@@ -30,7 +30,7 @@ FORMAT = "winner-nerfstudio groups 1"
 INDEX = "index.json"
 LARGEST_INDEX = 1 << 24
 """The most bytes of an index."""
-_REMEDY = "repeat the fit that wrote it"
+_REMEDY = "repeat the fit that wrote it, which trains it anew"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def read_index(folder: AnyPath) -> FolderIndex:
     except StorageError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FieldFileError(f"{path}: is no index of a field ({shorten(error, 160)}); {_REMEDY}") from None
+        raise FieldFileError(
+            f"{path}: is no index of a field ({shorten(error, 160)}); repeat the fit in a new folder"
+        ) from None
 
 
 def _check_entries(entries: object) -> FolderIndex:
@@ -202,7 +204,7 @@ def load_group(folder: AnyPath, index: FolderIndex, group: int) -> Bank:
         FieldFileError: its file is missing, damaged, or belongs to another fit.
     """
     path = group_path(folder, group)
-    fitted = load_field_file(path)
+    fitted = load_field_file(path, _REMEDY)
     loaded = fitted.field
     expected = index.kind, index.specification(group), index.record, index.normalization, index.key
     found = loaded.kind, loaded.spec, loaded.record, loaded.normalization, fitted.provenance.get("fit")

@@ -17,8 +17,18 @@ from rich.console import Console
 from ..fields import Field
 from ..fields.checkpoint import provenance
 from ..fields.field import in_plain_mode
+from ..fields.file import FieldFileError
 from ..fields.fitted import FittedField
-from ..fields.folder import INDEX, FolderField, FolderIndex, find_missing, group_path, load_folder, read_index
+from ..fields.folder import (
+    INDEX,
+    FolderField,
+    FolderIndex,
+    find_missing,
+    group_path,
+    load_folder,
+    load_group,
+    read_index,
+)
 from ..metrics.audio import SILENCE, to_decibels
 from ..metrics.grid import psnr
 from ..networks import Bank, Groups, Tiling, complete_arguments
@@ -83,7 +93,7 @@ def fit_groups(
     as in a bank that is trained as a whole by ``fit(data, parts=...)`` with the same seed.
 
     Called again with the same arguments after it was stopped at any moment, it resumes with the first group that is not
-    there and ends with the same files.
+    there and ends with the same files. Groups whose files are damaged are trained anew.
 
     Args:
         data: a file that is read block by block (a picture in .tif, in tiles or strips, a sound in .wav .w64 .rf64 or
@@ -305,13 +315,13 @@ def _describe(index: FolderIndex) -> str:
 
 
 def _train_groups(job: GroupJob, signal: LargeGrid, workers: Workers, console: Console) -> None:
-    """Train the groups that are not there yet, and show how many are.
+    """Train the groups that are not there yet or are damaged, and show how many are done.
 
     Raises:
         ValueError: there are no such workers, or they are to read an array of this process; the message is one line.
     """
     total = job.index.groups.count
-    missing = find_missing(job.folder, job.index)
+    unfinished = _find_unfinished(job, console)
     is_here, work = workers.engine == "local", _read_and_train
     if is_here:
 
@@ -324,9 +334,23 @@ def _train_groups(job: GroupJob, signal: LargeGrid, workers: Workers, console: C
         workers.open() as engine,
         progress_bar(console, "group {task.completed:.0f}/{task.total:.0f}", "", disable=console.quiet) as bar,
     ):
-        task = bar.add_task("", total=total, completed=total - len(missing))
-        for _ in engine.run(work, job, missing):
+        task = bar.add_task("", total=total, completed=total - len(unfinished))
+        for _ in engine.run(work, job, unfinished):
             bar.advance(task)
+
+
+def _find_unfinished(job: GroupJob, console: Console) -> list[int]:
+    """Return the groups whose files are not there, or are damaged, which is told of each."""
+    unfinished = find_missing(job.folder, job.index)
+    with working(console, "checking the groups that are there"):
+        for group in sorted({*range(job.index.groups.count)}.difference(unfinished)):
+            try:
+                load_group(job.folder, job.index, group)
+            except FieldFileError as error:
+                line = f"{str(error).rpartition('; ')[0]}; it is trained anew"
+                console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+                unfinished.append(group)
+    return sorted(unfinished)
 
 
 _read: dict[str, LargeGrid] = {}
