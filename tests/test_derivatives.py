@@ -245,5 +245,8 @@ def test_a_list_is_differentiated_as_an_array():
     assert np.array_equal(differentiate(rows, "laplacian"), differentiate(np.array(rows), "laplacian"))
     with pytest.raises(ValueError, match="green='left' must be up or down"):
         compute_slopes(np.ones((2, 3, 3)), "left")
+
+
+def test_pixels_are_told_from_normals(unchecked):
     with pytest.raises(ValueError, match=r"2 \* pixels / 255 - 1 makes normals"):
         compute_slopes(np.ones((2, 3, 3), np.uint8))
