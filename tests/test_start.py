@@ -10,6 +10,8 @@ import pytest
 from winner_nerfstudio.cli import inspect, start
 from winner_nerfstudio.training.verdict import INTERRUPTED
 
+from .conftest import run
+
 MODULE = """
 import os, signal, time
 try:
@@ -80,3 +82,14 @@ def test_an_inspection_that_is_stopped_or_lacks_memory_ends_in_one_line(error, c
     with pytest.raises(SystemExit) as caught:
         inspect.main()
     assert caught.value.code == code
+
+
+@pytest.mark.commands
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
+@pytest.mark.parametrize(
+    "given, found", [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "3")]
+)
+def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(given, found, tmp_path):
+    command = ["winner-fit", "sample:mandala", "--steps", "1", "--hidden-dim", "8", "--output", "fit.png"]
+    done = run(*command, cwd=tmp_path, OMP_DISPLAY_ENV="VERBOSE", **given)
+    assert re.search(rf"GOMP_SPINCOUNT = '{found}", done.output), done.output[:2000]

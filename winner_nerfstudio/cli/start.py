@@ -1,6 +1,7 @@
 """What every command does before anything else, and how it ends."""
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from ..version import __version__
 
 PAUSE = 0.1
 """Seconds after which it is looked again whether an import has ended."""
+SPINS = "10000"
+"""How often a thread of GNU's OpenMP looks for work before it sleeps; scripts/benchmark_busy.py measures it."""
 
 
 def interrupt(signal_number: int, frame: FrameType | None) -> None:
@@ -47,6 +50,10 @@ def start_command() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # By default threads look so long that beside a busy program a fit takes many times as long. torch reads this as
+        # it is imported, which no command has done yet.
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     sys.argv[1:] = map(strip_scheme, sys.argv[1:])
     if sys.argv[1:] == ["--version"]:
         print(f"winner-nerfstudio {__version__}")
