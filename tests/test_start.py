@@ -16,7 +16,7 @@ MODULE = """
 import os, signal, time
 try:
     os.kill(os.getpid(), signal.{stop})
-    time.sleep(0.5)
+    time.sleep(0.55)  # so that no look whether the import has ended, ten a second, comes as it ends
 except BaseException:
     print("taken for an error")
 print("imported")
@@ -46,7 +46,8 @@ def test_an_interrupt_in_the_middle_of_an_import_waits_for_its_end(tmp_path, sto
 def test_an_interrupt_that_waits_for_an_import_does_not_disturb_the_end_of_a_command(tmp_path):
     (tmp_path / "late.py").write_text(MODULE.format(stop="SIGTERM"))
     program = "import atexit, time\nfrom winner_nerfstudio.cli.start import running\natexit.register(time.sleep, 0.5)\n"
-    program += "with running():\n    import late\n    raise ValueError('no')"
+    program += "class Slow(ValueError):\n    def __str__(self):\n        time.sleep(0.5)\n        return 'no'\n"
+    program += "with running():\n    import late\n    raise Slow"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (1, "error: no\n")
 
@@ -89,7 +90,9 @@ def test_an_inspection_that_is_stopped_or_lacks_memory_ends_in_one_line(error, c
 @pytest.mark.parametrize(
     "given, found", [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "3")]
 )
-def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(given, found, tmp_path):
+def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(given, found, tmp_path, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):  # which a command run in this process has set
+        monkeypatch.delenv(name, raising=False)
     command = ["winner-fit", "sample:mandala", "--steps", "1", "--hidden-dim", "8", "--output", "fit.png"]
     done = run(*command, cwd=tmp_path, OMP_DISPLAY_ENV="VERBOSE", **given)
     assert re.search(rf"GOMP_SPINCOUNT = '{found}", done.output), done.output[:2000]

@@ -69,8 +69,12 @@ def running(stopped: str = "interrupted", smaller: str = "use less of the data")
         smaller: what takes less memory, for where there is too little.
     """
     try:
-        start_command()
-        yield
+        try:
+            start_command()
+            yield
+        finally:
+            if hasattr(signal, "setitimer"):  # or else a Ctrl-C that waits for an import would interrupt the ending
+                signal.setitimer(signal.ITIMER_REAL, 0)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(error_line(error))
     except (MemoryError, RuntimeError) as error:
@@ -80,6 +84,3 @@ def running(stopped: str = "interrupted", smaller: str = "use less of the data")
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         sys.exit(INTERRUPTED)
-    finally:
-        if hasattr(signal, "setitimer"):  # or else a Ctrl-C that waits for an import would kill what is ending
-            signal.setitimer(signal.ITIMER_REAL, 0)
