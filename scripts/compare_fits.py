@@ -115,7 +115,7 @@ class Comparison(Limits):
             "cpu_seconds": seconds,
             "steps": field.provenance["steps"],
             "threads": self.threads,
-            "bytes": sum(4 * parameter.numel() for parameter in field.parameters()),
+            "bytes": sum(parameter.nbytes for parameter in field.parameters()),
             **measure_seams(field, signal),
         }
         add_record(self.records, record)

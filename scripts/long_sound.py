@@ -46,7 +46,7 @@ class LongSound:
         field = fit(self.output, progress=False)
         seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
         figures = field.provenance["figures"]
-        weights = format_bytes(sum(4 * parameter.numel() for parameter in field.parameters()))
+        weights = format_bytes(sum(parameter.nbytes for parameter in field.parameters()))
         print(f"| {self.seconds:g} s | {figures['snr']:.1f} dB SNR | {figures['psnr_between']:.1f} dB between", end="")
         print(f" | {cpu:.0f} s of the processor, {seconds:.0f} s on {self.threads} threads | {weights} |")
 

@@ -1,7 +1,7 @@
 """What is said of a fit: the table of its metrics with their units and meaning, its size, and what is wrong with it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +84,14 @@ def describe_size(field: "Field", companion: "nn.Module | None", name: str) -> s
         colors = getattr(companion, "network", None)
         twice = f"as many of {colors.biases[0].shape[-1]} for the colours, " if isinstance(colors, CellBank) else ""
         divided = f"in {network.count:,} of {network.parts}^3 cells, and one for the whole cube, {twice}together "
-    weights = sum(weight.numel() for weight in _list_weights(field, companion))
+    weights = count_weights(_list_weights(field, companion))
     beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
     return f"{divided}{weights:,} weights, {format_bytes(sizes['weights'])}{beside}"
+
+
+def count_weights(weights: "Iterable[Tensor]") -> int:
+    """Return how many real numbers the weights are; a complex one is two."""
+    return sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in weights)
 
 
 def _list_weights(field: "nn.Module", companion: "nn.Module | None") -> "list[Tensor]":

@@ -18,7 +18,7 @@ from rich.console import Console
 from ..experiments.config import Experiment, read_experiment, replace_baseline, select, slugify
 from ..experiments.progress import RemainingTime
 from ..experiments.report import write_report
-from ..experiments.runs import Done, Record, Run, Workspace, perform, plan
+from ..experiments.runs import PROGRAM, Done, Record, Run, Workspace, perform, plan
 from ..experiments.tables import find_curve
 from ..progress import describe_time, progress_bar, working
 from ..registry import kind_named
@@ -79,6 +79,9 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
     runs = _plan(arguments, experiment, Workspace(device, arguments.folder, arguments.kept), console)
     kept = [(run, run.record()) for run in runs]
     done = [(run, record) for run, record in kept if record is not None]
+    others = {record["program"] for _, record in done if record["program"] != PROGRAM}
+    if others:
+        _print(console, f"note: some kept runs were made by {', '.join(sorted(others))}; this is {PROGRAM}")
     if not arguments.report_only:
         make_runs(experiment, [run for run, record in kept if record is None], done, device, console)
     elif not done:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import MEAN, Experiment
-from .tables import Records, summarize_metric
+from .tables import Records, mean_of_all
 
 COMPARED = 200
 """Values of x at which two fronts are compared."""
@@ -59,12 +59,12 @@ def find_fronts(experiment: Experiment, records: Records) -> Fronts:
 
 
 def _find_points(experiment: Experiment, records: Records) -> dict[tuple[str, str], Point]:
-    """Return the point of each signal and variant, the means over several signals last."""
+    """Return the point of each signal and variant whose seeds all have one, the means over several signals last."""
     assert experiment.front is not None
     signals = list(dict.fromkeys(signal for signal, _ in records))
     points: dict[tuple[str, str], Point] = {}
     for (signal, variant), group in records.items():
-        x, y = (summarize_metric(group, name).mean for name in (experiment.front.x, experiment.front.y))
+        x, y = (mean_of_all(group, name) for name in (experiment.front.x, experiment.front.y))
         if math.isfinite(x) and math.isfinite(y):
             points[signal, variant] = Point(variant, x, y)
     for variant in experiment.variants if len(signals) > 1 else ():

@@ -18,6 +18,7 @@ from ..fields.resample import evaluate_samples
 from ..files import replacing
 from ..metrics.grid import psnr
 from ..registry import kind_named
+from ..results import count_weights
 from ..signals.blocks import compute_source_digest
 from ..signals.grid import Grid
 from ..signals.signal import Signal
@@ -41,6 +42,9 @@ OTHER_FILES = ("reference", "known")
 
 CURVE_SAMPLES = 1 << 18
 """Samples that a point of a curve is measured at, at most."""
+
+PROGRAM = f"winner-nerfstudio {__version__}"
+"""The program that makes the runs."""
 
 Record = dict[str, Any]
 """What is kept of a run, see `perform`."""
@@ -159,7 +163,7 @@ def plan(
                 digests = {f"{option}_digest": compute_source_digest(file) for option, file in beside.items()}
                 loaded[key] = _load(source, experiment.noise_level(name), options), digests
             signal, digests = loaded[key]
-            network, noise = _resolve_noise(signal, options.network, fit.noise_scale)
+            network, noise, begun = _resolve_start(signal, options.network, fit.noise_scale)
             options = replace(options, network=network)
             path = workspace.runs / slugify(name) / slugify(label) / "seed"
             common = {
@@ -168,6 +172,7 @@ def plan(
                 "digest": _hash_data(signal, source),
                 "snr": experiment.noise_level(name),
                 "noise": noise,
+                "start": begun,
                 "device": workspace.device.type,
                 **_describe_fit(fit, options),
                 **digests,
@@ -200,7 +205,7 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
     if isinstance(run.target, Grid) and run.target.clean is not None:
         metrics |= find_stopped(curve, psnr(run.target.noise))
     if (count := run.options.kind.sample_count(run.target)) is not None:
-        metrics["weights_per_sample"] = sum(weight.numel() for weight in field.network.parameters()) / count
+        metrics["weights_per_sample"] = count_weights(field.network.parameters()) / count
     if _learns_from_all_samples(run):
         metrics |= find_best_loss(losses, metrics)
     if run.fit.steps is None:
@@ -212,7 +217,7 @@ def perform(run: Run, device: torch.device, on_progress: Callable[[float], None]
         "curve": [{name: value if math.isfinite(value) else None for name, value in point.items()} for point in curve],
         "seconds": clock.seconds,
         "wall": unfinished.wall,
-        "program": f"winner-nerfstudio {__version__}",
+        "program": PROGRAM,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
@@ -353,13 +358,23 @@ def _load(source: str, snr: float | None, options: FitOptions) -> Signal:
     return options.kind.load(source, replace(options.data, noise_std=noise))  # type: ignore[call-arg]
 
 
-def _resolve_noise(
+def _resolve_start(
     signal: Signal, network: NetworkOptions, scale: float | None
-) -> tuple[NetworkOptions, dict[str, Any] | None]:
-    """Return the options with the noise's scales multiplied, and a description of the noise or None."""
-    noise = describe_initialization(initialize_(build_field(signal, network, 0), signal, network, 0), network)["noise"]
+) -> tuple[NetworkOptions, dict[str, Any] | None, dict[str, Any]]:
+    """Return the options with the noise's scales multiplied, a description of the noise or None, and of the network.
+
+    The latter is without those scales. It has the arguments of the network, also those that are left to their defaults,
+    and the root mean square of each parameter at the start, which tells other rules of initialisation.
+    """
+    field = build_field(signal, network, 0)
+    noise = describe_initialization(initialize_(field, signal, network, 0), network)["noise"]
+    sizes = {
+        name: float(f"{weight.detach().abs().double().square().mean().sqrt():.6g}")
+        for name, weight in field.network.named_parameters()
+    }
+    begun = {"network": {name: _round(value) for name, value in field.spec.items()}, "root_mean_squares": sizes}
     if noise is None:
-        return network, None
+        return network, None, begun
     biases = network.noise.hidden_biases
     biases = network.noise.rule().hidden_biases if biases is None else biases
     if scale is not None:
@@ -367,18 +382,13 @@ def _resolve_noise(
             raise ConfigError(f"noise_scale: {noise['schedule']} has noise of its own for each axis of {signal.name}")
         noise = noise | {"s0": scale * noise["s0"], "s1": scale * noise["s1"]}
         network = replace(network, noise=NoiseOptions("fixed", s0=noise["s0"], s1=noise["s1"], hidden_biases=biases))
-    return network, {name: _round(value) for name, value in (noise | {"hidden_biases": biases}).items()}
+    return network, {name: _round(value) for name, value in (noise | {"hidden_biases": biases}).items()}, begun
 
 
 def _describe_fit(fit: Fit, options: FitOptions) -> dict[str, Any]:
     network = {name: _round(value) for name, value in asdict(options.network).items() if name != "noise"}
-    described = {**asdict(fit), "network": network, "batches": asdict(options.batches)}
-    for name, default in (("optimizer", "adam"), ("protocol", None)):  # as in records of before there was a choice
-        if described[name] == default:
-            del described[name]
-    if fit.decay.final is None:
-        described["decay"] = {name: value for name, value in described["decay"].items() if name != "final"}
-    return described
+    batches = {**asdict(options.batches), "points": options.batches.points}
+    return {**asdict(fit), "network": network, "batches": batches}
 
 
 def _specify(run: Run, specification: dict[str, Any]) -> Run:

@@ -5,7 +5,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from .config import Experiment
-from .tables import Records, summarize_metric
+from .tables import Records, mean_of_all
 
 WEIGHTS = "weights_per_sample"
 """The metric that a sweep goes over."""
@@ -17,7 +17,7 @@ class SweepPoint(NamedTuple):
     Attributes:
         width: The width of the layers.
         weights: The weights per sample.
-        values: The metrics of `Experiment.sweep`.
+        values: The metrics of `Experiment.sweep`; NaN where a seed has none.
     """
 
     width: int
@@ -38,7 +38,7 @@ def find_sweeps(experiment: Experiment, records: Records) -> Sweeps:
         for name, variant in experiment.variants.items():
             if all((signal, name) in records for signal in signals):
                 weights, *values = (
-                    mean(summarize_metric(records[signal, name], metric).mean for signal in signals)
+                    mean(mean_of_all(records[signal, name], metric) for signal in signals)
                     for metric in (WEIGHTS, *experiment.sweep)
                 )
                 point = SweepPoint(variant.options["hidden_dim"], weights, tuple(values))

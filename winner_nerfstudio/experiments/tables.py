@@ -75,8 +75,23 @@ def summarize(values: Iterable[float]) -> Summary:
 
 def summarize_metric(records: list[Record], name: str) -> Summary:
     """Return a metric over the records of one signal and variant; that of an exact fit is infinite."""
+    return summarize(_list_values(records, name))
+
+
+def mean_of_all(records: list[Record], name: str) -> float:
+    """Return the mean of a metric over the records of one signal and variant, by which variants are compared.
+
+    It is NaN if a seed has no value, as one that diverged: the mean of the others would favour the variant. Exact fits,
+    whose values are infinite, are left out unless all are.
+    """
+    values = _list_values(records, name)
+    return math.nan if any(math.isnan(value) for value in values) else summarize(values).mean
+
+
+def _list_values(records: list[Record], name: str) -> list[float]:
+    """Return a metric of each record: infinity for an exact fit, NaN where there is none."""
     values = (record["metrics"] | dict.fromkeys(record.get("exact", ()), math.inf) for record in records)
-    return summarize(each.get(name, math.nan) for each in values)
+    return [each.get(name, math.nan) for each in values]
 
 
 def reach_column(experiment: Experiment) -> str:
@@ -198,7 +213,8 @@ def format_markdown(rows: list[Row], digits: int) -> str:
 def format_relative(experiment: Experiment, records: Records) -> str:
     """Return a table of each variant's errors as parts of the baseline's, geometric means over the signals.
 
-    Empty if the experiment names no metrics for it. A cell is empty where a signal lacks the metric.
+    Empty if the experiment names no metrics for it. A cell is empty where a signal or a seed lacks the
+    metric.
     """
     names = [f"1 - {name}" if name in BEST_IS_ONE else name for name in experiment.relative]
     signals = list(dict.fromkeys(signal for signal, _ in records))
@@ -222,8 +238,8 @@ def format_relative(experiment: Experiment, records: Records) -> str:
 def format_best(experiment: Experiment, records: Records) -> str:
     """Return, for each metric of `Experiment.best`, a table of each group's best variant on every signal by it.
 
-    A cell has all these metrics, means over the seeds, and the variant's name without that of its group. The last
-    column has the means over the signals.
+    A cell has all these metrics, means over the seeds, and the variant's name without that of its group; it is empty
+    where no variant has them for all seeds. The last column has the means over the signals.
     """
     signals = list(dict.fromkeys(signal for signal, _ in records))
     groups: dict[str, list[str]] = {}
@@ -236,7 +252,7 @@ def format_best(experiment: Experiment, records: Records) -> str:
         for group, names in groups.items():
             chosen = [max(names, key=partial(_rank, records, signal, metric)) for signal in signals]
             values = [
-                [summarize_metric(records.get((signal, name), []), each).mean for each in experiment.best]
+                [mean_of_all(records.get((signal, name), []), each) for each in experiment.best]
                 for signal, name in zip(signals, chosen, strict=True)
             ]
             means = [mean(column) for column in zip(*values, strict=True)]
@@ -251,8 +267,8 @@ def format_best(experiment: Experiment, records: Records) -> str:
 
 
 def _rank(records: Records, signal: str, metric: str, variant: str) -> float:
-    """Return a number that is greater for a better mean of a metric; the least where a signal lacks the metric."""
-    value = summarize_metric(records.get((signal, variant), []), metric).mean
+    """Return a number that is greater for a better mean of a metric; the least where a seed lacks the metric."""
+    value = mean_of_all(records.get((signal, variant), []), metric)
     return -math.inf if math.isnan(value) else -value if describe_metric(metric).is_error else value
 
 
@@ -272,7 +288,7 @@ def write_text(folder: Path, name: str, text: str) -> Path:
 
 def _mean_error(records: list[Record], name: str) -> float:
     """Return a metric's mean, as a distance from 1 where 1 is the best."""
-    value = summarize_metric(records, name).mean
+    value = mean_of_all(records, name)
     return 1 - value if name in BEST_IS_ONE else value
 
 

@@ -37,6 +37,8 @@ class FieldExport(Export):
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
         """Write the field, and return a line with its kind and its size."""
+        from ..results import count_weights
+
         note = ""
         if self.output.suffix.lower() == ".onnx":
             from .onnx import export_onnx
@@ -44,5 +46,5 @@ class FieldExport(Export):
             note = export_onnx(fitted, self.output)
         else:
             fitted.save(self.output)
-        parameters = sum(parameter.numel() for parameter in fitted.parameters())
+        parameters = count_weights(fitted.parameters())
         return f"{fitted.kind}, {parameters:,} parameters, {self.output.stat().st_size:,} bytes{note}"
