@@ -24,6 +24,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from winner_nerfstudio import fit
+from winner_nerfstudio.experiments.runs import PROGRAM
 from winner_nerfstudio.signals.cloud import load_surface
 from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.signals.shape.painting import Painting
@@ -175,7 +176,7 @@ def main():
         parser.exit(1, f"error: {arguments.output}: holds no results of this script ({error}); name another file\n")
     for seed in range(arguments.seeds):
         for name in SHAPES:
-            key = " ".join(map(str, (name, arguments.texture, seed, *options.values())))
+            key = " ".join(map(str, (name, arguments.texture, seed, *options.values(), PROGRAM)))
             if key not in done:
                 done[key] = compare(name, arguments.texture, seed, options)
                 write_whole(arguments.output, json.dumps(done, indent=1).encode())

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from fit_records import Limits, add_record, find_record
+from fit_records import Limits, add_record, find_record, identify_fit
 
 from winner_nerfstudio import FittedField, fit
 from winner_nerfstudio.fields.resample import evaluate_samples
@@ -28,9 +28,11 @@ from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.results import format_bytes
 from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.training.fit import finite
-from winner_nerfstudio.training.plan import Course
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare, sort_options
 
+COURSE = ("steps", "learning_rate", "optimizer")
+"""Arguments of `fit` that are no options of a kind of signal."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "single": {"parts": (1,)},
     "default": {},
@@ -74,8 +76,7 @@ class Comparison(Limits):
             for variant in self.variants:
                 try:
                     options = self.given_limits | parse_variant(variant)
-                    names = [name for name in ("steps", "learning_rate", "optimizer") if name in options]
-                    Course(**{name: options.pop(name) for name in names}).check()
+                    Course(**{name: options.pop(name) for name in COURSE if name in options}).check()
                     sort_options(kind_of(file), options)
                 except ValueError as error:
                     raise ValueError(f"{file}, {variant}: {error}") from None
@@ -101,17 +102,19 @@ class Comparison(Limits):
 
     def _fit(self, file: str, variant: str, seed: int) -> dict[str, Any]:
         """Return the record of a fit, which is read, or else made and written."""
-        key = {"file": Path(file).name, "variant": variant, "seed": seed, **self.limits}
+        options = self.given_limits | parse_variant(variant)
+        course = Course(seed=seed, **{name: options.pop(name) for name in COURSE if name in options})
+        signal, sorted_options = prepare(file, None, options)
+        plan = make_plan(signal, sorted_options, course)
+        key = identify_fit(file, signal, plan) | {"variant": variant}
         if known := find_record(self.records, key):
             return known
-        data = self.given_limits
         began = time.process_time()
-        field = fit(file, seed=seed, progress=False, measure=False, **parse_variant(variant), **data)
+        field = fit(file, seed=seed, progress=False, measure=False, **parse_variant(variant), **self.given_limits)
         seconds = time.process_time() - began
-        signal, options = prepare(file, None, data)
         record = {
             **key,
-            **finite(options.kind.metrics(field.field, signal, options.network)),
+            **finite(plan.options.kind.metrics(field.field, signal, plan.options.network)),
             "cpu_seconds": seconds,
             "steps": field.provenance["steps"],
             "threads": self.threads,

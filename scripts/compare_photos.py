@@ -19,8 +19,10 @@ import tyro
 from winner_nerfstudio.cli.start import running
 from winner_nerfstudio.experiments.config import read_yaml, slugify
 from winner_nerfstudio.experiments.conversion import convert
+from winner_nerfstudio.experiments.runs import PROGRAM
 from winner_nerfstudio.experiments.tables import format_markdown, summarize_metric, write_text
 from winner_nerfstudio.files import make_folder
+from winner_nerfstudio.signals.blocks import compute_source_digest
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,15 @@ def call(command: list[str]) -> None:
 
 
 def perform(method: str, target: Path, seed: int, flags: list[str], folder: Path) -> dict[str, Any]:
-    """Return the record of one run, which is made unless the same command has made it before."""
+    """Return the record of one run, which is made unless the same command has made it of the same data."""
     metrics = folder / target.name / method / f"seed-{seed}" / "metrics.json"
-    made_by = metrics.with_name("command.txt")
+    made_by, maker = metrics.with_name("command.txt"), f"{PROGRAM}, of data {compute_source_digest(target)}"
     command = ["ns-train", method, "--data", str(target), "--machine.seed", str(seed)]
     command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
-    if not made_by.is_file() or made_by.read_text() != shlex.join(command):
+    if not made_by.is_file() or made_by.read_text() != f"{shlex.join(command)}\n{maker}\n":
         shutil.rmtree(metrics.parent, ignore_errors=True)
         call(command)
-        made_by.write_text(shlex.join(command))
+        made_by.write_text(f"{shlex.join(command)}\n{maker}\n")
     return {"metrics": json.loads(metrics.read_text())}
 
 

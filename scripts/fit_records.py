@@ -1,9 +1,14 @@
 """What the scripts that compare fits share: limits of the sizes of signals, and records of fits that were made."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from winner_nerfstudio.experiments.runs import PROGRAM, hash_data
+from winner_nerfstudio.signals.signal import Signal
+from winner_nerfstudio.training.plan import Plan
 
 
 @dataclass(kw_only=True)
@@ -24,6 +29,20 @@ class Limits:
     def given_limits(self) -> dict[str, int]:
         """The limits that are given."""
         return {name: value for name, value in self.limits.items() if value is not None}
+
+
+def identify_fit(file: str, signal: Signal, plan: Plan) -> dict[str, Any]:
+    """Return what tells a fit from others: the file's name, digests of the data and of all settings, the program."""
+    options = plan.options
+    settings = [asdict(part) for part in (options.data, options.network, options.batches)]
+    text = json.dumps([settings, plan.steps, plan.learning_rate, plan.optimizer], sort_keys=True, default=str)
+    return {
+        "file": Path(file).name,
+        "data": hash_data(signal, file),
+        "settings": blake2b(text.encode(), digest_size=8).hexdigest(),
+        "seed": plan.seed,
+        "program": PROGRAM,
+    }
 
 
 def find_record(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:

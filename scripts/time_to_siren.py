@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from fit_records import Limits, add_record, find_record
+from fit_records import Limits, add_record, find_record, identify_fit
 from rich.console import Console
 
 from winner_nerfstudio.fields import Field
@@ -88,14 +88,13 @@ class Arguments(Limits):
             part: part of the default steps that are taken.
         """
         siren = {"init": "siren", "parts": (1,), "first_omega_0": self.first_omega_0}
-        key = {"file": Path(file).name, "rate": rate, "part": part, **self.limits, "seed": self.seed}
-        key["first_omega_0"] = self.first_omega_0 if rate else None
-        if known := find_record(self.records, key):
-            return known
         signal, options = prepare(file, None, self.given_limits | (siren if rate else {}))
         course = Course(None, rate, "adam" if rate else None, self.seed)
         steps = max(1, round(make_plan(signal, options, course).steps * part))
         plan = make_plan(signal, options, replace(course, steps=steps))
+        key = identify_fit(file, signal, plan) | {"rate": rate}
+        if known := find_record(self.records, key):
+            return known
         began = time.process_time()
         started = start(signal, plan.options, torch.device("cpu"), plan.seed)
         train(started, plan, Console(quiet=True), None)

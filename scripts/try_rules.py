@@ -7,7 +7,6 @@ seed. The table has fitted / held-out PSNR, and how far the front of each change
 fitted at equal held out. Runs are kept and not repeated. docs/noise-rule.md says what came of it.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, pi, sqrt, tanh
@@ -17,23 +16,24 @@ from typing import Any
 
 import torch
 import tyro
-from fit_records import add_record, find_record
+from fit_records import add_record, find_record, identify_fit
 from torch import Tensor, nn
 
 from winner_nerfstudio.experiments.fronts import Point, compare_fronts
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.grid import Grid
 from winner_nerfstudio.training.initialize import Start, start
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner.matched import NetworkTraits, bisect, compute_matched_scales
 
 STEPS, RULE = 200, "matched"
 TARGETS = {
-    "camera": ("images/camera.png", {}),
-    "castle": ("images/castle_512.jpg", {}),
-    "div2k_05": ("images/div2k_train_05.png", {}),
-    "gt_bach": ("audio/gt_bach.wav", {"start": 2.32959}),
-    "relay": ("audio/relay.wav", {}),
+    "camera": ("camera.png", {}),
+    "castle": ("castle_512.jpg", {}),
+    "div2k_05": ("div2k_train_05.png", {}),
+    "gt_bach": ("gt_bach.wav", {"start": 2.32959}),
+    "relay": ("relay.wav", {}),
 }
 
 
@@ -233,17 +233,18 @@ def run(arguments: Arguments, target: str, change: str, exactness: float) -> dic
     """Return the metrics of one fit, those that are kept if it was made before."""
     file, options = TARGETS[target]
     size = {"max_samples": arguments.max_samples, "mono": True, "hidden_dim": 222}
-    options = options | (size if file.startswith("audio") else {"max_side": arguments.max_side, "hidden_dim": 256})
-    key = json.dumps([file, options, change, exactness, arguments.rate, arguments.seed])
-    if kept := find_record(arguments.runs, {"key": key}):
-        return dict(kept["metrics"])
+    options = options | (size if file.endswith(".wav") else {"max_side": arguments.max_side, "hidden_dim": 256})
     options |= {"parts": (1,), "exactness": exactness, "train_fraction": 0.75, "batch_size": 1_000_000}
     signal, prepared = prepare(str(arguments.folder / file), None, options)
     assert isinstance(signal, Grid)
-    started = start(signal, prepared, torch.device("cpu"), arguments.seed)
+    plan = make_plan(signal, prepared, Course(STEPS, arguments.rate, "adam", arguments.seed))
+    key = identify_fit(file, signal, plan) | {"change": change}
+    if kept := find_record(arguments.runs, key):
+        return dict(kept["metrics"])
+    started = start(signal, plan.options, torch.device("cpu"), arguments.seed)
     metrics = fit(signal, started, change, exactness, arguments)
     arguments.runs.parent.mkdir(parents=True, exist_ok=True)
-    add_record(arguments.runs, {"key": key, "metrics": metrics})
+    add_record(arguments.runs, key | {"metrics": metrics})
     return metrics
 
 

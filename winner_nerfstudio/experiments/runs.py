@@ -169,7 +169,7 @@ def plan(
             common = {
                 "kind": experiment.kind,
                 "data": target.data,
-                "digest": _hash_data(signal, source),
+                "digest": hash_data(signal, source),
                 "snr": experiment.noise_level(name),
                 "noise": noise,
                 "start": begun,
@@ -410,7 +410,7 @@ def _round(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-def _hash_data(signal: Any, source: str) -> str:
+def hash_data(signal: Any, source: str) -> str:
     """Return a digest that changes with the data.
 
     It is that of the samples, else of the file, else of the vertices, to six digits, of a shape that is made by code.
