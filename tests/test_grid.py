@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.grid import Grid, to_dtype
@@ -9,6 +10,8 @@ from winner_nerfstudio.signals.lattice import Lattice
 from winner_nerfstudio.signals.options import GridOptions
 from winner_nerfstudio.signals.records import GridRecord
 from winner_nerfstudio.signals.units import Units
+from winner_nerfstudio.training.initialize import build_field, initialize_
+from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import spectral_centroid
 
 
@@ -46,6 +49,30 @@ def test_a_reference_is_brought_into_the_targets_units():
         target.under(GridOptions(reference="clean.png"), deeper)
     with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
         target.under(GridOptions(reference="clean.png"), make_grid(channels=1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"parts": (1,)}, {"parts": (1,), "schedule": "reference"}, {"parts": (1,), "denoise": True}, {"parts": (2, 2)}],
+    ids=["one network", "the published rule", "denoise", "parts"],
+)
+def test_the_initialisation_does_not_see_the_samples_that_are_held_out(options):
+    smooth = np.sin(np.linspace(0, 9, 40)[:, None] + np.linspace(0, 7, 40)).astype(np.float32)
+    smooth = smooth.clip(-0.5, 0.5)  # so that the fitted ones have the whole range
+    options = {"hidden_dim": 16, "train_fraction": 0.75, **options}
+
+    def begin(values):
+        signal, prepared = prepare(values, "image", options)
+        field = build_field(signal, prepared.network, 0)
+        initialize_(field, signal, prepared.network, 0)
+        return signal.held_out, torch.cat([weight.detach().flatten() for weight in field.network.parameters()])
+
+    held_out, expected = begin(smooth)
+    changed = smooth.reshape(-1).copy()
+    changed[held_out] = np.random.default_rng(0).uniform(smooth.min(), smooth.max(), len(held_out))
+    torch.testing.assert_close(begin(changed.reshape(smooth.shape))[1], expected, rtol=0, atol=0)
+    changed = np.random.default_rng(0).uniform(smooth.min(), smooth.max(), smooth.shape).astype(np.float32)
+    assert not torch.equal(begin(changed)[1], expected), "the fitted ones count"
 
 
 def test_samples_are_fitted_or_held_out_and_the_choice_is_seeded():

@@ -122,35 +122,45 @@ class Grid(Generic[R]):
         return np.flatnonzero(is_other)
 
     @cached_property
-    def centroid(self) -> float:
-        """The spectral centroid of the whole target, with its noise and its held-out samples, in [0, 1].
+    def known_values(self) -> Float[ndarray, "*axes c"]:
+        """The target as far as a fit may know it: a sample that is held out has the value of the nearest fitted one.
 
-        Samples that hold no data have the value of the nearest that do.
+        All that is measured of the target for its initialisation is measured of these, see `fill_missing`.
         """
+        if not len(self.held_out):
+            return self.values
+        from ..winner.inputs import fill_missing
+
+        assert self.fitted_mask is not None
+        return fill_missing(self.values, ~self.fitted_mask)
+
+    @cached_property
+    def centroid(self) -> float:
+        """The spectral centroid of `known_values`, with their noise, in [0, 1]."""
         from ..winner.method import spectral_centroid
 
-        return spectral_centroid(self.values, dim=self.dim)
+        return spectral_centroid(self.known_values, dim=self.dim)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """The spectral centroid and the number of samples along each axis, of the whole target as well."""
+        """The spectral centroid and the number of samples along each axis, of `known_values` as well."""
         from ..winner.matched import axes_of
 
-        return axes_of(self.values, dim=self.dim)
+        return axes_of(self.known_values, dim=self.dim)
 
     @cached_property
     def axes_above_noise(self) -> tuple[Axis, ...]:
         """The samples and the centroid along each axis as `axes`, of what stands above the target's noise."""
         from ..winner.matched import axes_of
 
-        return axes_of(self.values, dim=self.dim, noise=self.noise)
+        return axes_of(self.known_values, dim=self.dim, noise=self.noise)
 
     @cached_property
     def noise(self) -> float:
         """The estimated standard deviation of the target's noise, see `estimate_noise`."""
         from ..winner.matched import estimate_noise
 
-        return estimate_noise(self.values, dim=self.dim)
+        return estimate_noise(self.known_values, dim=self.dim)
 
     def describe(self) -> list[str]:
         """Return lines for the user that describe the input and how it is fitted."""

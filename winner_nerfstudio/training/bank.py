@@ -130,7 +130,7 @@ def initialize_bank_(
         ValueError: the schedule has no rule for such a signal.
     """
     inner = inner or signal.lattice.whole
-    noise, values, members = options.noise, torch.from_numpy(signal.values[tuple(inner)]), []
+    noise, values, members = options.noise, torch.from_numpy(signal.known_values[tuple(inner)]), []
     recipe = kind.recipe.parts
     rule = noise.rule(lowers=recipe is None or recipe.lowers)
     for index in range(bank.tiling.count):

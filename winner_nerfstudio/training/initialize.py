@@ -217,7 +217,7 @@ def initialize_(
     rule = noise.rule(lowers)
     # A signal computes its centroid once and keeps it, but a flat rule defines the centroid differently.
     if rule.flat and isinstance(signal, Grid):
-        centroid = rule.centroid_of(signal.values, dim=signal.dim)
+        centroid = rule.centroid_of(signal.known_values, dim=signal.dim)
     else:
         centroid = signal.centroid
     axes = signal.axes
