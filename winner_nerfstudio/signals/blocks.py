@@ -105,11 +105,21 @@ def open_array(source: Path | ndarray, axes: int) -> tuple[Blocks, int]:
     return Blocks(name, tuple(shape[:axes]), channels, dtype, read), len(shape)
 
 
+def find_turn(orientation: int) -> tuple[tuple[int, int], list[int]]:
+    """Return how EXIF's and TIFF's orientation tag, 1 to 8, turns a picture upright (Exif 2.3, section 4.6.4).
+
+    Returns:
+        The order of rows (0) and columns (1), and the axes that, in this order, run backwards.
+    """
+    order = (1, 0) if orientation in (5, 6, 7, 8) else (0, 1)
+    return order, [axis for axis, tags in enumerate(((3, 4, 7, 8), (2, 3, 6, 7))) if orientation in tags]
+
+
 def turn_pixels(values: ndarray, orientation: int, rows: int, columns: int) -> ndarray:
-    """Return values turned upright as EXIF's and TIFF's orientation tag, 1 to 8, says, with these axes."""
-    turned = values.swapaxes(rows, columns) if orientation in (5, 6, 7, 8) else values
-    flips = [axis for axis, tags in ((rows, (3, 4, 7, 8)), (columns, (2, 3, 6, 7))) if orientation in tags]
-    return np.ascontiguousarray(np.flip(turned, flips))
+    """Return values turned upright as the orientation tag says, with these axes, see `find_turn`."""
+    order, flips = find_turn(orientation)
+    turned = values if order == (0, 1) else values.swapaxes(rows, columns)
+    return np.ascontiguousarray(np.flip(turned, [(rows, columns)[axis] for axis in flips]))
 
 
 def check_depth(path: Path, page: Any) -> None:

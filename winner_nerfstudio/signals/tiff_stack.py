@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .blocks import check_depth, turn_pixels
+from .blocks import check_depth, find_turn, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
@@ -182,7 +182,7 @@ def _turn(found: Found, orientation: int) -> None:
     if orientation not in range(2, 9) or found.shape[-1] == 1:
         return
     read = found.read
-    if orientation in (5, 6, 7, 8):
+    if find_turn(orientation)[0] == (1, 0):
         found.shape = (*found.shape[:-2], found.shape[-1], found.shape[-2])
     found.read = lambda: turn_pixels(read(), orientation, -2, -1)
     found.notes.append("turned upright as its orientation says")

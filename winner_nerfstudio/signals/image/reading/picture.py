@@ -18,7 +18,7 @@ class Picture:
 
     Attributes:
         pixels: upright, [h, w, c], in the file's own values.
-        mode: the meaning of the channels, one of `winner_nerfstudio.signals.records.MODES`.
+        mode: the meaning of the channels, one of `winner_nerfstudio.signals.records.IMAGE_MODES`.
         notes: what the user should know of the reading.
         white: the greatest value that the file can hold, if that is less than the data type can.
         icc_profile: the colour profile.
@@ -61,7 +61,7 @@ def describe_excess(path: str | Path, width: int, height: int, max_pixels: int) 
 
 
 def turn_upright(picture: Picture, orientation: int) -> Picture:
-    """Turn a picture as EXIF's and TIFF's orientation tag, 1 to 8, says (Exif 2.3, section 4.6.4), and note it."""
+    """Turn a picture as EXIF's and TIFF's orientation tag, 1 to 8, says, and note it."""
     if orientation not in range(2, 9):
         return picture
     picture.pixels, picture.orientation = turn_pixels(picture.pixels, orientation, 0, 1), orientation
@@ -71,12 +71,8 @@ def turn_upright(picture: Picture, orientation: int) -> Picture:
 
 def turn_back(picture: Picture) -> ndarray:
     """Return the pixels as the file has them, which undoes `turn_upright`."""
-    pixels, orientation = picture.pixels, picture.orientation
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
+    # A quarter turn is undone by the opposite one, and each other tag by itself.
+    return turn_pixels(picture.pixels, {6: 8, 8: 6}.get(picture.orientation, picture.orientation), 0, 1)
 
 
 def native(pixels: ndarray) -> ndarray:

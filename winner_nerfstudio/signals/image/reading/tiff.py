@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy import ndarray
 
-from ...blocks import Blocks, Box, check_depth, open_page, turn_blocks
+from ...blocks import Blocks, Box, check_depth, find_turn, open_page, turn_blocks
 from ...errors import SignalError
 from ...imagej import imagej_calibration
 from ...muting import mute_logger
@@ -100,9 +100,7 @@ def open_tiff(path: Path) -> tuple[Picture, Blocks]:
             raise SignalError(f"{path}: its tiles or strips cannot be decoded ({reason}); save it anew") from error
 
     blocks = Blocks(str(path), stored.shape, picture.pixels.shape[-1], picture.pixels.dtype, read)
-    order = (1, 0) if orientation in (5, 6, 7, 8) else (0, 1)
-    flips = [axis for axis, turned in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))) if orientation in turned]
-    return picture, turn_blocks(blocks, order, flips)
+    return picture, turn_blocks(blocks, *find_turn(orientation))
 
 
 def _decode(path: Path, page: Any) -> ndarray:
