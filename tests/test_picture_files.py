@@ -826,6 +826,22 @@ def test_a_tiff_that_lacks_its_interpretation_is_not_inverted(tmp_path, bands, m
     assert f"doesn't say what its bands are: taken for {mode}" in said(image)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "?"])
+def test_a_tiff_that_lacks_its_interpretation_is_the_same_where_pillow_decodes_it(tmp_path, monkeypatch, dtype):
+    array = samples("u1") > 127 if dtype == "?" else samples("u1")
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", compression="packbits")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        at = tiff.pages[0].tags[262].offset
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:at] + struct.pack("<H", 65000) + data[at + 2 :])
+
+    def decode(self, **options):
+        raise ValueError("<COMPRESSION.PACKBITS: 32773> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", decode)
+    assert_holds(load_image(tmp_path / "a.tif"), array * (255.0 if dtype == "?" else 1))
+
+
 def test_samples_that_have_no_common_type_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", samples("f4").astype(np.complex64))
     assert "which are not read" in refused(tmp_path / "a.tif")

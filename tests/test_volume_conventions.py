@@ -147,6 +147,18 @@ def test_a_stack_of_times_or_of_white_as_the_least_value_is_told(tmp_path):
     check(load_volume(tmp_path / "white.tif"), 255.0 - bytes_, (1, 1, 1), (0, 0, 0))
 
 
+def test_a_stack_that_lacks_its_interpretation_is_not_inverted(tmp_path):
+    bytes_ = (50 + 40 * VALUES).clip(0, 255).astype(np.uint8)
+    write_stack(tmp_path / "a.tif", bytes_)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        places = [page.tags[262].offset for page in tiff.pages]
+    for at in places:
+        data[at : at + 2] = (65000).to_bytes(2, "little")  # a private tag of no meaning
+    (tmp_path / "a.tif").write_bytes(data)
+    check(load_volume(tmp_path / "a.tif"), bytes_.astype(float), (1, 1, 1), (0, 0, 0))
+
+
 def test_what_a_stack_declares_as_no_data_is_missing(tmp_path):
     holes = np.where(VALUES < -1, 0, VALUES)
     write_stack(tmp_path / "a.tif", holes, extratags=[(42113, "s", 0, "0", True)])

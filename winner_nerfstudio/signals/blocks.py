@@ -122,16 +122,6 @@ def turn_pixels(values: ndarray, orientation: int, rows: int, columns: int) -> n
     return np.ascontiguousarray(np.flip(turned, [(rows, columns)[axis] for axis in flips]))
 
 
-def check_depth(path: Path, page: Any) -> None:
-    """Check that the samples of a TIFF file's page are no whole numbers of 24 bits, which tifffile may shift by 8.
-
-    Raises:
-        SignalError: they are.
-    """
-    if page.bitspersample == 24 and page.sampleformat != 3:  # floating point
-        raise SignalError(f"{path}: has whole numbers of 24 bits, which are not read; save it as floats or as 32 bits")
-
-
 def open_page(path: Path, page: Any) -> Blocks:
     """Return the blocks of a page of a TIFF file; only the tiles or strips that a block needs are decoded.
 

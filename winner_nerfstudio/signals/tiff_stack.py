@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .blocks import check_depth, find_turn, turn_pixels
+from .blocks import find_turn, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
+from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_photometric
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
-WHITE_IS_LEAST, BLACK_IS_LEAST, PALETTE = 0, 1, 3
-"""Photometric interpretations, tag 262."""
 OTHERS = {"T": "times", "C": "channels", "S": "channels"}
 """Axes of pages, as tifffile calls them, that are said to be something else than slices."""
 PLAIN = ("generic", "shaped", "uniform")
@@ -47,8 +46,8 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             raise SignalError(f"{path}: {CUT}")
         _check_alike(path, file)
         check_depth(path, page)
-        photometric = int(getattr(page, "photometric", BLACK_IS_LEAST))
-        if photometric not in (WHITE_IS_LEAST, BLACK_IS_LEAST, PALETTE) or "S" in series.axes[-1:]:
+        photometric = find_photometric(page)
+        if photometric not in (MIN_IS_WHITE, MIN_IS_BLACK, PALETTE) or "S" in series.axes[-1:]:
             raise SignalError(f"{path}: its pages have colours; one value for each sample is needed")
         if len(file.series) == 1:
             found = Found(tuple(series.shape), series.asarray, axes=_name_axes(series))
@@ -62,7 +61,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             found.notes.append(f"its {OTHERS[pages]} are taken as z")
         if photometric == PALETTE:
             found.notes.append("the values are indices of a palette, whose colours are left out")
-        if photometric == WHITE_IS_LEAST and series.dtype.kind in "u":
+        if photometric == MIN_IS_WHITE and series.dtype.kind in "u":
             top = (1 << int(page.bitspersample)) - 1
             found.read = lambda: _invert(read(), top)
             found.nodata = None if found.nodata is None else top - found.nodata

@@ -12,18 +12,29 @@ import numpy as np
 import tifffile
 from numpy import ndarray
 
-from ...blocks import Blocks, Box, check_depth, find_turn, open_page, turn_blocks
+from ...blocks import Blocks, Box, find_turn, open_page, turn_blocks
 from ...errors import SignalError
 from ...imagej import imagej_calibration
 from ...muting import mute_logger
 from ...records import MOST_SAMPLES
+from ...tiff_pages import (
+    MASK,
+    MIN_IS_BLACK,
+    MIN_IS_WHITE,
+    PALETTE,
+    RGB,
+    SEPARATED,
+    YCBCR,
+    check_depth,
+    find_photometric,
+    invert,
+)
 from .picture import Picture, check_size, native, plural, turn_upright
 from .plain import open_picture
 from .raw import read_raw
 
 MAX_DIRECTORIES = 1000
 """The most pages of a file that are looked at."""
-MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 GDAL_METADATA = 42112
 """The tag in which GDAL keeps what it knows of a picture, as XML."""
 RAW_SENSORS = (32803, 34892)
@@ -133,7 +144,7 @@ def _decode_by_pillow(path: Path, page: Any) -> ndarray | None:
         if picture.mode != mode:
             return None
         pixels = np.array(picture).reshape(page.imagelength, page.imagewidth, -1)
-    # Pillow has turned white into the greatest value; here the samples are wanted as they are stored.
+    # Pillow has turned white into the greatest value, even if the tag is lacking; here samples are wanted as stored.
     return ~pixels if int(page.photometric) == MIN_IS_WHITE else pixels
 
 
@@ -232,7 +243,7 @@ def _check_page(path: Path, tiff: Any, page: Any, max_pixels: int) -> None:
     check_size(path, page.imagewidth, page.imagelength, max_pixels, page.samplesperpixel)
     if page.is_tiled:
         check_size(path, page.tilewidth, page.tilelength, max(max_pixels, 1 << 24))
-    photometric = _photometric(page)
+    photometric = find_photometric(page)
     if name := REFUSED.get(photometric):
         raise SignalError(f"{path}: pictures in {name} are not fitted; convert it to RGB")
     if photometric not in COLORS and photometric != PALETTE:
@@ -246,13 +257,6 @@ def _check_page(path: Path, tiff: Any, page: Any, max_pixels: int) -> None:
     is_simple = (tuple(page.tags.valueof(530, (2, 2))), page.bitspersample, page.samplesperpixel) == ((1, 1), 8, 3)
     if photometric == YCBCR and int(page.compression) not in DECODED_TO_RGB and not is_simple:
         raise SignalError(f"{path}: YCbCr with subsampled or deep colours is not read; convert it to RGB")
-
-
-def _photometric(page: Any) -> int:
-    """Return the photometric interpretation, or what is likely where a file lacks the tag that TIFF requires."""
-    if 262 in page.tags:
-        return int(page.photometric)
-    return RGB if page.samplesperpixel in (3, 4) else MIN_IS_BLACK
 
 
 def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
@@ -278,7 +282,7 @@ def _describe_scale(page: Any) -> list[str]:
 
 def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     """Return the picture that decoded samples [h, w, c] mean."""
-    photometric, bits = _photometric(page), int(page.bitspersample)
+    photometric, bits = find_photometric(page), int(page.bitspersample)
     notes = [] if 262 in page.tags else [f"the file doesn't say what its bands are: taken for {COLORS[photometric]}"]
     notes += [f"TIFF, {plural(page.samplesperpixel, 'band')} of {plural(bits, 'bit')}"]
     if photometric == PALETTE:
@@ -289,7 +293,7 @@ def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
     if photometric == LOGLUV:
         notes.append("converted from LogLuv to RGB of floating point")
     if photometric == MIN_IS_WHITE:
-        pixels = _invert(pixels, bits, notes)
+        pixels = invert(pixels, bits, notes)
     if (calibration := imagej_calibration(page.parent)) and page.samplesperpixel == 1:
         return Picture(_calibrate(pixels, *calibration, notes), "L", notes)
     mode = _choose_mode(path, page, COLORS[photometric], notes)
@@ -329,15 +333,6 @@ def _choose_mode(path: Path, page: Any, base: str, notes: list[str]) -> str:
     meaning = f", {alphas} of them alpha" if alphas else " that the file doesn't call alpha"
     notes.append(f"{base} and {plural(extra, 'further band')}{meaning}: all are fitted")
     return base + "+"
-
-
-def _invert(pixels: ndarray, bits: int, notes: list[str]) -> ndarray:
-    """Return values that are stored with the least as white, with the least as black."""
-    if pixels.dtype.kind not in "bu":
-        notes.append("stored with white as the least value, which is not applied to signed or floating-point values")
-        return pixels
-    notes.append("stored with white as the least value, inverted")
-    return ~pixels if pixels.dtype == bool else ((1 << bits) - 1 - pixels).astype(pixels.dtype)
 
 
 def _apply_palette(path: Path, page: Any, pixels: ndarray, notes: list[str]) -> Picture:

@@ -1,0 +1,37 @@
+"""What the tags of a TIFF file's page mean, whether it is a picture or a slice of a volume."""
+
+from pathlib import Path
+from typing import Any
+
+from numpy import ndarray
+
+from .errors import SignalError
+
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
+"""Photometric interpretations, tag 262."""
+
+
+def find_photometric(page: Any) -> int:
+    """Return the photometric interpretation, or what is likely where a file lacks the tag that TIFF requires."""
+    if 262 in page.tags:
+        return int(page.photometric)
+    return RGB if page.samplesperpixel in (3, 4) else MIN_IS_BLACK
+
+
+def check_depth(path: Path, page: Any) -> None:
+    """Check that the samples of a TIFF file's page are no whole numbers of 24 bits, which tifffile may shift by 8.
+
+    Raises:
+        SignalError: they are.
+    """
+    if page.bitspersample == 24 and page.sampleformat != 3:  # floating point
+        raise SignalError(f"{path}: has whole numbers of 24 bits, which are not read; save it as floats or as 32 bits")
+
+
+def invert(values: ndarray, bits: int, notes: list[str]) -> ndarray:
+    """Return values that are stored with the least as white, with the least as black; note it."""
+    if values.dtype.kind not in "bu":
+        notes.append("stored with white as the least value, which is not applied to signed or floating-point values")
+        return values
+    notes.append("stored with white as the least value, inverted")
+    return ~values if values.dtype == bool else ((1 << bits) - 1 - values).astype(values.dtype)
