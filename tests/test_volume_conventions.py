@@ -147,6 +147,21 @@ def test_a_stack_of_times_or_of_white_as_the_least_value_is_told(tmp_path):
     check(load_volume(tmp_path / "white.tif"), 255.0 - bytes_, (1, 1, 1), (0, 0, 0))
 
 
+def test_a_stack_of_one_bit_with_white_as_the_least_value_is_inverted(tmp_path):
+    stored = np.arange(8 * 5 * 4).reshape(8, 5, 4) % 3 == 0
+    write_stack(tmp_path / "a.tif", stored, photometric="miniswhite")
+    check(load_volume(tmp_path / "a.tif"), 1.0 - stored, (1, 1, 1), (0, 0, 0))
+    write_stack(tmp_path / "b.tif", stored, photometric="miniswhite", extratags=[(42113, "s", 0, "1", True)])
+    check(load_volume(tmp_path / "b.tif"), np.where(stored, np.nan, 1.0), (1, 1, 1), (0, 0, 0))
+
+
+def test_white_as_the_least_value_of_a_signed_stack_is_told(tmp_path):
+    write_stack(tmp_path / "a.tif", WHOLE, photometric="miniswhite")
+    volume = load_volume(tmp_path / "a.tif")
+    check(volume, WHOLE.astype(float), (1, 1, 1), (0, 0, 0))
+    assert any("which is not applied to signed or floating-point values" in note for note in volume.notes)
+
+
 def test_a_stack_that_lacks_its_interpretation_is_not_inverted(tmp_path):
     bytes_ = (50 + 40 * VALUES).clip(0, 255).astype(np.uint8)
     write_stack(tmp_path / "a.tif", bytes_)

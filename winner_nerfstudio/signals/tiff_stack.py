@@ -16,7 +16,7 @@ from .blocks import find_turn, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
-from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_photometric
+from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_photometric, invert
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
@@ -61,11 +61,11 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             found.notes.append(f"its {OTHERS[pages]} are taken as z")
         if photometric == PALETTE:
             found.notes.append("the values are indices of a palette, whose colours are left out")
-        if photometric == MIN_IS_WHITE and series.dtype.kind in "u":
-            top = (1 << int(page.bitspersample)) - 1
-            found.read = lambda: _invert(read(), top)
-            found.nodata = None if found.nodata is None else top - found.nodata
-            found.notes.append("stored with white as the least value, inverted")
+        if photometric == MIN_IS_WHITE:
+            bits = int(page.bitspersample)
+            found.read = lambda: invert(read(), bits, found.notes)
+            if found.nodata is not None and series.dtype.kind in "bu":
+                found.nodata = (1 << bits) - 1 - found.nodata
         if calibration := imagej_calibration(file):
             found.slope, found.intercept = calibration
         _turn(found, int(page.tags.valueof(274, 1)))
@@ -185,10 +185,6 @@ def _turn(found: Found, orientation: int) -> None:
         found.shape = (*found.shape[:-2], found.shape[-1], found.shape[-2])
     found.read = lambda: turn_pixels(read(), orientation, -2, -1)
     found.notes.append("turned upright as its orientation says")
-
-
-def _invert(values: ndarray, top: int) -> ndarray:
-    return (top - values).astype(values.dtype)
 
 
 def _place(found: Found, file: Any) -> None:
