@@ -145,6 +145,58 @@ def test_a_tiff_says_itself_what_is_no_data(tmp_path, text, value, dtype):
         assert load_signal(path, "image", nodata="keep").missing is None
 
 
+def store_hole(dtype, value):
+    """Return stored samples from 0 to 6, in whose corner is a hole of one value."""
+    stored = (np.arange(40 * 48).reshape(40, 48) % 7).astype(dtype)
+    stored[:3, :5] = value
+    return stored
+
+
+RAMP = np.repeat(np.arange(256, dtype=np.uint16)[None] * 257, 3, 0)
+RAMP[:, 1], RAMP[:, 255] = 65535, 0
+"""A palette whose index 1 is white, and whose index 255 is black as index 0 is."""
+INTERPRETED = {
+    "palette": (store_hole("u1", 255), 255, {"photometric": "palette", "colormap": RAMP}),
+    "white as the least value": (store_hole("u1", 0), 0, {"photometric": "miniswhite"}),
+    "16 bits, white as the least value": (store_hole("u2", 9), 9, {"photometric": "miniswhite"}),
+    "one bit": (store_hole("u1", 9) == 9, 1, {"photometric": "minisblack"}),
+    "one bit, white as the least value": (store_hole("u1", 9) == 9, 1, {"photometric": "miniswhite"}),
+    "ImageJ": (
+        store_hole("u2", 9), 9,
+        {"metadata": None, "description": "ImageJ=1.53t\ncf=0\nc0=-327.68\nc1=0.01\n", "photometric": "minisblack"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("name", INTERPRETED)
+def test_what_a_tiff_declares_as_no_data_is_a_stored_value(tmp_path, name, orientation):
+    stored, value, options = INTERPRETED[name]
+    tags = [(42113, "s", 0, str(value), True), (274, "H", 1, orientation, True)]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored, extratags=tags, **options)
+    hole = stored == value
+    hole = np.rot90(hole, -1) if orientation == 6 else hole
+    image = load_signal(path, "image")
+    assert np.array_equal(image.missing, hole)
+    assert f"{hole.sum()} of {hole.size:,} samples are {value}, as the file says" in "\n".join(image.describe())
+    assert load_signal(path, "image", nodata="keep").missing is None
+    large = open_large(path, "image", ImageOptions())
+    part = large.read([slice(0, 12), slice(0, 48 if orientation == 1 else 40)])
+    assert np.array_equal(part.missing, hole[:12])
+    assert np.array_equal(part.values[~hole[:12]], image.values[:12][~hole[:12]])
+    assert large.units == image.units
+    assert open_large(path, "image", ImageOptions(nodata="keep")).read([slice(0, 12), slice(0, 40)]).missing is None
+
+
+def test_a_pixel_of_the_colour_of_no_data_is_data(tmp_path):
+    stored, _, options = INTERPRETED["palette"]
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=[(42113, "s", 0, "255", True)], **options)
+    image = load_signal(tmp_path / "a.tif", "image")
+    assert not image.missing[stored == 0].any()
+    assert np.all(image.values[stored == 1] == 1)
+
+
 def test_the_value_that_gdal_takes_for_no_data_in_floats_is_found_without_a_word_of_tifffile(tmp_path, caplog):
     heights = terrain()
     heights[:3, :5] = np.finfo("f4").min

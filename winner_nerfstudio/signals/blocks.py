@@ -34,7 +34,7 @@ class Blocks:
         shape: the samples along each axis.
         channels: the values per sample.
         dtype: the data type of the values.
-        read: the function that reads a box of samples, [*axes, c].
+        read: the function that reads a box of samples, [*axes, c]; a masked array if the file says which are missing.
     """
 
     name: str
@@ -67,7 +67,7 @@ def turn_blocks(blocks: Blocks, order: Sequence[int], flips: Sequence[int]) -> B
             for axis, part in enumerate(box)
         ]
         values = blocks.read([turned[list(order).index(axis)] for axis in range(len(order))])
-        return np.ascontiguousarray(np.flip(values.transpose(*order, len(order)), list(flips)))
+        return np.flip(values.transpose(*order, len(order)), list(flips)).copy()  # which keeps a mask
 
     return Blocks(blocks.name, shape, blocks.channels, blocks.dtype, read)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -23,7 +23,7 @@ from .image.reading.picture import MAX_CHANNELS
 from .image.reading.tiff import open_tiff
 from .lattice import Lattice, pitch_of
 from .messages import describe_outside, write_apart
-from .nodata import SORTED, Screened, check_range, choose_markers, declared_nodata, find_markers
+from .nodata import SORTED, Screened, check_range, choose_markers, find_markers
 from .normalization import Normalization
 from .options import AudioOptions, GridOptions, ImageOptions, VolumeOptions
 from .picture_suffixes import TIFFS
@@ -31,6 +31,9 @@ from .records import AudioRecord, GridRecord, VolumeRecord
 from .units import Units
 from .volume import Volume, choose_level, mean_slope, measure_slopes, place_samples
 from .volume_files import open_volume
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 WHOLE_ONLY = ("noise_std", "reference", "train_fraction", "max_side", "smooth")
 """The options that need the whole signal in memory."""
@@ -88,8 +91,7 @@ class LargeGrid:
         Raises:
             SignalError: the file cannot be read there, or holds values there that are not finite.
         """
-        values = self.blocks.read(box)
-        missing = find_markers(values, self.markers, self.with_nan) if self.markers else None
+        values, missing = _read(self.blocks, box, self.markers, self.with_nan)
         if missing is None or not missing.any():
             missing, fitted = None, None
         elif missing.all():
@@ -173,7 +175,7 @@ def count_values(source: str | Path | ndarray, kind: str) -> int | None:
     if suffix == ".npy":
         return prod(read_shape(path))
     if kind == Image.kind and suffix in TIFFS:
-        blocks = _open_tiff(path)[1]
+        blocks = _open_tiff(path, masked=False)[1]
     elif kind == Volume.kind and suffix == ".zarr":
         blocks = open_volume(path)[0]
     elif kind == Audio.kind and path.is_file():
@@ -189,7 +191,7 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
         blocks, ndim = open_array(source, 2)
         picture = Picture(blocks.read((slice(0, 1), slice(0, 1))), "array")
     elif source.suffix.lower() in TIFFS:
-        picture, blocks = _open_tiff(source)
+        picture, blocks = _open_tiff(source, masked=options.nodata == "auto")
     else:
         raise SignalError(
             f"{source}: {source.suffix} is decoded as a whole; convert it to a tiled .tif, or fit it in memory"
@@ -197,7 +199,7 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     if blocks.channels > MAX_CHANNELS:
         raise SignalError(f"{blocks.name}: has {blocks.channels} channels; a picture has at most {MAX_CHANNELS}")
     high = full_range(picture)
-    markers, found, notes = _screen(blocks, options, declared_nodata(blocks.name), high is not None)
+    markers, found, notes = _screen(blocks, options, picture.nodata, high is not None)
     if high is None:
         assert found is not None
         units = Units.spanning(found.low, found.high)
@@ -212,10 +214,10 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     )  # fmt: skip
 
 
-def _open_tiff(path: Path) -> tuple[Picture, Blocks]:
-    """Return a part of a TIFF picture and its blocks; whatever the library finds wrong is one line."""
+def _open_tiff(path: Path, masked: bool) -> tuple[Picture, Blocks]:
+    """Return what `open_tiff` does; whatever the library finds wrong is one line."""
     try:
-        return open_tiff(path)
+        return open_tiff(path, masked)
     except (SignalError, MemoryError):
         raise
     except Exception as error:  # tifffile fails in many ways
@@ -362,10 +364,10 @@ def _scan(
     total = int(np.prod(blocks.shape, dtype=np.int64)) * blocks.channels
     lows, highs, some, missing, rng = [], [], [], 0, np.random.default_rng(0)
     for box in blocks.iterate():
-        values = blocks.read(box).reshape(-1, blocks.channels)
-        if markers:
-            is_missing = find_markers(values, markers, with_nan)
-            missing, values = missing + int(is_missing.sum()), values[~is_missing]
+        values, is_missing = _read(blocks, box, markers, with_nan)
+        values = values.reshape(-1, blocks.channels)
+        if is_missing is not None:
+            missing, values = missing + int(is_missing.sum()), values[~is_missing.reshape(-1)]
         if not len(values):
             continue
         _check_finite(blocks.name, values)
@@ -379,6 +381,16 @@ def _scan(
     if not some:
         return Statistics(0.0, 0.0, np.empty(0), missing)
     return Statistics(min(lows).item(), max(highs).item(), np.concatenate(some), missing)
+
+
+def _read(
+    blocks: Blocks, box: Box, markers: tuple[float, ...], with_nan: bool
+) -> tuple[ndarray, Bool[ndarray, "*axes"] | None]:
+    """Return the values of a box of samples, and where they hold no data."""
+    values = blocks.read(box)
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.getdata(values), np.ma.getmaskarray(values)[..., 0]
+    return values, find_markers(values, markers, with_nan) if markers else None
 
 
 def _mix(values: ndarray) -> ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +11,11 @@ from numpy import ndarray
 
 from ..winner.inputs import fill_missing
 from .errors import SignalError
-from .muting import mute_logger
 from .options import NoData, nodata_flag, nodata_values
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-GDAL_NODATA = 42113
-"""The TIFF tag in which GDAL writes the value of missing samples, as text."""
 USUAL = (-99.0, -999.0, -9999.0, -99999.0, -32767.0, -32768.0, 1e20, -1e20)
 """Values that programs write for missing samples; so are those beyond `HUGE`."""
 HUGE = 1e30
@@ -53,7 +49,13 @@ class Screened:
     notes: tuple[str, ...] = ()
 
 
-def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float | None = None) -> Screened:
+def separate_missing(
+    name: str,
+    values: ndarray,
+    nodata: NoData,
+    declared: float | None = None,
+    stored: Bool[ndarray, "*axes"] | None = None,
+) -> Screened:
     """Separate the samples that are missing from those that are data.
 
     Missing are samples that a masked array masks, and those with a value that stands for it: the user's, else the one
@@ -66,6 +68,7 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
         values: channels last, [*axes, c]; may be a masked array.
         nodata: the option.
         declared: the value that the file declares, if it does.
+        stored: where samples have it as the file stores them, if `values` are others.
 
     Raises:
         SignalError: all samples are missing, or there are values that are NaN or infinite.
@@ -76,7 +79,7 @@ def separate_missing(name: str, values: ndarray, nodata: NoData, declared: float
         notes.append(f"masked: {_part(mask)} are left out of the fit and its metrics")
     markers, why = choose_markers(values, nodata, declared)
     for marker in markers:
-        found = find_marker(values, marker, with_nan=nodata != "auto")
+        found = find_marker(values, marker, nodata != "auto") if stored is None or nodata != "auto" else stored
         if found.any():
             notes.append(
                 f"no data: {_part(found)} are {marker:.9g}, {why}; they are left out of the fit and its metrics"
@@ -150,21 +153,6 @@ def _warn_of_rounding(known: ndarray) -> tuple[str, ...]:
         f"warning: double precision has only {steps:,.0f} steps between the least value, {low}, and the greatest,"
         f" {high}; subtract {low} from all of them first",
     )
-
-
-def declared_nodata(path: str | Path) -> float | None:
-    """Return the value that a TIFF declares for missing samples (GDAL's tag), or None; other files declare none."""
-    path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
-        return None
-    import tifffile
-
-    try:
-        with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
-            texts = [page.tags[GDAL_NODATA].value for page in file.pages[:8] if GDAL_NODATA in page.tags]  # type: ignore[union-attr]
-        return float(str(texts[0]).strip("\0 ")) if texts else None
-    except Exception:  # what is wrong with the file is said by who reads its pixels
-        return None
 
 
 def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) -> Bool[ndarray, "a b"] | None:

@@ -9,6 +9,8 @@ from .errors import SignalError
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 """Photometric interpretations, tag 262."""
+GDAL_NODATA = 42113
+"""The tag in which GDAL writes the value of missing samples, as text."""
 
 
 def find_photometric(page: Any) -> int:
@@ -16,6 +18,16 @@ def find_photometric(page: Any) -> int:
     if 262 in page.tags:
         return int(page.photometric)
     return RGB if page.samplesperpixel in (3, 4) else MIN_IS_BLACK
+
+
+def find_nodata(page: Any) -> float | None:
+    """Return the stored value that a page, or another of the file's first ones, declares for missing samples."""
+    try:
+        tags = (each.keyframe.tags for each in (page, *page.parent.pages[:8]))
+        text = next((each.valueof(GDAL_NODATA) for each in tags if GDAL_NODATA in each), None)
+        return None if text is None else float(str(text).strip("\0 "))
+    except Exception:  # what is wrong with the file is said by who reads its pixels
+        return None
 
 
 def check_depth(path: Path, page: Any) -> None:

@@ -16,7 +16,7 @@ from .blocks import find_turn, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
-from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_photometric, invert
+from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_nodata, find_photometric, invert
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
@@ -35,8 +35,6 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     """
     import tifffile
 
-    from .nodata import declared_nodata
-
     if _leads_behind_end(path):
         raise SignalError(f"{path}: {CUT}")
     with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
@@ -54,7 +52,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
         else:
             found = _join(file.series)
         read = found.read
-        found.nodata = declared_nodata(path)
+        found.nodata = find_nodata(page)
         axes = series.axes if len(file.series) == 1 else ""
         pages = next((axis for axis, name in zip(axes, found.axes, strict=False) if name == "z"), "")
         if pages in OTHERS:

@@ -11,7 +11,7 @@ from ..derivatives import compute_slopes, derive, read_samples
 from ..errors import SignalError, check_file
 from ..grid import Grid, check_values, name_of, read_array, to_dtype
 from ..lattice import Lattice
-from ..nodata import check_range, declared_nodata, separate_missing, shrink_mask
+from ..nodata import check_range, separate_missing, shrink_mask
 from ..options import ImageOptions
 from ..records import PREMULTIPLIED, STRAIGHT_ALPHA, ImageRecord
 from ..samples import IMAGES, sample
@@ -83,7 +83,7 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     else:
         picture = read_picture(_existing(source), options.max_pixels)
         check_values(name, picture.pixels)
-    screened = separate_missing(name, picture.pixels, options.nodata, declared_nodata(name))
+    screened = separate_missing(name, picture.pixels, options.nodata, picture.nodata, picture.missing)
     warnings = () if full_range(picture) else check_range(name, screened, options.nodata)
     picture = replace(picture, pixels=screened.values, notes=[*picture.notes, *screened.notes, *warnings])
     picture = _shrink(picture, options.max_side)

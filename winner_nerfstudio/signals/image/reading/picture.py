@@ -24,6 +24,8 @@ class Picture:
         icc_profile: the colour profile.
         palette: colours of a picture with a palette, each red, green, blue and possibly alpha.
         orientation: the tag, 1 to 8, as which the file has the pixels, see `turn_upright`.
+        nodata: the value of stored samples that stands for missing ones, if the file declares one.
+        missing: where the stored samples have it, [h, w].
     """
 
     pixels: ndarray
@@ -33,6 +35,8 @@ class Picture:
     icc_profile: bytes | None = None
     palette: tuple[tuple[int, ...], ...] | None = None
     orientation: int = 1
+    nodata: float | None = None
+    missing: ndarray | None = None
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int, channels: int = 1) -> None:
@@ -65,6 +69,8 @@ def turn_upright(picture: Picture, orientation: int) -> Picture:
     if orientation not in range(2, 9):
         return picture
     picture.pixels, picture.orientation = turn_pixels(picture.pixels, orientation, 0, 1), orientation
+    if picture.missing is not None:
+        picture.missing = turn_pixels(picture.missing, orientation, 0, 1)
     picture.notes.append("turned upright as its EXIF orientation says")
     return picture
 

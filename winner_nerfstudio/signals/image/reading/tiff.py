@@ -16,6 +16,7 @@ from ...blocks import Blocks, Box, find_turn, open_page, turn_blocks
 from ...errors import SignalError
 from ...imagej import imagej_calibration
 from ...muting import mute_logger
+from ...nodata import find_marker
 from ...records import MOST_SAMPLES
 from ...tiff_pages import (
     MASK,
@@ -26,6 +27,7 @@ from ...tiff_pages import (
     SEPARATED,
     YCBCR,
     check_depth,
+    find_nodata,
     find_photometric,
     invert,
 )
@@ -73,7 +75,7 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
             pixels = _decode(path, page)
             if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
                 raise SignalError(f"{path}: decodes to {pixels.shape}, other than its tags say")
-            picture = _interpret(path, page, pixels)
+            picture = _interpret(path, page, pixels, find_nodata(page))
             orientation = page.tags.valueof(274, 1)
             picture.icc_profile = page.tags.valueof(34675)
             notes += _describe_scale(page)
@@ -83,8 +85,12 @@ def read_tiff(path: Path, max_pixels: int) -> Picture:
     return turn_upright(picture, orientation)
 
 
-def open_tiff(path: Path) -> tuple[Picture, Blocks]:
+def open_tiff(path: Path, masked: bool) -> tuple[Picture, Blocks]:
     """Return the first row of a TIFF file's full-resolution page, not turned, and the blocks of its upright pixels.
+
+    Args:
+        path: the file.
+        masked: whether blocks are masked arrays if the file declares a value for missing samples.
 
     Raises:
         SignalError: the file is broken, a volume, a stack of bands, of values that are not read, or not in parts.
@@ -98,17 +104,21 @@ def open_tiff(path: Path) -> tuple[Picture, Blocks]:
         told += _describe_gaps(path, page, tiff.filehandle.size) + _describe_scale(page)
         stored, orientation = open_page(path, page), page.tags.valueof(274, 1)
         row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
-        picture = replace(_interpret(path, page, row), icc_profile=page.tags.valueof(34675))
+        nodata = find_nodata(page) if masked else None
+        picture = replace(_interpret(path, page, row, nodata), icc_profile=page.tags.valueof(34675))
         picture.notes[:0] = told
 
     def read(box: Box) -> ndarray:
         try:
-            return _interpret(path, page, native(stored.read(box))).pixels
+            part = _interpret(path, page, native(stored.read(box)), nodata)
         except (SignalError, MemoryError):
             raise
         except Exception as error:  # tifffile and its codecs fail in many ways
             reason = " ".join(str(error).split())[:120]
             raise SignalError(f"{path}: its tiles or strips cannot be decoded ({reason}); save it anew") from error
+        if part.missing is None:
+            return part.pixels
+        return np.ma.array(part.pixels, mask=np.broadcast_to(part.missing[..., None], part.pixels.shape))
 
     blocks = Blocks(str(path), stored.shape, picture.pixels.shape[-1], picture.pixels.dtype, read)
     return picture, turn_blocks(blocks, *find_turn(orientation))
@@ -280,7 +290,16 @@ def _describe_scale(page: Any) -> list[str]:
     return [f"the values are as stored; the file's {', '.join(stated)[:80]} are not applied"] if stated else []
 
 
-def _interpret(path: Path, page: Any, pixels: ndarray) -> Picture:
+def _interpret(path: Path, page: Any, pixels: ndarray, nodata: float | None) -> Picture:
+    """Return the picture that decoded samples [h, w, c] mean, and where they are the value that means no data."""
+    picture = _convert(path, page, pixels)
+    if nodata is None:
+        return picture
+    stored = picture.pixels if find_photometric(page) == YCBCR else pixels  # no data is a colour there
+    return replace(picture, nodata=nodata, missing=find_marker(stored, nodata, with_nan=False))
+
+
+def _convert(path: Path, page: Any, pixels: ndarray) -> Picture:
     """Return the picture that decoded samples [h, w, c] mean."""
     photometric, bits = find_photometric(page), int(page.bitspersample)
     notes = [] if 262 in page.tags else [f"the file doesn't say what its bands are: taken for {COLORS[photometric]}"]
