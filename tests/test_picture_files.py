@@ -468,6 +468,56 @@ def test_jpeg_2000_keeps_bands_and_depth(tmp_path, dtype, bands, codec):
     refused(path)
 
 
+@pytest.mark.parametrize("bands", [1, 3, 5])
+@pytest.mark.parametrize("bits", [1, 2, 5, 7])
+def test_jpeg_2000_of_fewer_than_8_bits_is_scaled_to_8(tmp_path, bits, bands):
+    codecs = pytest.importorskip("imagecodecs")
+    white = (1 << bits) - 1
+    array = RNG.integers(0, 1 << bits, (*SIZE, bands)).astype("u1")
+    array[0, 0], array[0, 1] = 0, white
+    (tmp_path / "a.jp2").write_bytes(
+        codecs.jpeg2k_encode(array.squeeze(), codecformat="jp2", level=0, reversible=True, bitspersample=bits)
+    )
+    image = load_image(tmp_path / "a.jp2")
+    assert (image.values.min(), image.values.max()) == (-1, 1)
+    assert_holds(image, np.rint(array * 255.0 / white))
+    assert (image.record.mode == "1") == (bits == bands == 1)
+    assert (f"its {bits} bit" in said(image)) == (image.record.mode != "1")
+    assert_comes_back(image, tmp_path)
+
+
+def write_palette_jp2(path, index, bits, colors):
+    """Write a JPEG 2000 of indices with a palette, [n, 3], which no library here writes."""
+    codecs = pytest.importorskip("imagecodecs")
+    data = codecs.jpeg2k_encode(index, codecformat="jp2", level=0, reversible=True, bitspersample=bits)
+    boxes = [
+        b"pclr" + struct.pack(">HB3B", len(colors), 3, 7, 7, 7) + colors.tobytes(),
+        b"cmap" + b"".join(struct.pack(">HBB", 0, 1, band) for band in range(3)),
+    ]
+    more = b"".join(struct.pack(">I", 4 + len(box)) + box for box in boxes)
+    at = data.find(b"jp2h") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    space = struct.pack(">I", 16)  # sRGB, at the end of the last box, colr
+    head = struct.pack(">I", length + len(more)) + data[at + 4 : at + length - 4] + space
+    path.write_bytes(data[:at] + head + more + data[at + length :])
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_palette_of_a_jpeg_2000_is_looked_up_by_indices_of_any_depth(tmp_path, bits):
+    colors = RNG.integers(0, 256, (1 << bits, 3)).astype("u1")
+    index = RNG.integers(0, 1 << bits, SIZE).astype("u1")
+    write_palette_jp2(tmp_path / "a.jp2", index, bits, colors)
+    image = load_image(tmp_path / "a.jp2")
+    assert_holds(image, colors[index])
+    assert_comes_back(image, tmp_path)
+
+
+def test_a_palette_beside_which_a_jpeg_2000_has_alpha_is_refused(tmp_path):
+    index = RNG.integers(0, 256, (*SIZE, 2)).astype("u1")
+    write_palette_jp2(tmp_path / "a.jp2", index, 8, RNG.integers(0, 256, (256, 3)).astype("u1"))
+    assert "with alpha or other than 8 bits beside its palette is not read" in refused(tmp_path / "a.jp2")
+
+
 def write_exr(path, channels, **header):
     openexr = pytest.importorskip("OpenEXR")
     header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, **header}

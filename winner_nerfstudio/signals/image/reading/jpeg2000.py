@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 
 from ...errors import SignalError
 from ...extras import import_extra
-from .picture import Picture, check_size, plural
+from .picture import Picture, check_size, plural, widen
 
 CODESTREAM = b"\xff\x4f\xff\x51"
 SPACES = {12: "CMYK", 14: "CIELab", 18: "YCbCr"}
@@ -47,12 +47,19 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
         raise SignalError(
             f"{path}: JPEG 2000 with components of different size or depth is not read; convert it to TIFF"
         )
+    shift = 0
     if bits <= 8 and count <= 4 and not header.is_signed:
         with Pillow.open(path) as picture:
-            has_palette = picture.mode == "P" or header.has_palette
-            count = 3 if has_palette else count
-            pixels = np.asarray(picture.convert("RGB") if has_palette else picture)
-            profile = picture.info.get("icc_profile")
+            pixels, profile = np.asarray(picture), picture.info.get("icc_profile")
+            shift = 8 - bits  # by which Pillow moves samples up, and also indices
+            if header.has_palette:
+                if picture.mode != "P":
+                    raise SignalError(
+                        f"{path}: JPEG 2000 with alpha or other than 8 bits beside its palette is not read; convert it"
+                        " to PNG"
+                    )
+                table = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+                pixels, count, bits = table[pixels >> shift], 3, 8
     else:
         codecs = import_extra("imagecodecs", "jpeg2000", f"{path}: JPEG 2000 of {count} x {bits} bits is read")
         pixels, profile = codecs.jpeg2k_decode(data), None
@@ -60,8 +67,14 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
     if pixels.shape != (header.height, header.width, count) or pixels.dtype.itemsize * 8 < bits:
         raise SignalError(f"{path}: decodes to {pixels.shape} of {pixels.dtype}, other than its header says")
     notes = [f"JPEG 2000, {plural(count, 'band')} of {bits} bits"]
-    white = (1 << bits) - 1 if bits < pixels.dtype.itemsize * 8 and pixels.dtype.kind == "u" else None
-    return Picture(pixels, _choose_mode(header, count, notes), notes, white, profile)
+    mode, white = _choose_mode(header, count, notes), (1 << bits) - 1
+    if pixels.dtype == np.uint8 and bits < 8:
+        pixels = widen(pixels, white << shift)
+        if bits == 1 and mode == "L":
+            return Picture(pixels, "1", notes, icc_profile=profile)
+        notes.append(f"its {plural(bits, 'bit')} are scaled to 8")
+    is_narrow = pixels.dtype == np.uint16 and bits < 16
+    return Picture(pixels, mode, notes, white if is_narrow else None, profile)
 
 
 def _choose_mode(header: _Header, count: int, notes: list[str]) -> str:

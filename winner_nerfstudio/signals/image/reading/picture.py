@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from numpy import ndarray
 
 from ...blocks import turn_pixels
@@ -79,6 +80,11 @@ def turn_back(picture: Picture) -> ndarray:
     """Return the pixels as the file has them, which undoes `turn_upright`."""
     # A quarter turn is undone by the opposite one, and each other tag by itself.
     return turn_pixels(picture.pixels, {6: 8, 8: 6}.get(picture.orientation, picture.orientation), 0, 1)
+
+
+def widen(pixels: ndarray, white: int) -> ndarray:
+    """Return values from 0 to `white`, which is less than 255, as values of 8 bits."""
+    return np.rint(pixels / white * 255).clip(0, 255).astype(np.uint8)
 
 
 def native(pixels: ndarray) -> ndarray:
