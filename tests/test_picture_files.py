@@ -674,6 +674,35 @@ def test_netpbm_is_read_in_its_own_depth(tmp_path, name):
     assert "is it whole?" in refused(tmp_path / name)
 
 
+@pytest.mark.parametrize("white", [1, 2, 9, 100, 254])
+@pytest.mark.parametrize("kind, bands", [("GRAYSCALE", 1), ("RGB", 3)])
+def test_a_pam_of_few_values_is_scaled_to_255_as_other_netpbm_pictures_are(tmp_path, white, kind, bands):
+    array = RNG.integers(0, white + 1, (2, 3, bands)).astype("u1")
+    array[0, 0], array[0, 1] = 0, white
+    (tmp_path / "a.ppm").write_bytes(b"P%d 3 2 %d\n" % (5 if bands == 1 else 6, white) + array.tobytes())
+    header = f"P7\nWIDTH 3\nHEIGHT 2\nDEPTH {bands}\nMAXVAL {white}\nTUPLTYPE {kind}\nENDHDR\n"
+    (tmp_path / "a.pam").write_bytes(header.encode() + array.tobytes())
+    image = load_image(tmp_path / "a.pam")
+    assert_holds(image, np.rint(array / white * 255))
+    assert np.array_equal(image.values, load_image(tmp_path / "a.ppm").values)
+    assert (f"values from 0 to {white}, scaled to 255" in said(image)) == (white > 1)
+    assert_comes_back(image, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind, bands, white, mode",
+    [("BLACKANDWHITE", 1, 1, "1"), ("BLACKANDWHITE", 1, 3, "L"), ("BLACKANDWHITE_ALPHA", 2, 1, "LA")],
+)
+def test_the_greatest_value_of_a_black_and_white_pam_is_white(tmp_path, kind, bands, white, mode):
+    array = (np.arange(6 * bands) % (white + 1)).astype("u1").reshape(2, 3, bands)
+    header = f"P7\nWIDTH 3\nHEIGHT 2\nDEPTH {bands}\nMAXVAL {white}\nTUPLTYPE {kind}\nENDHDR\n"
+    (tmp_path / "a.pam").write_bytes(header.encode() + array.tobytes())
+    image = load_image(tmp_path / "a.pam")
+    assert image.record.mode == mode
+    assert_holds(image, array * (255 // white))
+    assert_comes_back(image, tmp_path)
+
+
 def test_netpbm_as_text_is_read_in_its_own_depth(tmp_path):
     (tmp_path / "a.ppm").write_bytes(b"P3 # deep\n2 1\n1000\n0 500 1000\n3 2 1\n")
     assert_holds(load_image(tmp_path / "a.ppm"), [[[0, 500, 1000], [3, 2, 1]]])

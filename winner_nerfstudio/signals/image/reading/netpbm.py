@@ -7,12 +7,19 @@ import numpy as np
 from numpy import ndarray
 
 from ...errors import SignalError
-from .picture import Picture, check_size
+from .picture import Picture, check_size, widen
 from .plain import read_plain
 
 LONGEST_HEADER = 1 << 16
 CHANNELS = {b"P2": 1, b"P3": 3, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
-TUPLES = {"BLACKANDWHITE": "L", "GRAYSCALE": "L", "RGB": "RGB", "GRAYSCALE_ALPHA": "LA", "RGB_ALPHA": "RGBA"}
+TUPLES = {
+    "BLACKANDWHITE": "1",
+    "GRAYSCALE": "L",
+    "RGB": "RGB",
+    "BLACKANDWHITE_ALPHA": "LA",
+    "GRAYSCALE_ALPHA": "LA",
+    "RGB_ALPHA": "RGBA",
+}
 """Modes of the tuple types of .pam files."""
 
 
@@ -52,7 +59,7 @@ def read_netpbm(path: Path, max_pixels: int) -> Picture:
         else:
             values = np.array(_uncomment(path.read_bytes())[start:].split()[: int(np.prod(shape))], np.uint16)
             pixels = values.reshape(shape)
-        picture = _deep_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
+        picture = _make_picture(path, pixels, "L" if shape[-1] == 1 else "RGB", white)
     return _note_more(path, picture, start + picture.pixels.nbytes) if kind in (b"P5", b"P6") else picture
 
 
@@ -91,10 +98,12 @@ def _read_pam(path: Path, head: bytes, max_pixels: int) -> Picture:
     mode = TUPLES.get(entries.get("TUPLTYPE", ""), "L" if depth == 1 else "L+")
     if len(mode) != depth and mode != "L+":
         raise SignalError(f"{path}: has {depth} channels, which a picture of {entries['TUPLTYPE']} has not")
+    if mode == "1" and white > 1:
+        mode = "L"
     dtype = "u1" if white < 256 else ">u2"
     start = len(header) + len(found)
     pixels = _read_values(path, start, dtype, (height, width, depth))
-    return _note_more(path, _deep_picture(path, pixels, mode, white), start + pixels.nbytes)
+    return _note_more(path, _make_picture(path, pixels, mode, white), start + pixels.nbytes)
 
 
 def _note_more(path: Path, picture: Picture, end: int) -> Picture:
@@ -106,9 +115,11 @@ def _note_more(path: Path, picture: Picture, end: int) -> Picture:
     return picture
 
 
-def _deep_picture(path: Path, pixels: ndarray, mode: str, white: int) -> Picture:
-    """Return the picture of values that end at `white`."""
+def _make_picture(path: Path, pixels: ndarray, mode: str, white: int) -> Picture:
+    """Return the picture of values that end at `white`; up to 8 bits are scaled to 255, as Pillow does."""
     _check_values(path, pixels, white)
+    if white < 255:
+        return Picture(widen(pixels, white), mode, [f"values from 0 to {white}, scaled to 255"] * (white > 1))
     pixels = pixels.astype(np.uint8 if white < 256 else np.uint16)
     return Picture(pixels, mode, [f"values from 0 to {white}"], white if white not in (255, 65535) else None)
 
