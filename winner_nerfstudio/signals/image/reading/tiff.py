@@ -31,7 +31,7 @@ from ...tiff_pages import (
     find_photometric,
     invert,
 )
-from .picture import Picture, check_size, native, plural, turn_upright
+from .picture import Picture, check_size, native, plural, turn_upright, widen
 from .plain import open_picture
 from .raw import read_raw
 
@@ -316,8 +316,8 @@ def _convert(path: Path, page: Any, pixels: ndarray) -> Picture:
     if (calibration := imagej_calibration(page.parent)) and page.samplesperpixel == 1:
         return Picture(_calibrate(pixels, *calibration, notes), "L", notes)
     mode = _choose_mode(path, page, COLORS[photometric], notes)
-    if pixels.dtype == bool or (pixels.dtype.kind == "u" and bits in (1, 2, 4)):
-        pixels = pixels.astype(np.uint8) * (255 // ((1 << bits) - 1))
+    if pixels.dtype == bool or (pixels.dtype == np.uint8 and bits < 8):
+        pixels = widen(pixels, (1 << bits) - 1)
         if bits == 1 and mode == "L":
             return Picture(pixels, "1", notes)
         notes.append(f"its {bits} bits are scaled to 8")
