@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
+from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.options import ImageOptions
 
@@ -349,6 +350,29 @@ def test_too_many_bands_are_refused_and_a_missing_codec_is_named(tmp_path, monke
     error = ModuleNotFoundError("No module named 'compression'")
     assert refused(tmp_path / "c.tif") == words
     assert 'pip install "winner-nerfstudio[jpeg2000]"' in words
+
+
+def test_a_depth_or_a_predictor_that_needs_imagecodecs_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    write_packed_tiff(path, RNG.integers(0, 1 << 12, SIZE), 12)
+
+    def unpack(*args, **options):
+        raise NotImplementedError("packints_decode of 12-bit integers requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.tifffile.imagecodecs, "packints_decode", unpack)
+    words = "its depth (12 bits) is not read without imagecodecs"
+    told = refused(path)
+    assert words in told
+    assert told.endswith("or save it with 8, 16 or 32 bits")
+    with pytest.raises(SignalError, match=re.escape(words)):
+        open_large(path, "image", ImageOptions())
+    tifffile.imwrite(path, samples("f4"), compression="zlib", predictor=True)
+
+    def decode(self, **options):
+        raise ValueError("<PREDICTOR.FLOATINGPOINT: 3> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", decode)
+    assert "its predictor (FLOATINGPOINT) is not read without imagecodecs" in refused(path)
 
 
 def write_raw(path, sensor, preview=True):

@@ -180,6 +180,16 @@ def test_what_a_stack_declares_as_no_data_is_missing(tmp_path):
     check(load_volume(tmp_path / "a.tif"), np.where(VALUES < -1, np.nan, VALUES), (1, 1, 1), (0, 0, 0))
 
 
+def test_what_a_stack_needs_imagecodecs_for_is_named(tmp_path, monkeypatch):
+    def decode(self, **options):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    write_stack(tmp_path / "a.tif", compression="lzw")
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", decode)
+    with pytest.raises(SignalError, match=r"its compression \(LZW\) is not read without imagecodecs"):
+        load_volume(tmp_path / "a.tif")
+
+
 def test_a_colour_picture_is_no_volume(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 5, 3), np.uint8), photometric="rgb")
     with pytest.raises(SignalError, match="its pages have colours"):

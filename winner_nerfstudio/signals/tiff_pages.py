@@ -1,5 +1,7 @@
 """What the tags of a TIFF file's page mean, whether it is a picture or a slice of a volume."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,31 @@ def check_depth(path: Path, page: Any) -> None:
     """
     if page.bitspersample == 24 and page.sampleformat != 3:  # floating point
         raise SignalError(f"{path}: has whole numbers of 24 bits, which are not read; save it as floats or as 32 bits")
+
+
+@contextmanager
+def name_codecs(path: Path, page: Any) -> Iterator[None]:
+    """Say of what tifffile cannot decode without imagecodecs what it is.
+
+    Raises:
+        SignalError: it is the page's compression, predictor or depth.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = str(error)
+        # tifffile itself lacks some codecs, and before Python 3.14 the module that zstd is read by.
+        if "requires the 'imagecodecs' package" not in reason and not isinstance(error, ImportError):
+            raise
+        what, remedy = f"compression ({page.compression.name})", "uncompressed"
+        if "PREDICTOR" in reason:
+            what = f"predictor ({page.predictor.name})"
+        elif "packints" in reason or "float24" in reason:
+            what, remedy = f"depth ({page.bitspersample} bits)", "with 8, 16 or 32 bits"
+        raise SignalError(
+            f"{path}: its {what} is not read without imagecodecs, or not by this version of it;"
+            f' pip install "winner-nerfstudio[jpeg2000]", or save it {remedy}'
+        ) from error
 
 
 def invert(values: ndarray, bits: int, notes: list[str]) -> ndarray:

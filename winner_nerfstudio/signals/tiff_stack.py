@@ -16,7 +16,16 @@ from .blocks import find_turn, turn_pixels
 from .errors import SignalError
 from .imagej import imagej_calibration
 from .muting import mute_logger
-from .tiff_pages import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, check_depth, find_nodata, find_photometric, invert
+from .tiff_pages import (
+    MIN_IS_BLACK,
+    MIN_IS_WHITE,
+    PALETTE,
+    check_depth,
+    find_nodata,
+    find_photometric,
+    invert,
+    name_codecs,
+)
 from .volume_attributes import describe_unit
 from .volume_found import Found
 
@@ -51,7 +60,13 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             found = Found(tuple(series.shape), series.asarray, axes=_name_axes(series))
         else:
             found = _join(file.series)
-        read = found.read
+        stored = found.read
+
+        def read() -> ndarray:
+            with name_codecs(path, page):
+                return stored()
+
+        found.read = read
         found.nodata = find_nodata(page)
         axes = series.axes if len(file.series) == 1 else ""
         pages = next((axis for axis, name in zip(axes, found.axes, strict=False) if name == "z"), "")

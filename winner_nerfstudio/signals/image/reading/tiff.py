@@ -30,6 +30,7 @@ from ...tiff_pages import (
     find_nodata,
     find_photometric,
     invert,
+    name_codecs,
 )
 from .picture import Picture, check_size, native, plural, turn_upright, widen
 from .plain import open_picture
@@ -56,7 +57,6 @@ COLORS = {
 """The mode of each photometric interpretation that is fitted."""
 DECODED_TO_RGB = (6, 7, 50001)
 """The compressions, JPEG's and WebP, whose decoders turn YCbCr into RGB."""
-NEEDS_CODECS = "requires the 'imagecodecs' package"
 
 
 def read_tiff(path: Path, max_pixels: int) -> Picture:
@@ -102,8 +102,10 @@ def open_tiff(path: Path, masked: bool) -> tuple[Picture, Blocks]:
             raise SignalError(f"{path}: raw and LogLuv values are decoded as a whole; save it as RGB, in tiles")
         _check_page(path, tiff, page, MOST_SAMPLES)
         told += _describe_gaps(path, page, tiff.filehandle.size) + _describe_scale(page)
-        stored, orientation = open_page(path, page), page.tags.valueof(274, 1)
-        row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
+        orientation = page.tags.valueof(274, 1)
+        with name_codecs(path, page):
+            stored = open_page(path, page)
+            row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
         nodata = find_nodata(page) if masked else None
         picture = replace(_interpret(path, page, row, nodata), icc_profile=page.tags.valueof(34675))
         picture.notes[:0] = told
@@ -129,17 +131,12 @@ def _decode(path: Path, page: Any) -> ndarray:
     if int(page.photometric) == LOGLUV:
         return _decode_logluv(path, page)
     try:
-        pixels = page.asarray(squeeze=False, maxworkers=1)
-    except Exception as error:
-        # tifffile itself lacks some codecs, and before Python 3.14 the module that zstd is read by.
-        if NEEDS_CODECS not in str(error) and not isinstance(error, ImportError):
-            raise
+        with name_codecs(path, page):
+            pixels = page.asarray(squeeze=False, maxworkers=1)
+    except SignalError:
         if (decoded := _decode_by_pillow(path, page)) is not None:
             return decoded
-        raise SignalError(
-            f"{path}: its compression ({page.compression.name}) is not read without imagecodecs, or not by this"
-            ' version of it; pip install "winner-nerfstudio[jpeg2000]", or save it uncompressed'
-        ) from error
+        raise
     # tifffile's axes are [planes, depth, h, w, bands]; of planes and bands one is 1.
     return native(np.moveaxis(pixels[:, 0], 0, 2).reshape(*pixels.shape[2:4], -1))
 
