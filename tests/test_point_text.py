@@ -137,6 +137,22 @@ def test_columns_that_are_no_normals_are_not_taken_for_them(tmp_path, name):
         assert columns.notes == (f"columns: {told}",)
 
 
+FEW = [[1.5, 2, 3], [1.5, 2, 1234.5], [1, 2, 3], [4, 5, 6], [7, 8, 3000], [7, 8, 9]]
+MARKED = {
+    "mixed.csv": ("1,05;2,25;0.75\n2,5;3,5;4,5\n", [[1.05, 2.25, 0.75], [2.5, 3.5, 4.5]]),
+    "german.csv": ("5.432.100,25;123,5;7\n1,5;5.432.101;1.234\n", [[5432100.25, 123.5, 7], [1.5, 5432101, 1234]]),
+    "english.csv": ("1,234.5;2,000;3\n1.5;12,345,678;0.5\n", [[1234.5, 2000, 3], [1.5, 12345678, 0.5]]),
+    "few.xyz": ("1.5 2 3\n1.5 2 1,234.5\n1, 2, 3\n4 5 6\n7 8 3,000\n7 8 9\n", FEW),
+}
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_each_number_keeps_its_own_decimal_mark(tmp_path, name):
+    text, expected = MARKED[name]
+    (tmp_path / name).write_text(text)
+    np.testing.assert_array_equal(read_points(tmp_path / name).points, expected)
+
+
 def labelled(head, form, labels=("wall", "floor"), mark=","):
     lines = (form.format(*row, labels[index % len(labels)]) for index, row in enumerate(POINTS.tolist()))
     return "\n".join([head, *(line.replace(",", mark) for line in lines)]) + "\n"
@@ -189,6 +205,11 @@ REFUSED = {
     "fewer.pts": (f"200\n{PLAIN}", "line 1 says that 200 points follow, but there are 300"),
     "ambiguous.csv": (rows(np.ones((300, 3)) * 1234, form="{:,.0f}", mark=";"), "1,234 may be 1.234 or 1234"),
     "ambiguous.txt": (rows(np.ones((300, 3)) * 1234, form="{:,.0f}", mark="\t"), "line 300: 1,234 may be"),
+    "mixed.csv": ("1,5;2,5;3,5\n1,5;2,5;1.234\n", "line 2: 1.234 may be 1.234 or 1234; write decimal points"),
+    "mixed-used.csv": ("x;y;z;label\n1,5;2,5;3,5;a\n1,5;2,5;1.234;b\n", "line 3: 1.234 may be 1.234 or 1234"),
+    "one-comma.xyz": (f"{rows(POINTS)}1.5 2.5 1,234\n", "line 301: 1,234 may be 1.234 or 1234"),
+    "comma.xyz": (f"{rows(POINTS)}1.5 2.5 0,75\n", "line 301: '0,75' is no number"),
+    "both.csv": ("1,234.5;2,5;3,5\n1,5;2,5;3,5\n", "line 1: '2,5' is no number"),
     "angles.csv": (f"lon,lat,alt\n{rows(POINTS, mark=',')}", "named lon lat alt, 3 names of 3 columns; x, y and z"),
     "names.csv": (f"x,y,z\n{rows(POINTS, COLORS, mark=',')}", "3 names of 6 columns"),
     "doubled.csv": (f"x,y,z,x\n{rows(POINTS, COLORS[:, 0], mark=',')}", "2 columns named x"),

@@ -26,8 +26,13 @@ COMMENTS = (b"#", b"//", b"%", b"!")
 MISSING = re.compile(rb"[-+]?(nan(\(\w*\))?|1\.#(qnan|ind|snan)\w*|n/?a|null|none|-+|\?)", re.IGNORECASE)
 """Words for a number that is not known."""
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?|[-+]?(inf|infinity|1\.#inf)", re.IGNORECASE)
-GROUPED = re.compile(rb"[-+]?[1-9]\d{0,2},\d{3}")
-"""A number whose comma may be a decimal mark or may separate thousands."""
+AMBIGUOUS = re.compile(rb"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+"""A number whose mark may be a decimal mark or may separate thousands."""
+GROUPED = {
+    b".": re.compile(rb"[-+]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?([eEdD][-+]?\d+)?"),
+    b",": re.compile(rb"[-+]?[1-9]\d{0,2}(\.\d{2,3})*\.\d{3}(,\d*)?([eEdD][-+]?\d+)?"),
+}
+"""Numbers with marks between thousands, by their decimal mark."""
 MEANINGS = {
     "x": ("x", "px", "posx", "positionx", "xcoordinate", "xcoord", "points0", "position0", "east", "easting"),
     "y": ("y", "py", "posy", "positiony", "ycoordinate", "ycoord", "points1", "position1", "north", "northing"),
@@ -49,6 +54,19 @@ BY_SUFFIX = {
     (".xyzn", 6): (*POSITION, *NORMAL),
 }
 """Columns that have no names, by the suffix of the file and their count."""
+
+
+@dataclass
+class Marks:
+    """The marks in numbers.
+
+    Attributes:
+        decimal: the decimal mark.
+        has_thousands: whether some numbers surely have the other mark between thousands.
+    """
+
+    decimal: bytes
+    has_thousands: bool
 
 
 @dataclass
@@ -140,12 +158,13 @@ def _read_rows(path: Path, only_used: bool = False) -> Rows:
     kept = [(number, _without_remark(line)) for number, line in numbered if number not in commented]
     sample = [line for _, line in kept[:LOOKED_AT]]
     separator, decimal, notes = _find_separator(path, kept[:LOOKED_AT])
+    marks = Marks(decimal, any(_has_thousands(word, decimal) for line in sample for word in _split(line, separator)))
     names = None
     # Names may stand in several lines, of which only the last counts (the last with x, y and z, because units may
     # follow), or in a comment right before the numbers.
     while kept and not _is_row(kept[0][1], separator):
         words = _split_names(kept[0][1], separator)
-        count = sum(bool(NUMBER.fullmatch(word.replace(b",", b""))) for word in _split(kept[0][1], separator))
+        count = sum(map(_is_number, _split(kept[0][1], separator)))
         if count >= len(POSITION) or (count and names is not None and _names_position(names)):
             break  # a row with text
         number, line = kept.pop(0)
@@ -158,13 +177,13 @@ def _read_rows(path: Path, only_used: bool = False) -> Rows:
             break
     if only_used and names is not None:
         used = _find_used(names)
-        rows = [(number, _pick(path, number, line, names, used, separator, decimal)) for number, line in kept]
+        rows = [(number, _pick(path, number, line, names, used, separator, marks)) for number, line in kept]
         left = [name or "-" for index, name in enumerate(names) if index not in used]
         notes = [note for note in notes if note != MIXED]  # the spaces were those of text
         notes.append(f"columns left out: {ascii(' '.join(left))[1:-1][:80]}")
         names = [names[index] for index in used]
     else:
-        rows = [(number, _normalize(line, separator, decimal)) for number, line in kept]
+        rows = [(number, _normalize(path, number, line, separator, marks)) for number, line in kept]
         rows = _without_counts(path, rows)
     if names is None and rows:
         named = [_split_names(line.lstrip(b"#/%!; "), b"") for number, line in comments if number < rows[0][0]]
@@ -251,19 +270,34 @@ def _find_decimal(path: Path, line: int, words: Sequence[bytes]) -> bytes:
         return b"."
     if any(word.rfind(b".") > word.rfind(b",") or word.count(b",") > 1 for word in words):
         return b"."
-    if any(b"." in word for word in words) or not all(GROUPED.fullmatch(word) for word in words):
+    if any(b"." in word for word in words) or not all(AMBIGUOUS.fullmatch(word) for word in words):
         return b","
-    raise SignalError(
-        f"{path}: line {line}: {words[0].decode('latin-1')} may be {words[0].decode('latin-1').replace(',', '.')} or"
-        f" {words[0].decode('latin-1').replace(',', '')}; write decimal points, and no marks between thousands"
+    raise _ambiguous(path, line, words[0])
+
+
+def _ambiguous(path: Path, line: int, word: bytes) -> SignalError:
+    """Return the error of a number whose mark may mean two things."""
+    text = word.decode("latin-1").replace(",", ".")
+    return SignalError(
+        f"{path}: line {line}: {word.decode('latin-1')} may be {text} or {text.replace('.', '')}; write decimal points,"
+        " and no marks between thousands"
     )
+
+
+def _has_thousands(word: bytes, decimal: bytes) -> bool:
+    """Return whether a number surely has marks between thousands."""
+    return bool(GROUPED[decimal].fullmatch(word)) and not AMBIGUOUS.fullmatch(word)
+
+
+def _is_number(word: bytes) -> bool:
+    """Return whether a word is a number with any marks."""
+    return any(form.fullmatch(word) for form in GROUPED.values()) or bool(NUMBER.fullmatch(word.replace(b",", b"")))
 
 
 def _is_row(line: bytes, separator: bytes) -> bool:
     """Return whether a line has numbers only, or words that stand for unknown ones."""
     words = _split(line, separator)
-    numbers = [word.replace(b",", b"") for word in words if word]
-    return bool(numbers) and all(NUMBER.fullmatch(word) or MISSING.fullmatch(word) for word in numbers)
+    return any(words) and all(_is_number(word) or MISSING.fullmatch(word) for word in words if word)
 
 
 def _cells(line: bytes, separator: bytes) -> list[bytes]:
@@ -301,30 +335,48 @@ def _split_names(line: bytes, separator: bytes) -> list[str]:
     return names
 
 
-def _normalize(line: bytes, separator: bytes, decimal: bytes) -> bytes:
+def _normalize(path: Path, number: int, line: bytes, separator: bytes, marks: Marks) -> bytes:
     """Return a row as numbers with decimal points, separated by spaces; what is missing becomes nan.
 
     A row of which all is missing becomes empty.
+
+    Raises:
+        SignalError: the mark in a number may mean two things.
     """
     if separator or b'"' in line:
         line = b" ".join(word or b"nan" for word in _split(line, separator))
-    return _point(line, decimal)
+    return _point(path, number, line, marks)
 
 
-def _point(line: bytes, decimal: bytes) -> bytes:
-    """Return numbers with decimal points."""
-    if b"," in line:
-        line = line.replace(b".", b"").replace(b",", b".") if decimal == b"," else line.replace(b",", b"")
-    return line
+def _point(path: Path, number: int, words: bytes, marks: Marks) -> bytes:
+    """Return numbers, separated by spaces, with decimal points and without marks between thousands.
+
+    What has a comma that is neither stays as it is.
+
+    Raises:
+        SignalError: a mark may be either.
+    """
+    thousands = b"." if marks.decimal == b"," else b","
+    if thousands not in words:
+        return words.replace(marks.decimal, b".")
+    pointed = []
+    for word in words.split():
+        word = word.rstrip(b",")
+        if GROUPED[marks.decimal].fullmatch(word):
+            if AMBIGUOUS.fullmatch(word) and not marks.has_thousands:
+                raise _ambiguous(path, number, word)
+            word = word.replace(thousands, b"")
+        pointed.append(word if b"." in word else word.replace(marks.decimal, b"."))
+    return b" ".join(pointed)
 
 
 def _pick(
-    path: Path, number: int, line: bytes, names: Sequence[str], used: Sequence[int], separator: bytes, decimal: bytes
+    path: Path, number: int, line: bytes, names: Sequence[str], used: Sequence[int], separator: bytes, marks: Marks
 ) -> bytes:
     """Return the numbers of the columns with the indices `used`, as `_normalize` does.
 
     Raises:
-        SignalError: the row has fewer columns, more than can be told apart, or no number where one is used.
+        SignalError: the row has fewer columns, more than can be told apart, or no clear number where one is used.
     """
     cells = _cells(line, separator)
     if separator == b"," and len(cells) <= used[-1]:
@@ -336,7 +388,7 @@ def _pick(
         raise SignalError(
             f"{path}: line {number} has {len(cells)} columns, of which {len(names)} are named; is the file whole?"
         )
-    words = [_point(cells[index], decimal) or b"nan" for index in used]
+    words = [_point(path, number, cells[index], marks) or b"nan" for index in used]
     for index, word in zip(used, words, strict=True):
         if not (NUMBER.fullmatch(word) or MISSING.fullmatch(word)):
             raise SignalError(
