@@ -153,6 +153,15 @@ def test_each_number_keeps_its_own_decimal_mark(tmp_path, name):
     np.testing.assert_array_equal(read_points(tmp_path / name).points, expected)
 
 
+@pytest.mark.parametrize("head", ["x,y,z,height", "X [m],Y,Z,Elevation", "x,y,z,Easting"])
+@pytest.mark.parametrize("last", ["12", "wall"])
+def test_of_two_columns_for_one_coordinate_the_one_with_its_plain_name_counts(tmp_path, head, last):
+    (tmp_path / "a.csv").write_text(f"{head}\n{rows(POINTS, mark=',', behind=',' + last)}")
+    columns = read_points(tmp_path / "a.csv")
+    np.testing.assert_array_equal(columns.points, POINTS)
+    assert columns.normals is None
+
+
 def labelled(head, form, labels=("wall", "floor"), mark=","):
     lines = (form.format(*row, labels[index % len(labels)]) for index, row in enumerate(POINTS.tolist()))
     return "\n".join([head, *(line.replace(",", mark) for line in lines)]) + "\n"
@@ -212,7 +221,8 @@ REFUSED = {
     "both.csv": ("1,234.5;2,5;3,5\n1,5;2,5;3,5\n", "line 1: '2,5' is no number"),
     "angles.csv": (f"lon,lat,alt\n{rows(POINTS, mark=',')}", "named lon lat alt, 3 names of 3 columns; x, y and z"),
     "names.csv": (f"x,y,z\n{rows(POINTS, COLORS, mark=',')}", "3 names of 6 columns"),
-    "doubled.csv": (f"x,y,z,x\n{rows(POINTS, COLORS[:, 0], mark=',')}", "2 columns named x"),
+    "doubled.csv": (f"x,y,z,x\n{rows(POINTS, COLORS[:, 0], mark=',')}", "columns x and x are each taken for x"),
+    "twice.csv": (f"east,Easting [m],y,z\n{rows(POINTS, COLORS[:, 0], mark=',')}", "columns east and Easting [m] are"),
     "eight.txt": (rows(POINTS, COLORS, COLORS[:, :2]), "8 columns; x y z, or x y z nx ny nz, are needed"),
     "grid.asc": ("ncols 4\nnrows 3\nxllcorner 0\n1 2 3 4\n5 6 7 8\n9 1 2 3\n", "grid.asc: "),
     "binary.txt": (bytes(range(256)) * 20, "binary.txt: "),

@@ -138,7 +138,7 @@ def _has_others(names: Sequence[str] | None) -> bool:
 
 def _find_used(names: Sequence[str]) -> list[int]:
     """Return the indices of the columns that are used."""
-    return [index for index, name in enumerate(names) if _meaning(name).lower() in USED]
+    return [index for index, name in enumerate(_find_meanings(names)) if name.lower() in USED]
 
 
 def _read_rows(path: Path, only_used: bool = False) -> Rows:
@@ -475,10 +475,14 @@ def _name_columns(path: Path, names: list[str] | None, table: Float[ndarray, "n 
     """
     width = table.shape[1]
     if names is not None and len(names) == width and _names_position(names):
-        meanings = [_meaning(name) for name in names]
+        meanings = _find_meanings(names)
         doubled = next((name for name in (*POSITION, *NORMAL) if meanings.count(name) > 1), None)
         if doubled:
-            raise SignalError(f"{path}: has {meanings.count(doubled)} columns named {doubled}; name them apart")
+            theirs = [name for name, meaning in zip(names, meanings, strict=True) if meaning == doubled]
+            raise SignalError(
+                f"{path}: its columns {ascii(' and '.join(theirs))[1:-1][:80]} are each taken for {doubled}; name one"
+                f" of them {doubled}, and the others apart"
+            )
         return tuple(meanings)
     if names is not None and any(re.fullmatch(r"[A-Za-z_].*", name) for name in names):
         raise SignalError(
@@ -502,10 +506,24 @@ def _name_columns(path: Path, names: list[str] | None, table: Float[ndarray, "n 
     )
 
 
+def _find_meanings(names: Sequence[str]) -> list[str]:
+    """Return what each column holds, or its name if it is not used, as a height beside a z."""
+    bare = [_strip(name) for name in names]
+    meanings = [_meaning(name) for name in names]
+    return [
+        name if meaning in bare and own != meaning else meaning
+        for name, own, meaning in zip(names, bare, meanings, strict=True)
+    ]
+
+
 def _meaning(name: str) -> str:
-    """Return what a column holds, or its name if it is not used."""
-    bare = re.sub(r"[\[(].*|[^a-z0-9]", "", name.lower())
-    return next((meaning for meaning, names in MEANINGS.items() if bare in names), name or "-")
+    """Return what a column holds by its name alone, or the name if it says nothing of use."""
+    return next((meaning for meaning, names in MEANINGS.items() if _strip(name) in names), name or "-")
+
+
+def _strip(name: str) -> str:
+    """Return a name in small letters, without marks and units."""
+    return re.sub(r"[\[(].*|[^a-z0-9]", "", name.lower())
 
 
 def _names_position(names: Sequence[str]) -> bool:
