@@ -19,8 +19,10 @@ from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
+from winner_nerfstudio.signals.cloud.reading import read_points
 from winner_nerfstudio.signals.shape.colors import CornerColors, Texture, barycentric, to_linear, to_srgb
 from winner_nerfstudio.signals.shape.painting import OFFSET, Painting
+from winner_nerfstudio.signals.shape.reading import read_mesh
 from winner_nerfstudio.training.cell_targets import CellColors, CellDistance
 from winner_nerfstudio.training.cells import CellSampler
 from winner_nerfstudio.training.options import DrawnOptions
@@ -405,6 +407,46 @@ def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path, alpha):
     shape = load_surface(tmp_path / "box.obj", colors=True)
     assert_sides(shape)
     assert ("the alpha of its vertices' colours is left out" in shape.repairs) == bool(alpha)
+
+
+@pytest.mark.parametrize("wrong", ["nan", "-1", "70000"])
+@pytest.mark.parametrize("name", ["a.txt", "a.ply", "face.ply", "box.obj", "box.ply"])
+def test_one_number_that_is_no_colour_leaves_all_colours_out_and_that_is_told(tmp_path, name, wrong):
+    points, quads, _ = box()
+    colors = np.repeat(np.array(list(SIDES.values())), 4, axis=0).astype(str)
+    colors[5, 1] = wrong
+    rows = [" ".join(map(str, [*point, *color])) for point, color in zip(points, colors, strict=True)]
+    head = ["ply", "format ascii 1.0", "element vertex 24", *(f"property float {axis}" for axis in "xyz")]
+    paint, corners = [f"property float {color}" for color in ("red", "green", "blue")], "property list uchar int"
+    faces = [" ".join(map(str, [4, *quad])) for quad in quads]
+    of_faces = [f"{face} {' '.join(color)}" for face, color in zip(faces, colors, strict=False)]
+    plain = [" ".join(map(str, point)) for point in points]
+    lines = {
+        "a.txt": ["x y z r g b", *rows],
+        "a.ply": [*head, *paint, "end_header", *rows],
+        "face.ply": [*head, "element face 6", f"{corners} vertex_indices", *paint, "end_header", *plain, *of_faces],
+        "box.obj": [*(f"v {row}" for row in rows), *("f " + " ".join(map(str, quad + 1)) for quad in quads)],
+        "box.ply": [*head, *paint, "element face 6", f"{corners} vertex_indices", "end_header", *rows, *faces],
+    }
+    (tmp_path / name).write_text("\n".join(lines[name]) + "\n")
+    found = read_points(tmp_path / name) if name.startswith("a.") else load_surface(tmp_path / name, colors=True)
+    assert found.colors is None
+    (line,) = [line for line in (found.notes if name.startswith("a.") else found.repairs) if "colour" in line]
+    count = 6 if name == "face.ply" else 24
+    assert line.startswith(f"warning: its colours are left out, for 1 of {count} are none, such as")
+    assert line.endswith("; numbers from 0 to 1, 255 or 65535 are")
+    assert f" {wrong} " in line
+
+
+def test_colours_of_materials_and_of_gltf_vertices_that_are_no_numbers_are_left_out(tmp_path):
+    path = write_obj(tmp_path)
+    (tmp_path / "box.mtl").write_text("newmtl paint\nKd nan 0 0\n")
+    assert (read_mesh(path)[1].values == 1).all()
+    colors = np.full((24, 3), 0.5)
+    colors[3, 1] = np.nan
+    shape = load_surface(write_glb(tmp_path / "a.glb", texture=False, colors=colors), colors=True)
+    assert shape.colors is None
+    assert any("the colours of a part of it are left out (a factor or a vertex has" in line for line in shape.repairs)
 
 
 def test_a_surface_of_one_colour_has_none_to_fit(tmp_path):

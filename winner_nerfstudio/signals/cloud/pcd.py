@@ -102,7 +102,7 @@ def _read_colors(header: Header, columns: dict[str, ndarray]) -> CornerColors | 
             bits = numbers.astype(np.float32).view(np.uint32)
         else:
             bits = np.nan_to_num(numbers % 2**32).astype(np.uint32)
-    return CornerColors.from_numbers(np.stack([bits >> 16, bits >> 8, bits], -1).astype(np.uint8))
+    return CornerColors.from_numbers(np.stack([bits >> 16, bits >> 8, bits], -1).astype(np.uint8), [])
 
 
 def _read_header(path: Path, text: str) -> Header:

@@ -94,8 +94,9 @@ def _read_text(path: Path) -> Columns:
 
 def _read_las(path: Path) -> Columns:
     cloud = read_las(path)
-    colors = None if cloud.colors is None else CornerColors.from_numbers(cloud.colors)
-    return Columns(cloud.points, cloud.normals, cloud.notes, colors)
+    notes = list(cloud.notes)
+    colors = None if cloud.colors is None else CornerColors.from_numbers(cloud.colors, notes)
+    return Columns(cloud.points, cloud.normals, tuple(notes), colors)
 
 
 def _read_pcd(path: Path) -> Columns:

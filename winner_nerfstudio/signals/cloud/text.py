@@ -119,15 +119,15 @@ def read_point_text(
     known = ~np.isnan(points).all(-1)
     if not known.all():
         notes.append(f"repaired: dropped {(~known).sum():,} points without coordinates")
-    colors = _take_colors(table[known], [name.lower() for name in columns])
+    colors = _take_colors(table[known], [name.lower() for name in columns], notes)
     return points[known], None if normals is None else normals[known], tuple(notes), colors
 
 
-def _take_colors(table: Float[ndarray, "n c"], columns: Sequence[str]) -> CornerColors | None:
-    """Return the colours of rows if some columns hold such."""
+def _take_colors(table: Float[ndarray, "n c"], columns: Sequence[str], notes: list[str]) -> CornerColors | None:
+    """Return the colours of rows if some columns hold such; a note tells of columns that should."""
     for names in (COLOR, ("red", "green", "blue")):
         if set(names) <= set(columns):
-            return CornerColors.from_numbers(table[:, [columns.index(name) for name in names]])
+            return CornerColors.from_numbers(table[:, [columns.index(name) for name in names]], notes)
     return None
 
 

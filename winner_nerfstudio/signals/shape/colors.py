@@ -104,16 +104,30 @@ class CornerColors:
     textures: tuple[Texture, ...] = ()
 
     @classmethod
-    def from_numbers(cls, numbers: Shaped[ndarray, "n 3"]) -> "CornerColors | None":
+    def from_numbers(cls, numbers: Shaped[ndarray, "n 3"], notes: list[str]) -> "CornerColors | None":
         """Take numbers of a file as sRGB values: whole ones of 8 or 16 bits, or floats from 0 to 1.
 
         Texts often don't say which they have: floats above 1 are whole numbers, and whole numbers of any other type are
-        of 16 bits if one is above 255. Returns None if they are no colours.
+        of 16 bits if one is above 255.
+
+        Args:
+            numbers: red, green and blue.
+            notes: what the user should know, to which is added why these are no colours.
+
+        Returns:
+            The colours, or None if one of them is none.
         """
         most = {"|u1": 255.0, "<u2": 65535.0, ">u2": 65535.0}.get(numbers.dtype.str)
         least = 1.0 if numbers.dtype.kind == "f" else 255.0
         values = numbers.astype(np.float64)
-        if not len(values) or not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
+        wrong = ~((values >= 0) & (values <= 65535)).all(-1)
+        if wrong.any():
+            listing = " ".join(f"{value:g}" for value in values[wrong.argmax()])
+            notes.append(
+                f"warning: its colours are left out, for {wrong.sum():,} of {len(values):,} are none, such as"
+                f" {listing}; numbers from 0 to 1, 255 or 65535 are"
+            )
+        if wrong.any() or not len(values):
             return None
         if most is None:
             most = next(each for each in (least, 255.0, 65535.0) if values.max() <= each)

@@ -307,6 +307,8 @@ class _Document:
         linear = np.tile(np.array(base.get("baseColorFactor", (1, 1, 1, 1))[:3], np.float64), (count, 1))
         if "COLOR_0" in attributes:
             linear *= self._read_accessor(attributes["COLOR_0"])[:, :3]
+        if not np.isfinite(linear).all():
+            raise ValueError("a factor or a vertex has a colour that is NaN or infinite")
         colors = CornerColors(to_srgb(linear).astype(np.float32), 16 if "COLOR_0" in attributes else 8)
         placed = base.get("baseColorTexture")
         if placed is None and "emissiveTexture" in material:

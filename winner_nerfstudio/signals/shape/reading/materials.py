@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 
 from ..colors import Texture
@@ -138,10 +139,11 @@ def _read_library(path: Path, notes: list[str]) -> list[tuple[str, tuple[float, 
 def _parse_color(text: bytes) -> tuple[float, ...]:
     """Return a colour of three numbers, or white if it is none."""
     try:
-        red, green, blue = (min(max(float(word), 0.0), 1.0) for word in text.split()[:3])
+        numbers = [float(word) for word in text.split()[:3]]
     except ValueError:
-        return (1.0, 1.0, 1.0)
-    return (red, green, blue)
+        numbers = []
+    is_color = len(numbers) == 3 and not any(map(isnan, numbers))
+    return tuple(min(max(number, 0.0), 1.0) for number in numbers) if is_color else (1.0, 1.0, 1.0)
 
 
 def _parse_map(text: str) -> Map:

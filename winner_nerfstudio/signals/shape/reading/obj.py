@@ -80,7 +80,9 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     painted, more = _read_colors(path, polygons, paint, faces)
     # Behind the colour there may be an alpha.
     if painted is None and len(columns) and columns.min() >= 6 and columns.max() <= 7:
-        of_vertices = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:])
+        told = list(more)
+        of_vertices = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:], told)
+        more = tuple(told)
         in_range = ((corners >= 0) & (corners < len(columns))).all()
         painted = of_vertices.take(corners) if of_vertices is not None and in_range else None
         if painted is not None and columns.max() == 7:

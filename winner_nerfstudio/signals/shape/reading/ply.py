@@ -102,11 +102,12 @@ def read_ply(path: Path, colors: bool = False) -> Polygons:
     if colors and textures and (corners < len(vertices)).all() and (corners >= 0).all():
         painted = _read_textures(path, textures, tables, Column(corners, faces.sizes), more)
     if colors and painted is None:
-        of_vertices, of_faces = (_read_colors(tables.get(name, {})) for name in ("vertex", "face"))
+        of_vertices = _read_colors(tables.get("vertex", {}), more)
         if of_vertices is not None and (corners < len(vertices)).all() and (corners >= 0).all():
             painted = of_vertices.take(corners)
-        elif of_faces is not None and not len(cut.sizes):
-            painted = of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
+        elif of_vertices is None and not len(cut.sizes):
+            of_faces = _read_colors(tables.get("face", {}), more)
+            painted = of_faces and of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
     return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), (*notes, *more), painted)
 
 
@@ -165,15 +166,18 @@ def _find_names(table: Table, choices: Iterable[tuple[str, ...]]) -> tuple[str, 
     return next((names for names in choices if set(names) <= set(table)), None)
 
 
-def _read_colors(table: Table) -> CornerColors | None:
-    """Return the colours of an element's rows, [r], if it has some: whole numbers from 0 on, or floats from 0 to 1."""
+def _read_colors(table: Table, notes: list[str]) -> CornerColors | None:
+    """Return the colours of an element's rows, [r], if it has some: whole numbers from 0 on, or floats from 0 to 1.
+
+    A note tells of numbers that are no colours.
+    """
     names = _find_names(table, COLORS)
     if names is None:
         return None
     columns = [table[name] for name in names]
     if any((column.sizes != 1).any() for column in columns):
         return None
-    return CornerColors.from_numbers(np.stack([column.values for column in columns], -1))
+    return CornerColors.from_numbers(np.stack([column.values for column in columns], -1), notes)
 
 
 def read_ply_points(
@@ -187,7 +191,9 @@ def read_ply_points(
     tables, notes, _ = _read_tables(path)
     names = _find_names(tables.get("vertex", {}), NORMALS)
     normals = None if names is None else _coordinates(path, tables, names)
-    return _coordinates(path, tables, ("x", "y", "z")), normals, notes, _read_colors(tables.get("vertex", {}))
+    more = list(notes)
+    colors = _read_colors(tables.get("vertex", {}), more)
+    return _coordinates(path, tables, ("x", "y", "z")), normals, tuple(more), colors
 
 
 def cut_strip(strip: Int[ndarray, " n"]) -> Int[ndarray, "t 3"]:
