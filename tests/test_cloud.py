@@ -214,6 +214,24 @@ def test_the_bytes_of_a_color_in_a_pcd_file_are_no_number(tmp_path, kind, encodi
     np.testing.assert_allclose(found.values * 255, colors, atol=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("F", "nan"), ("U", "nan"), ("I", "inf")])
+def test_a_color_in_a_text_pcd_file_that_is_no_number_leaves_all_out_and_that_is_told(tmp_path, kind, value):
+    points, _ = ball(50)
+    rows = [f"{x} {y} {z} 0" for x, y, z in points]
+    header = ["FIELDS x y z rgb", "SIZE 4 4 4 4", f"TYPE F F F {kind}", "POINTS 51", "DATA ascii"]
+    (tmp_path / "a.pcd").write_text("\n".join([*header, *rows, f"nan nan nan {value}"]))
+    _, _, notes, colors = read_pcd(tmp_path / "a.pcd")
+    assert notes == ("repaired: dropped 1 points without coordinates",)
+    assert (colors.values == 0).all()
+    (tmp_path / "a.pcd").write_text("\n".join([*header, *rows, f"1 1 1 {value}"]))
+    _, _, notes, colors = read_pcd(tmp_path / "a.pcd")
+    assert colors is None
+    assert notes == (
+        f"warning: its colours are left out, for 1 of 51 are {value}; write rgb as whole numbers, of type U, or the"
+        " file as binary",
+    )
+
+
 def test_rays_meet_the_points():
     cloud = PointCloud.from_points(*ball(20_000))
     spots = np.random.default_rng(0).uniform(-0.6, 0.6, (500, 2))

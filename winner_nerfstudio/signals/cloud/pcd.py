@@ -79,30 +79,30 @@ def read_pcd(
     normals = next(
         (np.stack([columns[name] for name in names], -1) for names in NORMALS if set(names) <= set(columns)), None
     )
-    colors = _read_colors(header, columns)
     met = ~np.isnan(points).all(-1)
     if not met.all():
         notes.append(f"repaired: dropped {(~met).sum():,} points without coordinates")
-    return (
-        points[met],
-        None if normals is None else normals[met],
-        tuple(notes),
-        None if colors is None else colors.take(np.flatnonzero(met)),
-    )
+    colors = _read_colors(header, {name: numbers[met] for name, numbers in columns.items()}, notes)
+    return points[met], None if normals is None else normals[met], tuple(notes), colors
 
 
-def _read_colors(header: Header, columns: dict[str, ndarray]) -> CornerColors | None:
-    """Return the colours of the points, if they have some."""
+def _read_colors(header: Header, columns: dict[str, ndarray], notes: list[str]) -> CornerColors | None:
+    """Return the colours of the points, if they have some; a note tells of numbers that are none."""
     name = next((name for name in PACKED if name in columns), None)
     if name is None or header.widths[header.names.index(name)] != 4:
         return None
     numbers = columns[name]
-    with np.errstate(invalid="ignore", over="ignore"):
-        if header.encoding == "ascii" and header.types[header.names.index(name)].kind == "f":
-            bits = numbers.astype(np.float32).view(np.uint32)
-        else:
-            bits = np.nan_to_num(numbers % 2**32).astype(np.uint32)
-    return CornerColors.from_numbers(np.stack([bits >> 16, bits >> 8, bits], -1).astype(np.uint8), [])
+    is_float = header.encoding == "ascii" and header.types[header.names.index(name)].kind == "f"
+    wrong = np.isnan(numbers) if is_float else ~np.isfinite(numbers)
+    if wrong.any():  # the bytes of a float that is no number are lost in a text
+        notes.append(
+            f"warning: its colours are left out, for {wrong.sum():,} of {len(wrong):,} are {numbers[wrong][0]:g}; write"
+            f" {name} as whole numbers, of type U, or the file as binary"
+        )
+        return None
+    with np.errstate(over="ignore"):
+        bits = numbers.astype(np.float32).view(np.uint32) if is_float else (numbers % 2**32).astype(np.uint32)
+    return CornerColors.from_numbers(np.stack([bits >> 16, bits >> 8, bits], -1).astype(np.uint8), notes)
 
 
 def _read_header(path: Path, text: str) -> Header:
