@@ -232,6 +232,16 @@ def test_a_color_in_a_text_pcd_file_that_is_no_number_leaves_all_out_and_that_is
     )
 
 
+def test_names_of_a_pcd_file_may_have_capitals(tmp_path):
+    points, normals = ball(50)
+    write_pcd(tmp_path / "a.pcd", points, normals, "ascii")
+    text = (tmp_path / "a.pcd").read_text().replace("x y z normal_x", "X Y Z Normal_X")
+    (tmp_path / "a.pcd").write_text(text.replace("normal_y normal_z", "NORMAL_Y NORMAL_Z"))
+    found_points, found_normals, _, _ = read_pcd(tmp_path / "a.pcd")
+    np.testing.assert_array_equal(found_points, points)
+    np.testing.assert_array_equal(found_normals, normals)
+
+
 def test_rays_meet_the_points():
     cloud = PointCloud.from_points(*ball(20_000))
     spots = np.random.default_rng(0).uniform(-0.6, 0.6, (500, 2))

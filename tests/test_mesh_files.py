@@ -17,6 +17,7 @@ from winner_nerfstudio.signals.cloud import load_surface
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.shape import load_shape
 from winner_nerfstudio.signals.shape.reading import read_mesh
+from winner_nerfstudio.signals.shape.reading.ply import read_ply_points
 from winner_nerfstudio.signals.shape.reading.polygons import Polygons, triangulate
 
 from .clouds import ball
@@ -309,6 +310,24 @@ def test_a_ply_file_may_have_capitals_and_a_byte_order_mark(tmp_path, encoding):
     name, properties, rows = vertices()
     mesh = [(name, [text.replace(" x", " X") for text in properties], rows), *MIXED["plain"]()[1:]]
     (tmp_path / "house.ply").write_bytes(b"\xef\xbb\xbf" + ply(encoding, *mesh))
+    assert solid(tmp_path / "house.ply", 1.2, 14).repairs == ()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_all_names_of_a_ply_file_may_have_capitals(tmp_path, encoding):
+    points, normals = ball(300)
+    colors = np.random.default_rng(0).integers(0, 256, (300, 3))
+    names = [f"double {name}" for name in ("X", "Y", "Z", "NX", "NY", "NZ")]
+    names += [f"uchar {name}" for name in ("Red", "Green", "Blue")]
+    rows = [(*point, *normal, *color) for point, normal, color in zip(points, normals, colors.tolist(), strict=True)]
+    (tmp_path / "cloud.ply").write_bytes(ply(encoding, ("Vertex", names, rows)))
+    found, found_normals, notes, found_colors = read_ply_points(tmp_path / "cloud.ply")
+    np.testing.assert_allclose(found, points)
+    np.testing.assert_allclose(found_normals, normals)
+    np.testing.assert_allclose(found_colors.values * 255, colors, atol=1e-4)
+    assert notes == ()
+    faces = ("Face", ["list uchar int Vertex_Indices"], [(face,) for face in HOUSE_FACES])
+    (tmp_path / "house.ply").write_bytes(ply(encoding, vertices(), faces))
     assert solid(tmp_path / "house.ply", 1.2, 14).repairs == ()
 
 

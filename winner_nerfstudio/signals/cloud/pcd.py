@@ -110,7 +110,7 @@ def _read_header(path: Path, text: str) -> Header:
     for line in text.splitlines():
         key, *words = line.partition("#")[0].split() or [""]
         lines[key.upper()] = words
-    names = lines.get("FIELDS") or lines.get("COLUMNS") or []
+    names = [name.lower() for name in lines.get("FIELDS") or lines.get("COLUMNS") or []]
     sizes, kinds = lines.get("SIZE", []), lines.get("TYPE", [])
     counts = lines.get("COUNT") or ["1"] * len(names)
     if not names or not len(names) == len(sizes) == len(kinds) == len(counts):

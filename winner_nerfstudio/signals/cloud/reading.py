@@ -58,8 +58,8 @@ def holds_points(path: Path) -> bool:
         return suffix in READERS and suffix != ".ply"
     with path.open("rb") as file:
         header = file.read(1 << 16).partition(b"end_header")[0]
-    return bool(re.search(rb"element\s+vertex", header)) and not re.search(
-        rb"element\s+(face|tristrips)\s+0*[1-9]", header
+    return bool(re.search(rb"(?i)element\s+vertex", header)) and not re.search(
+        rb"(?i)element\s+(face|tristrips)\s+0*[1-9]", header
     )
 
 

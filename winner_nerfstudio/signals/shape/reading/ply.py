@@ -211,7 +211,7 @@ def _split_strips(row: Int[ndarray, " n"]) -> list[Int[ndarray, " m"]]:
 
 def _coordinates(path: Path, tables: dict[str, Table], names: tuple[str, ...]) -> Float[ndarray, "n 3"]:
     """Return the vertices' columns of these names, side by side."""
-    table = {name.lower(): column for name, column in tables.get("vertex", {}).items()}
+    table = tables.get("vertex", {})
     missing = [name for name in names if name not in table]
     if missing:
         raise SignalError(f"{path}: has no vertices with {', '.join(missing)}; x, y and z are needed")
@@ -235,7 +235,10 @@ def _rows(column: Column) -> list[ndarray]:
 
 
 def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[str]]:
-    """Return the tables by name, a warning if the file has more than its header says, and the textures' names."""
+    """Return the tables, a warning if the file has more than its header says, and the textures' names.
+
+    The tables and their columns have names in small letters.
+    """
     data, header, body = _split_header(path)
     encoding, elements = _read_header(path, header)
     if encoding == "ascii":
@@ -243,7 +246,10 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[st
         cursor = Cursor(path, values, 0, text=True)
     else:
         cursor = Cursor(path, np.frombuffer(data, np.uint8), body, text=False)
-    tables = {element.name: cursor.read(element) for element in elements}
+    tables = {
+        element.name.lower(): {name.lower(): column for name, column in cursor.read(element).items()}
+        for element in elements
+    }
     rest = len(cursor.data) - cursor.offset
     unit = "values" if encoding == "ascii" else "bytes"
     notes = (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest)
