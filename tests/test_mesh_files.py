@@ -359,6 +359,7 @@ def whole_house(encoding="binary_little_endian"):
 
 
 ONE = ply("ascii", vertices(), ("face", [CORNERS], [((0, 1, 9),)]))
+MORE = whole_house("ascii").replace(b"0.0 \n", b"0.0 7.0 \n")
 NO_TYPE = "a line that means nothing in .ply files: 'property float128 z'"
 BROKEN_PLY = {
     "cut faces": (whole_house()[:-5], "the header says 9 rows of face, but the file ends before"),
@@ -369,6 +370,19 @@ BROKEN_PLY = {
     "no z": (whole_house().replace(b"float z", b"float w"), "has no vertices with z"),
     "unknown type": (whole_house().replace(b"float z", b"float128 z"), NO_TYPE),
     "other corner": (ONE, "face 1 of 1 refers to vertex 10, but the file has 9"),
+    "a number more": (MORE, "row 1 of vertex has 4 numbers, but the header names 3 properties"),
+    "twice as many": (
+        ply("ascii", vertices()).replace(b" \n", b" 0 0 1\n"),
+        "row 1 of vertex has 6 numbers, but the header names 3",
+    ),
+    "a number less": (
+        ply("ascii", vertices()).replace(b"1.0 1.0 1.0 \n", b"1.0 1.0\n"),
+        "of vertex has 2 numbers, but the header names 3",
+    ),
+    "later element": (
+        ply("ascii", vertices(), ("edge", ["int vertex1", "int vertex2"], [(0, 1)] * 3)).replace(b"0 1 \n", b"0 1 2\n"),
+        "row 1 of edge has 3 numbers, but the header names 2 properties",
+    ),
     "negative length": (ONE.replace(b"3 0 1 9", b"-3 0 1 9"), "the file ends before"),
 }
 
@@ -378,6 +392,14 @@ def test_a_ply_file_that_holds_other_than_its_header_says_is_refused(tmp_path, n
     data, words = BROKEN_PLY[name]
     (tmp_path / "house.ply").write_bytes(data)
     assert words in refusal(tmp_path / "house.ply")
+
+
+@pytest.mark.parametrize("sizes", [[1] * 27, [2, 1] * 9, [9] * 3, [27]], ids=["one", "two", "three rows", "all"])
+def test_rows_of_a_text_ply_file_may_go_on_in_further_lines_or_share_one(tmp_path, sizes):
+    head, mark, body = ply("ascii", vertices()).partition(b"end_header\n")
+    lines = [b" ".join(words) for words in np.split(np.array(body.split()), np.cumsum(sizes)[:-1])]
+    (tmp_path / "a.ply").write_bytes(head + mark + b"\n".join(lines))
+    np.testing.assert_array_equal(read_ply_points(tmp_path / "a.ply")[0], HOUSE)
 
 
 def test_what_follows_the_elements_of_a_ply_file_is_told(tmp_path):

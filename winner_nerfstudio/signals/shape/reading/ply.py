@@ -242,7 +242,9 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[st
     data, header, body = _split_header(path)
     encoding, elements = _read_header(path, header)
     if encoding == "ascii":
-        values: ndarray = parse_numbers(data[body:].rstrip(PADDING))
+        text = data[body:].rstrip(PADDING)
+        _check_lines(path, text, elements)
+        values: ndarray = parse_numbers(text)
         cursor = Cursor(path, values, 0, text=True)
     else:
         cursor = Cursor(path, np.frombuffer(data, np.uint8), body, text=False)
@@ -254,6 +256,34 @@ def _read_tables(path: Path) -> tuple[dict[str, Table], tuple[str, ...], list[st
     unit = "values" if encoding == "ascii" else "bytes"
     notes = (f"warning: {rest:,} {unit} follow what the header counts; left out",) * bool(rest)
     return tables, notes, _list_textures(header)
+
+
+def _check_lines(path: Path, text: bytes, elements: list[Element]) -> None:
+    """Check that rows end where lines do, up to the first element with lists.
+
+    A row may go on in further lines. Lines of several whole rows are fewer than the rows.
+
+    Raises:
+        SignalError: a line has more or fewer numbers than the header says.
+    """
+    sizes = np.array([size for line in text.splitlines() if (size := len(line.split()))], np.int64)
+    ends, first, rows = np.cumsum(sizes), 0, 0
+    for element in elements:
+        width, rows = len(element.properties), rows + element.count
+        if not width or any(column.length is not None for column in element.properties):
+            return
+        count = min(element.count, (int(sizes.sum()) - first) // width)
+        last = first + count * width
+        wrong = ~np.isin(np.arange(first + width, last + 1, width), ends)
+        is_several = len(sizes) < rows and not ((ends[(ends > first) & (ends <= last)] - first) % width).any()
+        if wrong.any() and not is_several:
+            row = int(wrong.argmax())
+            line = np.searchsorted(ends, first + row * width, side="right")
+            raise SignalError(
+                f"{path}: row {row + 1:,} of {element.name} has {sizes[line]} numbers, but the header names {width}"
+                " properties; each number needs one"
+            )
+        first = last
 
 
 def find_textures(path: Path) -> list[Path | None]:
