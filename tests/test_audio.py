@@ -216,6 +216,8 @@ def with_nan(path):
 HOSTILE = {
     "missing.wav": (lambda path: None, {}, "no such file"),
     "folder.wav": (lambda path: path.mkdir(), {}, "is a folder, not a sound"),
+    "byte.wav": (lambda path: path.write_bytes(b"\xff"), {}, "cannot be read as a sound"),
+    "byte.mp3": (lambda path: path.write_bytes(b"\xff"), {}, "cannot be read as a sound"),
     "text.wav": (lambda path: path.write_text("hello"), {}, "cannot be read as a sound"),
     "photo.png": (lambda path: path.write_bytes(b"\x89PNG"), {}, "cannot be read as a sound"),
     "empty.wav": (lambda path: soundfile.write(path, np.zeros(0), RATE), {}, "has 0 samples"),

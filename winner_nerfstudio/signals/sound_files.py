@@ -186,7 +186,7 @@ def inspect_sound_file(path: Path) -> SoundFile:
             return _mend(file, size, Chunk(b"", start, stated), start - 8, f"{order}I", 0)
         if head[:4] == b"fLaC":
             return _inspect_flac(file, size)
-        if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1] & 0xE0 == 0xE0):
+        if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
             if head[:1] == b"\xff" and head[1] & 6 == 0:
                 raise SignalError(f"{path}: holds AAC (ADTS), which is not read; convert it to .wav or .flac")
             return _inspect_mp3(file, size)
