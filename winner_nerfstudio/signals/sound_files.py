@@ -160,8 +160,8 @@ class Spliced(io.RawIOBase):
 def inspect_sound_file(path: Path) -> SoundFile:
     """Return how a sound file is to be read, and what is to be told of its header.
 
-    The headers of .wav (also RIFX, RF64 and BW64), .w64, .aiff, .au, .caf, .flac and .mp3 are held against the file;
-    that of any other format is left to its reader.
+    The headers of .wav (also RIFX, RF64 and BW64), .w64, .aiff, .au, .caf, .flac, .mp3 and Ogg are held against the
+    file; that of any other format is left to its reader.
 
     Raises:
         SignalError: the header contradicts itself.
