@@ -76,6 +76,27 @@ def test_colours_of_8_and_of_16_bits_are_read(tmp_path, suffix, step):
     assert columns.notes[0].endswith("only coordinates and colours are used")
 
 
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_waveforms_behind_the_points_of_las_1_3_are_no_points(tmp_path, is_cut):
+    las = laspy.create(point_format=4, file_version="1.3")
+    las.header.scales, las.header.offsets = [0.001] * 3, CORNER
+    las.x, las.y, las.z = POINTS.T
+    las.write(tmp_path / "a.las")
+    content = bytearray((tmp_path / "a.las").read_bytes())
+    struct.pack_into("<Q", content, 227, len(content))
+    start, size = struct.unpack_from("<I", content, 96)[0], las.header.point_format.size
+    assert len(content) == start + 500 * size
+    if is_cut:
+        del content[-size:]
+        struct.pack_into("<Q", content, 227, len(content))
+    (tmp_path / "a.las").write_bytes(content + bytes(60 + 5000))
+    if is_cut:
+        with pytest.raises(SignalError, match="says 500 points, the file has room for 499"):
+            read_points(tmp_path / "a.las")
+    else:
+        np.testing.assert_allclose(read_points(tmp_path / "a.las").points, POINTS, atol=1e-3)
+
+
 def with_count(path, count):
     content = bytearray(path.read_bytes())
     struct.pack_into("<Q", content, 247, count)

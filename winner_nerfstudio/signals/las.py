@@ -119,8 +119,9 @@ def _check_header(path: Path, header: Any) -> None:
     if not header.are_points_compressed:
         start, size = header.offset_to_point_data, header.point_format.size
         end = path.stat().st_size
-        if header.number_of_evlrs and start < header.start_of_first_evlr < end:
-            end = header.start_of_first_evlr
+        behind = [header.start_of_waveform_data_packet_record]
+        behind += [header.start_of_first_evlr] * bool(header.number_of_evlrs)
+        end = min([end, *(record for record in behind if record > start)])
         held = max(end - start, 0) // size
         if held != count:
             raise SignalError(
