@@ -116,6 +116,16 @@ def test_an_experiment_that_wont_do_says_why(options, words):
         GridOptions(**options).check()
 
 
+@pytest.mark.parametrize("low", [16_777_214.0, -16_777_215.0])
+def test_single_precision_values_far_from_zero_come_back_as_they_are(low):
+    values = np.array([[low, low + 1]] * 5000, np.float32)
+    units = Units.spanning(low, low + 1)
+    unit = units.to_unit(values)
+    assert unit.dtype == np.float32
+    np.testing.assert_array_equal(unit, [[-1, 1]] * 5000)
+    np.testing.assert_array_equal(units.to_own(unit), values)
+
+
 @pytest.mark.parametrize("low, high", [(0, 255), (-3.5, 1e-3), (1e300, 1.5e300), (-1e308, 1e308), (7, 7)])
 def test_units_map_the_range_to_minus_one_and_one_and_back(low, high):
     units, values = Units.spanning(low, high), np.array([low, high], np.float64)

@@ -26,10 +26,12 @@ class Units:
         return cls(float(low / 2 + high / 2), float(high / 2 - low / 2) or 1.0)
 
     def to_unit(self, values: ndarray) -> Float[ndarray, "*axes"]:
-        """Map the target's values to the network's, float32, computed in at least the precision of `values`."""
+        """Map the target's values to the network's, float32, computed in at least double precision."""
         wide = values.astype(np.result_type(values.dtype, np.float32))
-        wide -= self.offset
-        wide /= self.amplitude
+        # Of float32 values numpy holds but a few as doubles at a time.
+        precise = np.result_type(wide.dtype, np.float64)
+        np.subtract(wide, self.offset, out=wide, dtype=precise)
+        np.divide(wide, self.amplitude, out=wide, dtype=precise)
         return wide.astype(np.float32, copy=False)
 
     def to_own(self, values: ndarray) -> Float[ndarray, "*axes"]:
