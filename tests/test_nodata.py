@@ -18,7 +18,7 @@ from winner_nerfstudio.kinds.volume import VolumeKind
 from winner_nerfstudio.metrics.grid import between_error, evaluate_grid, quick_samples
 from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.load import load_signal
-from winner_nerfstudio.signals.options import ImageOptions, VolumeOptions
+from winner_nerfstudio.signals.options import AudioOptions, ImageOptions, VolumeOptions
 from winner_nerfstudio.training.sampling import Resident
 from winner_nerfstudio.winner.inputs import fill_missing
 
@@ -355,8 +355,12 @@ def test_clicks_of_a_sound_are_data_where_its_samples_are_steps_of_a_converter(t
     if subtype == "FLOAT":
         with pytest.raises(ValueError, match=r"3 of 4,000 values are 0\.99"):
             load_signal(tmp_path / "clicks.wav", "audio")
+        with pytest.raises(ValueError, match=r"3 of 4,000 values are 0\.99"):
+            open_large(tmp_path / "clicks.wav", "audio", AudioOptions())
     else:
-        assert any(line.startswith("warning: ") for line in load_signal(tmp_path / "clicks.wav", "audio").describe())
+        (told,) = (line for line in load_signal(tmp_path / "clicks.wav", "audio").describe() if line[:8] == "warning:")
+        assert told.startswith("warning: 3 of 4,000 values, such as 0.98999, are far from all others")
+        assert told in open_large(tmp_path / "clicks.wav", "audio", AudioOptions()).notes
 
 
 def test_all_missing_and_none_missing_are_said():

@@ -18,7 +18,7 @@ from .lattice import Lattice
 from .muting import mute_libraries
 from .nodata import check_range, separate_missing
 from .ogg_pages import shorten
-from .options import AudioOptions
+from .options import AudioOptions, NoData
 from .records import GREATEST_RATE, LEAST_RATE, AudioRecord
 from .samples import SOUNDS, sample
 from .sound_files import XIPH_ORDERS, SoundFile, Spliced, inspect_sound_file
@@ -157,14 +157,18 @@ def _load(source: str | Path | ndarray, options: AudioOptions) -> Audio:
             values, first, entries, notes = _read_sound(path, options)
     check_values(name, values)
     screened = separate_missing(name, values, options.nodata)
-    # Steps of a converter are all data: a few at full scale are a click.
-    is_converted = entries["format"] != "array" and entries["subtype"] not in ("FLOAT", "DOUBLE")
-    warnings = check_range(name, screened, "keep" if is_converted else options.nodata)
+    warnings = check_range(name, screened, choose_nodata(entries, options.nodata))
     values = screened.values
     if options.mono and values.shape[1] > 1:
         values = values.mean(1, keepdims=True, dtype=np.result_type(values.dtype, np.float32))
     audio = _make_audio(name, values, first, entries, notes)
     return replace(audio, notes=(*audio.notes, *screened.notes, *warnings), missing=screened.missing)
+
+
+def choose_nodata(entries: dict[str, Any], nodata: NoData) -> NoData:
+    """Return the option by which a sound's range is checked: steps of a converter are all data, a few a click."""
+    is_converted = entries["format"] != "array" and entries["subtype"] not in FLOATING
+    return "keep" if is_converted else nodata
 
 
 def _make_audio(

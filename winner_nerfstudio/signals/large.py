@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..winner.inputs import fill_missing
-from .audio import MOST_PER_BYTE, Audio, check_series, excerpt, open_sound_file
+from .audio import MOST_PER_BYTE, Audio, check_series, choose_nodata, excerpt, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of, read_shape
@@ -25,7 +25,7 @@ from .lattice import Lattice, pitch_of
 from .messages import describe_outside, write_apart
 from .nodata import SORTED, Screened, check_range, choose_markers, find_markers
 from .normalization import Normalization
-from .options import AudioOptions, GridOptions, ImageOptions, VolumeOptions
+from .options import AudioOptions, GridOptions, ImageOptions, NoData, VolumeOptions
 from .picture_suffixes import TIFFS
 from .records import AudioRecord, GridRecord, VolumeRecord
 from .units import Units
@@ -199,7 +199,8 @@ def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
     if blocks.channels > MAX_CHANNELS:
         raise SignalError(f"{blocks.name}: has {blocks.channels} channels; a picture has at most {MAX_CHANNELS}")
     high = full_range(picture)
-    markers, found, notes = _screen(blocks, options, picture.nodata, high is not None)
+    nodata = None if high is not None else options.nodata
+    markers, found, notes = _screen(blocks, options, picture.nodata, nodata)
     if high is None:
         assert found is not None
         units = Units.spanning(found.low, found.high)
@@ -241,7 +242,7 @@ def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
     else:
         blocks, first, entries, told = _open_sound(source, options)
     rate = entries["sample_rate"]
-    markers, found, notes = _screen(blocks, options, None, False)
+    markers, found, notes = _screen(blocks, options, None, choose_nodata(entries, options.nodata))
     assert found is not None
     if "dtype" in entries:
         units = Units.spanning(found.low, found.high)
@@ -290,7 +291,7 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
     spacing, first, more = place_samples(options, stated, origin)
-    markers, found, notes = _screen(blocks, options, declared, False)
+    markers, found, notes = _screen(blocks, options, declared, options.nodata)
     assert found is not None
     low, high = found.low, found.high
     level = choose_level(found.some, low, high) if options.level is None else float(options.level)
@@ -322,7 +323,7 @@ def _measure_slope(grid: LargeGrid, record: VolumeRecord) -> float:
 
 
 def _screen(
-    blocks: Blocks, options: GridOptions, declared: float | None, has_range: bool
+    blocks: Blocks, options: GridOptions, declared: float | None, checked: NoData | None
 ) -> tuple[tuple[float, ...], Statistics | None, tuple[str, ...]]:
     """Find the values that mean no data, and the statistics of all others, or None where they are not needed.
 
@@ -330,14 +331,14 @@ def _screen(
         blocks: the samples.
         options: the options of loading them.
         declared: the value that the file declares for samples that hold no data.
-        has_range: whether the range of the values is that of their type.
+        checked: the option by which the range of the values is checked; None if it is that of their type.
 
     Raises:
         SignalError: the samples are no real numbers, not finite, all missing, or seem to mean no data.
     """
     check_values(blocks.name, np.broadcast_to(np.zeros(1, blocks.dtype), blocks.shape))
     markers, why = choose_markers(np.zeros(1, blocks.dtype), options.nodata, declared)
-    if not markers and has_range:
+    if not markers and checked is None:
         return (), None, ()
     mix = _mix if isinstance(options, AudioOptions) and options.mono else None
     found = _scan(blocks, markers, options.nodata != "auto", mix)
@@ -352,8 +353,8 @@ def _screen(
     if found.missing:
         values = " or ".join(f"{marker:.9g}" for marker in markers)
         notes = (f"no data: {found.missing:,} of {total:,} samples are {values}, {why}; they are left out",)
-    if not has_range:
-        notes += check_range(blocks.name, Screened(found.some[:, None], None), options.nodata)
+    if checked is not None:
+        notes += check_range(blocks.name, Screened(found.some[:, None], None), checked)
     return markers, found, notes
 
 
