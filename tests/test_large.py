@@ -400,6 +400,23 @@ def test_a_file_read_by_blocks_has_the_samples_and_the_meaning_of_one_read_whole
         assert count_values(path, kind) == expected.values.size
 
 
+@pytest.mark.parametrize(("others", "level"), [(0, 1.0), (1, 0.0)])
+def test_the_level_of_a_volume_of_almost_two_values_is_that_of_one_in_memory(others, level, monkeypatch):
+    monkeypatch.setattr("winner_nerfstudio.signals.large.SORTED", 100)
+    values = np.full((20, 20, 20), -1, np.int8)
+    values[5:9, 5:9, 5:9] = 3
+    values[6, 6, 6 : 6 + others] = 1
+    signal = open_large(values, "volume", kind_named("volume").options())
+    assert signal.record.level == load_signal(values, "volume").record.level == level
+
+
+def test_two_values_of_each_block_are_not_two_of_the_whole():
+    values = np.full((20, 20, 20), -1, np.int8)
+    values[10, 5:9, 5:9], values[0, 5:9, 5:9] = 3, 2
+    signal = open_large(values, "volume", kind_named("volume").options())
+    assert signal.record.level == load_signal(values, "volume").record.level == 0
+
+
 def test_a_block_decodes_the_tiles_that_it_needs_and_no_others(files, monkeypatch):
     path, read = files["tiles"][0], []
     signal = open_large(path, "image", kind_named("image").options())

@@ -29,7 +29,7 @@ from .options import AudioOptions, GridOptions, ImageOptions, NoData, VolumeOpti
 from .picture_suffixes import TIFFS
 from .records import AudioRecord, GridRecord, VolumeRecord
 from .units import Units
-from .volume import Volume, choose_level, mean_slope, measure_slopes, place_samples
+from .volume import Volume, choose_level, holds_only, mean_slope, measure_slopes, place_samples
 from .volume_files import open_volume
 
 if TYPE_CHECKING:
@@ -116,12 +116,14 @@ class Statistics(NamedTuple):
         high: the greatest one.
         some: values of samples that hold data, all of them or `SORTED` at random and each block's least and greatest.
         missing: the count of samples that hold no data.
+        two_values: whether no value that is fitted lies between the least and the greatest.
     """
 
     low: float
     high: float
     some: ndarray
     missing: int
+    two_values: bool
 
 
 def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> LargeGrid:
@@ -294,7 +296,7 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     markers, found, notes = _screen(blocks, options, declared, options.nodata)
     assert found is not None
     low, high = found.low, found.high
-    level = choose_level(found.some, low, high) if options.level is None else float(options.level)
+    level = choose_level(low, high, found.two_values) if options.level is None else float(options.level)
     if not low <= level <= high:
         raise SignalError(f"{blocks.name}: {describe_outside(level, low, high)}")
     lattice, units = Lattice(blocks.shape, pitch_of(spacing)), Units.spanning(low, high)
@@ -363,7 +365,7 @@ def _scan(
 ) -> Statistics:
     """Return the statistics of the samples that hold data, from one pass over all."""
     total = int(np.prod(blocks.shape, dtype=np.int64)) * blocks.channels
-    lows, highs, some, missing, rng = [], [], [], 0, np.random.default_rng(0)
+    lows, highs, some, missing, two_values, rng = [], [], [], 0, True, np.random.default_rng(0)
     for box in blocks.iterate():
         values, is_missing = _read(blocks, box, markers, with_nan)
         values = values.reshape(-1, blocks.channels)
@@ -375,13 +377,15 @@ def _scan(
         flat, used = values.reshape(-1), values if mix is None else mix(values)
         lows.append(used.min())
         highs.append(used.max())
+        two_values = two_values and holds_only(used, lows[-1], highs[-1])
         if total > SORTED:
             index = rng.integers(flat.size, size=-(-flat.size * SORTED // total))
             flat = np.concatenate([flat[index], [flat.min(), flat.max()]])
         some.append(flat)
     if not some:
-        return Statistics(0.0, 0.0, np.empty(0), missing)
-    return Statistics(min(lows).item(), max(highs).item(), np.concatenate(some), missing)
+        return Statistics(0.0, 0.0, np.empty(0), missing, True)
+    two_values = two_values and len({*lows, *highs}) <= 2
+    return Statistics(min(lows).item(), max(highs).item(), np.concatenate(some), missing, two_values)
 
 
 def _read(

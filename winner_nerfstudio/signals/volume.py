@@ -131,7 +131,7 @@ def _build(
     """
     spacing, origin, place_notes = place_samples(options, file.spacing, file.origin)
     low, high = array.min().item(), array.max().item()
-    level = choose_level(array, low, high) if options.level is None else float(options.level)
+    level = choose_level(low, high, holds_only(array, low, high)) if options.level is None else float(options.level)
     if options.level is not None and not low <= level <= high:
         raise SignalError(f"{name}: {describe_outside(level, low, high)}")
     lattice = Lattice(array.shape[:3], pitch_of(spacing))
@@ -264,9 +264,13 @@ def _check_shape(name: str, shape: tuple[int, ...], max_samples: int) -> None:
         )
 
 
-def choose_level(array: ndarray, low: float, high: float) -> float:
+def holds_only(values: ndarray, low: float, high: float) -> bool:
+    """Return whether there are no other values than these two."""
+    return bool(((values == low) | (values == high)).all())
+
+
+def choose_level(low: float, high: float, two_values: bool) -> float:
     """Return 0 if the values have both signs and more than two distinct values, else the middle of their range."""
-    two_values = array.dtype.kind == "b" or bool(((array == low) | (array == high)).all())
     return 0.0 if low < 0 < high and not two_values else low / 2 + high / 2
 
 
