@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +14,7 @@ from ..winner.inputs import fill_missing
 from .audio import MOST_PER_BYTE, Audio, check_series, choose_nodata, excerpt, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError, check_file
-from .grid import Grid, check_values, name_of, read_shape
+from .grid import Grid, check_values, name_of
 from .image import Image
 from .image.image import draft_record, full_range
 from .image.reading import Picture
@@ -158,33 +157,6 @@ def open_large(data: str | Path | ndarray, kind: str, options: GridOptions) -> L
     grid = _OPENERS[kind](source, options)
     record = replace(grid.record, digest=compute_source_digest(source))
     return replace(grid, record=record.from_json(record.to_json()))  # as a file of the fit will have it
-
-
-def count_values(source: str | Path | ndarray, kind: str) -> int | None:
-    """Return how many values a signal has, from its header alone, or None if it is not read by blocks.
-
-    Args:
-        source: a file or an array, see `open_large`.
-        kind: the kind of the signal.
-
-    Raises:
-        SignalError: a file that is read by blocks is missing or broken.
-    """
-    if isinstance(source, ndarray):
-        return source.size
-    path = Path(source)
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return prod(read_shape(path))
-    if kind == Image.kind and suffix in TIFFS:
-        blocks = _open_tiff(path, masked=False)[1]
-    elif kind == Volume.kind and suffix == ".zarr":
-        blocks = open_volume(path)[0]
-    elif kind == Audio.kind and path.is_file():
-        blocks = _open_sound(path, AudioOptions())[0]
-    else:
-        return None
-    return prod(blocks.shape) * blocks.channels
 
 
 def _open_image(source: Path | ndarray, options: ImageOptions) -> LargeGrid:
