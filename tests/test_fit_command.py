@@ -187,6 +187,8 @@ def test_a_texture_is_for_the_files_that_hold_one():
             "https://example.com/a.png: is a URL, which is not read",
         ),
         (["file:///nowhere/a.png", "--output", "b.png"], "/nowhere/a.png: no such file; the file comes first"),
+        (["file:///nowhere/a%20b.png", "--output", "b.png"], "/nowhere/a b.png: no such file; the file comes first"),
+        (["file://nowhere/a.png", "--output", "b.png"], "file://nowhere/a.png: names no file of this machine; write"),
         ([".", "--output", "b.png"], ".: is a folder; give a file, or fit all files of a folder by winner-batch"),
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),

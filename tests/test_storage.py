@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from winner_nerfstudio import fit_groups, fit_many, load_field, load_fields
 from winner_nerfstudio.batch.store import Store
 from winner_nerfstudio.cli import batch, fit
 from winner_nerfstudio.fields.file import FieldFileError
+from winner_nerfstudio.files import strip_scheme
 from winner_nerfstudio.storage import RemotePath, list_folder, locate
 
 from .conftest import call
@@ -180,6 +182,21 @@ def test_a_url_of_this_machine_is_a_path(crops, tmp_path):
     assert load_fields(f"file://{tmp_path}/a b").paths == load_fields(tmp_path / "a b").paths == (f"{crops}/00.png",)
     assert locate(f"file://{tmp_path}/a b") == tmp_path / "a b"
     assert locate("photos/a.png").parts == ("photos", "a.png")
+
+
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "local://", "FILE://LOCALHOST"])
+@pytest.mark.parametrize(("written", "meant"), [("/tmp/a%20b.png", "/tmp/a b.png"), ("/tmp/100%/ä#?", "/tmp/100%/ä#?")])
+def test_a_url_of_this_machine_is_decoded_and_may_name_it(start, written, meant):
+    assert locate(start + written) == Path(meant)
+    assert strip_scheme(start + written) == meant
+    assert strip_scheme(written) == written
+
+
+@pytest.mark.parametrize("url", ["file://server/share/a.png", "file://tmp/a.png", "file://localhost", "local://"])
+def test_a_url_of_a_file_of_another_machine_is_refused_in_one_line(url):
+    for read in (locate, strip_scheme):
+        with pytest.raises(ValueError, match=f"^{url}: names no file of this machine; write file:///PATH, or the path"):
+            read(url)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .signals.messages import MessageError
+
 _FULL = errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)
 """Errors of writing, which do not name the file."""
 
@@ -18,8 +20,19 @@ def as_url(path: str | Path) -> str | None:
 
 
 def strip_scheme(text: str) -> str:
-    """Return the path of a URL of this machine, ``file:///PATH``; any other text as it is."""
-    return re.sub(r"^(file|local)://(?=/)", "", text)
+    """Return the path of a URL of this machine, ``file:///a%20b`` or ``file://localhost/a``; any other text as it is.
+
+    Raises:
+        MessageError: the URL names another machine, or no path.
+    """
+    match = re.match(r"(?:file|local)://([^/]*)(.*)", text, re.IGNORECASE | re.DOTALL)
+    if match is None:
+        return text
+    if match[1].lower() not in ("", "localhost") or not match[2]:
+        raise MessageError(f"{text}: names no file of this machine; write file:///PATH, or the path alone")
+    from urllib.request import url2pathname
+
+    return url2pathname(match[2])
 
 
 @contextmanager

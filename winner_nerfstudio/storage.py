@@ -15,7 +15,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from .files import make_folder, replacing
+from .files import make_folder, replacing, strip_scheme
 from .signals.messages import MessageError, shorten
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -226,12 +226,13 @@ def locate(text: str | Path | RemotePath) -> AnyPath:
 
     Raises:
         StorageError: there is no driver for the URL; the message names the package that has it.
+        MessageError: a ``file://`` names another machine.
     """
     if not isinstance(text, str) or not _URL.match(text):
         return text if isinstance(text, RemotePath) else Path(text)
     protocol = text.partition("://")[0].lower()
     if protocol in ("file", "local"):
-        return Path(text.partition("://")[2])
+        return Path(strip_scheme(text))
     from fsspec.registry import get_filesystem_class, known_implementations
 
     try:
