@@ -383,6 +383,14 @@ def test_the_command_line_takes_numbers_and_words(text, value):
     assert tyro.cli(VolumeOptions, args=["--spacing", "2"]).spacings == (2, 2, 2)
 
 
+@pytest.mark.parametrize("number", [np.float32, np.int16, np.int64])
+def test_a_number_of_numpy_may_mean_no_data(number):
+    picture = terrain()
+    picture[0, :5] = -9999
+    for nodata in (number(-9999), (number(-9999), np.float64(7))):
+        assert int(load_signal(picture, "image", nodata=nodata).missing.sum()) == 5
+
+
 def test_several_values_may_mean_no_data():
     assert tyro.cli(ImageOptions, args=["--nodata", "-9999", "-32768", "nan"]).nodata[:2] == (-9999, -32768)
     picture = terrain()

@@ -4,6 +4,7 @@ The command line, the data parsers and `fit` are made from these classes; the lo
 """
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -262,5 +263,5 @@ def nodata_flag(nodata: NoData, value: float) -> str:
 
 def _check_nodata(nodata: NoData) -> None:
     values = nodata if isinstance(nodata, (tuple, list)) else (nodata,)
-    if nodata not in ("auto", "keep") and not (values and all(isinstance(value, (int, float)) for value in values)):
+    if nodata not in ("auto", "keep") and not (values and all(isinstance(value, Real) for value in values)):
         raise SignalError(f"nodata={nodata!r} must be a number or several, nan, auto or keep")
