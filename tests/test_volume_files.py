@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import inspect
 import json
 import sys
 
@@ -20,6 +21,7 @@ from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.volume import load_volume
 from winner_nerfstudio.signals.volume_files import read_volume
+from winner_nerfstudio.signals.volume_readers import WITH_NAMES
 
 from .test_volume import field_of
 
@@ -342,6 +344,10 @@ def test_of_several_arrays_one_is_named(tmp_path):
         write(tmp_path / name)
         with pytest.raises(SignalError, match="leave out dataset='x'"):
             load_volume(tmp_path / name, VolumeOptions(dataset="x"))
+
+
+def test_the_help_of_dataset_lists_the_suffixes_of_all_files_with_names():
+    assert f"({' '.join(WITH_NAMES)})" in inspect.getsource(VolumeOptions)
 
 
 def with_bytes(write, change):

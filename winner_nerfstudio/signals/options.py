@@ -201,7 +201,8 @@ class VolumeOptions(SupervisedOptions):
     origin: tuple[float, float, float] | None = None
     """Coordinates of the first sample in the world; if left out the file's, or 0 0 0 where it states none."""
     dataset: str | None = None
-    """Name of the array in a file that has names for arrays (.h5 .zarr .vti .vtk); the only one if left out."""
+    """Name of the array in a file that has names for arrays (.h5 .hdf5 .nc .zarr .vti .vtk); the only one if left
+    out."""
     level: float | None = None
     """Value at the surface. If left out: half-way between the two values of an array that has only two, else 0 where
     values have both signs, else the middle of their range."""
