@@ -225,6 +225,15 @@ def test_every_array_of_a_vtk_file_is_found(tmp_path, as_text):
         load_volume(tmp_path / "a.vtk", VolumeOptions(dataset="v"))
 
 
+def test_the_arrays_behind_metadata_are_found_in_a_text_file_with_the_line_ends_of_windows(tmp_path):
+    metadata, data = b"METADATA\nINFORMATION 0\n\n", numbers(VALUES, True, "f4")
+    fields = (b"FIELD f 2\nb 1 120 float\n", data, metadata, b"c 1 120 float\n", data, metadata)
+    parts = [HEAD.format("ASCII").encode(), b"POINT_DATA 120\n", *fields, b"SCALARS a float\nLOOKUP_TABLE d\n", data]
+    (tmp_path / "a.vtk").write_bytes(b"".join(parts).replace(b"\n", b"\r\n"))
+    for name in "abc":
+        check(load_volume(tmp_path / "a.vtk", VolumeOptions(dataset=name)), VALUES)
+
+
 @pytest.mark.parametrize("as_text", [True, False])
 def test_bytes_that_vtk_writes_as_colours_are_read(tmp_path, as_text):
     bytes_ = (100 + 40 * VALUES).clip(0, 255).astype(np.uint8)

@@ -39,6 +39,8 @@ COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6, "GLOBAL_I
 """Values per sample of the attributes that state none."""
 NEXT_NAME = re.compile(rb"\n[ \t]*(?=[A-Za-z_%])(?!nan|inf)", re.IGNORECASE)
 """Where a line begins that holds no numbers."""
+EMPTY_LINE = re.compile(rb"\n[ \t\r]*\n")
+"""What ends METADATA."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,7 @@ class _Walk:
             elif key in (b"POINT_DATA", b"CELL_DATA"):
                 owner, count = key, int(rest[0])
             elif key == b"METADATA":
-                end = self.data.find(b"\n\n", self.position - 1)
-                self.position = len(self.data) if end < 0 else end + 2
+                self._skip_metadata()
             elif key == b"LOOKUP_TABLE":
                 self.add(rest[0], b"", b"color", 4, int(rest[1]))
             elif key == b"FIELD":
@@ -130,11 +131,14 @@ class _Walk:
     def _add_fields(self, owner: bytes, arrays: int) -> None:
         while arrays > 0 and (words := self.line()):
             if words[0].upper() == b"METADATA":
-                end = self.data.find(b"\n\n", self.position - 1)
-                self.position = len(self.data) if end < 0 else end + 2
+                self._skip_metadata()
                 continue
             self.add(words[0], owner, words[3], int(words[1]), int(words[2]))
             arrays -= 1
+
+    def _skip_metadata(self) -> None:
+        end = EMPTY_LINE.search(self.data, self.position - 1)
+        self.position = end.end() if end else len(self.data)
 
     def _add_attribute(self, key: bytes, rest: list[bytes], owner: bytes, count: int) -> None:
         """Add the array of an attribute such as SCALARS.
