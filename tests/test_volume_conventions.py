@@ -235,6 +235,15 @@ def test_the_arrays_behind_metadata_are_found_in_a_text_file_with_the_line_ends_
 
 
 @pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("title", ["ASCII", "BINARY", "DATASET POLYDATA", ""])
+def test_the_title_of_a_vtk_file_says_nothing_of_its_data(tmp_path, title, as_text):
+    head = HEAD.format("ascii" if as_text else "BINARY").replace("\nx\n", f"\n{title}\n", 1)
+    parts = [head.encode(), b"POINT_DATA 120\nSCALARS a float\nLOOKUP_TABLE d\n", numbers(VALUES, as_text, ">f4")]
+    (tmp_path / "a.vtk").write_bytes(b"".join(parts))
+    check(load_volume(tmp_path / "a.vtk"), VALUES)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
 def test_bytes_that_vtk_writes_as_colours_are_read(tmp_path, as_text):
     bytes_ = (100 + 40 * VALUES).clip(0, 255).astype(np.uint8)
     data = numbers((bytes_ / 255).round(6) if as_text else bytes_, as_text, "u1")

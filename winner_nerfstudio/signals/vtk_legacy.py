@@ -17,6 +17,8 @@ from numpy import ndarray
 from .errors import SignalError
 from .volume_found import Found, refuse_choice
 
+HEAD = re.compile(rb"[^\n]*\n[^\n]*\n\s*(\w+)\s+DATASET\s+(\w+)[^\n]*\n", re.IGNORECASE)
+"""The first lines: the version, a title of any text, ASCII or BINARY, and what the file holds."""
 LONGEST_LINE = 1 << 10
 MOST_ARRAYS = 1000
 TYPES = {
@@ -167,11 +169,11 @@ def open_vtk(path: Path, dataset: str | None) -> Iterator[Found]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:14] != b"# vtk DataFile":
             raise SignalError(f"{path}: does not begin with '# vtk DataFile'; is it a .vtk file?")
-        kind = re.compile(rb"\n\s*DATASET\s+(\w+)[^\n]*\n").search(data, 0, 1 << 12)
-        if kind is None or kind[1].upper() != b"STRUCTURED_POINTS":
-            what = kind[1].decode()[:40] if kind else "nothing"
+        head = HEAD.match(data, 0, 1 << 12)
+        if head is None or head[2].upper() != b"STRUCTURED_POINTS":
+            what = head[2].decode()[:40] if head else "nothing"
             raise SignalError(f"{path}: holds {what}; STRUCTURED_POINTS, which is image data, is needed")
-        walk = _Walk(data, kind.end(), re.search(rb"\n\s*ASCII\s*\n", data[: kind.start() + 1]) is not None)
+        walk = _Walk(data, head.end(), head[1].upper() == b"ASCII")
         walk.run()
         entry = _choose(path, walk.entries, dataset)
         of_cells = entry.owner == b"CELL_DATA"
