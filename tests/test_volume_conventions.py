@@ -234,6 +234,15 @@ def test_the_arrays_behind_metadata_are_found_in_a_text_file_with_the_line_ends_
         check(load_volume(tmp_path / "a.vtk", VolumeOptions(dataset=name)), VALUES)
 
 
+@pytest.mark.parametrize("kind", ["bit", "string"])
+def test_a_type_of_a_vtk_file_that_is_not_read_is_named(tmp_path, kind):
+    (tmp_path / "a.vtk").write_text(HEAD.format("ASCII") + f"POINT_DATA 120\nSCALARS a {kind}\n" + "1 " * 120)
+    with pytest.raises(
+        SignalError, match=f"a is of type {kind}, which is not read; write it as unsigned_char or float"
+    ):
+        load_volume(tmp_path / "a.vtk")
+
+
 @pytest.mark.parametrize("as_text", [True, False])
 @pytest.mark.parametrize("title", ["ASCII", "BINARY", "DATASET POLYDATA", ""])
 def test_the_title_of_a_vtk_file_says_nothing_of_its_data(tmp_path, title, as_text):

@@ -613,6 +613,8 @@ def test_the_only_scalars_of_a_vti_file_are_meant(tmp_path):
         writer.Write()
         volume = load_volume(tmp_path / "a.vti", VolumeOptions())
         np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)
+    with pytest.raises(SignalError, match=r"a\.vti: vectors has 3 values per sample; one number per sample is needed"):
+        load_volume(tmp_path / "a.vti", VolumeOptions(dataset="vectors"))
 
 
 def test_the_axis_tags_of_ilastik_name_the_axes(tmp_path):

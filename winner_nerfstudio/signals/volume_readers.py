@@ -334,8 +334,12 @@ def _open_vti(path: Path, dataset: str | None) -> Iterator[Found]:
             reader.Update()
         image = reader.GetOutput()
         array = (image.GetCellData() if of_cells else image.GetPointData()).GetArray(name)
-        if errors or array is None or array.GetNumberOfComponents() != 1:
-            raise ValueError(errors[0] if errors else "one number per sample is needed")
+        if errors:
+            raise ValueError(errors[0])
+        count = 0 if array is None else array.GetNumberOfComponents()
+        if count != 1:
+            what = f"{count} values per sample" if count else "no numbers"
+            raise SignalError(f"{path}: {ascii(name)[1:-1]} has {what}; one number per sample is needed")
         values: ndarray = numpy_support.vtk_to_numpy(array).reshape(size, order="F")
         return values
 

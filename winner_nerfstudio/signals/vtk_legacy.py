@@ -199,9 +199,11 @@ def _choose(path: Path, entries: list[Entry], dataset: str | None) -> Entry:
     if len(chosen) != 1:
         raise refuse_choice(path, dataset, len(chosen), ascii(", ".join(entry.name for entry in able))[1:-1])
     entry = chosen[0]
-    if entry.dtype is None or entry.components != 1:
-        name, kind = ascii(entry.name)[1:-1], ascii(entry.type)[1:-1][:40]
+    name, kind = ascii(entry.name)[1:-1], ascii(entry.type)[1:-1][:40]
+    if entry.components != 1:
         raise SignalError(f"{path}: {name} has {entry.components} values of {kind} per sample; one number is needed")
+    if entry.dtype is None:
+        raise SignalError(f"{path}: {name} is of type {kind}, which is not read; write it as unsigned_char or float")
     return entry
 
 
