@@ -234,6 +234,17 @@ def test_the_arrays_behind_metadata_are_found_in_a_text_file_with_the_line_ends_
         check(load_volume(tmp_path / "a.vtk", VolumeOptions(dataset=name)), VALUES)
 
 
+def test_an_array_of_a_vtk_text_file_may_have_a_name_that_begins_like_a_number(tmp_path):
+    data = numbers(np.where(VALUES < 0, np.nan, VALUES), True, "f4").replace(b" ", b"\n")
+    parts = [HEAD.format("ASCII").encode(), b"POINT_DATA 120\nFIELD f 3\n"]
+    for name in (b"a", b"information", b"nan_count"):
+        parts += [name + b" 1 120 float\n", data]
+    (tmp_path / "a.vtk").write_bytes(b"".join(parts))
+    for name in ("a", "information", "nan_count"):
+        options = VolumeOptions(dataset=name, nodata=float("nan"))
+        check(load_volume(tmp_path / "a.vtk", options), np.where(VALUES < 0, np.nan, VALUES))
+
+
 @pytest.mark.parametrize("kind", ["bit", "string"])
 def test_a_type_of_a_vtk_file_that_is_not_read_is_named(tmp_path, kind):
     (tmp_path / "a.vtk").write_text(HEAD.format("ASCII") + f"POINT_DATA 120\nSCALARS a {kind}\n" + "1 " * 120)

@@ -39,7 +39,7 @@ TYPES = {
 """numpy's names of the number types."""
 COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6, "GLOBAL_IDS": 1, "PEDIGREE_IDS": 1}
 """Values per sample of the attributes that state none."""
-NEXT_NAME = re.compile(rb"\n[ \t]*(?=[A-Za-z_%])(?!nan|inf)", re.IGNORECASE)
+NEXT_NAME = re.compile(rb"\n[ \t]*(?=[A-Za-z_%])(?!(?:nan|inf|infinity)\b)", re.IGNORECASE)
 """Where a line begins that holds no numbers."""
 EMPTY_LINE = re.compile(rb"\n[ \t\r]*\n")
 """What ends METADATA."""
