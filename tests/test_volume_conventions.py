@@ -1,6 +1,7 @@
 """Volumes as other programs describe them: scaling, missing values, coordinates, levels, kinds of pages and arrays."""
 
 import h5py
+import nibabel
 import nrrd
 import numpy as np
 import pytest
@@ -113,6 +114,16 @@ def test_a_pyramid_is_read_with_its_translation_and_its_common_scale(tmp_path):
 def test_the_axis_minima_of_a_nrrd_file_are_its_origin(tmp_path):
     nrrd.write(str(tmp_path / "a.nrrd"), VALUES, {"spacings": [1.0, 2, 3], "axis mins": [3.0, 2, 1]})
     check(load_volume(tmp_path / "a.nrrd"), VALUES)
+
+
+@pytest.mark.parametrize("code, unit", [(1, "meter"), (2, "mm"), (3, "micron"), (5, None), (2 | 56, "mm"), (0, None)])
+def test_a_unit_of_a_nifti_file_that_is_reserved_is_unknown(tmp_path, code, unit):
+    image = nibabel.Nifti1Image(VALUES, np.diag([1.0, 2, 3, 1]))
+    image.header["xyzt_units"] = code
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = load_volume(tmp_path / "a.nii")
+    check(volume, VALUES, first=(0, 0, 0))
+    assert [note for note in volume.notes if note.startswith("unit: ")] == ([f"unit: {unit}"] if unit else [])
 
 
 def write_stack(path, values=VALUES, **options):

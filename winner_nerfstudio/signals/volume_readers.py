@@ -34,6 +34,8 @@ LARGEST_CHUNK = 1 << 30
 """The most values of a chunk, which is decompressed as a whole."""
 STATED = ("shape", "nodata", "slope", "intercept", "notes", "says_spacing")
 """Attributes of `Found` that a process of its own hands over as they are."""
+NIFTI_UNITS = {1: "meter", 2: "mm", 3: "micron"}
+"""The units of lengths by their codes, the three lowest bits of xyzt_units; all others are unknown."""
 
 
 _DATA_FILE = re.compile(rb"^[ \t]*data ?file[ \t]*:=?(.+)$", re.MULTILINE | re.IGNORECASE)
@@ -184,8 +186,8 @@ def _open_nifti(path: Path, dataset: str | None) -> Iterator[Found]:
         return image.get_fdata(dtype=dtype, caching="unchanged") if is_scaled else np.asanyarray(proxy)
 
     notes = [f"values are {slope:g} times those in the file plus {intercept:g}"] if is_scaled else []
-    unit = header.get_xyzt_units()[0]
-    notes += [] if unit in ("unknown", None) else [f"unit: {unit}"]
+    unit = NIFTI_UNITS.get(int(header["xyzt_units"]) & 7)
+    notes += [f"unit: {unit}"] if unit else []
     if int(header["sform_code"]) or int(header["qform_code"]):
         affine = np.asarray(image.affine, np.float64)
         directions, origin = affine[:3, :3].T, affine[:3, 3]
