@@ -1,5 +1,7 @@
 """Volumes as other programs describe them: scaling, missing values, coordinates, levels, kinds of pages and arrays."""
 
+import re
+
 import h5py
 import nibabel
 import nrrd
@@ -124,6 +126,20 @@ def test_a_unit_of_a_nifti_file_that_is_reserved_is_unknown(tmp_path, code, unit
     volume = load_volume(tmp_path / "a.nii")
     check(volume, VALUES, first=(0, 0, 0))
     assert [note for note in volume.notes if note.startswith("unit: ")] == ([f"unit: {unit}"] if unit else [])
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4,), (4, 5, 6, 2)])
+def test_a_nifti_file_of_other_axes_without_orientation_is_no_volume(tmp_path, shape):
+    nibabel.save(nibabel.Nifti1Image(np.ones(shape, np.float32), None), tmp_path / "a.nii")
+    with pytest.raises(SignalError, match=rf"a\.nii: an array of shape {re.escape(str(shape))} is no volume"):
+        load_volume(tmp_path / "a.nii")
+
+
+def test_a_gradient_is_not_read_from_the_files_of_other_programs(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["v"] = np.ones((4, 5, 6, 3))
+    with pytest.raises(SignalError, match=r"a\.h5: an array of shape \(4, 5, 6, 3\) is read from \.npy or \.npz alone"):
+        load_volume(tmp_path / "a.h5", VolumeOptions(supervise="gradient", dataset="v"))
 
 
 def write_stack(path, values=VALUES, **options):

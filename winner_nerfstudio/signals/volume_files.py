@@ -59,8 +59,11 @@ def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeF
         with READERS[suffix](path, dataset) as found:
             kept = _find_axes(found)
             shape = tuple(found.shape[axis] for axis in kept)
+            if len(shape) != 3:
+                check(shape)
+                raise SignalError(f"{path}: an array of shape {shape} is read from .npy or .npz alone; save it as such")
             order, flips, notes = _orient(path, found, [found.axes[axis] for axis in kept] if found.axes else [])
-            check(tuple(shape[axis] for axis in order) if len(shape) == 3 else shape)
+            check(tuple(shape[axis] for axis in order))
             values = _scale(found, found.read()).reshape(shape)
     except (SignalError, MemoryError):
         raise
