@@ -156,6 +156,28 @@ def test_a_spacing_that_is_no_number_for_each_axis_holds_for_all_or_is_told(tmp_
     assert any("its attribute voxel_size (" in note for note in volume.notes) == (spacing == 1)
 
 
+@pytest.mark.parametrize("more, told", [({}, []), ({"unit": "mm"}, ["unit: mm"])])
+def test_the_unit_of_the_values_is_not_told_as_that_of_the_spacing(tmp_path, more, told):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["v"] = VALUES
+        file["v"].attrs.update({"spacing": (1.0, 2.0, 3.0), "units": "K", **more})
+    volume = load_volume(tmp_path / "a.h5")
+    check(volume, VALUES, first=(0, 0, 0))
+    assert [note for note in volume.notes if note.startswith("unit: ")] == told
+
+
+def test_the_unit_of_a_pyramid_is_that_of_its_axes_in_space(tmp_path):
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", shape=(1, 6, 5, 4), dtype="f4")[...] = VALUES.transpose(2, 1, 0)[None]
+    axes = [{"name": "t", "type": "time", "unit": "second"}]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    scale = [{"type": "scale", "scale": [1, 3, 2, 1]}]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    volume = load_volume(tmp_path / "a.zarr")
+    check(volume, VALUES, first=(0, 0, 0))
+    assert [note for note in volume.notes if note.startswith("unit: ")] == ["unit: micrometer"]
+
+
 def test_the_sizes_of_an_ome_tiff_are_its_spacing(tmp_path):
     sizes = {f"PhysicalSize{axis}": step for axis, step in zip("XYZ", (1, 2, 3), strict=True)}
     write_stack(tmp_path / "a.ome.tif", ome=True, metadata={"axes": "ZYX", **sizes, "PhysicalSizeXUnit": "µm"})

@@ -30,10 +30,11 @@ def describe_pyramid(pyramid: Mapping[str, Any], dataset: str | None) -> dict[st
     """
     levels, axes = pyramid["datasets"], pyramid.get("axes", [])
     level = next((each for each in levels if each["path"] == dataset), levels[0])
+    spatial = [each for each in axes if isinstance(each, Mapping) and each.get("type", "space") == "space"]
     stated: dict[str, Any] = {
         "dataset": level["path"],
         "axes": [each["name"] if isinstance(each, Mapping) else each for each in axes],
-        "unit": next((each["unit"] for each in axes if isinstance(each, Mapping) and each.get("unit")), None),
+        "unit": next((each["unit"] for each in spatial if each.get("unit")), None),
     }
     for transformation in (*level.get("coordinateTransformations", ()), *pyramid.get("coordinateTransformations", ())):
         name = transformation["type"]
@@ -61,7 +62,7 @@ def place_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
         steps = _numbers_for(found, attributes[key], one_for_all=True)
         if steps is not None:  # also zero or backward ones, which are refused or turned as in other formats
             found.directions, found.says_spacing = np.diag(steps), True
-            unit = "um" if key == "element_size_um" else attributes.get("unit", attributes.get("units"))
+            unit = "um" if key == "element_size_um" else attributes.get("unit")  # `units` is that of the values
             found.notes += [describe_unit(unit)] if unit is not None else []
             break
         text = ascii(str(attributes[key]))[1:-1][:40]
