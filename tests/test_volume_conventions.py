@@ -67,6 +67,22 @@ def test_scale_offset_fill_value_and_coordinates_of_netcdf_are_applied(tmp_path)
     assert "turned round along z" in told
 
 
+def test_the_coordinates_of_netcdf_may_be_packed(tmp_path):
+    write_netcdf(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["y"][...] = (Y - 40) / 0.25
+        file["y"].attrs.update({"scale_factor": 0.25, "add_offset": 40.0})
+        file["x"].attrs["add_offset"] = [100.0]
+    check(load_volume(tmp_path / "a.h5"), meant(), first=(103, 2, 1))
+
+
+def test_the_coordinates_of_xarray_may_be_packed(tmp_path):
+    data = xarray.Dataset({"t": (("z", "y", "x"), VALUES.transpose(2, 1, 0))}, coords={"x": X, "y": Y, "z": Z})
+    encoding = {"y": {"dtype": "i2", "scale_factor": 0.25, "add_offset": 40.0, "_FillValue": -32768}}
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=2, encoding=encoding, consolidated=False)
+    check(load_volume(tmp_path / "a.zarr"), VALUES)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_what_xarray_writes_to_zarr_is_read_as_xarray_reads_it(tmp_path, version):
     write_xarray(tmp_path / "a.zarr", version)

@@ -112,7 +112,8 @@ def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[
         entry = coordinates[axis]
         if entry is None or entry[0].shape != (found.shape[axis],) or entry[0].dtype.kind not in "iuf":
             return
-        values = np.asarray(entry[0][...], np.float64)
+        slope, intercept = _scaling_of(entry[1])
+        values = np.asarray(entry[0][...], np.float64) * slope + intercept
         differences = np.diff(values)
         step = float(differences.mean()) if len(differences) else 0.0
         if not len(differences):
@@ -140,9 +141,13 @@ def scale_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
     These are the conventions of netCDF, https://cfconventions.org, section 8.1: ``scale_factor``, ``add_offset``,
     ``_FillValue`` and ``missing_value``.
     """
-    found.slope = _number_of(attributes.get("scale_factor"), 1.0)
-    found.intercept = _number_of(attributes.get("add_offset"), 0.0)
+    found.slope, found.intercept = _scaling_of(attributes)
     found.nodata = _number_of(attributes.get("_FillValue"), _number_of(attributes.get("missing_value"), None))
+
+
+def _scaling_of(attributes: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the factor and the offset that turn stored values into the ones that are meant."""
+    return _number_of(attributes.get("scale_factor"), 1.0), _number_of(attributes.get("add_offset"), 0.0)
 
 
 def _number_of(value: Any, default: Any) -> Any:
