@@ -152,6 +152,14 @@ def test_a_fill_value_of_xarray_is_a_mask():
     assert spectral_centroid(masked, dim=2) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_all_values_that_an_object_of_xarray_calls_missing_are():
+    holed = PICTURE[..., 0].copy()
+    holed[2, 3:6] = -9999, 77, 88
+    attributes = {"_FillValue": -9999.0, "missing_value": [77.0, 88.0]}
+    signal, _ = prepare(xarray.DataArray(holed, dims=("y", "x"), attrs=attributes), None, {})
+    assert np.array_equal(np.argwhere(signal.missing), [[2, 3], [2, 4], [2, 5]])
+
+
 def test_scale_and_offset_that_xarray_left_to_be_applied_are_applied():
     stored = np.array([0, 100, -200, 7, 300, 50], np.int16)
     more = {"scale_factor": 0.01, "add_offset": 5.0, "_FillValue": np.int16(7)}

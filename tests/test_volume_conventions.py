@@ -67,6 +67,33 @@ def test_scale_offset_fill_value_and_coordinates_of_netcdf_are_applied(tmp_path)
     assert "turned round along z" in told
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.zarr"])
+@pytest.mark.parametrize(
+    "more, missing",
+    [
+        ({"_FillValue": -3.0, "missing_value": [3.0]}, [-3, 3]),
+        ({"_FillValue": -3.0, "missing_value": -3.0}, [-3]),
+        ({"missing_value": [3.0, 4.0]}, [3, 4]),
+    ],
+)
+def test_all_values_that_netcdf_calls_missing_are(tmp_path, name, more, missing):
+    values = VALUES.copy()
+    values[0, 0, :3] = -3, 3, 4
+    if name == "a.h5":
+        with h5py.File(tmp_path / name, "w") as file:
+            file["v"] = values
+            file["v"].attrs.update(more)
+    else:
+        array = zarr.open_array(str(tmp_path / name), mode="w", shape=values.shape, dtype="f4")
+        array[...] = values
+        array.attrs.update(more)
+    volume = load_volume(tmp_path / name, VolumeOptions())
+    check(volume, np.where(np.isin(values, missing), np.nan, values), (1, 1, 1), (0, 0, 0))
+    assert sum("as the file says" in note for note in volume.notes) == len(missing)
+    if name == "a.zarr":
+        assert open_large(tmp_path / name, "volume", VolumeOptions()).markers == tuple(sorted(missing))
+
+
 def test_the_coordinates_of_netcdf_may_be_packed(tmp_path):
     write_netcdf(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:

@@ -216,7 +216,7 @@ def _open_audio(source: Path | ndarray, options: AudioOptions) -> LargeGrid:
     else:
         blocks, first, entries, told = _open_sound(source, options)
     rate = entries["sample_rate"]
-    markers, found, notes = _screen(blocks, options, None, choose_nodata(entries, options.nodata))
+    markers, found, notes = _screen(blocks, options, (), choose_nodata(entries, options.nodata))
     assert found is not None
     if "dtype" in entries:
         units = Units.spanning(found.low, found.high)
@@ -254,7 +254,7 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
 
 def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     stated: tuple[float, float, float] | None = None
-    declared: float | None = None
+    declared: tuple[float, ...] = ()
     origin, ndim = (0.0, 0.0, 0.0), 3
     told: tuple[str, ...] = ()
     if isinstance(source, ndarray) or source.suffix.lower() == ".npy":
@@ -297,14 +297,14 @@ def _measure_slope(grid: LargeGrid, record: VolumeRecord) -> float:
 
 
 def _screen(
-    blocks: Blocks, options: GridOptions, declared: float | None, checked: NoData | None
+    blocks: Blocks, options: GridOptions, declared: tuple[float, ...], checked: NoData | None
 ) -> tuple[tuple[float, ...], Statistics | None, tuple[str, ...]]:
     """Find the values that mean no data, and the statistics of all others, or None where they are not needed.
 
     Args:
         blocks: the samples.
         options: the options of loading them.
-        declared: the value that the file declares for samples that hold no data.
+        declared: the values that the file declares for samples that hold no data.
         checked: the option by which the range of the values is checked; None if it is that of their type.
 
     Raises:
@@ -317,7 +317,7 @@ def _screen(
     mix = _mix if isinstance(options, AudioOptions) and options.mono else None
     found = _scan(blocks, markers, options.nodata != "auto", mix)
     if not markers and options.nodata == "auto":
-        markers, why = choose_markers(found.some, "auto", None)
+        markers, why = choose_markers(found.some, "auto", ())
         if markers:
             found = _scan(blocks, markers, False, mix)
     total = int(np.prod(blocks.shape, dtype=np.int64))

@@ -53,12 +53,12 @@ def separate_missing(
     name: str,
     values: ndarray,
     nodata: NoData,
-    declared: float | None = None,
+    declared: tuple[float, ...] = (),
     stored: Bool[ndarray, "*axes"] | None = None,
 ) -> Screened:
     """Separate the samples that are missing from those that are data.
 
-    Missing are samples that a masked array masks, and those with a value that stands for it: the user's, else the one
+    Missing are samples that a masked array masks, and those with a value that stands for it: the user's, else those
     that the file declares, else a value beyond `HUGE` that lies among others of common size. With values of the
     user's, NaN stands for it as well. Of several channels one is enough, but for unsigned values (0 is a colour) all
     must have it.
@@ -67,8 +67,8 @@ def separate_missing(
         name: what messages call the signal.
         values: channels last, [*axes, c]; may be a masked array.
         nodata: the option.
-        declared: the value that the file declares, if it does.
-        stored: where samples have it as the file stores them, if `values` are others.
+        declared: the values that the file declares.
+        stored: where samples have one of them as the file stores them, if `values` are others.
 
     Raises:
         SignalError: all samples are missing, or there are values that are NaN or infinite.
@@ -169,12 +169,12 @@ def shrink_mask(missing: Bool[ndarray, "h w"] | None, shape: tuple[int, ...]) ->
     return reduced if reduced.any() else None
 
 
-def choose_markers(values: ndarray, nodata: NoData, declared: float | None) -> tuple[tuple[float, ...], str]:
+def choose_markers(values: ndarray, nodata: NoData, declared: tuple[float, ...]) -> tuple[tuple[float, ...], str]:
     """Return the values that stand for missing samples, and how that is known."""
     if nodata != "auto":
         return nodata_values(nodata), "as --nodata says"
-    if declared is not None:
-        return (declared,), "as the file says"
+    if declared:
+        return declared, "as the file says"
     if values.dtype.kind != "f":
         return (), ""
     with np.errstate(over="ignore", invalid="ignore"):

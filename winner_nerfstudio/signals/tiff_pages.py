@@ -22,14 +22,14 @@ def find_photometric(page: Any) -> int:
     return RGB if page.samplesperpixel in (3, 4) else MIN_IS_BLACK
 
 
-def find_nodata(page: Any) -> float | None:
+def find_nodata(page: Any) -> tuple[float, ...]:
     """Return the stored value that a page, or another of the file's first ones, declares for missing samples."""
     try:
         tags = (each.keyframe.tags for each in (page, *page.parent.pages[:8]))
         text = next((each.valueof(GDAL_NODATA) for each in tags if GDAL_NODATA in each), None)
-        return None if text is None else float(str(text).strip("\0 "))
+        return () if text is None else (float(str(text).strip("\0 ")),)
     except Exception:  # what is wrong with the file is said by who reads its pixels
-        return None
+        return ()
 
 
 def check_depth(path: Path, page: Any) -> None:

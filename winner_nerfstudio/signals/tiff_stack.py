@@ -77,8 +77,8 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
         if photometric == MIN_IS_WHITE:
             bits = int(page.bitspersample)
             found.read = lambda: invert(read(), bits, found.notes)
-            if found.nodata is not None and series.dtype.kind in "bu":
-                found.nodata = (1 << bits) - 1 - found.nodata
+            if series.dtype.kind in "bu":
+                found.nodata = [(1 << bits) - 1 - value for value in found.nodata]
         if calibration := imagej_calibration(file):
             found.slope, found.intercept = calibration
         _turn(found, int(page.tags.valueof(274, 1)))

@@ -142,22 +142,21 @@ def scale_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
     ``_FillValue`` and ``missing_value``.
     """
     found.slope, found.intercept = _scaling_of(attributes)
-    found.nodata = _number_of(attributes.get("_FillValue"), _number_of(attributes.get("missing_value"), None))
+    stated = [number for key in ("_FillValue", "missing_value") for number in _list_numbers(attributes.get(key))]
+    found.nodata = np.unique(stated).tolist()
 
 
 def _scaling_of(attributes: Mapping[str, Any]) -> tuple[float, float]:
     """Return the factor and the offset that turn stored values into the ones that are meant."""
-    return _number_of(attributes.get("scale_factor"), 1.0), _number_of(attributes.get("add_offset"), 0.0)
+    slope, intercept = (_list_numbers(attributes.get(name)) for name in ("scale_factor", "add_offset"))
+    return next(iter(slope), 1.0), next(iter(intercept), 0.0)
 
 
-def _number_of(value: Any, default: Any) -> Any:
-    """Return an attribute of one number, which xarray may have written in base64, or the default."""
-    if isinstance(value, str):
-        try:
-            return struct.unpack("<d", base64.standard_b64decode(value))[0]
-        except (ValueError, struct.error):
-            return default
+def _list_numbers(value: Any) -> list[float]:
+    """Return the numbers of an attribute, of which xarray may have written one in base64; none of other attributes."""
     try:
-        return float(np.asarray(value).reshape(-1)[0])
-    except (TypeError, ValueError, IndexError):
-        return default
+        if isinstance(value, str):
+            return list(struct.unpack("<d", base64.standard_b64decode(value)))
+        return [float(number) for number in np.asarray(value).reshape(-1)]
+    except (TypeError, ValueError, struct.error):
+        return []

@@ -31,14 +31,14 @@ class VolumeFile:
         spacing: distances between neighbouring samples along the axes, in the file's unit; None if it states none.
         origin: the position of the first sample.
         notes: what the user should know of the reading.
-        nodata: the value that stands for samples without data, if the file declares one.
+        nodata: the values that stand for samples without data, as far as the file declares any.
     """
 
     values: ndarray
     spacing: tuple[float, float, float] | None
     origin: tuple[float, float, float]
     notes: tuple[str, ...]
-    nodata: float | None = None
+    nodata: tuple[float, ...] = ()
 
 
 def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeFile:
@@ -209,5 +209,5 @@ def _locate(
         (x, y, z) if found.says_spacing else None,
         (first[0], first[1], first[2]),
         (*found.notes, *notes),
-        None if found.nodata is None else float(_scale(found, np.array(found.nodata))),
+        tuple(_scale(found, np.array(found.nodata)).tolist()),
     )

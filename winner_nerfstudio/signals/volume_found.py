@@ -22,7 +22,7 @@ class Found:
         origin: the position of the first sample, [3].
         axes: the axes' names, such as "z", if the file has any. Where these are x, y and z, the steps and the position
             are given in their order.
-        nodata: the stored value that stands for samples without data, if the file declares one.
+        nodata: the stored values that stand for samples without data, as far as the file declares any.
         slope, intercept: the values are `slope` times the stored ones plus `intercept`.
         notes: what the user should know.
         says_spacing: whether the file states the directions.
@@ -34,7 +34,7 @@ class Found:
     directions: ndarray = field(default_factory=lambda: np.eye(3))
     origin: ndarray = field(default_factory=lambda: np.zeros(3))
     axes: Sequence[str] = ()
-    nodata: float | None = None
+    nodata: Sequence[float] = ()
     slope: float = 1.0
     intercept: float = 0.0
     notes: list[str] = field(default_factory=list)

@@ -197,14 +197,16 @@ def _mask_and_scale(values: NDArray[Any], attributes: Mapping[str, Any], encodin
     keys = ("_FillValue", "missing_value", "nodata")
     is_decoded = "scale_factor" in encoding or "add_offset" in encoding
     sources = (attributes,) if is_decoded else (attributes, encoding)
-    fill = next((more[key] for more in sources for key in keys if key in more), None)
-    is_missing = np.zeros(values.shape, bool) if fill is None else values == fill
+    fills = [fill for more in sources for key in keys if key in more for fill in np.ravel(more[key]).tolist()]
+    is_missing = np.zeros(values.shape, bool)
+    for fill in fills:
+        is_missing |= values == fill
     if values.dtype.kind == "f" and any(key in more for more in (attributes, encoding) for key in keys):
         is_missing |= np.isnan(values)
     slope, intercept = (attributes.get(name, 1.0 - index) for index, name in enumerate(("scale_factor", "add_offset")))
     if (slope, intercept) != (1.0, 0.0) and values.dtype.kind in "uif":
         values = values * float(slope) + float(intercept)
-    has_fill = fill is not None or is_missing.any()
+    has_fill = fills or is_missing.any()
     return np.ma.masked_array(values, is_missing) if has_fill and values.dtype.kind in "uif" else values
 
 

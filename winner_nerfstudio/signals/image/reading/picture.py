@@ -25,7 +25,7 @@ class Picture:
         icc_profile: the colour profile.
         palette: colours of a picture with a palette, each red, green, blue and possibly alpha.
         orientation: the tag, 1 to 8, as which the file has the pixels, see `turn_upright`.
-        nodata: the value of stored samples that stands for missing ones, if the file declares one.
+        nodata: the values of stored samples that stand for missing ones, as far as the file declares any.
         missing: where the stored samples have it, [h, w].
     """
 
@@ -36,7 +36,7 @@ class Picture:
     icc_profile: bytes | None = None
     palette: tuple[tuple[int, ...], ...] | None = None
     orientation: int = 1
-    nodata: float | None = None
+    nodata: tuple[float, ...] = ()
     missing: ndarray | None = None
 
 

@@ -16,7 +16,7 @@ from ...blocks import Blocks, Box, find_turn, open_page, turn_blocks
 from ...errors import SignalError
 from ...imagej import imagej_calibration
 from ...muting import mute_logger
-from ...nodata import find_marker
+from ...nodata import find_markers
 from ...records import MOST_SAMPLES
 from ...tiff_pages import (
     MASK,
@@ -106,7 +106,7 @@ def open_tiff(path: Path, masked: bool) -> tuple[Picture, Blocks]:
         with name_codecs(path, page):
             stored = open_page(path, page)
             row = native(stored.read((slice(0, 1), slice(0, page.imagewidth))))
-        nodata = find_nodata(page) if masked else None
+        nodata = find_nodata(page) if masked else ()
         picture = replace(_interpret(path, page, row, nodata), icc_profile=page.tags.valueof(34675))
         picture.notes[:0] = told
 
@@ -287,13 +287,13 @@ def _describe_scale(page: Any) -> list[str]:
     return [f"the values are as stored; the file's {', '.join(stated)[:80]} are not applied"] if stated else []
 
 
-def _interpret(path: Path, page: Any, pixels: ndarray, nodata: float | None) -> Picture:
-    """Return the picture that decoded samples [h, w, c] mean, and where they are the value that means no data."""
+def _interpret(path: Path, page: Any, pixels: ndarray, nodata: tuple[float, ...]) -> Picture:
+    """Return the picture that decoded samples [h, w, c] mean, and where they are the values that mean no data."""
     picture = _convert(path, page, pixels)
-    if nodata is None:
+    if not nodata:
         return picture
     stored = picture.pixels if find_photometric(page) == YCBCR else pixels  # no data is a colour there
-    return replace(picture, nodata=nodata, missing=find_marker(stored, nodata, with_nan=False))
+    return replace(picture, nodata=nodata, missing=find_markers(stored, nodata, with_nan=False))
 
 
 def _convert(path: Path, page: Any, pixels: ndarray) -> Picture:
