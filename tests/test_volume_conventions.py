@@ -156,6 +156,62 @@ def test_a_pyramid_is_read_with_its_translation_and_its_common_scale(tmp_path):
     check(load_volume(tmp_path / "a.zarr"), VALUES, (2, 4, 6), (60, 40, 20))
 
 
+def add_image(group, values, step):
+    """Add an OME-Zarr image of two levels to a group."""
+    for level in range(2):
+        part = values.transpose(2, 1, 0)[None, None, :: 2**level, :: 2**level, :: 2**level]
+        group.create_array(str(level), shape=part.shape, dtype=part.dtype)[...] = part
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "tczyx"]
+    scales = [
+        {"type": "scale", "scale": [1, 1, *(np.array([3, 2, 1]) * step * 2**level).tolist()]} for level in range(2)
+    ]
+    datasets = [{"path": str(level), "coordinateTransformations": [scales[level]]} for level in range(2)]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": datasets}]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_image_in_a_group_is_read_as_bioformats2raw_writes_it(tmp_path, version):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=version)
+    root.attrs["bioformats2raw.layout"] = 3
+    image = root.create_group("0")
+    add_image(image, VALUES, 0.5)
+    add_image(image.create_group("labels/cells"), VALUES[::-1], 0.5)
+    for dataset in (None, "0", "/0/", "0/0", "/0/0"):
+        volume = load_volume(tmp_path / "a.zarr", VolumeOptions(dataset=dataset))
+        check(volume, VALUES, (0.5, 1.0, 1.5), (0, 0, 0))
+        assert {"dataset: 0/0", "unit: micrometer", "axes z y x were turned to x y z"} <= set(volume.notes)
+    check(load_volume(tmp_path / "a.zarr", VolumeOptions(dataset="0/1")), VALUES[::2, ::2, ::2], (1, 2, 3), (0, 0, 0))
+    add_image(root.create_group("1"), VALUES, 2)
+    with pytest.raises(SignalError, match=r"say which by --dataset NAME; there are: .*1/0 \[1, 1, 6, 5, 4\]"):
+        load_volume(tmp_path / "a.zarr")
+    check(load_volume(tmp_path / "a.zarr", VolumeOptions(dataset="1")), VALUES, (2, 4, 6), (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "dataset, values, spacing",
+    [
+        ("/1", VALUES[::2, ::2, ::2], (1, 2, 3)),
+        ("1/", VALUES[::2, ::2, ::2], (1, 2, 3)),
+        ("labels/cells/0", VALUES[::-1], (7, 14, 21)),
+        ("/labels/cells", VALUES[::-1], (7, 14, 21)),
+        ("other", VALUES, (1, 1, 1)),
+    ],
+)
+def test_an_array_takes_the_spacing_of_its_own_level_alone(tmp_path, dataset, values, spacing):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    add_image(root, VALUES, 0.5)
+    add_image(root.create_group("labels/cells"), VALUES[::-1], 7.0)
+    root.create_array("other", shape=VALUES.shape, dtype="f4")[...] = VALUES
+    check(load_volume(tmp_path / "a.zarr", VolumeOptions(dataset=dataset)), values, spacing, (0, 0, 0))
+
+
+def test_a_pyramid_without_axes_has_those_of_its_first_versions(tmp_path):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    add_image(root, VALUES, 1.0)
+    root.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}]
+    check(load_volume(tmp_path / "a.zarr"), VALUES, (1, 1, 1), (0, 0, 0))
+
+
 def test_the_axis_minima_of_a_nrrd_file_are_its_origin(tmp_path):
     nrrd.write(str(tmp_path / "a.nrrd"), VALUES, {"spacings": [1.0, 2, 3], "axis mins": [3.0, 2, 1]})
     check(load_volume(tmp_path / "a.nrrd"), VALUES)

@@ -17,22 +17,49 @@ EVEN = 1e-3
 """The greatest difference of steps, as part of their mean, with which coordinates count as evenly spaced."""
 
 
-def describe_pyramid(pyramid: Mapping[str, Any], dataset: str | None) -> dict[str, Any]:
-    """Return what OME-Zarr says of one level of a pyramid of resolutions, the finest if `dataset` names none.
+Pyramids = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The entries of ``multiscales``, https://ngff.openmicroscopy.org/0.4, by the path of their group, "" or "GROUP/"."""
+
+
+def find_finest(pyramids: Pyramids, dataset: str | None) -> str | None:
+    """Return the path of the finest level of an OME-Zarr image, or `dataset` if no single image is meant.
 
     Args:
-        pyramid: an entry of ``multiscales``, see https://ngff.openmicroscopy.org/0.4.
-        dataset: the path of a level.
+        pyramids: those of all groups.
+        dataset: the group of the image; if left out, the only one that lies within no other, as labels do.
+    """
+    if dataset is None:
+        groups = [each for each in pyramids if not any(each != other and each.startswith(other) for other in pyramids)]
+    else:
+        groups = [each for each in pyramids if each.strip("/") == dataset.strip("/")]
+    if len(groups) != 1:
+        return dataset
+    return groups[0] + pyramids[groups[0]][0]["datasets"][0]["path"].strip("/")
+
+
+def describe_level(pyramids: Pyramids, array: str) -> dict[str, Any]:
+    """Return what OME-Zarr says of an array that is one level of a pyramid of resolutions; nothing of any other.
+
+    Args:
+        pyramids: those of all groups.
+        array: its path.
 
     Returns:
-        ``dataset``, the level's path; ``axes``, their names; and, where they are stated, ``spacing``, ``origin`` and
-        ``unit``.
+        ``axes``, their names; and, where they are stated, ``spacing``, ``origin`` and ``unit``.
     """
-    levels, axes = pyramid["datasets"], pyramid.get("axes", [])
-    level = next((each for each in levels if each["path"] == dataset), levels[0])
+    found = (
+        (pyramid, level)
+        for group, entries in pyramids.items()
+        for pyramid in entries
+        for level in pyramid["datasets"]
+        if group + level["path"].strip("/") == array
+    )
+    if (entry := next(found, None)) is None:
+        return {}
+    pyramid, level = entry
+    axes = pyramid.get("axes", "tczyx")  # before version 0.3 these were the axes of all arrays
     spatial = [each for each in axes if isinstance(each, Mapping) and each.get("type", "space") == "space"]
     stated: dict[str, Any] = {
-        "dataset": level["path"],
         "axes": [each["name"] if isinstance(each, Mapping) else each for each in axes],
         "unit": next((each["unit"] for each in spatial if each.get("unit")), None),
     }

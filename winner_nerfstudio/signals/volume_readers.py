@@ -21,7 +21,8 @@ from .isolation import reading
 from .muting import mute_logger
 from .tiff_stack import open_stack
 from .volume_attributes import (
-    describe_pyramid,
+    describe_level,
+    find_finest,
     list_axis_tags,
     place_by_attributes,
     place_by_coordinates,
@@ -231,29 +232,29 @@ def _open_zarr(path: Path, dataset: str | None) -> Iterator[Found]:
     zarr = import_extra("zarr", "zarr", f"{path}: is read")
     store = zarr.open(str(path), mode="r")
     if isinstance(store, zarr.Array):
-        arrays, attributes = {"": store}, dict(store.attrs)
+        groups, arrays = {}, {"": store}
     else:
-        arrays, attributes = dict(_walk_zarr(store)), dict(store.attrs)
-    pyramids = attributes.get("ome", attributes).get("multiscales")
-    pyramid = describe_pyramid(pyramids[0], dataset) if pyramids else {}
-    dataset = dataset or pyramid.get("dataset")
-    array = _choose(path, arrays, dataset)
+        groups = dict(_walk_zarr(store))
+        arrays = {prefix + name: array for prefix, group in groups.items() for name, array in group.arrays()}
+    said = {prefix: group.attrs.get("ome", group.attrs).get("multiscales") for prefix, group in groups.items()}
+    pyramids = {prefix: entries for prefix, entries in said.items() if entries}
+    array = _choose(path, arrays, find_finest(pyramids, dataset))
+    label = str(array.name).strip("/")
+    level = describe_level(pyramids, label)
     named = getattr(getattr(array, "metadata", None), "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    axes = [str(name or "") for name in pyramid.get("axes") or named or []]
-    stated = dict(array.attrs) | pyramid
+    axes = [str(name or "") for name in level.get("axes") or named or []]
+    stated = dict(array.attrs) | level
     if "_ARRAY_DIMENSIONS" in stated and array.fill_value:  # as xarray marks what is missing; 0 is zarr's default
         stated.setdefault("_FillValue", array.fill_value)
     found = _found_array(path, array, axes, stated)
-    if not pyramids:
-        group = str(array.name).strip("/").rpartition("/")[0]
-        beside = [arrays.get(f"{group}/{name}".strip("/")) for name in axes]
-        place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in beside])
+    beside = [arrays.get(f"{label.rpartition('/')[0]}/{name}".strip("/")) for name in axes]
+    place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in beside])
     yield found
 
 
 def _walk_zarr(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, array in group.arrays():
-        yield prefix + name, array
+    """Yield a group and all within it by their paths, "" or "GROUP/"."""
+    yield prefix, group
     for name, inner in group.groups():
         yield from _walk_zarr(inner, f"{prefix}{name}/")
 
