@@ -11,6 +11,7 @@ import tifffile
 import xarray
 import zarr
 
+from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.options import VolumeOptions
@@ -203,6 +204,14 @@ def test_an_array_takes_the_spacing_of_its_own_level_alone(tmp_path, dataset, va
     add_image(root.create_group("labels/cells"), VALUES[::-1], 7.0)
     root.create_array("other", shape=VALUES.shape, dtype="f4")[...] = VALUES
     check(load_volume(tmp_path / "a.zarr", VolumeOptions(dataset=dataset)), values, spacing, (0, 0, 0))
+
+
+@pytest.mark.parametrize("take", [load_volume, kind_of])
+def test_a_group_in_a_zarr_folder_is_named_by_dataset(tmp_path, take):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    add_image(root.create_group("0"), VALUES, 0.5)
+    with pytest.raises(ValueError, match=r"0: is a folder.*; give .*a\.zarr with --dataset 0$"):
+        take(tmp_path / "a.zarr/0")
 
 
 def test_a_pyramid_without_axes_has_those_of_its_first_versions(tmp_path):

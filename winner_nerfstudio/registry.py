@@ -28,7 +28,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .files import suffix_of
-from .signals.errors import SPECIAL, is_special
+from .signals.errors import SPECIAL, is_special, remedy_for_folder
 from .storage import RemotePath, local_copy, locate
 
 if TYPE_CHECKING:
@@ -495,7 +495,8 @@ def kind_of(data: Any) -> Kind:
     if (conversion := describe_conversion(suffix)) is not None:
         raise ValueError(f"{file}: {conversion}")
     if isinstance(file, Path) and file.is_dir():
-        raise ValueError(f"{file}: is a folder; give a file, or fit all files of a folder by winner-batch")
+        remedy = remedy_for_folder(file, "give a file, or fit all files of a folder by winner-batch")
+        raise ValueError(f"{file}: is a folder; {remedy}")
     raise ValueError(
         f"{file}: cannot tell what a {suffix or 'file without suffix'} holds; say which kind it is, one of"
         f" {', '.join(kind_names())}, as in kind='image', or on the command line --kind image"

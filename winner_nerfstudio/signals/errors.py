@@ -20,6 +20,12 @@ def is_special(path: Path) -> bool:
     return not path.is_file() and not path.is_dir() and path.exists()
 
 
+def remedy_for_folder(folder: Path, remedy: str) -> str:
+    """Return what to give in place of a folder: for one within a folder .zarr that with the name of what lies in it."""
+    store = next((each for each in folder.parents if each.suffix.lower() == ".zarr"), None)
+    return remedy if store is None else f"give {store} with --dataset {folder.relative_to(store).as_posix()}"
+
+
 def check_file(path: Path, wanted: str, remedy: str) -> None:
     """Check that a path is that of a regular file which is not empty.
 
@@ -35,8 +41,10 @@ def check_file(path: Path, wanted: str, remedy: str) -> None:
         raise SignalError(f"{url}: {IS_URL}")
     if is_special(path):
         raise SignalError(f"{path}: {SPECIAL}")
+    if path.is_dir():
+        raise SignalError(f"{path}: is a folder, not {wanted}; {remedy_for_folder(path, remedy)}")
     if not path.is_file():
-        raise SignalError(f"{path}: {f'is a folder, not {wanted}' if path.is_dir() else 'no such file'}; {remedy}")
+        raise SignalError(f"{path}: no such file; {remedy}")
     if path.stat().st_size == 0:
         raise SignalError(f"{path}: {EMPTY}")
     with path.open("rb") as file:
