@@ -95,6 +95,17 @@ def test_all_values_that_netcdf_calls_missing_are(tmp_path, name, more, missing)
         assert open_large(tmp_path / name, "volume", VolumeOptions()).markers == tuple(sorted(missing))
 
 
+@pytest.mark.parametrize("positive, told", [("down", True), (np.bytes_(b"Down"), True), ("up", False)])
+def test_coordinates_that_count_downwards_are_told(tmp_path, positive, told):
+    write_netcdf(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["z"].attrs["positive"] = positive
+    volume = load_volume(tmp_path / "a.h5")
+    check(volume, meant())
+    said = "warning: z counts downwards and is taken as it is, so that the volume is mirrored"
+    assert (said in volume.notes) == told
+
+
 def test_the_coordinates_of_netcdf_may_be_packed(tmp_path):
     write_netcdf(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:

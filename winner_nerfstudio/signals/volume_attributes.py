@@ -148,6 +148,11 @@ def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[
         if np.abs(differences - step).max() > EVEN * abs(step):
             name = ascii(found.axes[axis])[1:-1]
             found.notes.append(f"warning: the samples along {name} are not evenly spaced; their mean distance is taken")
+        if _text_of(entry[1].get("positive")).lower() == "down":
+            name = ascii(found.axes[axis])[1:-1]
+            found.notes.append(
+                f"warning: {name} counts downwards and is taken as it is, so that the volume is mirrored"
+            )
         steps.append(step)
         origin.append(float(values[0]))
         units.add(entry[1].get("units"))
@@ -158,8 +163,11 @@ def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[
 
 def describe_unit(unit: Any) -> str:
     """Return the note on the unit of a volume's coordinates."""
-    text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
-    return f"unit: {ascii(text.replace('µ', 'u').replace('μ', 'u'))[1:-1][:20]}"
+    return f"unit: {ascii(_text_of(unit).replace('µ', 'u').replace('μ', 'u'))[1:-1][:20]}"
+
+
+def _text_of(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def scale_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
