@@ -4,6 +4,7 @@ import bz2
 import gzip
 import inspect
 import json
+import subprocess
 import sys
 
 import h5py
@@ -17,6 +18,7 @@ import zarr
 from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.files import stem_of
 from winner_nerfstudio.registry import export_for, kind_named, kind_of
+from winner_nerfstudio.signals import isolation
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.volume import load_volume
@@ -528,6 +530,29 @@ def test_what_cannot_be_read_is_refused_in_one_line_before_memory_is_taken(tmp_p
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+def test_a_reader_may_take_longer_for_a_large_array_of_a_small_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation, "SECONDS", 0.1)
+    (tmp_path / "a.h5").write_bytes(b"\0")
+
+    def start():
+        slow = [sys.executable, "-c", "import time; time.sleep(1); print('{\"part\": 7}')"]
+        process = subprocess.Popen(slow, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return isolation.Reader(process, tmp_path / "a.h5", tmp_path)
+
+    with (reader := start()).process, pytest.raises(SignalError, match="took more than 0 s"):
+        reader.answer()
+    with (reader := start()).process:
+        assert reader.resume(8 * 10**9) == 7
+
+
+def test_the_time_for_an_array_is_that_for_its_stated_size(tmp_path, monkeypatch):
+    stated, resume = [], isolation.Reader.resume
+    monkeypatch.setattr(isolation.Reader, "resume", lambda self, unpacked: (stated.append(unpacked), resume(self))[1])
+    write_hdf5()(tmp_path / "a.h5")
+    load_volume(tmp_path / "a.h5")
+    assert stated == [8 * VALUES.size]
 
 
 @pytest.mark.parametrize(

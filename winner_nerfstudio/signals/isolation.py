@@ -20,6 +20,8 @@ from .errors import SignalError
 
 SECONDS, BYTES_PER_SECOND = 15.0, 2e6
 """The time that a reader may take for one answer, and the bytes of a file for which it may take a second more."""
+UNPACKED_PER_SECOND = 2e7
+"""The bytes of an array for which it may take a second more, as a small file may hold a large one."""
 MOST_MEMORY = 16 << 30
 """The address space of the process, in bytes."""
 PACKAGE = Path(__file__).parents[1]
@@ -41,14 +43,17 @@ class Reader:
     def __init__(self, process: "subprocess.Popen[str]", path: Path, folder: Path):
         self.process, self.path, self.folder = process, path, folder
 
-    def answer(self) -> Any:
+    def answer(self, unpacked: int = 0) -> Any:
         """Return what the task yields next.
+
+        Args:
+            unpacked: bytes of the arrays that it leaves for that.
 
         Raises:
             SignalError: the task failed, the process crashed or took too long.
         """
         assert self.process.stdout is not None
-        seconds = SECONDS + self.path.stat().st_size / BYTES_PER_SECOND
+        seconds = SECONDS + self.path.stat().st_size / BYTES_PER_SECOND + unpacked / UNPACKED_PER_SECOND
         timer = threading.Timer(seconds, self.process.kill)
         timer.start()
         line = self.process.stdout.readline()
@@ -64,13 +69,13 @@ class Reader:
             raise SignalError(answer["error"])
         return answer["part"]
 
-    def resume(self) -> Any:
-        """Let the task go on; return what it yields next."""
+    def resume(self, unpacked: int = 0) -> Any:
+        """Let the task go on; return what it yields next, see `answer`."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write("\n")
             self.process.stdin.flush()
-        return self.answer()
+        return self.answer(unpacked)
 
     def load(self, name: str) -> np.ndarray:
         """Return an array that the task has left."""

@@ -396,7 +396,7 @@ def _open_elsewhere(path: Path, dataset: str | None) -> Iterator[Found]:
         entries = reader.answer()
 
         def read() -> ndarray:
-            reader.resume()
+            reader.resume(8 * prod(entries["shape"]))  # as much as any type of number takes
             return reader.load("values")
 
         places = {name: np.array(entries[name], np.float64) for name in ("directions", "origin")}
