@@ -43,8 +43,7 @@ from winner_nerfstudio.experiments.config import (
 )
 from winner_nerfstudio.experiments.conversion import ConfigError
 from winner_nerfstudio.kinds.audio import AudioKind
-from winner_nerfstudio.networks import NETWORKS
-from winner_nerfstudio.results import count_weights
+from winner_nerfstudio.networks import NETWORKS, count_weights
 from winner_nerfstudio.signals.derivatives import differentiate
 from winner_nerfstudio.signals.shape import load_shape
 from winner_nerfstudio.training.decay import Decay

@@ -1,14 +1,14 @@
 """What is said of a fit: the table of its metrics with their units and meaning, its size, and what is wrong with it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from .metrics.descriptions import describe_metric, name_metric
-from .networks import Bank, CellBank, GroupedBank
+from .networks import Bank, CellBank, GroupedBank, count_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,11 +87,6 @@ def describe_size(field: "Field", companion: "nn.Module | None", name: str) -> s
     weights = count_weights(_list_weights(field, companion))
     beside = f" (the file has {format_bytes(sizes['input file'])})" if "input file" in sizes else ""
     return f"{divided}{weights:,} weights, {format_bytes(sizes['weights'])}{beside}"
-
-
-def count_weights(weights: "Iterable[Tensor]") -> int:
-    """Return how many real numbers the weights are; a complex one is two."""
-    return sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in weights)
 
 
 def _list_weights(field: "nn.Module", companion: "nn.Module | None") -> "list[Tensor]":

@@ -17,8 +17,8 @@ from ..fields import Field
 from ..fields.resample import evaluate_samples
 from ..files import replacing
 from ..metrics.grid import psnr
+from ..networks import count_weights
 from ..registry import kind_named
-from ..results import count_weights
 from ..signals.blocks import compute_source_digest
 from ..signals.grid import Grid
 from ..signals.signal import Signal

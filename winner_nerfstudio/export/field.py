@@ -37,7 +37,7 @@ class FieldExport(Export):
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
         """Write the field, and return a line with its kind and its size."""
-        from ..results import count_weights
+        from ..networks import count_weights
 
         note = ""
         if self.output.suffix.lower() == ".onnx":

@@ -12,7 +12,7 @@ Another network is added by a dict assignment, and can then be chosen wherever a
     Tanh()
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import Parameter, signature
 from typing import Any, SupportsFloat
 
@@ -80,6 +80,11 @@ def build_network(name: str, **arguments: Any) -> nn.Module:
         torch.set_default_dtype(default)
 
 
+def count_weights(weights: Iterable[torch.Tensor]) -> int:
+    """Return how many real numbers some weights are; a complex one is two."""
+    return sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in weights)
+
+
 def complete_arguments(name: str, **arguments: Any) -> dict[str, Any]:
     """Return what `build_network` needs to build the same network even if defaults should change.
 
@@ -142,4 +147,5 @@ __all__ = [
     "Wire",
     "build_network",
     "complete_arguments",
+    "count_weights",
 ]
