@@ -37,8 +37,6 @@ class FieldExport(Export):
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
         """Write the field, and return a line with its kind and its size."""
-        from ..networks import count_weights
-
         note = ""
         if self.output.suffix.lower() == ".onnx":
             from .onnx import export_onnx
@@ -46,5 +44,5 @@ class FieldExport(Export):
             note = export_onnx(fitted, self.output)
         else:
             fitted.save(self.output)
-        parameters = count_weights(fitted.parameters())
+        parameters = sum(parameter.numel() for parameter in fitted.parameters())
         return f"{fitted.kind}, {parameters:,} parameters, {self.output.stat().st_size:,} bytes{note}"
