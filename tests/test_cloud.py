@@ -12,8 +12,9 @@ from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
 from winner_nerfstudio.signals.cloud.pcd import read_pcd
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.samples import SHAPES
-from winner_nerfstudio.signals.shape import Shape
+from winner_nerfstudio.signals.shape import Shape, load_shape
 from winner_nerfstudio.training.loss import OFF_SURFACE_DECAY
 from winner_nerfstudio.training.options import DistanceOptions
 
@@ -341,6 +342,31 @@ def test_a_reference_lies_where_its_points_lie(tmp_path):
     assert cloud.describe()[-1] == f"metrics are against {tmp_path / 'ball.obj'}"
     queries = np.random.default_rng(0).uniform(-1, 1, (1000, 3))
     np.testing.assert_allclose(cloud.reference.signed_distance(queries), cloud.signed_distance(queries), atol=3e-3)
+
+
+def test_a_reference_of_overlapping_bodies_has_its_inside_where_its_points_lie(tmp_path):
+    centers = np.array([[0.0, 0, 0], [1.0, 0, 0]])
+    trimesh.util.concatenate([sphere(1.0, 4, center) for center in centers]).export(tmp_path / "two.obj")
+    points = np.concatenate([ball(20_000, 1.0, center)[0] for center in centers])
+    outer = (np.linalg.norm(points[:, None] - centers, axis=-1) > 0.999).all(-1) & (points[:, 0] > -0.9)
+    np.save(tmp_path / "two.npy", np.c_[points, points - centers[np.repeat([0, 1], 20_000)]][outer])
+    cloud = load_surface(tmp_path / "two.npy", reference=tmp_path / "two.obj")
+    assert "left out" in " ".join(cloud.reference.repairs)
+    queries = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
+    distances = np.linalg.norm(cloud.normalization.to_world(queries)[:, None] - centers, axis=-1).min(-1)
+    clear = np.abs(distances - 1) > 0.01
+    assert np.array_equal(cloud.reference.inside(queries[clear]), distances[clear] < 1)
+    assert np.array_equal(cloud.reference.signed_distance(queries[clear]) < 0, distances[clear] < 1)
+
+
+def test_a_shape_is_moved_to_another_cube_with_its_colours():
+    mesh = sphere(1.0, 3, CENTER)
+    columns = np.uint8(255 * (mesh.vertices - mesh.bounds[0]) / mesh.extents)
+    shape = load_shape(trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=columns), colors=True)
+    moved = shape.move_to(Normalization((10.5, 20.0, 30.0), 0.5))
+    np.testing.assert_allclose(moved.bounds, [[-0.75, -0.5, -0.5], [0.25, 0.5, 0.5]], atol=1e-6)
+    found = moved.color_at(np.array([[0.25, 0, 0], [-0.75, 0, 0]]))
+    np.testing.assert_allclose(found[:, 0], [1, 0], atol=1e-6)
 
 
 def test_a_reference_elsewhere_or_of_a_mesh_is_refused(tmp_path):

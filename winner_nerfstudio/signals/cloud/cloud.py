@@ -317,13 +317,8 @@ def _move_to_cube(reference: Shape, cloud: PointCloud) -> Shape:
     Raises:
         SignalError: it is of another size or elsewhere.
     """
-    vertices = cloud.normalization.to_unit(reference.normalization.to_world(np.asarray(reference.mesh.vertices)))
-    moved = replace(
-        reference,
-        mesh=trimesh.Trimesh(vertices, reference.mesh.faces, process=False),
-        normalization=cloud.normalization,
-    )
-    if np.abs(vertices).max() > 1 or moved.diagonal < cloud.diagonal / 2:
+    moved = reference.move_to(cloud.normalization)
+    if np.abs(moved.bounds).max() > 1 or moved.diagonal < cloud.diagonal / 2:
         boxes = [_box_in_words(signal) for signal in (reference, cloud)]
         raise SignalError(
             f"{reference.name}: spans {boxes[0]}, the points {boxes[1]}; a reference in their coordinates is needed"

@@ -151,6 +151,23 @@ class Shape(SignedDistance):
             ),
         )
 
+    def move_to(self, normalization: Normalization) -> "Shape":
+        """Return the shape at the same place of the world in the cube of another normalisation."""
+
+        def move(points: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3"]:
+            return normalization.to_unit(self.normalization.to_world(points))
+
+        def move_mesh(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+            return trimesh.Trimesh(move(np.asarray(mesh.vertices)), mesh.faces, process=False)
+
+        return replace(
+            self,
+            mesh=move_mesh(self.mesh),
+            normalization=normalization,
+            solid=None if self.solid is None else move_mesh(self.solid),
+            colors=None if self.colors is None else replace(self.colors, triangles=move(self.colors.triangles)),
+        )
+
     @property
     def record(self) -> ShapeRecord:
         """Return the level of the surface; a mesh is written from that, the field and its normalisation."""
