@@ -2,6 +2,9 @@
 
 import copy
 import io
+import itertools
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from winner_nerfstudio import Siren, fit
+from winner_nerfstudio.nerfstudio.config.optimizers import FieldOptimizerConfig
+from winner_nerfstudio.nerfstudio.run.trainer import JoinedOptimizers
+from winner_nerfstudio.nerfstudio.run.unfit import UnfitCheckpoint
 from winner_nerfstudio.networks import Bank, build_network
 from winner_nerfstudio.training.optimizers import (
     BLOCK,
@@ -183,6 +189,62 @@ def test_a_state_that_does_not_fit_the_weights_is_refused(entry, shape):
     check_state(optimizer)
     optimizer.state[parameter][entry] = torch.zeros(shape)
     with pytest.raises(ValueError, match=f"its optimizer's {entry} does not fit the weights"):
+        check_state(optimizer)
+
+
+def train_a_step(**settings: Any) -> torch.optim.Optimizer:
+    """Return an optimiser of weights, of which one is a matrix, and of a bias after a step."""
+    parameters = [make_parameter(*shape) for shape in ((16, 2), (16, 16), (16,))]
+    optimizer = build_optimizer(parameters, lr=RATE, **settings)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return optimizer
+
+
+def load_by(state: dict[str, Any], **settings: Any) -> JoinedOptimizers:
+    """Return the optimisers of a run with some settings that has loaded the state of another run."""
+    config = {"fields": {"optimizer": FieldOptimizerConfig(lr=RATE, **settings), "scheduler": None}}
+    joined = JoinedOptimizers(config, {"fields": [make_parameter(*shape) for shape in ((16, 2), (16, 16), (16,))]})
+    joined.load_optimizers({"fields": state})
+    return joined
+
+
+@pytest.mark.parametrize(("stored", "current"), itertools.permutations(["adam", "soap", "muon"], 2))
+def test_the_state_of_another_optimiser_is_refused_in_one_line(stored, current):
+    state = train_a_step(name=stored).state_dict()
+    line = (
+        f"error: the checkpoint belongs to a run with --optimizers.fields.optimizer {stored}, not {current};"
+        " give that option again, or train anew"
+    )
+    with pytest.raises(UnfitCheckpoint, match=f"^{re.escape(line)}$"):
+        load_by(state, name=current)
+
+
+@pytest.mark.parametrize("name", ["adam", "soap", "muon"])
+@pytest.mark.parametrize(("option", "stored", "current"), [("weight_decay", 0.0, 0.1), ("eps", 1e-6, 1e-8)])
+def test_a_state_with_another_setting_is_refused_and_one_with_the_same_is_taken(name, option, stored, current):
+    state = train_a_step(name=name, **{option: stored}).state_dict()
+    line = f"run with --optimizers.fields.optimizer.{option.replace('_', '-')} {stored}, not {current};"
+    with pytest.raises(UnfitCheckpoint, match=re.escape(line)):
+        load_by(state, name=name, **{option: current})
+    again = load_by(state, name=name, **{option: stored}).optimizers["fields"]
+    assert len(again.state) == 3
+    state = train_a_step(name=name, **{option: current}).state_dict()
+    assert len(load_by(state, name=name, **{option: current}).optimizers["fields"].state) == 3
+
+
+@pytest.mark.parametrize(("name", "needed"), [("muon", "momentum_buffer"), ("soap", "exp_avg, exp_avg_sq, left, .*")])
+def test_a_matrix_with_the_state_of_a_vector_is_refused(name, needed):
+    optimizer = train_a_step(name=name)
+    bias, matrix = (optimizer.param_groups[0]["params"][index] for index in (2, 1))
+    optimizer.state[matrix] = {"step": 1, **{each: torch.zeros(16, 16) for each in ("exp_avg", "exp_avg_sq")}}
+    with pytest.raises(ValueError, match=f"state of some weights is exp_avg, exp_avg_sq, step, not {needed}"):
+        check_state(optimizer)
+    optimizer.state.pop(matrix)
+    check_state(optimizer)
+    optimizer.state[bias].pop("step")
+    with pytest.raises(ValueError, match="is exp_avg, exp_avg_sq, not exp_avg, exp_avg_sq, step"):
         check_state(optimizer)
 
 

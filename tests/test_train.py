@@ -278,6 +278,11 @@ def test_a_killed_run_resumes_to_the_same_bits_as_one_that_was_not(trained, tmp_
             ["--pipeline.model.num-layers", "3"],
             ".ckpt: the checkpoint does not fit this run: these weights belong to a network with num_layers=4, not 3;",
         ),
+        (
+            "ball.ply",
+            ["--optimizers.fields.optimizer", "soap"],
+            ".ckpt: the checkpoint belongs to a run with --optimizers.fields.optimizer adam, not soap;",
+        ),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_in_one_line(trained, tmp_path, target, flags, words):

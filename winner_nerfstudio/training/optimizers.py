@@ -5,7 +5,7 @@ SOAP and Muon treat the weights between two hidden layers as matrices, and all o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -21,6 +21,8 @@ EPSILON = 1e-8
 """What is added to the divisor of Adam, and of what SOAP and Muon do like Adam."""
 BLOCK = 1 << 16
 """Numbers of the matrices, about, that Muon orthogonalises at a time on a CPU, for each of its threads."""
+ADAM_STATES = {"step", "exp_avg", "exp_avg_sq"}
+"""The names of the entries of the state of a parameter that is trained as by Adam."""
 LEAST_SIDE = 8
 """A weight is a matrix for SOAP and Muon if both its sides are no shorter; those by coordinates and values are."""
 
@@ -102,6 +104,8 @@ class MatrixOptimizer(EagerOptimizer):
         betas: the decay rates of the means of gradients and of their squares.
     """
 
+    matrix_states: ClassVar[set[str]]
+    """The names of the entries of a matrix' state."""
     square_states: ClassVar[dict[str, int]] = {}
     """The entries of a matrix' state that are square matrices, and the axis of the weights that gives their side."""
 
@@ -118,23 +122,34 @@ class MatrixOptimizer(EagerOptimizer):
             with torch.enable_grad():
                 result = closure()
         for group in self.param_groups:
-            axes = max(parameter.ndim for parameter in group["params"])
-            for parameter in group["params"]:
+            for parameter, is_weight, is_matrix in _sort_parameters(group):
                 if parameter.grad is None:
                     continue
-                # The biases of a bank are tables too, but its weights have an axis more.
-                gradient, is_weight = parameter.grad, axes >= 2 and parameter.ndim == axes
+                gradient = parameter.grad
                 if group["weight_decay"] and is_weight:
                     gradient = gradient.add(parameter, alpha=group["weight_decay"])
-                is_matrix = is_weight and min(parameter.shape[-2:]) >= LEAST_SIDE
-                is_matrix &= not getattr(parameter, "is_for_adam", False)
                 rule = self.update_matrix if is_matrix else update_as_adam
                 parameter.sub_(rule(self.state[parameter], gradient, group), alpha=group["lr"])
         return result
 
+    def find_matrices(self) -> set[Tensor]:
+        """Return the parameters that are trained as matrices."""
+        sorted_groups = map(_sort_parameters, self.param_groups)
+        return {parameter for group in sorted_groups for parameter, _, is_matrix in group if is_matrix}
+
     def update_matrix(self, state: dict[str, Any], gradient: Float[Tensor, "*m b a"], group: dict[str, Any]) -> Tensor:
         """Return the direction in which weights are changed, and update their state."""
         raise NotImplementedError
+
+
+def _sort_parameters(group: dict[str, Any]) -> Iterator[tuple[Tensor, bool, bool]]:
+    """Yield each parameter of a group, whether it is a weight, and whether it is trained as a matrix."""
+    axes = max(parameter.ndim for parameter in group["params"])
+    for parameter in group["params"]:
+        # The biases of a bank are tables too, but its weights have an axis more.
+        is_weight = axes >= 2 and parameter.ndim == axes
+        is_matrix = is_weight and min(parameter.shape[-2:]) >= LEAST_SIDE
+        yield parameter, is_weight, is_matrix and not getattr(parameter, "is_for_adam", False)
 
 
 def update_as_adam(state: dict[str, Any], gradient: Tensor, group: dict[str, Any]) -> Tensor:
@@ -156,6 +171,7 @@ class Soap(MatrixOptimizer):
     """
 
     square_states: ClassVar[dict[str, int]] = {"left": -2, "right": -1, "left_basis": -2, "right_basis": -1}
+    matrix_states: ClassVar[set[str]] = {*ADAM_STATES, *square_states}
     every = 10
     """Steps between two updates of the eigenbases."""
 
@@ -203,6 +219,7 @@ class Muon(MatrixOptimizer):
     do slowly.
     """
 
+    matrix_states: ClassVar[set[str]] = {"momentum_buffer"}
     momentum = 0.95
     """The decay rate of the mean of gradients."""
 
@@ -253,6 +270,15 @@ def _orthogonalize_wide(x: Float[Tensor, "m b a"], steps: int) -> Float[Tensor, 
 _MATRIX_OPTIMIZERS: dict[str, Callable[..., MatrixOptimizer]] = {"soap": Soap, "muon": Muon}
 
 
+def find_settings(state: dict[str, Any]) -> dict[str, str | float]:
+    """Return what an optimiser was built with, its ``name``, ``eps`` and ``weight_decay``, from its state's dict."""
+    group = state["param_groups"][0]
+    first, second = group["betas"]
+    # Only torch's Adam has switches such as amsgrad, and only SOAP has one rate for both means.
+    name = "adam" if "amsgrad" in group else "soap" if first == second else "muon"
+    return {"name": name, "eps": group["eps"], "weight_decay": group["weight_decay"]}
+
+
 def check_state(optimizer: torch.optim.Optimizer) -> None:
     """Check that the loaded state of an optimiser fits its parameters, which torch does not check.
 
@@ -260,7 +286,12 @@ def check_state(optimizer: torch.optim.Optimizer) -> None:
         ValueError: it does not.
     """
     squares: dict[str, int] = getattr(optimizer, "square_states", {})
+    matrices = optimizer.find_matrices() if isinstance(optimizer, MatrixOptimizer) else set()
     for parameter, state in optimizer.state.items():
+        names: set[str] = getattr(optimizer, "matrix_states", ADAM_STATES) if parameter in matrices else ADAM_STATES
+        if state.keys() != names:
+            found, needed = (", ".join(sorted(each)) for each in (state, names))
+            raise ValueError(f"its optimizer's state of some weights is {found}, not {needed}")
         for name, value in state.items():
             if not isinstance(value, Tensor):
                 continue

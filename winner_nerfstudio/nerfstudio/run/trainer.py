@@ -26,7 +26,7 @@ from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpo
 from ...files import make_folder, replacing, stem_of
 from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, quote, shorten
-from ...training.optimizers import check_state
+from ...training.optimizers import check_state, find_settings
 from ...training.plan import Course, make_plan
 from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
@@ -368,6 +368,28 @@ class JoinedOptimizers(Optimizers):
         Share.of_process().add_gradients(weight for group in param_groups for weight in self.parameters[group])
         super().optimizer_scaler_step_some(grad_scaler, param_groups)
 
+    def load_optimizers(self, loaded_state: dict[str, Any]) -> None:
+        """Load the states of the optimisers.
+
+        Raises:
+            UnfitCheckpoint: they are of other optimisers, or of other settings, which torch would take over or refuse.
+            ValueError: they do not fit the weights.
+        """
+        for group, optimizer in self.optimizers.items():
+            current, stored = find_settings(optimizer.state_dict()), find_settings(loaded_state[group])
+            for name, value in stored.items():
+                if value != current[name]:
+                    option = f"--optimizers.{group}.optimizer" + (
+                        "" if name == "name" else f".{name.replace('_', '-')}"
+                    )
+                    raise UnfitCheckpoint(
+                        f"belongs to a run with {option} {value}, not {current[name]}; give that option again, or train"
+                        " anew"
+                    )
+        super().load_optimizers(loaded_state)
+        for optimizer in self.optimizers.values():
+            check_state(optimizer)
+
 
 class WinnerTrainer(Trainer):
     """A trainer that counts the steps before a resume in ``max_num_iterations`` and saves only complete files.
@@ -438,8 +460,6 @@ class WinnerTrainer(Trainer):
             read_or_exit(path)
         try:
             super()._load_checkpoint()
-            for optimizer in self.optimizers.optimizers.values():
-                check_state(optimizer)
         except UnfitCheckpoint as unfit:
             raise UnfitCheckpoint(unfit.problem, escape(path)) from None
         except Exception as error:  # what nerfstudio and torch read may be anything
