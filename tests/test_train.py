@@ -381,6 +381,42 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
     assert "\n" not in message
 
 
+def list_files(folder):
+    """The time and the bytes of each file in a folder."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.commands
+def test_a_run_of_another_ones_config_is_made_in_a_new_folder_and_one_of_its_timestamp_is_refused(tmp_path):
+    np.save(tmp_path / "waves.npy", np.sin(np.arange(24)[:, None] * 0.5 + np.arange(24) * 0.2))
+    small = ["--max-num-iterations", 4, "--pipeline.model.hidden-dim", 16, "--pipeline.model.num-layers", 3]
+    command = ["ns-train", "winner-image", "--data", "waves.npy", *small, "--timestamp", "first"]
+    first = config_of(call(*command, cwd=tmp_path), tmp_path)
+    before = list_files(first.parent)
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = call("ns-train", "winner-image", "--load-config", first, "--max-num-iterations", 9, cwd=elsewhere)
+    second = config_of(again, elsewhere)
+    line = f"the run of --load-config is made again, in {second.parent.relative_to(elsewhere)}; all other options"
+    assert line in again.output
+    assert second.parent != first.parent
+    assert_same_bits(checkpoint(first), checkpoint(second))
+    assert checkpoint(second)["step"] == 3
+
+    refused = call(*command, cwd=tmp_path)
+    models = first.parent.relative_to(tmp_path) / "nerfstudio_models"
+    assert refused.returncode == 1
+    (error,) = [line for line in refused.output.splitlines() if line.startswith("error: ")]
+    assert error.startswith(f"error: {models}: holds the checkpoints of another run, which this one would delete; ")
+    assert list_files(first.parent) == before
+
+    command[command.index(4)] = 6
+    resumed = call(*command, "--load-dir", models, cwd=tmp_path)
+    assert "Resuming after 4 of 6 steps." in resumed.output
+    assert config_of(resumed, tmp_path) == first
+
+
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():
     names = [name for name in type(make_config("winner-image")).__dataclass_fields__ if name != "_target"]
     assert names[:4] == ["data", "max_num_iterations", "output_dir", "experiment_name"]

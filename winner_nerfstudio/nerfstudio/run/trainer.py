@@ -135,16 +135,26 @@ class WinnerTrainerConfig(TrainerConfig):
         calls. If an option is wrong, the program ends with a message of one line and status 1.
         """
         quiet_libraries()
+        is_loaded = self.started_in is not None  # by --load-config, from the config.yml of a run
+        if is_loaded:
+            self.timestamp = _NO_TIMESTAMP
+            self._find_relative()
         with ending_if_interrupted():
             try:
                 self.check()
             except ValueError as error:
                 raise SystemExit(error_line(error)) from None
             self.complete()
-        if self.timestamp == _NO_TIMESTAMP:
+        is_writer, is_new = self.machine.machine_rank == 0, self.timestamp == _NO_TIMESTAMP
+        if is_new:
             super().set_timestamp()
-            if self.machine.machine_rank == 0:  # only the first machine writes anything
-                self._reserve_folder()
+        if is_writer and is_new:
+            self._reserve_folder()
+        elif is_writer:
+            self._check_folder()
+        if is_loaded:
+            line = f"the run of --load-config is made again, in {self.get_base_dir()}; all other options are ignored"
+            CONSOLE.print(escape(line), markup=False, soft_wrap=True)
 
     @contextmanager
     def starting(self) -> Iterator[None]:
@@ -177,6 +187,18 @@ class WinnerTrainerConfig(TrainerConfig):
                 self.timestamp = f"{stamp}-{attempt}"
             except OSError as error:
                 raise SystemExit(f"{error_line(error)}; choose another folder with --output-dir") from None
+
+    def _check_folder(self) -> None:
+        """End the program with one line if the run would delete the checkpoints of one that it does not resume."""
+        folder = self.get_base_dir() / self.relative_model_dir
+        resumed = self.load_checkpoint is not None and self.load_checkpoint.resolve().parent == folder.resolve()
+        if checkpoint_steps(folder) and not resumed:
+            raise SystemExit(
+                escape(
+                    f"error: {folder}: holds the checkpoints of another run, which this one would delete; choose"
+                    " another --timestamp, or resume that run with --load-dir"
+                )
+            )
 
     def save_config(self) -> None:
         """Write config.yml into the run's folder, whole or not at all; end the program with one line if it cannot."""
@@ -212,14 +234,8 @@ class WinnerTrainerConfig(TrainerConfig):
         Args:
             config: the run's config.yml.
         """
-        manager = self.pipeline.datamanager
-        parser, start = getattr(manager, "dataparser", None), self.started_in
-        if start is not None and start != Path.cwd():
-            for options in (manager, parser, getattr(parser, "options", None)):
-                for name, value in vars(options).items() if options is not None else ():
-                    if isinstance(value, Path) and value != Path() and (start / value).exists():
-                        setattr(options, name, start / value)
-        data = getattr(manager, "data", None)
+        self._find_relative()
+        data, start = getattr(self.pipeline.datamanager, "data", None), self.started_in
         if data is not None and not data.exists() and not str(data).startswith("sample:"):
             missing = data if start is None else start / data
             raise SystemExit(
@@ -228,6 +244,16 @@ class WinnerTrainerConfig(TrainerConfig):
                     " which reads the run alone"
                 )
             )
+
+    def _find_relative(self) -> None:
+        """Let relative paths of the data refer to where the run was started."""
+        manager, start = self.pipeline.datamanager, self.started_in
+        parser = getattr(manager, "dataparser", None)
+        if start is not None and start != Path.cwd():
+            for options in (manager, parser, getattr(parser, "options", None)):
+                for name, value in vars(options).items() if options is not None else ():
+                    if isinstance(value, Path) and value != Path() and (start / value).exists():
+                        setattr(options, name, start / value)
 
     def complete(self) -> None:
         """Set the checkpoint to load and the steps of the learning rate's decay from the other options.
