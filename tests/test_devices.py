@@ -150,6 +150,7 @@ def test_the_commands_of_nerfstudio_pass_on_a_pretended_gpu(method, data, export
     trimesh.creation.icosphere(2).export(tmp_path / "ball.ply")
     np.save(tmp_path / "picture.npy", NOISE)
     options = ["--max-num-iterations", "4", "--vis", "tensorboard", "--pipeline.model.hidden-dim", "16"]
+    options += ["--logging.steps-per-log", "0"]  # never
     if method == "winner-sdf":
         options += ["--pipeline.model.parts", "1", "--pipeline.model.eval-resolution", "24"]
     with pretend_cuda():

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import igl
@@ -367,8 +368,6 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
     ],
 )
 def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes, words):
-    from pathlib import Path
-
     changes = {"pipeline__datamanager__data": "sample:urchin", **changes} if changes else {}
     for name in ("load_dir", "load_checkpoint", "pipeline__datamanager__data"):
         if name in changes:
@@ -415,6 +414,14 @@ def test_a_run_of_another_ones_config_is_made_in_a_new_folder_and_one_of_its_tim
     resumed = call(*command, "--load-dir", models, cwd=tmp_path)
     assert "Resuming after 4 of 6 steps." in resumed.output
     assert config_of(resumed, tmp_path) == first
+
+
+def test_a_run_that_logs_never_has_no_report_of_nerfstudios_which_would_divide_by_nought(tmp_path):
+    for steps, enabled in ((10, True), (0, False)):
+        changes = {"logging__steps_per_log": steps, "logging__local_writer__enable": True, "output_dir": tmp_path}
+        config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"), **changes)
+        config.set_timestamp()
+        assert config.logging.local_writer.enable is enabled
 
 
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():

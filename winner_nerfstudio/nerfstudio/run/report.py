@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.utils.misc import step_check
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from rich.progress import TaskID
@@ -93,7 +94,8 @@ class Reporter:
         """
         done = step + 1
         is_due = done % self.steps_per_measurement == 0 or done == self.total
-        if self.model.device.type == "cuda" and (is_due or step % self.trainer.config.logging.steps_per_log == 0):
+        is_logged = step_check(step, self.trainer.config.logging.steps_per_log, run_at_zero=True)
+        if self.model.device.type == "cuda" and (is_due or is_logged):
             # The writer and the metrics wait for the device anyway. If it is done here, it counts as training time.
             torch.cuda.synchronize(self.model.device)
         now, state = time.perf_counter(), self.model.progress

@@ -268,6 +268,8 @@ class WinnerTrainerConfig(TrainerConfig):
             # that is saved in config.yml makes ns-eval look for that step in the new run.
             step = checkpoint_steps(self.load_dir)[-1] if self.load_step is None else self.load_step
             self.load_checkpoint, self.load_dir, self.load_step = self.load_dir / f"step-{step:09d}.ckpt", None, None
+        if self.logging.steps_per_log == 0:  # never; nerfstudio's own report divides by it
+            self.logging.local_writer.enable = False
         for group in self.optimizers.values():
             if isinstance(group["scheduler"], CosineDecayConfig) and group["scheduler"].max_steps is None:
                 group["scheduler"].max_steps = self.max_num_iterations
