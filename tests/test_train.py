@@ -17,7 +17,7 @@ import trimesh
 from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
 from winner_nerfstudio.signals.samples import SHAPES
 
-from .conftest import SMALL, call, config_of, make_config, metrics_of, run
+from .conftest import SMALL, call, config_of, fit, make_config, metrics_of, run
 from .forked import start
 from .meshes import sphere, sphere_with_holes
 from .test_shape import HOSTILE
@@ -422,6 +422,17 @@ def test_a_run_that_logs_never_has_no_report_of_nerfstudios_which_would_divide_b
         config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"), **changes)
         config.set_timestamp()
         assert config.logging.local_writer.enable is enabled
+
+
+@pytest.mark.commands
+def test_the_viewer_keeps_camera_paths_beside_a_file_and_those_of_a_sample_in_the_runs_folder(tmp_path):
+    from nerfstudio.utils.eval_utils import eval_setup
+
+    np.save(tmp_path / "waves.npy", np.sin(np.arange(16)[:, None] * 0.5 + np.arange(16) * 0.2))
+    for data in ("sample:mandala", tmp_path / "waves.npy"):
+        config = fit("winner-image", data, tmp_path, 2, pipeline__datamanager__dataparser__max_side=16)
+        _, pipeline, *_ = eval_setup(config)
+        assert pipeline.datamanager.get_datapath() == (data if isinstance(data, Path) else config.parent)
 
 
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():

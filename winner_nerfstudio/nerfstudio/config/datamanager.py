@@ -20,6 +20,7 @@ from ...signals.signal import Signal
 from ...training.initialize import companion_batches
 from ...training.options import BatchOptions
 from ...training.sampling import Batch, Sampler
+from ..run.evaluation import find_config
 from .dataparsers import SignalDataParserConfig, data_parser_config
 
 
@@ -135,6 +136,7 @@ class SignalDataManager(VanillaDataManager):
         local_rank: int = 0,
     ) -> None:
         self.config, self.device, self.test_mode = config, torch.device(device), test_mode
+        self.run_config = find_config()
         self.train_dataparser_outputs: DataparserOutputs = config.load_outputs()
         self.signal: Signal = self.train_dataparser_outputs.metadata["signal"]
         metadata = {"signal": self.signal, "initialize": test_mode == "val"}
@@ -187,8 +189,9 @@ class SignalDataManager(VanillaDataManager):
         return self.batches.batch_size
 
     def get_datapath(self) -> Path:
-        """Return the target's file; the viewer saves camera paths beside it."""
-        return self.config.dataparser.data
+        """Return the target's file, beside which ``ns-viewer`` saves camera paths; without one, the run's folder."""
+        data = self.config.dataparser.data
+        return data if data.is_file() or self.run_config is None else self.run_config.parent
 
     def get_param_groups(self) -> dict[str, list[Parameter]]:
         """Return no parameter groups, because the data manager has no parameters."""
