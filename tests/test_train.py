@@ -435,6 +435,35 @@ def test_the_viewer_keeps_camera_paths_beside_a_file_and_those_of_a_sample_in_th
         assert pipeline.datamanager.get_datapath() == (data if isinstance(data, Path) else config.parent)
 
 
+@pytest.mark.parametrize(
+    ("changes", "arguments"),
+    [
+        ({}, []),
+        ({"optimizer": {"lr": 1e-3, "name": "soap"}}, ["--learning-rate", "0.001", "--optimizer", "soap"]),
+        ({"max_num_iterations": 30, "scheduler": {"max_steps": 30}}, ["--steps", "30"]),
+        ({"scheduler": {"max_steps": 30}}, None),
+        ({"scheduler": {"final_factor": 0.5}}, None),
+        ({"optimizer": {"eps": 1e-6}}, None),
+        ({"optimizer": {"weight_decay": 1e-3}}, None),
+        ({"optimizer": {"max_norm": 1.0}}, None),
+        ({"mixed_precision": True}, None),
+        ({"use_grad_scaler": True}, None),
+        ({"gradient_accumulation_steps": {"fields": 2}}, None),
+        ({"load_checkpoint": Path("a.ckpt")}, None),
+    ],
+)
+def test_winner_fit_is_named_only_where_it_makes_the_same_fit(changes, arguments, tmp_path):
+    config = make_config("winner-image", pipeline__datamanager__data=Path("sample:mandala"), output_dir=tmp_path)
+    for name, value in changes.items():
+        if name in config.optimizers["fields"]:
+            for option, each in value.items():
+                setattr(config.optimizers["fields"][name], option, each)
+        else:
+            setattr(config, name, value)
+    config.complete()
+    assert config.arguments == arguments
+
+
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():
     names = [name for name in type(make_config("winner-image")).__dataclass_fields__ if name != "_target"]
     assert names[:4] == ["data", "max_num_iterations", "output_dir", "experiment_name"]

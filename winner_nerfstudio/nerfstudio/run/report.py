@@ -130,9 +130,10 @@ class Reporter:
         output = f"{stem_of(name)}-fit{suffix}"
         export = next(iter(self.model.kind.exports), "field")
         say_next(folder, f"winner-export {export}", f"--output {quote(output)}")
-        if self.trainer.step >= self.trainer.last_step:  # resumed with fewer steps than it had
+        arguments = self.trainer.config.arguments
+        if arguments is None or self.trainer.step >= self.trainer.last_step:  # resumed with fewer steps than it had
             return
-        options = "".join(f" {quote(argument)}" for argument in self.trainer.config.arguments)
+        options = "".join(f" {quote(argument)}" for argument in arguments)
         line = f"  without nerfstudio, in one command: winner-fit {quote(name)} --output {quote(output)}{options}"
         CONSOLE.print(escape(line), markup=False, soft_wrap=True)
 

@@ -32,6 +32,7 @@ from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
 from ...training.verdict import INTERRUPTED, POOR_FIT
 from ..config.datamanager import SignalDataManagerConfig
+from ..config.optimizers import SignalOptimizerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
 from ..quiet import quiet_libraries, quiet_nerfstudio
@@ -325,8 +326,9 @@ class SignalTrainerConfig(WinnerTrainerConfig):
     load_dir: Path | None = None
     """Folder nerfstudio_models of a stopped run, which is resumed."""
     prompt: tyro.conf.Suppress[str | None] = None
-    arguments: list[str] = field(default_factory=list, init=False)
-    """The arguments with which ``winner-fit`` makes the same fit, besides the file and the output, see `complete`."""
+    arguments: list[str] | None = field(default_factory=list, init=False)
+    """The arguments with which ``winner-fit`` makes the same fit, besides the file and the output, see `complete`; None
+    if there are none."""
 
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
@@ -343,7 +345,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         assert isinstance(model, SignalModelConfig)
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
-        self.arguments = self._list_arguments(options)
+        self.arguments = self._list_arguments(options) if self._is_plain() else None
         plan = make_plan(signal, options, Course(self.max_num_iterations, optimizer.lr, optimizer.name))
         if plan.note:
             CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
@@ -352,6 +354,19 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         if self.steps_per_save is None:
             self.steps_per_save = max(1, plan.steps // 5)
         super().complete()
+
+    def _is_plain(self) -> bool:
+        """Return whether all options that change the fit, and that ``winner-fit`` does not have, are as by default."""
+        optimizer, scheduler = self.optimizers["fields"]["optimizer"], self.optimizers["fields"]["scheduler"]
+        if scheduler.max_steps == self.max_num_iterations:
+            scheduler = replace(scheduler, max_steps=None)
+        scaled = self.mixed_precision or self.use_grad_scaler or self.gradient_accumulation_steps
+        return (
+            replace(optimizer, lr=None, name=None) == SignalOptimizerConfig()
+            and scheduler == CosineDecayConfig()
+            and self.load_checkpoint is None
+            and not scaled
+        )
 
     def _list_arguments(self, options: FitOptions) -> list[str]:
         """Return the arguments of ``winner-fit`` that set what the user has set."""
