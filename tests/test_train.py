@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -344,6 +345,15 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"max_num_iterations": 0}, "at least 1"),
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
         ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),
+        (
+            {"load_dir": "here", "load_checkpoint": "there.ckpt"},
+            "--load-dir here and --load-checkpoint there.ckpt exclude each other; give one",
+        ),
+        ({"load_step": 5}, "--load-step 5 needs --load-dir, the folder of that step's checkpoint"),
+        (
+            {"pipeline__datamanager__dataparser__data": Path("b.ply")},
+            "--data sample:urchin and, behind the data parser's name, --data b.ply differ; give one of them",
+        ),
         ({"pipeline__model__noise__schedule": "paper"}, "no rule for targets of 3 axes"),
         ({"pipeline__model__init": "siren", "pipeline__model__noise__s0": 1.0}, "has no noise"),
         ({"pipeline__model__omega_0": float("inf")}, "must be positive and finite"),
@@ -462,6 +472,18 @@ def test_winner_fit_is_named_only_where_it_makes_the_same_fit(changes, arguments
             setattr(config, name, value)
     config.complete()
     assert config.arguments == arguments
+
+
+def test_the_same_data_may_be_given_twice_and_other_data_is_refused(tmp_path):
+    manager = {"pipeline__datamanager__data": Path("sample:mandala"), "output_dir": tmp_path}
+    config = make_config("winner-image", pipeline__datamanager__dataparser__data=Path("sample:mandala"), **manager)
+    config.set_timestamp()
+    assert config.pipeline.datamanager.dataparser.data == Path("sample:mandala")
+    with pytest.raises(
+        SystemExit, match=r"^error: --data a.png and --pipeline.datamanager.data sample:mandala differ;"
+    ):
+        replace(config, data=Path("a.png"))
+    assert replace(config, data=Path("sample:mandala")).pipeline.datamanager.data == Path("sample:mandala")
 
 
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():

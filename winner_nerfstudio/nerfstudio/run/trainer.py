@@ -125,8 +125,15 @@ class WinnerTrainerConfig(TrainerConfig):
     """The folder of a run that is being read, which may have been moved since it was written."""
 
     def __post_init__(self) -> None:
-        """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it."""
+        """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it.
+
+        If the data manager has other data already, the program ends with one line.
+        """
         if self.data is not None:
+            other = self.pipeline.datamanager.data
+            if other not in (None, self.data):
+                line = f"error: --data {self.data} and --pipeline.datamanager.data {other} differ; give one of them"
+                raise SystemExit(escape(line))
             self.pipeline.datamanager.data, self.data = self.data, None
 
     def set_timestamp(self) -> None:
@@ -284,6 +291,13 @@ class WinnerTrainerConfig(TrainerConfig):
         check_machine(self.machine)
         if self.max_num_iterations is not None and self.max_num_iterations < 1:
             raise ValueError(f"--max-num-iterations {self.max_num_iterations} must be at least 1")
+        self._check_data_is_one()
+        if self.load_dir is not None and self.load_checkpoint is not None:
+            raise ValueError(
+                f"--load-dir {self.load_dir} and --load-checkpoint {self.load_checkpoint} exclude each other; give one"
+            )
+        if self.load_step is not None and self.load_dir is None:
+            raise ValueError(f"--load-step {self.load_step} needs --load-dir, the folder of that step's checkpoint")
         if self.load_dir is not None:
             steps = checkpoint_steps(self.load_dir)
             if not steps:
@@ -296,6 +310,14 @@ class WinnerTrainerConfig(TrainerConfig):
                 )
         if self.load_checkpoint is not None and not self.load_checkpoint.is_file():
             raise ValueError(f"{self.load_checkpoint}: no such file; --load-checkpoint takes a run's step-*.ckpt")
+
+    def _check_data_is_one(self) -> None:
+        """Check that the data manager and its data parser are not told of different data."""
+        data, parser = (getattr(self.pipeline.datamanager, name, None) for name in ("data", "dataparser"))
+        if data is not None and parser is not None and parser.data not in (data, type(parser)().data):
+            raise ValueError(
+                f"--data {data} and, behind the data parser's name, --data {parser.data} differ; give one of them"
+            )
 
     def setup(self, **arguments: Any) -> "WinnerTrainer":
         """Return a trainer; start the other processes of a run on CPUs first."""
