@@ -1,6 +1,7 @@
 """The noise from photographs: the frequency that they resolve, of textures whose frequency is known."""
 
 import math
+import random
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
 from winner_nerfstudio.nerfstudio.photos.frequency import measure_distances
+from winner_nerfstudio.training.share import Share
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
 from .conftest import make_config
@@ -206,6 +208,22 @@ def test_siren_and_scales_by_hand(set_up):
     # The std of omega_0 W0 with noise: arXiv 2509.09719, by U(-1/3, 1/3) and N(0, (s0 / omega_0)^2).
     std = 30 * pipeline.model.field.texture.layers[0].weight.std()
     assert float(std) == pytest.approx(math.sqrt(10**2 / 3 + 50**2), rel=0.2)
+
+
+def test_all_processes_draw_the_same_pixels_whatever_else_each_has_drawn(set_up, monkeypatch):
+    pipeline, _ = set_up()
+    monkeypatch.setattr(Share, "add_terms", lambda share, terms: terms)
+    monkeypatch.setattr(pipeline, "share", Share(0, 2))
+    drawn, split = [], Share.split
+    monkeypatch.setattr(Share, "split", lambda share, batch: drawn.append(batch["indices"]) or split(share, batch))
+    own = []
+    for step in (5, 5, 6):
+        pipeline.get_train_loss_dict(step)
+        own.append(torch.rand(3))
+        random.random()  # as an evaluation does in the first process
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(own[0], own[1])
 
 
 def test_a_scene_box_of_another_size_is_the_unit():

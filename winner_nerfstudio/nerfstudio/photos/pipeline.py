@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
@@ -14,6 +15,7 @@ from ...results import results_table
 from ...signals.messages import shorten
 from ...training.share import Share
 from ..quiet import quiet_libraries
+from ..run.processes import seed_everything
 from ..run.report import say_next, write_metrics
 from ..run.unfit import UnfitCheckpoint
 from .sdf_field import WinnerSDFField
@@ -45,7 +47,7 @@ class PhotoPipeline(VanillaPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         quiet_libraries()
         super().__init__(*args, **kwargs)
-        self.share = Share.of_process()
+        self.share, self.seed = Share.of_process(), torch.initial_seed()
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Load a checkpoint; if it is of another network or scene, end the program with a message of one line."""
@@ -65,7 +67,7 @@ class PhotoPipeline(VanillaPipeline):
         if self.share.count == 1:
             whole: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_train_loss_dict(step)
             return whole
-        rays, batch = self.datamanager.next_train(step)
+        rays, batch = self._draw(step)
         own, weight = self.share.split(batch)
         if len(own["indices"]) < len(rays):
             rays = rays[self.share.rows(len(rays))]
@@ -73,6 +75,17 @@ class PhotoPipeline(VanillaPipeline):
         metrics = self.model.get_metrics_dict(outputs, own)
         losses = self.model.get_loss_dict(outputs, own, metrics)
         return outputs, self.share.add_terms({name: weight * loss for name, loss in losses.items()}), metrics
+
+    def _draw(self, step: int) -> tuple[Any, dict[str, Any]]:
+        """Return a step's rays and pixels, which depend on the seed and the step only, the same in all processes.
+
+        What else a process draws is its own: places along the rays of its share, and, in the first, for evaluations.
+        """
+        devices = [self.device] if torch.device(self.device).type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            seed_everything(int(np.random.SeedSequence((self.seed, step)).generate_state(1)[0]))
+            rays, batch = self.datamanager.next_train(step)
+        return rays, batch
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
