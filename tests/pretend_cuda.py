@@ -114,6 +114,17 @@ class PretendCuda(TorchFunctionMode):
         return result
 
 
+def note_birth(create):
+    """Return a function that creates CPU tensors out of the mode's sight, which notes their device."""
+
+    def create_here(*args, **kwargs):
+        result = create(*args, **kwargs)
+        put(result, CPU)
+        return result
+
+    return create_here
+
+
 @contextmanager
 def pretend_cuda():
     """Let there be a CUDA device in this thread."""
@@ -129,6 +140,8 @@ def pretend_cuda():
         patch.setattr(torch.cuda, "get_device_name", lambda *arguments: "a pretended device")
         patch.setattr(torch.cuda, "synchronize", lambda *arguments: None)
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor, *arguments: tensor)
+        for name in ("from_numpy", "frombuffer"):
+            patch.setattr(torch, name, note_birth(getattr(torch, name)))
         patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda optimizer: None)
         patch.setattr(torch.autograd, "_engine_run_backward", run_backward)
         with mode:

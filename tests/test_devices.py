@@ -5,6 +5,7 @@ for a GPU, fails. Tensors of a pretended GPU have values, so that everything els
 `pretend_cuda`. On both an operation on tensors of two devices fails.
 """
 
+import copy
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,11 @@ import torch
 import trimesh
 
 from winner_nerfstudio import fit
+from winner_nerfstudio.fields import Field
 from winner_nerfstudio.networks import siren, stack
 from winner_nerfstudio.signals.derivatives import differentiate
+from winner_nerfstudio.signals.normalization import Normalization
+from winner_nerfstudio.signals.records import ShapeRecord
 from winner_nerfstudio.training.initialize import start
 from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.plan import Course, make_plan
@@ -106,12 +110,31 @@ def test_a_pretended_gpu_refuses_what_a_real_one_does():
         assert {each.device for each in (there, there[1:], there + 1, layer.weight, layer.weight.grad)} == {CUDA}
         assert {each.device for each in (here, there.cpu(), here * 2)} == {torch.device("cpu")}
         assert torch.equal(there + torch.tensor(1.0), there * 2), "a single number may be the CPU's"
+        of_arrays = [torch.from_numpy(np.ones(3)), torch.frombuffer(bytearray(12), dtype=torch.float32)]
+        for other in [*of_arrays, torch.tensor([1.0, 2.0, 3.0]), torch.as_tensor(np.ones(3)), torch.zeros(3)]:
+            with pytest.raises(RuntimeError, match="same device"):
+                torch.cat([there, other])
         for mixed in (lambda: there + here, lambda: layer(here), lambda: here[there > 0], lambda: there[1:] * here[1:]):
             with pytest.raises(RuntimeError, match="same device"):
                 mixed()
         with pytest.raises(TypeError, match="numpy"):
             np.asarray(there)
     assert not torch.ones(3).is_cuda
+
+
+def test_a_field_on_a_gpu_takes_points_of_the_cpu():
+    network = {"name": "siren", "in_dim": 3, "out_dim": 1, "hidden_dim": 8, "num_layers": 2}
+    field = Field("sdf", network, Normalization((0.0, 0.0, 0.0), 1.0), ShapeRecord())
+    places = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    expected = [field.evaluate(torch.from_numpy(places)), *field.value_and_gradient(torch.from_numpy(places))]
+    with pretend_cuda():
+        there = copy.deepcopy(field).to("cuda")
+        for count in (50, 0):
+            points = torch.from_numpy(places[:count])
+            found = [there.evaluate(points), *there.value_and_gradient(points)]
+            assert {each.device for each in found} == {CUDA}
+            for ours, theirs in zip(found, expected, strict=True):
+                torch.testing.assert_close(ours.cpu(), theirs[:count])
 
 
 @pytest.mark.filterwarnings("ignore:the fit (failed|needs)")

@@ -121,7 +121,7 @@ class Field(nn.Module):
     def evaluate(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         """Compute values as `forward` does, in blocks and without a graph; `coords` may be on any device."""
         parts = [self(block.to(self.center.device)) for block in coords.split(BLOCK)]
-        return torch.cat(parts) if parts else coords.new_zeros((0, self.spec["out_dim"]))
+        return torch.cat(parts) if parts else coords.new_zeros((0, self.spec["out_dim"]), device=self.center.device)
 
     def gradient(self, coords: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Compute the gradient of the first value by the coordinates, detached; for an sdf it points outward."""
@@ -129,10 +129,11 @@ class Field(nn.Module):
 
     def value_and_gradient(self, coords: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Compute the first value at coordinates and its gradient by them, detached, in blocks of `BLOCK` points."""
+        coords = coords.detach().to(self.center.device)
         values, gradients = [coords.new_zeros(0)], [coords[:0]]
         for block in coords.split(BLOCK):
             with torch.enable_grad():
-                x = block.detach().to(self.center.device).requires_grad_(True)
+                x = block.detach().requires_grad_(True)
                 value = self(x)[..., 0]
                 gradients += torch.autograd.grad(value.sum(), x)
             values.append(value.detach())
