@@ -276,6 +276,17 @@ def test_matrices_without_a_gradient_are_left_out():
     assert all(torch.equal(done[index], orthogonalize(matrices[index])) for index in (0, 2, 3, 5))
 
 
+@pytest.mark.parametrize("name", ["adam", "muon", "soap"])
+def test_a_step_tells_torch_which_parameters_it_has_changed(name):
+    parameters = [nn.Parameter(torch.ones(16, 16)), nn.Parameter(torch.ones(16)), nn.Parameter(torch.ones(16))]
+    for parameter in parameters[:2]:
+        parameter.grad = torch.ones_like(parameter)
+    before = [parameter._version for parameter in parameters]
+    build_optimizer(parameters, name).step()
+    bumps = [parameter._version > was for parameter, was in zip(parameters, before, strict=True)]
+    assert bumps == [True, True, False]
+
+
 def test_an_unknown_name_and_complex_weights_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^optimizer='sgd' is not one of: adam, soap, muon$"):
         build_optimizer(Siren(1, 1, 8, 2).parameters(), "sgd")

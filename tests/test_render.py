@@ -19,6 +19,7 @@ from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, SIDES, lo
 from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, from_black_to_bright, round_length, with_legend
 from winner_nerfstudio.nerfstudio.viewer.turntable import make_camera_path
 from winner_nerfstudio.signals.shape import MARGIN
+from winner_nerfstudio.training.optimizers import build_optimizer
 
 from .conftest import BIN, fit, make_config
 from .meshes import snowman, sphere
@@ -215,6 +216,25 @@ def test_the_grid_follows_the_weights(view, model):
     finally:
         with torch.no_grad():
             model.field.network.weight.fill_(1)
+
+
+@pytest.mark.parametrize("name", ["adam", "muon", "soap"])
+def test_the_view_follows_the_training(name, view, model):
+    optimizer = build_optimizer(model.field.parameters(), name, lr=0.25)
+    try:
+        before = view()["accumulation"].sum()
+        model.field.network.weight.grad = torch.ones(())
+        for _ in range(8):
+            optimizer.step()
+        assert model.field.network.weight.item() == pytest.approx(-1, abs=1e-5)
+        # The ball is the outside now, and the surface of what is left of the cube is at its walls.
+        outside = model.distance_grid().values[[0, 32], [0, 32], [0, 32]]
+        np.testing.assert_allclose(outside, [RADIUS - 3**0.5, RADIUS], atol=1e-5)
+        assert view()["accumulation"].sum() > before
+    finally:
+        with torch.no_grad():
+            model.field.network.weight.fill_(1)
+        model.field.network.weight.grad = None
 
 
 def test_outputs_are_a_mapping_that_takes_additions():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -74,6 +75,9 @@ def check_optimizer(name: str) -> None:
         raise ValueError(f"optimizer={name!r} is not one of: {', '.join(get_args(OptimizerName))}")
 
 
+_step_adam = unwrap(torch.optim.Adam.step)
+
+
 class EagerOptimizer(torch.optim.Optimizer):
     """An optimiser whose methods do not import torch's compiler.
 
@@ -86,9 +90,17 @@ class EagerOptimizer(torch.optim.Optimizer):
 
 
 class Adam(EagerOptimizer, torch.optim.Adam):
-    """torch's Adam (Kingma and Ba 2015, arXiv 1412.6980), without the import of torch's compiler."""
+    """torch's Adam (Kingma and Ba 2015, arXiv 1412.6980), without the import of torch's compiler.
 
-    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+    The fused step of torch does not count as a change of the parameters; this one does.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change all parameters that have a gradient by one step; return what the closure returns."""
+        result = _step_adam(self, closure)
+        increment_version(each for group in self.param_groups for each in group["params"] if each.grad is not None)
+        return result
 
 
 class MatrixOptimizer(EagerOptimizer):
