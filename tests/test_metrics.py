@@ -3,8 +3,8 @@ import pytest
 import torch
 import trimesh
 
-from winner_nerfstudio.metrics.shape import surface_metrics, volume_metrics
-from winner_nerfstudio.signals.shape import Shape
+from winner_nerfstudio.metrics.shape import quick_metrics, quick_points, surface_metrics, volume_metrics
+from winner_nerfstudio.signals.shape import Shape, load_shape
 
 from .meshes import sphere
 
@@ -50,6 +50,20 @@ def test_the_two_ways_differ_where_the_fit_has_too_much():
 
 def test_nothing_inside_scores_nothing():
     assert volume_metrics(lambda x: torch.ones(len(x), 1), TRUTH)["iou"] == 0
+
+
+def test_the_shell_of_a_flat_shape_is_compared_in_passing_as_in_the_end():
+    square = trimesh.Trimesh([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], [(0, 1, 2), (0, 2, 3)], process=False)
+    shape = load_shape(square, sign="unsigned")
+    quick = quick_points(shape)
+    for factor, iou in [(0.85, 0.85), (1.0, 1.0), (1.2, 1 / 1.2)]:  # the shells' thicknesses are as 1 to the factor
+
+        def scaled(points, factor=factor):
+            return torch.from_numpy(factor * shape.distance(points.double().numpy()))[:, None]
+
+        assert quick_metrics(scaled, quick)["iou"] == pytest.approx(iou, abs=0.02)
+        assert volume_metrics(scaled, shape)["iou"] == pytest.approx(iou, abs=0.02)
+    assert quick_metrics(lambda points: torch.zeros(len(points), 1), quick)["iou"] < 0.4
 
 
 def test_normals_are_compared_close_to_sharp_edges():

@@ -36,7 +36,7 @@ class Quick(NamedTuple):
     """What the metrics in passing are taken from.
 
     Attributes:
-        points: in the shape's bounding box, [n, 3].
+        points: in the shape's bounding box, or where there is no sign in a wider one about the shell, [n, 3].
         inside: whether they lie inside, [n].
         level: the distance below which the fit is inside.
     """
@@ -48,7 +48,8 @@ class Quick(NamedTuple):
 
 def quick_points(shape: Shape | PointCloud) -> Quick:
     """`QUICK_POINTS` of them, the same every time."""
-    lower, upper = shape.bounds
+    # As far beyond a shell as it is thick, or the box of a flat one would hold nothing but the shell.
+    lower, upper = shape.bounds + 3 * shape.level * np.array([[-1], [1]])
     points = np.random.default_rng(_SEED).uniform(lower, upper, (QUICK_POINTS, 3)).astype(np.float32)
     return Quick(torch.from_numpy(points), shape.inside(points), shape.level)
 
