@@ -56,7 +56,11 @@ def read_device(name):
 
 
 class PretendCuda(TorchFunctionMode):
-    """Keep account of the device that each tensor would be on."""
+    """Keep account of the device that each tensor would be on, and of copies between devices that wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -80,6 +84,8 @@ class PretendCuda(TorchFunctionMode):
             wanted = next(map(find_device, find_tensors(args[:1])), None)
         else:
             wanted = self._find_common(name, args, kwargs, function in MAY_MIX)
+        if wanted == CUDA and name in ("tensor", "as_tensor", "asarray", "new_tensor"):
+            self.waits.append(name)
         result = function(*args, **kwargs)
         put(result, wanted)
         return result
@@ -109,9 +115,19 @@ class PretendCuda(TorchFunctionMode):
             args = []
         if wanted is not None and wanted != (before or CPU):
             kwargs["copy"] = True
+            if not (kwargs.get("non_blocking") and hasattr(find_memory(tensor), "is_pinned")):
+                self.waits.append(name)
         result = tensor.to(CPU, *args, **kwargs)
         put(result, wanted or before)
         return result
+
+
+def pin(tensor):
+    """Return a copy of a tensor in memory that a GPU reads while the program goes on, as `Tensor.pin_memory` does."""
+    result = torch.empty_like(tensor).copy_(tensor)
+    put(result, CPU)
+    find_memory(result).is_pinned = True
+    return result
 
 
 def note_birth(create):
@@ -127,7 +143,7 @@ def note_birth(create):
 
 @contextmanager
 def pretend_cuda():
-    """Let there be a CUDA device in this thread."""
+    """Let there be a CUDA device in this thread; yield the mode, whose `waits` are the copies that waited for it."""
     mode, run = PretendCuda(), torch.autograd._engine_run_backward
 
     def run_backward(*args, **kwargs):  # torch calls it without the mode, and it calls functions of Python
@@ -139,10 +155,10 @@ def pretend_cuda():
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "get_device_name", lambda *arguments: "a pretended device")
         patch.setattr(torch.cuda, "synchronize", lambda *arguments: None)
-        patch.setattr(torch.Tensor, "pin_memory", lambda tensor, *arguments: tensor)
+        patch.setattr(torch.Tensor, "pin_memory", pin)
         for name in ("from_numpy", "frombuffer"):
             patch.setattr(torch, name, note_birth(getattr(torch, name)))
         patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda optimizer: None)
         patch.setattr(torch.autograd, "_engine_run_backward", run_backward)
         with mode:
-            yield
+            yield mode

@@ -102,6 +102,22 @@ def test_a_step_neither_waits_for_a_device_nor_mixes_its_tensors_with_others(tar
         float(training.loss)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_step_copies_what_a_gpu_would_have_to_wait_for(target):
+    data, kind, options = TARGETS[target]()
+    signal, fit_options = prepare(data, kind, options)
+    plan = make_plan(signal, fit_options, Course(steps=20))
+    with pretend_cuda() as mode:
+        training = Training(start(signal, plan.options, CUDA, 0), 1e-3, plan.decay, "adam")
+        for _ in range(8):  # after which all that is kept is there, and before cells get more points
+            training.step()
+        assert mode.waits, "what is kept was copied"
+        mode.waits.clear()
+        for _ in range(2):
+            training.step()
+        assert mode.waits == []
+
+
 def test_a_pretended_gpu_refuses_what_a_real_one_does():
     with pretend_cuda():
         there, here = torch.ones(3, device="cuda"), torch.ones(3)

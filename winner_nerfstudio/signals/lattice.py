@@ -98,8 +98,8 @@ class Lattice:
         """
         import torch
 
-        middle = torch.tensor([(n - 1) / 2 for n in self.shape], dtype=torch.float64, device=positions.device)
-        return (positions.double() - middle) * middle.new_tensor(self.spacings)
+        # Of numbers, not of a tensor of them, which would be copied to a GPU at each step of a training.
+        return torch.stack(self.axis_coords(positions.unbind(-1)), dim=-1)
 
     def axis_coords(self, positions: Sequence[Num[Tensor, " _"]]) -> list[Float[Tensor, " _"]]:
         """Return the coordinates along each axis of positions given in samples along it, as `at` does: float64."""

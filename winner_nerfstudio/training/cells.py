@@ -22,7 +22,7 @@ from .bank import BankInitialization, Mean, PartError, compute_square_errors
 from .cell_targets import CellTarget
 from .loss import ALONE, DistanceLoss, Function, Loss, SquareLoss
 from .options import BatchOptions, DistanceOptions, NetworkOptions
-from .sampling import EVALUATION_STREAM, Batch, build_generator
+from .sampling import EVALUATION_STREAM, Batch, build_generator, send
 from .share import Share
 
 if TYPE_CHECKING:
@@ -256,7 +256,8 @@ class Pool(NamedTuple):
         """Return so many random points of each network from the first rounds, [m, n, ...]."""
         first = (self.counts.flatten().cumsum(0) - self.counts.flatten()).reshape(self.counts.shape)
         networks = torch.arange(self.counts.shape[1], device=first.device)[:, None]
-        turn = torch.rand(len(networks), count, generator=generator, dtype=torch.float64).to(first.device) * rounds
+        turn = torch.rand(len(networks), count, generator=generator, dtype=torch.float64)
+        turn = send(turn, first.device) * rounds
         chosen = turn.long()
         index = first[chosen, networks] + ((turn - chosen) * self.counts[chosen, networks]).long()
         # Torch takes a tenth of the time for a list of rows that it takes for a table of indices.

@@ -93,7 +93,8 @@ class DerivativeLoss(Loss):
             if self.derivatives.kind == "gradient":
                 return {"values": values, "derivatives": compute_jacobian(values, coords, graph)}
             second = compute_hessian(values, coords, graph).diagonal(dim1=-2, dim2=-1)
-        stretched = second * second.new_tensor(self.derivatives.stretch)
+        axes = zip(second.unbind(-1), self.derivatives.stretch, strict=True)
+        stretched = torch.stack([along * stretch for along, stretch in axes], dim=-1)
         return {"values": values, "derivatives": stretched.sum(-1, keepdim=True)}
 
     def terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -85,7 +85,8 @@ class Drawn:
         key = index * self.passes + pass_index
         if self._order is None or self._order[0] != key:
             chunk = self._get_chunk(index)
-            order = torch.randperm(len(chunk["coords"]), generator=build_generator(self.seed, key)).to(self.device)
+            order = torch.randperm(len(chunk["coords"]), generator=build_generator(self.seed, key))
+            order = send(order, self.device)
             self._order = (key, {name: values.index_select(0, order) for name, values in chunk.items()})
         return self._order[1]
 
@@ -132,7 +133,7 @@ class Passes:
         pass_index, row = divmod(step, self.steps)
         if self._order is None or self._order[0] != pass_index:
             order = torch.randperm(self.count, generator=build_generator(self.seed, pass_index), dtype=torch.int32)
-            self._order = (pass_index, order.to(self.device))
+            self._order = (pass_index, send(order, self.device))
         rows = slice(row * self.count // self.steps, (row + 1) * self.count // self.steps)
         return self._order[1][rows].long()
 
@@ -215,7 +216,7 @@ class Derived(Resident):
         rows, most = self._known_rows, max(1, self.batch_size // 4)
         if len(rows) > most:
             generator = build_generator(self.seed, EVALUATION_STREAM + step)
-            rows = rows[torch.randint(len(rows), (most,), generator=generator).to(self.device)]
+            rows = rows[send(torch.randint(len(rows), (most,), generator=generator), self.device)]
         more = self._get_samples(rows)
         return {name: torch.cat([values, more[name]]) for name, values in batch.items()}
 
@@ -241,10 +242,11 @@ class Derived(Resident):
         middle, slopes = self._cut[half]
         shape = middle.shape[:-1]
         generator = build_generator(self.seed, 2 * EVALUATION_STREAM + turn)
-        rows = torch.randint(shape.numel(), (self.batch_size,), generator=generator).to(self.device)
-        index = Lattice(tuple(shape)).positions(rows)
+        rows = send(torch.randint(shape.numel(), (self.batch_size,), generator=generator), self.device)
+        index = Lattice(tuple(shape)).positions(rows).unbind(-1)
+        places = [along + between / 2 for along, between in zip(index, half, strict=True)]
         batch = {
-            "coords": self.lattice.at(index + torch.tensor(half, device=self.device) / 2),
+            "coords": torch.stack(self.lattice.axis_coords(places), dim=-1),
             "values": middle.flatten(0, -2)[rows],
             "derivatives": slopes.flatten(0, -2)[rows].unflatten(-1, (middle.shape[-1], -1)),
         }
@@ -278,6 +280,11 @@ class Derived(Resident):
         """Return samples by their index in row-major order."""
         batch = super()._get_samples(index) | {"derivatives": self._derivatives[index]}
         return batch if self._known is None else batch | {"known": self._known[index]}
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return the CPU's values on a device; a GPU takes them while the program goes on."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def build_generator(seed: int, stream: int) -> torch.Generator:
