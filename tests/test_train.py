@@ -17,6 +17,9 @@ import trimesh
 
 from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
 from winner_nerfstudio.signals.samples import SHAPES
+from winner_nerfstudio.training.bank import PartSampler
+from winner_nerfstudio.training.cells import CellSampler
+from winner_nerfstudio.training.sampling import Drawn, Resident
 
 from .conftest import SMALL, call, config_of, fit, make_config, metrics_of, run
 from .forked import start
@@ -484,6 +487,46 @@ def test_the_same_data_may_be_given_twice_and_other_data_is_refused(tmp_path):
     ):
         replace(config, data=Path("a.png"))
     assert replace(config, data=Path("sample:mandala")).pipeline.datamanager.data == Path("sample:mandala")
+
+
+@pytest.mark.parametrize(
+    ("method", "parts", "samplers"),
+    [
+        ("winner-sdf", 2, [CellSampler, CellSampler]),
+        ("winner-sdf", 1, [Drawn, Drawn]),
+        ("winner-image", 2, [PartSampler]),
+        ("winner-image", 1, [Resident]),
+    ],
+)
+def test_samplers_are_chosen_once_and_built_only_for_batches(method, parts, samplers, tmp_path, monkeypatch):
+    ball = trimesh.creation.icosphere(2)
+    colored = trimesh.Trimesh(ball.vertices, ball.faces, vertex_colors=np.uint8(127 * ball.vertices + 127))
+    data = {"winner-sdf": tmp_path / "ball.ply", "winner-image": tmp_path / "picture.npy"}
+    colored.export(data["winner-sdf"])
+    np.save(data["winner-image"], np.random.default_rng(0).random((40, 44, 3), np.float32))
+    built = []
+    for each in (CellSampler, Drawn, PartSampler, Resident):
+
+        def build(self, *arguments, begin=each.__init__, **options):
+            built.append(type(self))
+            begin(self, *arguments, **options)
+
+        monkeypatch.setattr(each, "__init__", build)
+    counts = (parts,) if method == "winner-sdf" else (parts, parts)
+    sizes = {
+        "pipeline__model__parts": counts,
+        "pipeline__model__hidden_dim": 8,
+        "pipeline__datamanager__batch_size": 64,
+    }
+    config = make_config(method, pipeline__datamanager__data=data[method], **sizes)
+    viewed = config.pipeline.setup(device="cpu", test_mode="test")
+    assert built == []
+    viewed.datamanager.next_eval(0)
+    assert built == samplers
+    built.clear()
+    trained = config.pipeline.setup(device="cpu", test_mode="val")
+    trained.datamanager.next_train(0), trained.datamanager.next_beside(0)
+    assert built == samplers
 
 
 def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():

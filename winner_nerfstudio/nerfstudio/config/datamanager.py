@@ -15,9 +15,10 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...fields import Field
 from ...registry import kind_named, kind_names
 from ...signals.signal import Signal
-from ...training.initialize import companion_batches
+from ...training.initialize import build_sampler, companion_batches
 from ...training.options import BatchOptions
 from ...training.sampling import Batch, Sampler
 from ..run.evaluation import find_config
@@ -143,37 +144,52 @@ class SignalDataManager(VanillaDataManager):
         metadata["cameras"] = self.train_dataparser_outputs.cameras
         dataset = SignalDataset(self.train_dataparser_outputs, metadata)
         self.train_dataset = self.eval_dataset = dataset  # type: ignore[assignment]
-        self.batches = config.batches.sampler(self.signal, self.device, torch.initial_seed())
-        companion = kind_named(self.signal.kind).companion(self.signal)
-        self.beside: Sampler | None = None
-        if companion is not None:
-            batches = companion_batches(config.batches, companion)
-            self.beside = batches.sampler(companion, self.device, torch.initial_seed())
+        self._fields: list[tuple[Field, Signal]] = []
+        self._samplers: list[Sampler] = []
         self.eval_dataloader = SignalViews(self.train_dataparser_outputs.cameras)  # type: ignore[assignment]
         DataManager.__init__(self)
 
-    def setup_train(self) -> None:
-        """Start to prepare the first batch while the model is being built, but only if the run is to be trained."""
+    def serve(self, *fields: tuple[Field, Signal]) -> None:
+        """Prepare the first batches of fields for their signals, but only if the run is to be trained.
+
+        The parts of a field, which say how it is served, are known only once it is built.
+
+        Args:
+            fields: the field of the signal, and that of what is fitted beside it, see `Kind.companion`, if any.
+        """
+        self._fields = list(fields)
         if self.test_mode == "val":
-            self.batches.start()
-            if self.beside is not None:
-                self.beside.start()
+            for sampler in self._list_samplers():
+                sampler.start()
+
+    def _list_samplers(self) -> list[Sampler]:
+        """Return the samplers of the fields, which are built when a batch is first needed."""
+        if not self._samplers:
+            run, own = (torch.device(self.device), torch.initial_seed()), self.config.batches
+            batches = [own, *(companion_batches(own, signal) for _, signal in self._fields[1:])]
+            pairs = zip(self._fields, batches, strict=True)
+            self._samplers = [build_sampler(field, signal, each, *run) for (field, signal), each in pairs]
+        return self._samplers
+
+    def setup_train(self) -> None:
+        """Do nothing, because the networks are not known yet, see `serve`."""
 
     def setup_eval(self) -> None:
         """Do nothing, because evaluation samples are drawn when they are asked for."""
 
     def next_train(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
         """Return the coordinates [n, d] of a step's batch, and the batch, with ``coords`` and ``values`` [n, c]."""
-        batch = self.batches.batch(step)
+        batch = self._list_samplers()[0].batch(step)
         return batch["coords"], batch
 
     def next_beside(self, step: int) -> Batch | None:
         """Return a step's batch of what is fitted beside the signal, see `Kind.companion`; None if there is nothing."""
-        return None if self.beside is None else self.beside.batch(step)
+        samplers = self._list_samplers()
+        return samplers[1].batch(step) if len(samplers) > 1 else None
 
     def next_eval(self, step: int) -> tuple[Tensor, Batch]:  # type: ignore[override]
         """Return coordinates and batch for the losses of an evaluation, the same at every step."""
-        batch = self.batches.evaluation()
+        batch = self._list_samplers()[0].evaluation()
         return batch["coords"], batch
 
     def next_eval_image(self, step: int) -> tuple[Cameras, dict]:
@@ -182,11 +198,11 @@ class SignalDataManager(VanillaDataManager):
 
     def get_train_rays_per_batch(self) -> int:
         """Return the number of points per training step."""
-        return self.batches.batch_size
+        return self._list_samplers()[0].batch_size
 
     def get_eval_rays_per_batch(self) -> int:
         """Return the number of points per evaluation batch."""
-        return self.batches.batch_size
+        return self._list_samplers()[0].batch_size
 
     def get_datapath(self) -> Path:
         """Return the target's file, beside which ``ns-viewer`` saves camera paths; without one, the run's folder."""

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from ...fields import Field
 from ...fields.checkpoint import FIELD, load_companion
-from ...networks import Bank, CellBank
 from ...progress import working
 from ...results import measure_sizes, results_table
 from ...signals.messages import escape, shorten
 from ...training.fit import finite
-from ...training.initialize import build_sampler, companion_batches
 from ...training.verdict import Verdict, judge
 from ..config.datamanager import SignalDataManager
 from ..models.base import SignalModel
@@ -49,13 +47,10 @@ class SignalPipeline(VanillaPipeline):
         quiet_libraries()
         super().__init__(*args, **kwargs)
         model, manager = self.signal_model, self.datamanager
-        if isinstance(model.field.network, (Bank, CellBank)):  # its parts are known only now
-            run, batches = (torch.device(manager.device), torch.initial_seed()), manager.config.batches
-            manager.batches = build_sampler(model.field, manager.signal, batches, *run)
-            if model.beside is not None and model.companion is not None:
-                companion = model.beside[0]
-                own = companion_batches(batches, companion)
-                manager.beside = build_sampler(model.companion, companion, own, *run)
+        fields = [(model.field, manager.signal)]
+        if model.beside is not None and model.companion is not None:
+            fields.append((model.companion, model.beside[0]))
+        manager.serve(*fields)
         self.viewer_end = ViewerEnd()
         self.first_view = FirstView(self.datamanager.train_dataparser_outputs.cameras)
 
