@@ -844,3 +844,16 @@ def test_silence_is_drawn_black_without_a_warning():
     pixels = np.asarray(Image.open(drawing).convert("L"))
     assert pixels[5:-5, 10:40].max() < 5
     assert pixels[5:-5, 60:90].min() > 60
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 8, 20])
+def test_the_shortest_series_are_drawn(count):
+    figure = Figure()
+    axes = figure.subplots()
+    kind_named("audio").draw(axes, SimpleNamespace(sample_rate=RATE), np.ones((count, 1), np.float32))
+    FigureCanvasAgg(figure).draw()
+    power = axes.images[0].get_array()
+    assert power.shape == (3, max(count, 5) - 3)
+    if count == 2:  # one sample within the window, whose spectrum is flat; what is no end of it counts twice
+        np.testing.assert_allclose(power[1, 0] - power[[0, 2], 0], 10 * np.log10(2), atol=1e-6)

@@ -96,14 +96,15 @@ class AudioKind(GridKind):
         return audio_metrics(fitted, signal.truth, signal.missing)
 
     def draw(self, axes: Axes, signal: Any, values: Float[ndarray, "n c"]) -> None:
-        """Draw the spectrogram of the first channel."""
-        from numpy import errstate
+        """Draw the spectrogram of the first channel, with silence behind it if it is too short for one."""
+        from numpy import errstate, pad
 
-        window = min(512, 1 << (len(values).bit_length() - 3))
+        window = min(512, 1 << max(2, len(values).bit_length() - 3))
+        sound = pad(values[:, 0], (0, max(0, window + 1 - len(values))))
         options: dict[str, Any] = {"noverlap": window * 3 // 4, "cmap": "magma", "vmin": -120, "vmax": 0}
         axes.set_facecolor("black")  # shows where there is no power, of which there is no logarithm
         with errstate(divide="ignore"):
-            axes.specgram(values[:, 0], NFFT=window, Fs=signal.sample_rate / 1000, **options)
+            axes.specgram(sound, NFFT=window, Fs=signal.sample_rate / 1000, **options)
         axes.set(xlabel="ms", ylabel="kHz")
         axes.label_outer()
 
