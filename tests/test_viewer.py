@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from scipy.ndimage import binary_fill_holes
@@ -121,6 +122,18 @@ def test_a_button_says_why_its_work_is_not_done_and_can_be_clicked_again():
         button.running.release()
         assert button.note.content == "Not done: the disk is full"
         assert not button.button.disabled
+
+
+def test_a_button_says_that_a_gpu_has_no_memory_left():
+    class Large(Failing):
+        def work(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nMore is here.")
+
+    button = Large()
+    button.start()
+    with button.running:
+        assert html.unescape(button.note.content).startswith("Not done: CUDA out of memory. Tried to allocate 9.00 GiB")
+    assert "\n" not in button.note.content
 
 
 def test_what_a_button_says_of_a_file_is_no_markdown():

@@ -56,7 +56,7 @@ class BackgroundButton(ViewerControl):
         """Do the work and return the result, in Markdown.
 
         Raises:
-            ValueError: it cannot be done; likewise an OSError or a MemoryError.
+            ValueError: it cannot be done; likewise an OSError, a MemoryError, or a RuntimeError such as torch's.
         """
         raise NotImplementedError
 
@@ -82,7 +82,7 @@ class BackgroundButton(ViewerControl):
         """Do the work and show its result."""
         try:
             self.note.content = self.work()
-        except (ValueError, OSError, MemoryError) as error:
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
             reason = error_line(error).removeprefix("error: ") if str(error) else "out of memory"
             self.note.content = f"{self.failure}: {as_text(reason)}"
         finally:
