@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+import tyro
 
+from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.training.bank import PartSampler
@@ -534,6 +536,13 @@ def test_help_lists_what_matters_first_and_what_is_nerfstudios_last():
     assert names[:4] == ["data", "max_num_iterations", "output_dir", "experiment_name"]
     assert names.index("pipeline") < names.index("optimizers") < names.index("machine")
     assert names[-3:] == ["machine", "logging", "viewer"]
+
+
+def test_help_lists_no_chunks_of_rays_which_nothing_is_rendered_in(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(SignalModelConfig, args=["--help"])
+    assert "--hidden-dim" in (listed := capsys.readouterr().out)
+    assert "chunk" not in listed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

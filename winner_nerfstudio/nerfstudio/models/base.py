@@ -57,8 +57,7 @@ class SignalModelConfig(ModelConfig):
     kind: tyro.conf.Suppress[str] = ""
     options: Annotated[NetworkOptions, tyro.conf.arg(name="")] = field(default_factory=NetworkOptions)
     """The network, its initialisation and the loss."""
-    eval_num_rays_per_chunk: int = 1 << 15
-    """Number of rays per chunk when a picture is rendered."""
+    eval_num_rays_per_chunk: tyro.conf.Suppress[int] = 1 << 15
     enable_collider: tyro.conf.Suppress[bool] = False
     collider_params: tyro.conf.Suppress[dict[str, float] | None] = None
     loss_coefficients: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
