@@ -166,7 +166,7 @@ def test_a_texture_is_written_over_no_file_of_another_mesh(tmp_path, taken):
 def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ball, tmp_path, texture, name):
     from winner_nerfstudio.nerfstudio.viewer.export_button import ExportMesh
 
-    button = ExportMesh(colored_ball.field, "ball.obj", SimpleNamespace(value=0.0), colored_ball.companion)
+    button = ExportMesh(colored_ball.field, "ball.obj", lambda: 0.0, colored_ball.companion)
     button.resolution, button.texture = SimpleNamespace(value=16), SimpleNamespace(value=texture)
     output, write = button.prepare(colored_ball, tmp_path / "ball")
     write(lambda part: None)

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -117,6 +119,17 @@ def test_the_iso_level_is_in_the_inputs_units(view, model):
     assert grown == pytest.approx(3 - RADIUS * 1.05, abs=2e-3)
     model.iso_level.value = -1.0
     assert view()["depth"][64, 64, 0] == pytest.approx(3 - RADIUS * 0.95, abs=2e-3)
+
+
+def test_a_level_beyond_the_slider_is_shown_and_exported_as_its_end(view, model):
+    end = model.iso_level.max
+    assert end == pytest.approx(0.1 / model.signal.normalization.scale, rel=0.05)
+    model.export_now.resolution = SimpleNamespace(value=64)
+    for typed, level in [(1e9, end), (-1e9, -end)]:
+        model.iso_level.value = typed
+        assert view()["depth"][64, 64, 0] == pytest.approx(3 - RADIUS - level * RADIUS / 20, abs=2e-3)
+        output, _ = model.export_now.prepare(SimpleNamespace(companion=None), Path("ball"))
+        assert output.name == f"ball-64-level{level:+.3g}.ply"
 
 
 def test_errors_are_coloured_by_their_sign_in_the_inputs_units(view, model):

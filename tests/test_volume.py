@@ -1,6 +1,8 @@
 """Volumes: from an array to a surface in its world, and back."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -391,6 +393,15 @@ def test_fit_and_target_are_seen_where_the_ball_is(exact):
     torch.testing.assert_close(outputs["normals"][within], (normal[within] + 1) / 2, atol=0.02, rtol=0)
     # Under the same light the array, interpolated, is all but alike.
     assert (outputs["target"] - outputs["rgb"]).abs()[within].mean() < 0.03
+
+
+def test_a_level_beyond_the_slider_is_exported_as_its_end(exact):
+    exact.export_now.resolution = SimpleNamespace(value=64)
+    for typed, level in [(1e9, exact.iso_level.max), (-1e9, exact.iso_level.min)]:
+        exact.iso_level.value = typed
+        assert exact.level == level
+        output, _ = exact.export_now.prepare(SimpleNamespace(companion=None), Path("ball"))
+        assert output.name == f"ball-64-level{level:+.3g}.ply"
 
 
 def test_the_error_of_a_fit_that_is_too_large_is_what_it_is_too_large_by(exact):

@@ -15,6 +15,7 @@ from ..viewer.color_legend import diverging, round_length, with_error_legend, wi
 from ..viewer.export_button import ExportMesh
 from ..viewer.shading import Seen
 from .base import Outputs
+from .grid import within
 from .surface import SurfaceModel, View, line
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class SDFModel(SurfaceModel):
             hint="Which distance from the surface to show, in its units",
         )
         self.add_controls(round_length(ERROR_RANGE * self.signal.diagonal / scale))
-        self.export_now = ExportMesh(self.field, self.signal.name, self.iso_level, self.companion)
+        self.export_now = ExportMesh(self.field, self.signal.name, lambda: within(self.iso_level), self.companion)
 
     def render(self, rays: RayBundle) -> Outputs:
         """Return what is seen along rays.
@@ -77,7 +78,7 @@ class SDFModel(SurfaceModel):
     @property
     def level(self) -> float:
         """Return the iso level that is shown, unit-cube lengths."""
-        return float(self.iso_level.value) * self.signal.normalization.scale
+        return within(self.iso_level) * self.signal.normalization.scale
 
     @property
     def line_step(self) -> float:

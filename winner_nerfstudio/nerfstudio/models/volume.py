@@ -45,7 +45,7 @@ class VolumeModel(GridModel, SurfaceModel):
         )
         # The samples cannot resolve distances below half their spacing, which is therefore the error range at first.
         self.add_controls(round_length(min(record.spacing) / 2))
-        self.export_now = ExportMesh(self.field, signal.name, self.iso_level)
+        self.export_now = ExportMesh(self.field, signal.name, lambda: self.level)
         self.write_now = ExportFit(self.field, signal.name, signal.suffix)
         self._target_values: Tensor | None = None
         self._target_grid: tuple[float, DistanceGrid] | None = None

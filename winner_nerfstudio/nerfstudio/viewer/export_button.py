@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nerfstudio.viewer.viewer_elements import ViewerSlider
-
 from ...fields import Field
 from ...fields.fitted import FittedField
 from ...files import stem_of
@@ -79,11 +77,11 @@ class ExportMesh(ExportButton):
     Args:
         field: the fitted field.
         name: name of the target.
-        level: the control of the iso level, in the target's units.
+        level: returns the iso level that the viewer shows, in the target's units.
         painting: the field of the colours, if there is one.
     """
 
-    def __init__(self, field: Field, name: str, level: "ViewerSlider[float]", painting: Field | None = None) -> None:
+    def __init__(self, field: Field, name: str, level: Callable[[], float], painting: Field | None = None) -> None:
         super().__init__(field, name, "mesh", ".ply", painting)
         self.level = level
 
@@ -104,7 +102,7 @@ class ExportMesh(ExportButton):
             texture = None if self.texture.value == TEXTURES[0] else int(self.texture.value)
             finish = Finish(colors="fitted", painting=fitted.companion, texture=texture)
             suffix = ".ply" if texture is None else ".glb"
-        resolution, level = int(self.resolution.value), float(self.level.value)
+        resolution, level = int(self.resolution.value), self.level()
         at_level = f"-level{level:+.3g}" if level else ""
         output = stem.with_name(f"{stem.name}-{resolution}{at_level}{suffix}")
 
