@@ -121,6 +121,23 @@ def test_the_iso_level_is_in_the_inputs_units(view, model):
     assert view()["depth"][64, 64, 0] == pytest.approx(3 - RADIUS * 0.95, abs=2e-3)
 
 
+def test_a_level_that_is_moved_meanwhile_leaves_the_grid_that_of_its_own_level(view, model):
+    evaluate, model._grid = model.field.evaluate, None
+
+    def evaluate_and_move(points):
+        model.iso_level.value = 1.0
+        return evaluate(points)
+
+    model.field.evaluate = evaluate_and_move
+    try:
+        model.distance_grid()
+    finally:
+        del model.field.evaluate
+    model.iso_level.value = 0.0
+    # From the middle to the surface that is shown.
+    assert model.distance_grid().values[32, 32, 32] == pytest.approx(-RADIUS, abs=1e-5)
+
+
 def test_a_level_beyond_the_slider_is_shown_and_exported_as_its_end(view, model):
     end = model.iso_level.max
     assert end == pytest.approx(0.1 / model.signal.normalization.scale, rel=0.05)

@@ -395,6 +395,23 @@ def test_fit_and_target_are_seen_where_the_ball_is(exact):
     assert (outputs["target"] - outputs["rgb"]).abs()[within].mean() < 0.03
 
 
+@pytest.mark.parametrize("of_target", [False, True])
+def test_a_level_that_is_moved_meanwhile_leaves_the_grid_that_of_its_own_level(exact, monkeypatch, of_target):
+    build = exact._get_target_grid if of_target else exact.distance_grid
+    right = build().values
+    exact._grid = exact._target_grid = None
+    shown, create = exact.iso_level.value, DistanceGrid.of
+
+    def move_and_create(*arguments):
+        exact.iso_level.value = shown + 0.5
+        return create(*arguments)
+
+    monkeypatch.setattr(DistanceGrid, "of", move_and_create)
+    build()
+    exact.iso_level.value = shown
+    assert torch.equal(build().values, right)
+
+
 def test_a_level_beyond_the_slider_is_exported_as_its_end(exact):
     exact.export_now.resolution = SimpleNamespace(value=64)
     for typed, level in [(1e9, exact.iso_level.max), (-1e9, exact.iso_level.min)]:

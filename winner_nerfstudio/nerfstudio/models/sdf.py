@@ -85,9 +85,9 @@ class SDFModel(SurfaceModel):
         """Return the difference in distance between neighbouring iso-lines, in the input's units."""
         return round_length(self.signal.diagonal / self.signal.normalization.scale / ISO_LINES)
 
-    def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    def above_level(self, points: Float[Tensor, "n 3"], level: float | None = None) -> Float[Tensor, " n"]:
         """Return the fitted distance at points of the unit cube, minus the iso level."""
-        return self.field.evaluate(points)[:, 0] - self.level
+        return self.field.evaluate(points)[:, 0] - (self.level if level is None else level)
 
     def above_level_and_gradient(
         self, points: Float[Tensor, "n 3"]

@@ -1,7 +1,7 @@
 """The base class of the models of shapes and volumes, which shows the surfaces of fit and target and a slice."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -92,8 +92,13 @@ class SurfaceModel(SignalModel):
         """Return half the side lengths of the box in which a slice shows something."""
         return (1.0, 1.0, 1.0)
 
-    def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Return the approximate distance of points of the unit cube from the fitted surface, positive outside."""
+    def above_level(self, points: Float[Tensor, "n 3"], level: float | None = None) -> Float[Tensor, " n"]:
+        """Return the approximate distance of points of the unit cube from the fitted surface, positive outside.
+
+        Args:
+            points: the points.
+            level: that of the surface, the one that is shown if left out.
+        """
         raise NotImplementedError
 
     def above_level_and_gradient(
@@ -120,9 +125,10 @@ class SurfaceModel(SignalModel):
 
     def distance_grid(self) -> DistanceGrid:
         """Return the grid of `above_level`, which is kept until the field or the level changes."""
-        state = self.level, *(parameter._version for parameter in self.field.parameters())
+        level = self.level  # a user may move its control meanwhile
+        state = level, *(parameter._version for parameter in self.field.parameters())
         if self._grid is None or self._grid[0] != state:
-            self._grid = state, DistanceGrid.of(self.above_level, self.device)
+            self._grid = state, DistanceGrid.of(partial(self.above_level, level=level), self.device)
         return self._grid[1]
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:

@@ -81,9 +81,9 @@ class VolumeModel(GridModel, SurfaceModel):
         """Return half the side lengths of the box that the samples span."""
         return self.signal.lattice.half_extents
 
-    def above_level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    def above_level(self, points: Float[Tensor, "n 3"], level: float | None = None) -> Float[Tensor, " n"]:
         """Return the approximate distance of points from the fit's level set, positive outside, unit-cube lengths."""
-        return self._build_fit_set()(points)[:, 0]
+        return self._build_fit_set(level)(points)[:, 0]
 
     def above_level_and_gradient(
         self, points: Float[Tensor, "n 3"]
@@ -109,15 +109,19 @@ class VolumeModel(GridModel, SurfaceModel):
 
     def _get_target_grid(self) -> DistanceGrid:
         """Return the grid of the array's level set, which is kept until the level changes."""
-        if self._target_grid is None or self._target_grid[0] != self.level:
-            self._target_grid = self.level, DistanceGrid.of(self.target_distance, self.device)
+        level = self.level  # a user may move its control meanwhile
+        if self._target_grid is None or self._target_grid[0] != level:
+            target = self._build_target_set(level)
+            self._target_grid = level, DistanceGrid.of(lambda points: target(points)[:, 0], self.device)
         return self._target_grid[1]
 
-    def _build_fit_set(self) -> LevelSet:
-        return LevelSet(self.signal.draft, self.field.evaluate, self.field.value_and_gradient, self.level)
+    def _build_fit_set(self, level: float | None = None) -> LevelSet:
+        level = self.level if level is None else level
+        return LevelSet(self.signal.draft, self.field.evaluate, self.field.value_and_gradient, level)
 
-    def _build_target_set(self) -> LevelSet:
-        return LevelSet(self.signal.draft, self._interpolate_target, self._interpolate_target_and_gradient, self.level)
+    def _build_target_set(self, level: float | None = None) -> LevelSet:
+        level = self.level if level is None else level
+        return LevelSet(self.signal.draft, self._interpolate_target, self._interpolate_target_and_gradient, level)
 
     def _interpolate_target(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
         """Return the array's values between its samples, in the network's units."""
