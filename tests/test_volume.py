@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from nerfstudio.data.scene_box import OrientedBox
 
 from winner_nerfstudio.export.grid import export_volume
 from winner_nerfstudio.export.mesh import export_mesh
@@ -393,6 +394,15 @@ def test_fit_and_target_are_seen_where_the_ball_is(exact):
     torch.testing.assert_close(outputs["normals"][within], (normal[within] + 1) / 2, atol=0.02, rtol=0)
     # Under the same light the array, interpolated, is all but alike.
     assert (outputs["target"] - outputs["rgb"]).abs()[within].mean() < 0.03
+
+
+def test_a_crop_cuts_the_fit_and_not_the_target(exact):
+    camera = look_at_origin(orbit("z", 1), "z", 48, 48)
+    whole = exact.get_outputs_for_camera(camera)
+    crop = OrientedBox(R=torch.eye(3), T=torch.zeros(3), S=torch.full((3,), 0.1))
+    cropped = exact.get_outputs_for_camera(camera, crop)
+    assert 0 < cropped["accumulation"].sum() < 0.2 * whole["accumulation"].sum()
+    torch.testing.assert_close(cropped["target"], whole["target"])
 
 
 @pytest.mark.parametrize("of_target", [False, True])

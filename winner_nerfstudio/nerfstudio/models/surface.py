@@ -108,7 +108,7 @@ class SurfaceModel(SignalModel):
         raise NotImplementedError
 
     def see_target(self, rays: RayBundle) -> Seen:
-        """Return what is seen of the target's surface along a flat bundle of rays."""
+        """Return what is seen of the target's surface along a flat bundle of rays, all of it whatever is cropped."""
         raise NotImplementedError
 
     def fit_light(self) -> DistanceGrid:

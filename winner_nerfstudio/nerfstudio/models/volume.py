@@ -1,6 +1,7 @@
 """The nerfstudio model of a volume, which is shown by its level set and by slices."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,8 @@ class VolumeModel(GridModel, SurfaceModel):
         return self._build_target_set()(points)[:, 0]
 
     def see_target(self, rays: RayBundle) -> Seen:
-        """Return what is seen of the array's level set, with trilinear interpolation between its samples."""
+        """Return what is seen of the array's level set, with trilinear interpolation between its samples, uncropped."""
+        rays = replace(rays, nears=None, fars=None)
         return trace(rays, self.target_distance, self._build_target_set().value_and_gradient, self._get_target_grid())
 
     def fit_light(self) -> DistanceGrid:
