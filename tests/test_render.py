@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from nerfstudio.scripts.render import RenderCameraPath, RenderInterpolated, SpiralRender
 from PIL import Image
 
 from winner_nerfstudio.nerfstudio.models.base import Outputs
 from winner_nerfstudio.nerfstudio.run.sheet import write_sheet
+from winner_nerfstudio.nerfstudio.viewer import turntable
 from winner_nerfstudio.nerfstudio.viewer.cameras import FIELD_OF_VIEW, SIDES, look_at_origin, orbit
 from winner_nerfstudio.nerfstudio.viewer.color_legend import diverging, from_black_to_bright, round_length, with_legend
 from winner_nerfstudio.nerfstudio.viewer.turntable import make_camera_path
@@ -432,3 +434,28 @@ def test_a_turntable_says_what_it_needs(tmp_path):
     done = subprocess.run(["bash", "scripts/turntable.sh", tmp_path / "no.yml"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path}/no.yml: not a file; usage:")
+
+
+@pytest.mark.parametrize(
+    ("config", "output", "message"),
+    [
+        ("no.yml", "path.json", "error: no.yml: No such file or directory"),
+        ("bytes.yml", "path.json", "error: bytes.yml: not the config.yml of a run"),
+        ("list.yml", "path.json", "error: list.yml: a turntable needs the config.yml of a run of a shape or a volume"),
+        ("photos.yml", "path.json", "error: photos.yml: a turntable needs the config.yml of a run of a shape"),
+        ("image.yml", "path.json", "error: image.yml: a turntable needs the config.yml of a run of a shape"),
+        ("ball.yml", "no/path.json", "error: no/path.json: No such file or directory"),
+    ],
+)
+def test_a_turntable_that_cannot_be_is_one_line(config, output, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    methods = {"photos": "winner-nerf", "image": "winner-image", "ball": "winner-sdf"}
+    for name, method in methods.items():
+        Path(f"{name}.yml").write_text(yaml.dump(make_config(method)))
+    Path("bytes.yml").write_bytes(b"\xff\xfe\x00: [")
+    Path("list.yml").write_text("[1, 2]")
+    monkeypatch.setattr("sys.argv", ["turntable", "--load-config", config, "--output", output])
+    with pytest.raises(SystemExit) as caught:
+        turntable.main()
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

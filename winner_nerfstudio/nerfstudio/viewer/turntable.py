@@ -11,8 +11,11 @@ from typing import Any
 import torch
 import tyro
 import yaml
+from nerfstudio.engine.trainer import TrainerConfig
 
 from ...registry import kind_named
+from ...signals.messages import error_line, shorten
+from ..config.dataparsers import SignalDataParserConfig
 from ..models.base import model_class
 from ..models.surface import SurfaceModel
 from .cameras import FIELD_OF_VIEW, look_at_origin, orbit
@@ -67,16 +70,24 @@ def main() -> None:
             f"error: --frames {arguments.frames}, --seconds {arguments.seconds:g} and --size {arguments.size} must be"
             " positive, and the size even, as video requires"
         )
-    config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
-    data = config.pipeline.datamanager.dataparser
-    model = model_class(kind_named(data.kind))
-    if not issubclass(model, SurfaceModel):
+    try:
+        config = yaml.load(arguments.load_config.read_text("utf8"), Loader=yaml.Loader)
+    except OSError as error:
+        raise SystemExit(error_line(error)) from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise SystemExit(f"error: {arguments.load_config}: not the config.yml of a run ({shorten(error)})") from None
+    data = getattr(config.pipeline.datamanager, "dataparser", None) if isinstance(config, TrainerConfig) else None
+    model = model_class(kind_named(data.kind)) if isinstance(data, SignalDataParserConfig) else None
+    if data is None or model is None or not issubclass(model, SurfaceModel):
         raise SystemExit(
-            f"error: {arguments.load_config}: a turntable needs the run of a shape or a volume; images and sounds are"
-            " seen in a plane"
+            f"error: {arguments.load_config}: a turntable needs the config.yml of a run of a shape or a volume; images"
+            " and sounds are seen in a plane, and runs on photographs have cameras of their own"
         )
     path = make_camera_path(data.options.up, arguments.frames, arguments.seconds, arguments.size, model.room)
-    arguments.output.write_text(json.dumps(path), "utf8")
+    try:
+        arguments.output.write_text(json.dumps(path), "utf8")
+    except OSError as error:
+        raise SystemExit(error_line(error)) from None
 
 
 if __name__ == "__main__":
