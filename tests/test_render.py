@@ -123,6 +123,23 @@ def test_the_iso_level_is_in_the_inputs_units(view, model):
     assert view()["depth"][64, 64, 0] == pytest.approx(3 - RADIUS * 0.95, abs=2e-3)
 
 
+def test_where_nothing_is_hit_the_depth_is_far(view, model, monkeypatch):
+    outputs = view()
+    hit, depth = outputs["accumulation"] > 0, outputs["depth"]
+    assert 0 < hit.sum() < hit.numel()
+    assert set(depth[~hit].tolist()) == {depth[hit].max().item()}
+    panel = SimpleNamespace(output_render="not set", split=False, split_output_render="depth", layer_depth=True)
+    monkeypatch.setattr(model.screen, "viewer", SimpleNamespace(control_panel=panel), raising=False)
+    assert set(view()["depth"][~hit].tolist()) == {16.0}  # behind all that is put into the viewer's scene
+    torch.testing.assert_close(view()["depth"][hit], depth[hit])
+    for shown in ({"output_render": "depth"}, {"split": True}, {"layer_depth": False}):
+        monkeypatch.setattr(model.screen.viewer, "control_panel", SimpleNamespace(**vars(panel) | shown))
+        assert set(view()["depth"][~hit].tolist()) == {depth[hit].max().item()}
+    away = look_at_origin((0.0, 0.0, 3.0), "y", 8, 8)
+    away.camera_to_worlds[..., :3, 2] *= -1
+    assert set(model.get_outputs_for_camera(away)["depth"].unique().tolist()) == {16.0}
+
+
 def test_a_level_that_is_moved_meanwhile_leaves_the_grid_that_of_its_own_level(view, model):
     evaluate, model._grid = model.field.evaluate, None
 

@@ -36,6 +36,9 @@ from ..viewer.cameras import front
 from ..viewer.first_view import nearest_up_axis
 from ..viewer.visible_outputs import VisibleOutputs
 
+FARTHEST = 16.0
+"""Depth of what is behind everything: about the greatest that the viewer can tell from others."""
+
 
 def build_model(config: "SignalModelConfig", **arguments: Any) -> "SignalModel":
     """Build the model that fits and shows signals of the config's kind."""
@@ -200,13 +203,21 @@ class SignalModel(Model):
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Outputs:  # type: ignore[override]
         """Return the outputs of a picture, [h, w, c] each.
 
-        Those that a viewer is about to show are computed at once.
+        Those that a viewer is about to show are computed at once. Where nothing is hit, the depth is that of the
+        farthest hit, so that pictures of it have contrast, or behind all that a viewer puts into its scene.
         """
         shape, device = camera_ray_bundle.origins.shape[:2], camera_ray_bundle.origins.device
         outputs = self.render(camera_ray_bundle.flatten().to(self.device))
 
+        is_composited = self.screen.are_composited()
+
         def frame(name: str) -> Tensor:
-            return self.annotate(name, outputs[name].reshape(*shape, -1)).to(device)
+            output = outputs[name]
+            if name == "depth":
+                hit = outputs["accumulation"] > 0
+                farthest = FARTHEST if is_composited or not hit.any() else float(output[hit].max())
+                output = torch.where(hit, output, farthest)
+            return self.annotate(name, output.reshape(*shape, -1)).to(device)
 
         picture = Outputs({name: partial(frame, name) for name in outputs})
         for name in self.screen.names() & set(picture):

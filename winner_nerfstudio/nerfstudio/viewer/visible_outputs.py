@@ -10,10 +10,15 @@ class VisibleOutputs(ViewerControl):
         """Return the names of the outputs that the viewer shows; without a viewer there are none."""
         if not hasattr(self, "viewer"):
             return set()
+        return self._list_pictures() | ({"depth"} if self.viewer.control_panel.layer_depth else set())
+
+    def are_composited(self) -> bool:
+        """Return whether the depth is there only to put a viewer's own things in front of the picture or behind it."""
+        is_layer = hasattr(self, "viewer") and self.viewer.control_panel.layer_depth
+        return is_layer and "depth" not in self._list_pictures()
+
+    def _list_pictures(self) -> set[str]:
+        """Return the names of the outputs that are seen as pictures."""
         panel = self.viewer.control_panel
         names = {"rgb" if panel.output_render == "not set" else panel.output_render}
-        if panel.split:
-            names.add(panel.split_output_render)
-        if panel.layer_depth:
-            names.add("depth")
-        return names
+        return names | {panel.split_output_render} if panel.split else names
