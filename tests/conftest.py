@@ -39,6 +39,10 @@ SMALL = [
     "32",
     "--pipeline.datamanager.batch-size",
     "1024",
+    "--pipeline.datamanager.steps-per-chunk",
+    "40",
+    "--pipeline.datamanager.passes",
+    "8",
 ]
 """Flags of a run of a few seconds, smooth enough to fit a ball in one piece."""
 

@@ -75,23 +75,26 @@ def check(value, names, module):
     arrays = {name: hint for name, hint in hints(value, names) if "jaxtyping" in repr(hint)}
     if not arrays:
         return value
-    signature = inspect.signature(value)
+    signature, result_hint = inspect.signature(value), arrays.pop("return", object)
 
     @functools.wraps(value)
     def checked(*positional, **named):
         with jaxtyped("context"):  # within it, a letter stands for one size
-            for name, argument in signature.bind(*positional, **named).arguments.items():
-                require(argument, arrays.get(name, object), f"{value.__qualname__}: {name}")
+            if arrays:
+                arguments = signature.bind(*positional, **named).arguments
+                for name, hint in arrays.items():
+                    if name in arguments:
+                        require(arguments[name], hint, value, name)
             result = value(*positional, **named)
-            require(result, arrays.get("return", object), f"{value.__qualname__}: the result")
+            require(result, result_hint, value, "the result")
         return result
 
     return checked
 
 
-def require(value, hint, name):
-    if ENABLED and not is_bearable(plain(value), hint):
-        raise WrongShape(f"{name} is {describe(value)}, which is no {hint}")
+def require(value, hint, function, name):
+    if ENABLED and hint is not object and not is_bearable(plain(value), hint):
+        raise WrongShape(f"{function.__qualname__}: {name} is {describe(value)}, which is no {hint}")
 
 
 def plain(value):

@@ -122,7 +122,8 @@ def test_a_mesh_in_memory_and_points():
     mesh = sphere(2.0, center=(5, 0, 0))
     points, faces = trimesh.sample.sample_surface(mesh, 2000, seed=0)
     for data in (mesh, np.hstack([points, mesh.face_normals[faces]])):
-        field = fit(data, steps=150, hidden_dim=32, omega_0=10.0, first_omega_0=10.0, progress=False, measure=False)
+        small = {"steps": 150, "hidden_dim": 32, "steps_per_chunk": 16, "passes": 4}
+        field = fit(data, **small, omega_0=10.0, first_omega_0=10.0, progress=False, measure=False)
         assert field.kind == "sdf"
         np.testing.assert_allclose(field(mesh.vertices), 0, atol=0.2)
         np.testing.assert_array_less(field(np.array([[5.0, 0, 0], [6.0, 0, 0]])), -0.2)

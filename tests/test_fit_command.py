@@ -129,6 +129,7 @@ def test_a_sound(winner_fit, tmp_path):
 def test_a_mesh(winner_fit, tmp_path):
     sphere(2.0, center=(5, 0, 0)).export(tmp_path / "ball.ply")
     smooth = ["--init", "siren", "--omega-0", "10", "--first-omega-0", "10", "--eval-resolution", "24"]
+    smooth += ["--steps-per-chunk", "16", "--passes", "4"]
     status, shown = winner_fit("ball.ply", "--output", "b.obj", *SMALL, 150, *smooth)
     assert status in (0, POOR_FIT), shown
     np.testing.assert_allclose(trimesh.load(tmp_path / "b.obj", force="mesh").bounds.mean(0), [5, 0, 0], atol=0.3)

@@ -94,8 +94,8 @@ torch_took = time.perf_counter() - start
 start = time.perf_counter(); import winner_nerfstudio
 print(time.perf_counter() - start)
 """
-    # The best of three: the machine may be busy with something else.
-    assert min(float(python(code).stdout) for _ in range(3)) < 0.2
+    # One of three: the machine may be busy with something else.
+    assert any(float(python(code).stdout) < 0.2 for _ in range(3))
 
 
 @pytest.mark.commands
@@ -154,13 +154,11 @@ def test_registration_imports_no_heavy_library_of_ours():
 
 @pytest.mark.commands
 def test_both_registries_find_the_plugin():
-    code = (
-        "from nerfstudio.configs.method_configs import all_methods\n"
-        "from nerfstudio.configs.dataparser_configs import all_dataparsers\n"
-        "print({'winner-sdf', 'winner-image', 'winner-audio', 'winner-volume', 'nerfacto'} <= set(all_methods))\n"
-        "print({'shape-data', 'image-data', 'audio-data', 'volume-data', 'nerfstudio-data'} <= set(all_dataparsers))"
-    )
-    assert python(code).stdout.split()[-2:] == ["True", "True"]
+    from nerfstudio.configs.dataparser_configs import all_dataparsers
+    from nerfstudio.configs.method_configs import all_methods
+
+    assert {"winner-sdf", "winner-image", "winner-audio", "winner-volume", "nerfacto"} <= set(all_methods)
+    assert {"shape-data", "image-data", "audio-data", "volume-data", "nerfstudio-data"} <= set(all_dataparsers)
 
 
 def imported(path):

@@ -39,7 +39,8 @@ ball = trimesh.creation.icosphere(subdivisions=3, radius=2.0)
 ball.faces[::3] = ball.faces[::3, ::-1]  # wound both ways, which loading repairs
 ball.apply_translation([5, 0, 0])
 ball.export("ball.obj")
-fitted = fit("ball.obj", steps=200, omega_0=10.0, first_omega_0=10.0, eval_resolution=32, **small)
+smooth = {"omega_0": 10.0, "first_omega_0": 10.0, "eval_resolution": 32, "steps_per_chunk": 16, "passes": 4}
+fitted = fit("ball.obj", steps=200, **smooth, **small)
 fitted.mesh(48).export("fitted.ply")
 written = trimesh.load("fitted.ply")
 assert written.is_watertight
@@ -50,7 +51,7 @@ soundfile.write("tone.wav", 0.5 * np.sin(np.arange(2000) / 5), 8000)
 assert fit("tone.wav", steps=5, **small).audio().shape[0] == 2000
 np.save("cloud.npy", np.linalg.norm(np.mgrid[-1:1:12j, -1:1:12j, -1:1:12j], axis=0))
 assert fit("cloud.npy", steps=5, **small).volume().shape[:3] == (12, 12, 12)
-fit(ball.sample(500), "sdf", steps=1, **small)
+fit(ball.sample(500), "sdf", steps=1, steps_per_chunk=2, **small)
 for command in (["winner-inspect", "waves.png"], ["winner-export", "--help"], ["winner-analyze", "--help"]):
     done = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -77,7 +78,7 @@ def imports(tree, late):
             continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        if isinstance(node, ast.Call) and "import_module" in vars(node.func).values():
             names += [part.value for part in node.args[:1] if isinstance(part, ast.Constant)]
         yield from {name.partition(".")[0] for name in names} - {"", PACKAGE.name, *sys.stdlib_module_names}
         yield from imports(node, late)

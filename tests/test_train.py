@@ -576,6 +576,8 @@ def measure_in_the_inputs_coordinates(fitted_file, target_file, inside_points=20
 
 
 NARROW = ["--pipeline.model.hidden-dim", "96"]
+SMALL_CHUNKS = ["--pipeline.datamanager.steps-per-chunk", "60"]
+"""Flags with which fewer points are drawn that are never used."""
 
 
 def fit_and_measure(path, folder, *flags, resolution=128):
@@ -600,7 +602,7 @@ def test_the_exported_mesh_matches_the_input_file_in_its_own_coordinates(tmp_pat
     mesh.apply_translation([1500, -20, 300])
     mesh.export(tmp_path / "urchin.obj")
     iou, forth, back, fitted, metrics, _ = fit_and_measure(
-        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", *NARROW
+        tmp_path / "urchin.obj", tmp_path, "--max-num-iterations", "600", *NARROW, *SMALL_CHUNKS
     )
     assert iou >= 0.99
     assert forth <= 0.001
@@ -621,7 +623,7 @@ def made_with_holes(folder):
 
 @pytest.mark.quality
 def test_a_surface_with_holes_becomes_one_without(tmp_path):
-    path, flags = made_with_holes(tmp_path), ["--max-num-iterations", "300", *NARROW]
+    path, flags = made_with_holes(tmp_path), ["--max-num-iterations", "300", *NARROW, *SMALL_CHUNKS]
     iou, forth, back, fitted, metrics, result = fit_and_measure(path, tmp_path, *flags)
     assert "5 holes; sign from the generalised winding number" in result.output
     assert metrics["iou"] >= 0.995

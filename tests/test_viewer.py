@@ -274,7 +274,9 @@ def test_a_run_is_watched_steered_and_exported_while_it_goes_on(tmp_path):
 def test_a_fit_is_looked_at_from_all_its_outputs_without_the_internet(tmp_path):
     snowman().export(tmp_path / "snowman.ply")
     model = {f"pipeline__model__{name}": value for name, value in SMOOTH.items()}
-    config = fit("winner-sdf", tmp_path / "snowman.ply", tmp_path, 500, pipeline__datamanager__batch_size=2048, **model)
+    batches = {"batch_size": 2048, "steps_per_chunk": 50, "passes": 5}
+    batches = {f"pipeline__datamanager__{name}": value for name, value in batches.items()}
+    config = fit("winner-sdf", tmp_path / "snowman.ply", tmp_path, 500, **batches, **model)
     asked = []
     viewer = ["ns-viewer", "--load-config", config]
     with viewed(viewer, tmp_path / "page", tmp_path, PIXEL_BY_PIXEL, outside=asked.append) as page:

@@ -254,7 +254,12 @@ def resolve_fit(experiment: Experiment, target: Target, variant: Variant) -> Fit
 
 def _convert_options(kind: Kind, options: dict[str, Any]) -> dict[str, Any]:
     """Return options of `fit` as their types; a whole number stays one, as in the specifications of earlier runs."""
-    types = {name: get_type_hints(group)[name] for group, names in option_names(kind).items() for name in names}
+    types = {
+        name: hints[name]
+        for group, names in option_names(kind).items()
+        for hints in [get_type_hints(group)]
+        for name in names
+    }
     converted = dict(spell_out(options))
     for name in converted.keys() & types.keys():
         value = convert(types[name], converted[name], name)
