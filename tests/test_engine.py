@@ -35,12 +35,16 @@ def free_ports():
         return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
+ATTEMPTS = 6
+"""How often a cluster is started before it is given up; Ray gives each of its programs half a minute."""
+
+
 def start_cluster():
     """Start a cluster of Ray with two nodes on this machine, which other tests may make too slow for Ray's patience."""
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 1, "include_dashboard": False}
-    for attempt in range(3):
+    for attempt in range(ATTEMPTS):
         made = Cluster()
         try:
             made.add_node(**head, **free_ports())
@@ -48,7 +52,7 @@ def start_cluster():
         except Exception:
             if made.head_node is not None:
                 made.shutdown()
-            if attempt == 2:
+            if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError
 

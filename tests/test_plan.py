@@ -235,7 +235,7 @@ def test_a_mesh_has_a_single_network_where_its_user_asks_for_a_certain_one(choic
 
 def test_points_have_a_single_network_with_colours_and_without():
     points = sphere(2.0, subdivisions=3).vertices
-    cloud = PointCloud.from_points(points, colors=CornerColors.from_numbers(np.uint8(255 * (points + 2) / 4)))
+    cloud = PointCloud.from_points(points, colors=CornerColors.from_numbers(np.uint8(255 * (points + 2) / 4), []))
     for signal in (cloud, load_signal(points, "sdf")):
         plan = make_plan(signal, sort_options(kind_named("sdf"), {}), Course())
         assert (plan.options.network.parts, plan.options.network.hidden_dim, plan.steps) == ((1,), 256, 2500)
