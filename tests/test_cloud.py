@@ -525,6 +525,8 @@ def test_points_of_a_cog_become_the_cog(tmp_path):
         350,
         pipeline__model__hidden_dim=128,
         pipeline__model__num_layers=4,
+        pipeline__datamanager__steps_per_chunk=70,
+        pipeline__datamanager__passes=5,
         pipeline__datamanager__dataparser__reference=mesh,
     )
     assert metrics_of(config)["iou"] > 0.98
