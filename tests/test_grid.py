@@ -13,6 +13,7 @@ from winner_nerfstudio.signals.units import Units
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import spectral_centroid
+from winner_nerfstudio.winner.inputs import interpolate_missing
 
 
 def make_grid(shape=(60, 50), channels=2, seed=0):
@@ -49,6 +50,23 @@ def test_a_reference_is_brought_into_the_targets_units():
         target.under(GridOptions(reference="clean.png"), deeper)
     with pytest.raises(SignalError, match=r"the reference has shape \(60, 50, 1\), the target \(60, 50, 2\)"):
         target.under(GridOptions(reference="clean.png"), make_grid(channels=1))
+
+
+def test_missing_samples_are_on_the_line_between_their_neighbours_or_beyond_the_last_as_it_is():
+    values = np.array([[9, 1, 9, 9, 7, 9], [9, 9, 9, 9, 9, 9]], np.float32)[..., None]
+    missing = np.array([[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1]], bool)
+    expected = np.array([1, 1, 3, 5, 7, 7], np.float32)
+    np.testing.assert_array_equal(interpolate_missing(values, missing)[0, :, 0], expected)
+    np.testing.assert_array_equal(interpolate_missing(values[0], missing[0])[:, 0], expected)
+    assert (interpolate_missing(values, missing)[1] != 9).all(), "a line without known samples has its neighbour's"
+
+
+def test_held_out_samples_hardly_change_the_centroid_of_a_smooth_signal():
+    wave = np.sin(np.linspace(0, 40, 2000)).astype(np.float32)[:, None]
+    draft = GridRecord(shape=(2000,), offset=0.0, amplitude=1.0, digest="")
+    grid = Grid("wave", wave, Lattice((2000,)).normalization(), Units(0.0, 1.0), draft)
+    parted = grid.under(GridOptions(train_fraction=0.75))
+    assert parted.centroid == pytest.approx(grid.centroid, abs=0.02)
 
 
 @pytest.mark.parametrize(

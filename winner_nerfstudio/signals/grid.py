@@ -123,16 +123,16 @@ class Grid(Generic[R]):
 
     @cached_property
     def known_values(self) -> Float[ndarray, "*axes c"]:
-        """The target as far as a fit may know it: a sample that is held out has the value of the nearest fitted one.
+        """The target as far as a fit may know it: held-out samples are interpolated from those that are fitted.
 
-        All that is measured of the target for its initialisation is measured of these, see `fill_missing`.
+        All that is measured of the target for its initialisation is measured of these, see `interpolate_missing`.
         """
         if not len(self.held_out):
             return self.values
-        from ..winner.inputs import fill_missing
+        from ..winner.inputs import interpolate_missing
 
         assert self.fitted_mask is not None
-        return fill_missing(self.values, ~self.fitted_mask)
+        return interpolate_missing(self.values, ~self.fitted_mask)
 
     @cached_property
     def centroid(self) -> float:

@@ -105,6 +105,26 @@ def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[An
     return values
 
 
+def interpolate_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the values with missing samples between two known ones along the last axis on the line between these.
+
+    All others are those of `fill_missing`, whose steps make a smooth signal seem rough where many samples are missing.
+
+    Args:
+        values: The samples, real numbers, channels last, [*axes, c].
+        missing: Where samples are missing, [*axes]; at least one is known.
+    """
+    known, count = ~missing, missing.shape[-1]
+    index = np.arange(count)
+    before = np.maximum.accumulate(np.where(known, index, -1), -1)
+    after = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, count), -1), -1), -1)
+    is_between = missing & (before >= 0) & (after < count)
+    low, high = (np.take_along_axis(values, at.clip(0, count - 1)[..., None], -2) for at in (before, after))
+    part = ((index - before) / np.maximum(after - before, 1))[..., None]
+    filled = np.where(is_between[..., None], low + part * (high - low), fill_missing(values, missing))
+    return filled.astype(values.dtype)
+
+
 def _convert_tensor(data: Tensor) -> Tensor:
     """Return a plain tensor of the values.
 
