@@ -151,16 +151,17 @@ class Grid(Generic[R]):
     @cached_property
     def axes_above_noise(self) -> tuple[Axis, ...]:
         """The samples and the centroid along each axis as `axes`, of what stands above the target's noise."""
-        from ..winner.matched import axes_of
+        from ..winner.matched import axes_of, estimate_noise
 
-        return axes_of(self.known_values, dim=self.dim, noise=self.noise)
+        noise = estimate_noise(self.known_values, dim=self.dim)
+        return axes_of(self.known_values, dim=self.dim, noise=noise)
 
     @cached_property
     def noise(self) -> float:
-        """The estimated standard deviation of the target's noise, see `estimate_noise`."""
+        """The estimated standard deviation of the noise of all samples, see `estimate_noise`."""
         from ..winner.matched import estimate_noise
 
-        return estimate_noise(self.known_values, dim=self.dim)
+        return estimate_noise(self.values, dim=self.dim)
 
     def describe(self) -> list[str]:
         """Return lines for the user that describe the input and how it is fitted."""
