@@ -95,9 +95,7 @@ def fill_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[An
         if known.all():
             break
         count = known.shape[axis]
-        index = np.arange(count).reshape([-1 if other == axis else 1 for other in range(known.ndim)])
-        before = np.maximum.accumulate(np.where(known, index, -1), axis)
-        after = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, count), axis), axis), axis)
+        index, before, after = _find_neighbours(known, axis)
         is_after = (before < 0) | ((after < count) & (after - index < index - before))
         source = np.where(is_after, after, before).clip(0, count - 1)
         values = np.take_along_axis(values, source[..., None], axis)
@@ -114,15 +112,25 @@ def interpolate_missing(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDA
         values: The samples, real numbers, channels last, [*axes, c].
         missing: Where samples are missing, [*axes]; at least one is known.
     """
-    known, count = ~missing, missing.shape[-1]
-    index = np.arange(count)
-    before = np.maximum.accumulate(np.where(known, index, -1), -1)
-    after = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, count), -1), -1), -1)
+    count = missing.shape[-1]
+    index, before, after = _find_neighbours(~missing, missing.ndim - 1)
     is_between = missing & (before >= 0) & (after < count)
     low, high = (np.take_along_axis(values, at.clip(0, count - 1)[..., None], -2) for at in (before, after))
     part = ((index - before) / np.maximum(after - before, 1))[..., None]
     filled = np.where(is_between[..., None], low + part * (high - low), fill_missing(values, missing))
     return filled.astype(values.dtype)
+
+
+def _find_neighbours(known: NDArray[np.bool_], axis: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the index along an axis, and those of the last known sample up to there and the first from there on.
+
+    Where there is none, these are -1 and the number of samples.
+    """
+    count = known.shape[axis]
+    index = np.arange(count).reshape([-1 if other == axis else 1 for other in range(known.ndim)])
+    before = np.maximum.accumulate(np.where(known, index, -1), axis)
+    after = np.flip(np.minimum.accumulate(np.flip(np.where(known, index, count), axis), axis), axis)
+    return index, before, after
 
 
 def _convert_tensor(data: Tensor) -> Tensor:
