@@ -12,7 +12,7 @@ compared on a machine that does other things too.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,6 @@ from winner_nerfstudio.training.fit import finite
 from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare, sort_options
 
-COURSE = ("steps", "learning_rate", "optimizer")
-"""Arguments of `fit` that are no options of a kind of signal."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "single": {"parts": (1,)},
     "default": {},
@@ -76,7 +74,7 @@ class Comparison(Limits):
             for variant in self.variants:
                 try:
                     options = self.given_limits | parse_variant(variant)
-                    Course(**{name: options.pop(name) for name in COURSE if name in options}).check()
+                    take_course(options).check()
                     sort_options(kind_of(file), options)
                 except ValueError as error:
                     raise ValueError(f"{file}, {variant}: {error}") from None
@@ -103,7 +101,7 @@ class Comparison(Limits):
     def _fit(self, file: str, variant: str, seed: int) -> dict[str, Any]:
         """Return the record of a fit, which is read, or else made and written."""
         options = self.given_limits | parse_variant(variant)
-        course = Course(seed=seed, **{name: options.pop(name) for name in COURSE if name in options})
+        course = replace(take_course(options), seed=seed)
         signal, sorted_options = prepare(file, None, options)
         plan = make_plan(signal, sorted_options, course)
         key = identify_fit(file, signal, plan) | {"variant": variant}
@@ -144,6 +142,11 @@ def parse_variant(text: str) -> dict[str, Any]:
     if "parts" in given:
         given["parts"] = (given["parts"],)
     return VARIANTS[name] | given | ({"steps": int(steps)} if steps else {})
+
+
+def take_course(options: dict[str, Any]) -> Course:
+    """Take the arguments of `fit` that are no options of a kind of signal out of these, as the course they say."""
+    return Course(**{name: options.pop(name) for name in ("steps", "learning_rate", "optimizer") if name in options})
 
 
 def measure_seams(fitted: FittedField, signal: Any) -> dict[str, float]:

@@ -5,6 +5,7 @@
 Finished runs of the same command are not repeated. Experiments on other signals are run by scripts/reproduce.py.
 """
 
+import functools
 import json
 import shlex
 import shutil
@@ -74,10 +75,13 @@ def call(command: list[str]) -> None:
         sys.exit(f"error: {shlex.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
+compute_digest = functools.cache(compute_source_digest)
+
+
 def perform(method: str, target: Path, seed: int, flags: list[str], folder: Path) -> dict[str, Any]:
     """Return the record of one run, which is made unless the same command has made it of the same data."""
     metrics = folder / target.name / method / f"seed-{seed}" / "metrics.json"
-    made_by, maker = metrics.with_name("command.txt"), f"{PROGRAM}, of data {compute_source_digest(target)}"
+    made_by, maker = metrics.with_name("command.txt"), f"{PROGRAM}, of data {compute_digest(target)}"
     command = ["ns-train", method, "--data", str(target), "--machine.seed", str(seed)]
     command += ["--output-dir", str(folder), "--timestamp", f"seed-{seed}", *flags]
     if not made_by.is_file() or made_by.read_text() != f"{shlex.join(command)}\n{maker}\n":
