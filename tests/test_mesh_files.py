@@ -189,6 +189,10 @@ UNFINISHED = {
     "no beginning": (text_of_stl().split("\n", 1)[1].encode(), None),
     "no name": (text_of_stl("", "endsolid").encode(), None),
     "a name of the format's words": (text_of_stl("facet vertex loop endfacet", "endsolid facet vertex").encode(), None),
+    "a name like a facet's beginning": (
+        text_of_stl("my facet normal vertex loop", "endsolid facet normal x").encode(),
+        None,
+    ),
     "two solids": (text_of_stl().encode() * 2, "repaired: dropped 12 empty or doubled faces"),
     "byte order mark": (codecs.BOM_UTF8 + text_of_stl().encode(), None),
     "UTF-16": (text_of_stl().encode("utf-16"), None),
@@ -719,6 +723,8 @@ BROKEN_GLTF = {
     "negative": (change(nodes__0__mesh=-1), "the document refers to item -1 of 1"),
     "mode": (change(meshes__0__primitives__0__mode=9), "mode 9, which glTF 2 does not have"),
     "other corner": (change(accessors__0__count=100), "refers to vertex"),
+    "first version": (change(asset__version="1.0"), "is glTF 1.0; only glTF 2 can be read; open it in Blender"),
+    "names for numbers": (change(asset={}, meshes={"ball": {}}), "is glTF 1.0; only glTF 2 can be read"),
 }  # fmt: skip
 
 

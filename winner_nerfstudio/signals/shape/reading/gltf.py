@@ -27,6 +27,7 @@ MOST_ZEROS = 1 << 22
 KNOWN = (DRACO, VISIBILITY, "KHR_mesh_quantization")
 WITHOUT_GEOMETRY = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_xmp", "KHR_animation")
 """Beginnings of the names of extensions that leave the surface as it is."""
+CONVERT = "only glTF 2 can be read; open it in Blender or another program and export it anew"
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 WRAPS: dict[Any, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
@@ -77,7 +78,7 @@ def _open(path: Path) -> tuple[dict[str, Any], bytes | None]:
         return _parse(path, data), None
     version, length = struct.unpack_from("<II", data, 4)
     if version != 2:
-        raise SignalError(f"{path}: is glTF {version}; only glTF 2 can be read")
+        raise SignalError(f"{path}: is glTF {version}; {CONVERT}")
     if not 20 <= length <= len(data):
         raise SignalError(f"{path}: the header says {length:,} bytes, but the file has {len(data):,}; is it whole?")
     chunks: dict[bytes, bytes] = {}
@@ -98,6 +99,11 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
         raise SignalError(f"{path}: its JSON has lists in lists without end; is it a glTF file?") from None
     if not isinstance(content, dict):
         raise SignalError(f"{path}: its JSON is no glTF document; is the file whole?")
+    asset = content.get("asset")
+    version = str(asset.get("version", "2.0")) if isinstance(asset, dict) else "2.0"
+    # The first version names its meshes and nodes where the second counts them.
+    if version.startswith(("0.", "1.")) or isinstance(content.get("meshes"), dict):
+        raise SignalError(f"{path}: is glTF {version if version < '2' else '1.0'}; {CONVERT}")
     return content
 
 

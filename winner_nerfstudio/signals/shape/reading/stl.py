@@ -14,6 +14,8 @@ from .text import PADDING, parse_numbers, read_lines
 
 HEADER = 84
 """Bytes before the first facet of a binary file: 80 of anything and the count of facets."""
+BEGINS = rb"\bfacet\s+normal\s+[-+]?(?:[.\d]|nan\b|inf\b)"
+"""What a facet begins with, and hardly a name."""
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 COLORED = 1 << 15
 """Bit of a facet's attribute by which some programs say that it has a colour."""
@@ -100,10 +102,10 @@ def _drop_names(lines: list[bytes]) -> tuple[bytes, bool]:
     for index, line in enumerate(lines):
         if b"solid" not in line:
             continue
-        name = re.match(rb"\s*(end\s*)?solid\b(.*?)(\bfacet\s+normal\b.*)?$", line, re.DOTALL)
+        name = re.match(rb"\s*(end\s*)?solid\b(.*?)(" + BEGINS + rb".*)?$", line, re.DOTALL)
         if name is not None:
             # All may be on one line.
-            facets = re.sub(rb"\bend\s*solid\b.*?(?=\bfacet\s+normal\b|$)", b"", name[3] or b"")
+            facets = re.sub(rb"\bend\s*solid\b.*?(?=" + BEGINS + rb"|$)", b"", name[3] or b"")
             ended = name[1] is not None or facets != (name[3] or b"")
             lines[index] = facets
     return b"\n".join(lines), ended
