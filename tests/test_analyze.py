@@ -6,11 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from winner_nerfstudio.analysis import plots
 from winner_nerfstudio.cli import analyze
+from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.loss import SquareLoss
+from winner_nerfstudio.training.plan import Course, make_plan
+from winner_nerfstudio.training.prepare import prepare
 
 from .meshes import sphere
 
@@ -138,6 +142,23 @@ def test_parts_of_every_kind_are_drawn(make, parts, command, undrawn, monkeypatc
     pixels = np.asarray(Image.open(tmp_path / "found" / "parts.png"))
     assert min(pixels.shape[:2]) > 200
     assert pixels.std() > 5
+
+
+def test_the_parts_noise_is_that_of_a_fit_and_parts_without_data_are_left_out(command, undrawn, tmp_path):
+    values = np.random.default_rng(0).random((60, 64)).astype(np.float32)
+    values[:34, :34] = -9
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "-9", True)])  # GDAL's value of no data
+    own = ["--parts", "2", "--hidden-dim", "16", "--first-omega-0", "5"]
+    command("--data", "a.tif", "--output", "found", *SMALL, *own)
+    parts = json.loads((tmp_path / "found" / "analysis.json").read_text())["parts"]
+    assert parts["index"] == [[0, 1], [1, 0], [1, 1]]
+    signal, options = prepare(
+        "a.tif", "image", {"parts": 2, "hidden_dim": 16, "num_layers": 2, "first_omega_0": 5.0, "exactness": 0.05}
+    )
+    network = make_plan(signal, options, Course()).options.network
+    fitted = initialize_(build_field(signal, network, 0), signal, network, 0)
+    assert parts["s0"] == pytest.approx([member.s0 for member in fitted.members], rel=1e-3)
+    assert min(parts["s0"]) > 0
 
 
 def test_the_noise_is_what_was_asked_for(command, undrawn, tmp_path):

@@ -15,6 +15,7 @@ from winner_nerfstudio.training import bank as bank_training
 from winner_nerfstudio.training.bank import PartLoss, PartSampler, find_constants
 from winner_nerfstudio.training.initialize import build_field, initialize_
 from winner_nerfstudio.training.options import NetworkOptions, NoiseOptions, ResidentOptions
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 
 SMALL = {"hidden_dim": 12, "num_layers": 3, "progress": False}
@@ -287,6 +288,13 @@ def test_held_out_samples_are_not_fitted():
 def test_parts_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fit(mandala()[:72, :72], steps=1, **SMALL, **options)
+
+
+def test_a_plan_without_noise_in_parts_can_be_carried_out_again():
+    signal, options = prepare(mandala()[:72, :72], "image", {"parts": 2, "init": "siren"})
+    network = make_plan(signal, options, Course()).options.network
+    assert network.noise.exactness is None
+    network.check(2)
 
 
 @pytest.mark.parametrize("shape", [(3, 60, 3), (60, 3, 3), (4, 60, 4), (3, 60)])

@@ -9,6 +9,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.fft import dct
 
 from winner_nerfstudio import NoiseSchedule, Siren, spectral_centroid, winner_init_
+from winner_nerfstudio.signals.load import load_signal
+from winner_nerfstudio.training.initialize import build_field, initialize_
+from winner_nerfstudio.training.plan import Course, make_plan
+from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import NetworkTraits, axes_of, estimate_noise
 from winner_nerfstudio.winner.matched import axes_of_each, compute_growth
 from winner_nerfstudio.winner.samples import iterate_lines
@@ -187,12 +191,55 @@ def test_a_matched_network_begins_with_the_frequency_of_each_axis():
         assert mean_start(NoiseSchedule.matched(0.5), target, axis, 4, 256) == pytest.approx(wanted, rel=0.12)
 
 
+@pytest.mark.parametrize(
+    "shape, spacing", [((16, 64), 1.0), ((64, 64), 1.0), ((8, 16, 32), (4.0, 2.0, 1.0)), ((1, 64), 1.0)]
+)
+def test_a_signal_of_unequal_sides_is_met_in_the_coordinates_that_the_network_sees(shape, spacing):
+    """Samples are as far apart along every axis, or as their spacing says; only the longest side spans [-1, 1]."""
+    texture = np.random.default_rng(0).standard_normal(shape)
+    kind = "image" if len(shape) == 2 else "volume"
+    own = {"spacing": spacing} if kind == "volume" else {}
+    signal = load_signal(texture, kind, **own)
+    distances = [spacing] * 2 if spacing == 1 else spacing
+    lengths = [distance * (count - 1) for distance, count in zip(distances, shape, strict=True)]
+    wanted = [
+        math.pi / (2 * distance / max(lengths)) if count > 1 else 0
+        for distance, count in zip(distances, shape, strict=True)
+    ]
+    assert [axis.nyquist for axis in signal.axes] == pytest.approx(wanted)
+    assert [axis.nyquist for axis in signal.axes_above_noise] == pytest.approx(wanted)
+    scales = NoiseSchedule.matched(1.0)(0.1, axes=signal.axes, dim=signal.dim)
+    grown = compute_growth(4, scales.s1**2 * 128 + 1)
+    siren = 30 / len(shape) / math.sqrt(3)
+    reached = [math.hypot(siren, s0) * grown for s0 in scales.axes or (scales.s0,) * len(shape)]
+    assert reached == pytest.approx([max(each, siren * grown) for each in wanted])
+
+
+def test_a_flat_part_starts_with_the_frequencies_of_a_cubic_one():
+    noise = np.random.default_rng(0).standard_normal((5, 24, 24)).astype(np.float32)
+    signal, options = prepare(noise, "volume", {"parts": (1, 2, 2), "hidden_dim": 64, "exactness": 1.0})
+    network = make_plan(signal, options, Course()).options.network
+    flat = build_field(signal, network, 0)
+    initialize_(flat, signal, network, 0)
+    first = flat.network.weights[0]
+    spread = first.square().mean((0, 1)).sqrt()
+    assert float(spread.max() / spread.min()) < 1.2, "white noise is as fine along each axis"
+
+
+@pytest.mark.parametrize(
+    ("counts", "spans", "words"), [((8, 8), (2.0,), "must be 2 numbers"), ((8,), (0.0,), "span=0.0")]
+)
+def test_spans_that_do_not_fit_are_refused(counts, spans, words):
+    with pytest.raises(ValueError, match=words):
+        axes_of(torch.rand(*counts, 1), spans=spans)
+
+
 def test_axes_know_nothing_of_brightness_or_of_what_is_plain():
     picture = torch.zeros(64, 80, dtype=torch.float64)
     picture[10:20] = torch.cos(torch.arange(80) * math.pi * 20 / 80)
     expected = 20 / 80
     assert axes_of(picture + 7, dim=2)[1].centroid == pytest.approx(expected, abs=1e-4)
-    assert axes_of(torch.full((9, 9), 0.1), dim=2) == ((0.0, 9), (0.0, 9))
+    assert axes_of(torch.full((9, 9), 0.1), dim=2) == ((0.0, 9, 2.0), (0.0, 9, 2.0))
 
 
 def test_above_its_noise_a_target_has_the_frequency_of_the_clean_one():

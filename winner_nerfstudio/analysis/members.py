@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, repeat
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +18,22 @@ from ..networks.bank import Tiling
 from ..registry import kind_named
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
+from ..training.bank import BankInitialization, describe_part, initialize_member_, lowers_frequencies
 from ..training.cell_targets import CellDistance, find_cell_target
 from ..training.groups import start_members
 from ..training.initialize import build_field, describe_initialization, initialize_, specify_network, start
 from ..training.options import NetworkOptions
 from ..training.plan import Plan
 from ..training.prepare import find_device
-from ..winner import Initialization, NoiseSchedule, compute_noise_scales
-from ..winner.matched import axes_of
+from ..winner import Axis, Initialization
 from .compare import State, compare_states, round_digits, train
 from .lines import SHORTEST
 from .options import RANKS, Init, Study
 from .targets import Target, target_of_box, target_of_cell
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
+    from typing_extensions import Self
 
     from ..signals.blocks import Box
 
@@ -60,6 +60,14 @@ class Part:
     centroid: float
     deviation: float
     initialization: Initialization | None
+
+    @classmethod
+    def measured(
+        cls, index: tuple[int, ...], values: Tensor, axes: Sequence[Axis], initialization: Initialization | None
+    ) -> Self:
+        """Return the part with these samples, of which the axes were measured."""
+        centroid = sum(axis.centroid for axis in axes) / len(axes)
+        return cls(index, centroid, float(values.std()), initialization)
 
 
 def study_members(
@@ -142,13 +150,29 @@ class Boxes:
                 f"{signal.name}: its parts have {self.samples[-1]} samples along the last axis, and a spectrum needs"
                 f" {SHORTEST}; use fewer --parts, or --parts 1 for a single network"
             )
-        self.parts = [self._measure(index, network) for index in _spread(self.count)]
+        self._example = self._build((0,) * len(self.count), network)[1]
+        mask = signal.fitted_mask
+        self.parts = [
+            self._measure(index, network)
+            for index in _spread(self.count)
+            if mask is None or mask[self._box(index).extent].any()
+        ]
 
     def _measure(self, index: tuple[int, ...], network: NetworkOptions) -> Part:
-        recipe = kind_named(self._signal.kind).recipe.parts
-        values = self._signal.values[self._box(index).extent]
-        rule = network.noise.rule(lowers=recipe is None or recipe.lowers)
-        return measure_part(index, torch.from_numpy(values), network, rule)
+        box = self._box(index)
+        found = describe_part(box, torch.from_numpy(self._signal.known_values[box.extent]))
+        lowers = lowers_frequencies(kind_named(self._signal.kind))
+        # Like all members but for their weights, which nobody reads.
+        initialization = initialize_member_(self._example.member(0), network, lowers, found, 0)
+        return Part.measured(index, found["target"], found["axes"], initialization)
+
+    def _build(self, index: tuple[int, ...], network: NetworkOptions) -> tuple[Field, Bank]:
+        """Build a bank that holds one member, and its field."""
+        specification = complete_arguments(**specify_network(self._signal, network)[0])
+        own = {"first": list(index), "held": [1] * len(index)}
+        field = Field(self._signal.kind, specification | own, self._signal.normalization, self._signal.record)
+        assert isinstance(field.network, Bank)
+        return field, field.network
 
     def _box(self, index: tuple[int, ...]) -> Tiling:
         return replace(self._tiling, first=index, held=(1,) * len(index))
@@ -162,13 +186,8 @@ class Boxes:
         signal, seed = self._signal, self._options.seed
         for init, plan in self._plans.items():
             self._on_progress(f"{init}, part {_name(part.index)}")
-            specification = complete_arguments(**specify_network(signal, plan.options.network)[0])
-            own = {"first": list(part.index), "held": [1] * len(part.index)}
-            field = Field(signal.kind, specification | own, signal.normalization, signal.record)
-            device = find_device(None)
-            started = start_members(field, lambda box: crop(signal, box), plan.options, device, seed)
-            bank = field.network
-            assert isinstance(bank, Bank)
+            field, bank = self._build(part.index, plan.options.network)
+            started = start_members(field, lambda box: crop(signal, box), plan.options, find_device(None), seed)
             record = describe_initialization(part.initialization if init == "winner" else None, plan.options.network)
             yield State(init, 0, record, build_member(bank, 0))
             if plan.steps:
@@ -199,23 +218,23 @@ class Cells:
         target = find_cell_target(shape)
         assert isinstance(target, CellDistance)
         self._shape, self._options, self._plans, self._on_progress = shape, options, plans, on_progress
-        network = _choose_network(plans)
-        self._bank = self._build(network)
-        distances = [found["target"] for found in target.describe_cells(self._bank)]
-        rule = network.noise.rule(lowers=True)
+        self._bank, initialization = self._build(_choose_network(plans))
+        members = repeat(None) if initialization is None else initialization.members
+        cells = target.describe_cells(self._bank)
         self.parts = [
-            measure_part(tuple(cell), values, network, rule)
-            for cell, values in zip(self._bank.cells.tolist(), distances, strict=True)
+            Part.measured(tuple(cell), found["target"], found["axes"], member)
+            for cell, found, member in zip(self._bank.cells.tolist(), cells, members, strict=False)
         ]
         self.count, self.total = (self._bank.parts,) * 3, self._bank.count
-        self.samples = tuple(distances[0].shape[:-1])
+        self.samples = tuple(cells[0]["target"].shape[:-1])
         self._banks: dict[Init, list[CellBank]] = {}
 
-    def _build(self, network: NetworkOptions) -> CellBank:
+    def _build(self, network: NetworkOptions) -> tuple[CellBank, BankInitialization | None]:
         field = build_field(self._shape, network, self._options.seed)
-        initialize_(field, self._shape, network, self._options.seed)
+        initialization = initialize_(field, self._shape, network, self._options.seed)
         assert isinstance(field.network, CellBank)
-        return field.network
+        assert not isinstance(initialization, Initialization)
+        return field.network, initialization
 
     def target(self, part: Part) -> Target:
         """Return a cell as the target of its member."""
@@ -233,7 +252,7 @@ class Cells:
         """Return the bank at its start and, if it is trained, after training; it is trained once for all members."""
         if init not in self._banks:
             self._on_progress(f"{init}, {self._bank.count:,} cells")
-            self._banks[init] = [self._build(plan.options.network)]
+            self._banks[init] = [self._build(plan.options.network)[0]]
             if plan.steps:
                 device = find_device(None)
                 started = start(self._shape, plan.options, device, self._options.seed)
@@ -241,20 +260,6 @@ class Cells:
                 assert isinstance(started.field.network, CellBank)
                 self._banks[init].append(started.field.network)
         return self._banks[init]
-
-
-def measure_part(
-    index: tuple[int, ...], values: Float[Tensor, "*axes c"], network: NetworkOptions, rule: NoiseSchedule
-) -> Part:
-    """Measure a part's samples, and compute the initialisation that its member has."""
-    axes = axes_of(values)
-    initialization: Initialization | None = None
-    if network.has_noise and network.noise.s0 is not None and network.noise.s1 is not None:
-        initialization = Initialization.fixed(network.noise.s0, network.noise.s1)
-    elif network.has_noise:
-        member = Siren(values.ndim - 1, values.shape[-1], network.width, network.num_layers)
-        initialization = compute_noise_scales(member, target=values, channels=values.shape[-1], schedule=rule)
-    return Part(index, sum(axis.centroid for axis in axes) / len(axes), float(values.std()), initialization)
 
 
 def build_member(stack: Stack, index: int) -> Siren:
@@ -279,7 +284,8 @@ def crop(signal: Grid[Any], box: Box) -> Grid[Any]:
     mask = signal.fitted_mask
     fitted = None if mask is None else np.flatnonzero(mask[boxed])
     draft = replace(signal.draft, shape=values.shape[:-1])
-    return replace(signal, values=values, draft=draft, clean=None, fitted=fitted, missing=None)
+    missing = None if signal.missing is None else signal.missing[boxed]
+    return replace(signal, values=values, draft=draft, clean=None, fitted=fitted, missing=missing)
 
 
 def _choose_network(plans: dict[Init, Plan]) -> NetworkOptions:

@@ -109,6 +109,11 @@ class Tiling:
         """The distance of neighbouring samples in a box's own coordinates, whose longest axis spans [-1, 1]."""
         return 2 / max(max(self.box) - 1, 1)
 
+    @property
+    def spans(self) -> tuple[float, ...]:
+        """The sides of what a box's samples span in its own coordinates."""
+        return tuple((n - 1) * self.spacing for n in self.box)
+
     def starts(self, axis: int) -> Int[Tensor, " p"]:
         """Return the first samples of the held boxes along an axis."""
         return self.find_starts(axis, torch.arange(self.first[axis], self.first[axis] + self.held[axis]))

@@ -143,18 +143,18 @@ class Grid(Generic[R]):
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """The spectral centroid and the number of samples along each axis, of `known_values` as well."""
+        """The spectral centroid, the samples and their span along each axis, of `known_values` as well."""
         from ..winner.matched import axes_of
 
-        return axes_of(self.known_values, dim=self.dim)
+        return axes_of(self.known_values, dim=self.dim, spans=self.lattice.spans)
 
     @cached_property
     def axes_above_noise(self) -> tuple[Axis, ...]:
-        """The samples and the centroid along each axis as `axes`, of what stands above the target's noise."""
+        """What `axes` has, of what stands above the target's noise."""
         from ..winner.matched import axes_of, estimate_noise
 
         noise = estimate_noise(self.known_values, dim=self.dim)
-        return axes_of(self.known_values, dim=self.dim, noise=noise)
+        return axes_of(self.known_values, dim=self.dim, noise=noise, spans=self.lattice.spans)
 
     @cached_property
     def noise(self) -> float:

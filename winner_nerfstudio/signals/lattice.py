@@ -61,9 +61,14 @@ class Lattice:
         return tuple(self.spacing * pitch for pitch in self.pitch)
 
     @property
+    def spans(self) -> tuple[float, ...]:
+        """The sides of the box that the samples span in the network's cube."""
+        return tuple((n - 1) * spacing for n, spacing in zip(self.shape, self.spacings, strict=True))
+
+    @property
     def half_extents(self) -> tuple[float, ...]:
-        """Half the sides of the box that the samples span, unit-cube lengths."""
-        return tuple((n - 1) / 2 * spacing for n, spacing in zip(self.shape, self.spacings, strict=True))
+        """Half the sides of that box."""
+        return tuple(span / 2 for span in self.spans)
 
     def normalization(self, spacing: float = 1.0, origin: Sequence[float] | None = None) -> Normalization:
         """Return the normalisation of a world in which the first sample lies at `origin`.

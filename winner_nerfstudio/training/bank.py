@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..registry import Kind
 from ..signals.errors import SignalError
 from ..signals.grid import Grid
 from ..signals.interpolation import LANCZOS_TAPS, interpolate_half_way
-from ..winner import Initialization, siren_init_, winner_init_
+from ..winner import Initialization, SineNetwork, axes_of, siren_init_, winner_init_
 from .loss import Loss
 from .options import BatchOptions, NetworkOptions, ResidentOptions
 from .phases import Samples, StackSampler
@@ -106,6 +106,42 @@ def find_constants(signal: Grid[Any], tiling: Tiling, inner: Sequence[slice]) ->
     return found
 
 
+def describe_part(tiling: Tiling, part: Float[Tensor, "*axes c"]) -> dict[str, Any]:
+    """Return what `winner_init_` needs to know of a part's samples, by the names of its arguments."""
+    channels = part.shape[-1]
+    return {"target": part, "channels": channels, "axes": axes_of(part, dim=part.ndim - 1, spans=tiling.spans)}
+
+
+def lowers_frequencies(kind: Kind) -> bool:
+    """Return whether SIREN's frequencies are lowered in the members of a kind's banks, see `PartRecipe`."""
+    return kind.recipe.parts is None or kind.recipe.parts.lowers
+
+
+def initialize_member_(
+    member: SineNetwork, options: NetworkOptions, lowers: bool, found: Mapping[str, Any], seed: int
+) -> Initialization | None:
+    """Initialise a member of a bank, in place.
+
+    Args:
+        member: the member.
+        options: the options of the network.
+        lowers: whether SIREN's frequencies are lowered where they are above the target's.
+        found: what is known of the member's target, by the names of `winner_init_`'s arguments; it is needed where the
+            options ask for noise without naming its scales.
+        seed: the seed of the member's own random stream.
+
+    Returns:
+        The initialisation, or None if the options ask for no noise.
+    """
+    noise = options.noise
+    if not options.has_noise:
+        siren_init_(member, seed=seed)
+        return None
+    by_hand = {"s0": noise.s0, "s1": noise.s1}
+    scales = {"schedule": noise.rule(lowers), **found} if options.measures_target else by_hand
+    return winner_init_(member, hidden_biases=noise.hidden_biases, seed=seed, **scales)
+
+
 def initialize_bank_(
     bank: Bank, kind: Kind, signal: Grid[Any], options: NetworkOptions, seed: int, inner: Sequence[slice] = ()
 ) -> BankInitialization | None:
@@ -130,23 +166,14 @@ def initialize_bank_(
         ValueError: the schedule has no rule for such a signal.
     """
     inner = inner or signal.lattice.whole
-    noise, values, members = options.noise, torch.from_numpy(signal.known_values[tuple(inner)]), []
-    recipe = kind.recipe.parts
-    rule = noise.rule(lowers=recipe is None or recipe.lowers)
-    for index in range(bank.tiling.count):
-        member, stream = bank.member(index), member_seed(seed, bank.tiling.index_of(index))
-        if not options.has_noise:
-            siren_init_(member, seed=stream)
-        elif noise.s0 is not None:
-            members.append(
-                winner_init_(member, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, seed=stream)
-            )
-        else:
-            part = bank.tiling.cut(values, [index]).reshape(*bank.tiling.box, signal.channels)
-            biases, channels = noise.hidden_biases, signal.channels
-            members.append(
-                winner_init_(member, target=part, channels=channels, schedule=rule, hidden_biases=biases, seed=stream)
-            )
+    tiling, values = bank.tiling, torch.from_numpy(signal.known_values[tuple(inner)])
+    members: list[Initialization] = []
+    for index in range(tiling.count):
+        part = tiling.cut(values, [index]).reshape(*tiling.box, signal.channels)
+        found = describe_part(tiling, part) if options.measures_target else {}
+        stream = member_seed(seed, tiling.index_of(index))
+        initialization = initialize_member_(bank.member(index), options, lowers_frequencies(kind), found, stream)
+        members += [] if initialization is None else [initialization]
     constants = find_constants(signal, bank.tiling, inner)
     for index, value in constants.items():
         bank.set_constant(index, torch.from_numpy(value))

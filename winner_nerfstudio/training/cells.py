@@ -17,8 +17,7 @@ from ..fields import Field
 from ..networks import CellBank
 from ..networks.bank import member_seed
 from ..networks.cells import select_members
-from ..winner import Initialization, siren_init_, winner_init_
-from .bank import BankInitialization, Mean, PartError, compute_square_errors
+from .bank import BankInitialization, Mean, PartError, compute_square_errors, initialize_member_
 from .cell_targets import CellTarget
 from .loss import ALONE, DistanceLoss, Function, Loss, SquareLoss
 from .options import BatchOptions, DistanceOptions, NetworkOptions
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
     from ..signals.shape import Shape
-    from ..winner.sines import SineNetwork
 
 MOST_PARTS = 16
 """Cells along each axis at most, if their number is chosen."""
@@ -123,20 +121,13 @@ def initialize_cells_(
     Returns:
         The members' initialisation, or None if the options ask for no noise.
     """
-    noise = options.noise
-
-    def initialize(network: SineNetwork, stream: int, found: dict[str, Any]) -> Initialization | None:
-        if not options.has_noise:
-            siren_init_(network, seed=stream)
-            return None
-        by_hand = {"s0": noise.s0, "s1": noise.s1}
-        scales = {"schedule": noise.rule(lowers=True), **found} if noise.s0 is None else by_hand
-        return winner_init_(network, hidden_biases=noise.hidden_biases, seed=stream, **scales)
-
-    by_target = options.has_noise and noise.s0 is None
-    initialize(bank.far.member(0), seed, target.describe_cube() if by_target else {})
-    cells = target.describe_cells(bank) if by_target else [{}] * bank.count
-    members = [initialize(bank.member(index), member_seed(seed, index), found) for index, found in enumerate(cells)]
+    measures = options.measures_target
+    initialize_member_(bank.far.member(0), options, True, target.describe_cube() if measures else {}, seed)
+    cells = target.describe_cells(bank) if measures else [{}] * bank.count
+    members = [
+        initialize_member_(bank.member(index), options, True, found, member_seed(seed, index))
+        for index, found in enumerate(cells)
+    ]
     return BankInitialization(tuple(filter(None, members))) if options.has_noise else None
 
 

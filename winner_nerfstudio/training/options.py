@@ -261,6 +261,11 @@ class NetworkOptions:
         """Return whether WINNER's noise is added to the initialisation."""
         return self.init == "winner" or (self.init == "auto" and self.network == "siren")
 
+    @property
+    def measures_target(self) -> bool:
+        """Return whether the noise's scales come from the target, and are not set by hand."""
+        return self.has_noise and self.noise.s0 is None
+
     def _collect_special_arguments(self) -> dict[str, float]:
         """Return the arguments that the user has set and that only some networks have."""
         omegas = {"omega_0": self.omega_0, "first_omega_0": self.first_omega_0}

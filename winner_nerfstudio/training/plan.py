@@ -143,7 +143,7 @@ def complete_plan(
     rates = rates or recipe.rates
     size = parts.sizes[network.size or MEDIUM] if parts else PartSize(0, network.width, recipe.steps, rates)
     noise = network.noise
-    if parts and noise.exactness is None and noise.schedule == NoiseOptions.schedule and noise.s0 is None:
+    if parts and network.measures_target and noise.exactness is None and noise.schedule == NoiseOptions.schedule:
         noise = replace(noise, exactness=parts.exactness)
     width = size.width if network.hidden_dim is None else network.hidden_dim
     overlap = network.shared if size.edge else network.overlap

@@ -14,7 +14,7 @@ from ..networks import Sine, Siren, Stack
 from ..registry import find_rate
 from ..signals.grid import Grid
 from ..signals.interpolation import interpolate_half_way
-from ..winner import Axis, winner_init_
+from ..winner import winner_init_
 from .bank import PartError, compute_square_errors
 from .initialize import build_field, describe_initialization, initialize_
 from .optimizers import build_optimizer
@@ -133,9 +133,9 @@ def fit_shared_start(signals: Sequence[Grid[Any]], plan: Plan, device: torch.dev
     joined = replace(first, values=np.concatenate([signal.values for signal in signals], -1))
     specification = options.specification(first.dim, joined.channels)
     field = Field(first.kind, specification, first.normalization, first.record)
-    if options.has_noise and options.noise.s0 is None:
+    if options.measures_target:
         axes = [
-            Axis(sum(axis.centroid for axis in own) / len(own), own[0].samples)
+            own[0]._replace(centroid=sum(axis.centroid for axis in own) / len(own))
             for own in zip(*(s.axes for s in signals), strict=True)
         ]
         winner_init_(

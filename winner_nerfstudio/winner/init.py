@@ -153,7 +153,8 @@ def winner_init_(
 
     Args:
         module: A `Siren`, a sine network of another make, or something that holds one; anything if `layers` is given.
-        target: The signal, regularly sampled, channels last, see `spectral_centroid`.
+        target: The signal, regularly sampled, channels last, see `spectral_centroid`. Each of its axes goes from -1 to
+            1 in the network's inputs; for other lengths pass `axes` from ``axes_of(target, spans=...)`` as well.
         centroid: ``psi`` in [0, 1].
         s0: The noise scale of the first layer, radians per unit of coordinate.
         s1: The noise scale of the second layer.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import read_positive
 from .samples import Samples, check_samples, iterate_lines
 
 EXACTNESS = 0.4
@@ -26,15 +27,18 @@ class Axis(NamedTuple):
         centroid: The mean frequency of all lines along the axis, weighted by spectral magnitude, see `axes_of`; in
             [0, 1], 1 is Nyquist.
         samples: The samples along the axis.
+        span: The distance from the first sample to the last in the network's coordinates, 2 where these are -1 and 1.
+            It is 0 for a single sample.
     """
 
     centroid: float
     samples: int
+    span: float = 2.0
 
     @property
     def nyquist(self) -> float:
-        """The highest frequency that the samples can hold, radians per unit of a coordinate that spans [-1, 1]."""
-        return pi * (self.samples - 1) / 2
+        """The highest frequency that the samples can hold, radians per unit of the network's coordinate."""
+        return pi * (self.samples - 1) / self.span if self.samples > 1 else 0.0
 
 
 class NetworkTraits(NamedTuple):
@@ -55,7 +59,9 @@ class NetworkTraits(NamedTuple):
     takes_coordinates: bool = True
 
 
-def axes_of(signal: Samples, *, dim: int | None = None, noise: float = 0.0) -> tuple[Axis, ...]:
+def axes_of(
+    signal: Samples, *, dim: int | None = None, noise: float = 0.0, spans: Sequence[float] | None = None
+) -> tuple[Axis, ...]:
     """Measure the centroid and count the samples along each spatial axis of a regularly sampled signal.
 
     Unlike in `spectral_centroid`, a constant counts for nothing, neither brightness nor a plain background; lines weigh
@@ -69,12 +75,33 @@ def axes_of(signal: Samples, *, dim: int | None = None, noise: float = 0.0) -> t
         noise: The standard deviation of white noise in the signal. Coefficients that such noise alone may reach, up to
             ``noise * sqrt(2 log n)`` in orthonormal units for n samples, count as none: the universal threshold of
             Donoho and Johnstone (1994, doi:10.1093/biomet/81.3.425).
+        spans: The distance from the first sample to the last along each axis in the network's coordinates; 2 along all
+            if left out, as where each axis goes from -1 to 1. A picture of square pixels in the coordinates of its
+            longest side has other spans.
 
     Raises:
-        ValueError: As `spectral_centroid`.
+        ValueError: As `spectral_centroid`, or there are not as many spans as axes, or a span is not positive where
+            there are several samples.
     """
     samples = check_samples(signal, dim)
-    return tuple(_measure_axis(samples, axis, noise) for axis in range(samples.ndim - 1))
+    counts = samples.shape[:-1]
+    spans = (2.0,) * len(counts) if spans is None else tuple(spans)
+    if len(spans) != len(counts):
+        raise ValueError(f"spans={spans} must be {len(counts)} numbers, one for each axis")
+    spans = tuple(read_span(span, count) for span, count in zip(spans, counts, strict=True))
+    return tuple(
+        Axis(_measure_centroid(samples, axis, noise), count, span)
+        for axis, (count, span) in enumerate(zip(counts, spans, strict=True))
+    )
+
+
+def read_span(span: float, samples: int) -> float:
+    """Return the span of an axis as Python's own number.
+
+    Raises:
+        ValueError: It is not positive and finite, and there are several samples.
+    """
+    return read_positive("span", span) if samples > 1 else 0.0
 
 
 def axes_of_each(signals: Tensor) -> list[tuple[Axis, ...]]:
@@ -115,8 +142,8 @@ def estimate_noise(signal: Samples, *, dim: int | None = None) -> float:
     return float(highest.abs().median()) / 0.6745
 
 
-def _measure_axis(samples: Tensor, axis: int, noise: float) -> Axis:
-    """Return the centroid along an axis, 0 of silence, and the count of its samples."""
+def _measure_centroid(samples: Tensor, axis: int, noise: float) -> float:
+    """Return the centroid along an axis, 0 of silence."""
     moment = total = 0.0
     threshold = noise * sqrt(samples.shape[axis] * log(samples.shape[axis]))
     for lines in iterate_lines(samples, axis):
@@ -124,7 +151,7 @@ def _measure_axis(samples: Tensor, axis: int, noise: float) -> Axis:
         moment, total = moment + float(line_moments), total + float(line_totals)
     # Rounding leaves a constant a little more than nothing.
     is_silent = total <= 1e-9 * float(samples.double().abs().sum())
-    return Axis(0.0 if is_silent else moment / total, samples.shape[axis])
+    return 0.0 if is_silent else moment / total
 
 
 def _sum_cosine_spectra(lines: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

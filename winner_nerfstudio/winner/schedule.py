@@ -7,7 +7,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from .checks import read_count, read_number
-from .matched import EXACTNESS, Axis, NetworkTraits, compute_matched_scales
+from .matched import EXACTNESS, Axis, NetworkTraits, compute_matched_scales, read_span
 from .method import compute_published_scales, spectral_centroid
 from .samples import Samples, check_samples
 
@@ -173,13 +173,18 @@ def _read_axes(axes: Sequence[Axis], dim: int) -> tuple[Axis, ...]:
     """Return the axes of a target, checked.
 
     Raises:
-        ValueError: There are others than `dim`, or one has no such centroid or count of samples.
+        ValueError: There are others than `dim`, or one has no such centroid, count of samples or span.
     """
     if not isinstance(axes, Sequence) or not all(isinstance(axis, Axis) for axis in axes):
         raise ValueError(f"axes={axes!r} must be a list of Axis, such as axes_of returns")
     if len(axes) != dim:
         raise ValueError(f"{len(axes)} axes do not fit dim={dim}")
-    return tuple(Axis(read_number("centroid", axis.centroid, 1), read_count("samples", axis.samples)) for axis in axes)
+    return tuple(_read_axis(*axis) for axis in axes)
+
+
+def _read_axis(centroid: float, samples: int, span: float) -> Axis:
+    samples = read_count("samples", samples)
+    return Axis(read_number("centroid", centroid, 1), samples, read_span(span, samples))
 
 
 def _apply_matched_rule(target: TargetTraits, network: NetworkTraits, exactness: float, lowers: bool) -> NoiseScales:
