@@ -12,9 +12,10 @@ from winner_nerfstudio.nerfstudio.run.processes import exit_if_lost
 from winner_nerfstudio.networks.bank import Bank
 from winner_nerfstudio.signals.shape import Shape
 from winner_nerfstudio.training.bank import PartLoss
-from winner_nerfstudio.training.initialize import build_field
+from winner_nerfstudio.training.initialize import build_field, start
 from winner_nerfstudio.training.loss import DistanceLoss, SquareLoss
 from winner_nerfstudio.training.options import DistanceOptions, NetworkOptions
+from winner_nerfstudio.training.plan import Course, make_plan
 from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.training.share import Share
 
@@ -57,6 +58,30 @@ def test_the_shares_of_a_batch_add_up_to_the_whole(loss, length):
         on_surface=lambda n, rng: (torch.rand(n, 1, generator=rng) < 0.5).float(),
     )
     whole, summed = share_and_sum(losses[loss], field, batch, 3)
+    torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 7, 40])
+@pytest.mark.parametrize("holds", ["known", "mean"])
+@pytest.mark.parametrize("supervise", ["gradient", "laplacian"])
+def test_the_shares_of_derivatives_add_up_to_the_whole(supervise, holds, length, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = np.full((12, 12), np.nan)
+    values[0] = rng.random(12)
+    more = {"known": values} if holds == "known" else {}
+    data = rng.standard_normal((12, 12, 2) if supervise == "gradient" else (12, 12))
+    signal, options = prepare(data, "image", {"supervise": supervise, "batch_size": length, **NETWORK, **more})
+    started = start(signal, make_plan(signal, options, Course()).options, torch.device("cpu"), 0)
+    batch = started.sampler.batch(0)
+    errors = {}
+
+    def add(share, values):
+        errors[share.rank] = values.clone()
+        return sum(errors.values())
+
+    monkeypatch.setattr(Share, "add", add)
+    share_and_sum(started.loss, started.field, batch, 3)  # so that the first process knows of the others
+    whole, summed = share_and_sum(started.loss, started.field, batch, 3)
     torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-5)
 
 

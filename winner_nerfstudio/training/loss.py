@@ -109,6 +109,23 @@ class DerivativeLoss(Loss):
             "known": KNOWN_WEIGHT * (known * error.square()).sum() / (known.sum() * error.shape[1]).clamp(min=1)
         }
 
+    def share_terms(self, field: Field, batch: Batch, share: Share) -> dict[str, Tensor]:
+        """Return a process's share of `training_terms`; two of the terms are no means over the rows of a batch."""
+        if share.count == 1:
+            return self.training_terms(field, batch)
+        own, weight = share.split(batch)
+        outputs = self.outputs(field, own["coords"])
+        terms = {name: weight * term for name, term in self.terms(outputs, own).items()}
+        channels = batch["values"].shape[1]
+        if self.derivatives.known is None:
+            error = weight * (outputs["values"] - own["values"]).mean(0)
+            whole = share.add(error.detach())
+            # It adds up to the square of the whole mean, and so do the gradients.
+            return terms | {"mean": (whole * (2 * error - weight * whole)).mean()}
+        known, all_known = ((rows["known"].sum() * channels).clamp(min=1) for rows in (own, batch))
+        rows = len(batch["coords"]) * weight / len(own["coords"])  # less than 1 where each process has all rows
+        return terms | {"known": terms["known"] / weight * rows * known / all_known}
+
 
 class DistanceLoss(Loss):
     """The loss of a signed distance in the unit cube, negative inside.

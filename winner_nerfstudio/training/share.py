@@ -62,12 +62,18 @@ class Share:
         dist.all_reduce(whole)
         return whole
 
+    def add(self, values: Tensor) -> Tensor:
+        """Return the sum of all processes' values, without gradients."""
+        total = values.detach().clone()
+        if self.count > 1:
+            dist.all_reduce(total)
+        return total
+
     def add_terms(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return terms with the values of the sums over all processes, and the gradients of this process's own."""
         if self.count == 1:
             return terms
-        sums = torch.stack([term.detach() for term in terms.values()])
-        dist.all_reduce(sums)
+        sums = self.add(torch.stack([term.detach() for term in terms.values()]))
         return {name: term + (sums[index] - term.detach()) for index, (name, term) in enumerate(terms.items())}
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
