@@ -454,6 +454,30 @@ def test_a_network_is_described_to_the_rules():
     assert not describe_network(behind, dim=2).takes_coordinates
 
 
+class Wave(nn.Module):
+    """A solver whose omega is that of its equation, not of its network's sines."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.omega = 2 * math.pi * 50
+        self.network = network
+
+
+def test_a_name_outside_a_network_is_not_the_frequency_of_its_sines():
+    assert find_network_to_perturb(Wave(Siren(2, 1))).frequencies == (30, 30, 30)
+    plain = nn.Sequential(nn.Linear(2, 8), Lambda(), nn.Linear(8, 8), Lambda(), nn.Linear(8, 1))
+    with pytest.raises(ValueError, match=r"a Wave names the frequency 314\.159, but its sines have 30; pass omega_0="):
+        find_network_to_perturb(Wave(plain))
+    assert find_network_to_perturb(Wave(plain), omega_0=30.0).frequencies == (30, 30, 30)
+
+
+@pytest.mark.parametrize("make", [lambda: Siren(2, 1), lambda: nn.Sequential(*Siren(2, 1))])
+def test_the_frequency_of_named_layers_is_not_that_of_another_network(make):
+    two = nn.ModuleDict({"a": Siren(2, 1, first_omega_0=3000), "b": make()})
+    assert find_network_to_perturb(two, layers=("b.0", "b.2")).frequencies == (30, 30, 30)
+    assert find_network_to_perturb(two, layers=("a.0", "a.2")).frequencies == (3000, 30, 30)
+
+
 def test_a_rule_that_is_added_sees_the_target_and_the_network(monkeypatch):
     seen = []
 

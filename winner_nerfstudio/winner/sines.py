@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import inf
+from math import inf, isclose
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import nn
@@ -221,25 +221,52 @@ def _look_up_layer(module: nn.Module, layer: nn.Module | str) -> Layer:
 
 def _find_frequencies(module: nn.Module, layers: list[Layer], omega_0: float | None) -> SineFrequencies:
     """Find the frequencies of a network's sines, see `omega_0` of `winner_init_`."""
-    omega_0 = _find_named_frequency(module, layers[:2]) if omega_0 is None else read_positive("omega_0", omega_0)
-    sines = [part.frequency for part in select_sines(list_parts(module))] or [omega_0 or 30.0]
-    if omega_0 is None:
-        frequencies = SineFrequencies(first=sines[0], first_noise=sines[0], hidden=sines[min(1, len(sines) - 1)])
+    parts = list_parts(module)
+    sines = _select_sines_after(parts, layers)
+    if omega_0 is not None:
+        omega_0 = read_positive("omega_0", omega_0)
     else:
-        frequencies = SineFrequencies(first=sines[0], first_noise=omega_0, hidden=omega_0)
+        omega_0 = _find_named_frequency(module, layers[:2], [sine for sine in sines if not _holds_layers(sine.module)])
+    found = [sine.frequency for sine in sines] or [omega_0 or 30.0]
+    if omega_0 is None:
+        frequencies = SineFrequencies(first=found[0], first_noise=found[0], hidden=found[min(1, len(found) - 1)])
+    else:
+        frequencies = SineFrequencies(first=found[0], first_noise=omega_0, hidden=omega_0)
     if not all(0 < frequency < inf for frequency in frequencies):
         raise ValueError(f"omega_0={omega_0} must be positive and finite")
     return frequencies
 
 
-def _find_named_frequency(module: nn.Module, layers: list[Layer]) -> float | None:
-    """Return the frequency that is named by the outermost module that holds these layers and names one, or None."""
-    for part in module.modules():
-        if all(_holds(part, layer) for layer in layers):
-            frequency = read_named_frequency(part)
-            if frequency is not None:
-                return frequency
+def _select_sines_after(parts: list[Part], layers: list[Layer]) -> list[Part]:
+    """Return the sines that follow the first of these layers; all, as where one serves all layers, if none does."""
+    sines = select_sines(parts)
+    for index, part in enumerate(parts):
+        if layers and part.role == "layer" and part.module._parameters.get("weight") is layers[0].weight:
+            return select_sines(parts[index:]) or sines
+    return sines
+
+
+def _find_named_frequency(module: nn.Module, layers: list[Layer], measured: list[Part]) -> float | None:
+    """Return the frequency that is named by the innermost module that holds these layers and names one, or None.
+
+    Raises:
+        ValueError: None of the sines that were measured has it, so that the name may mean something else.
+    """
+    for part in reversed([part for part in module.modules() if all(_holds(part, layer) for layer in layers)]):
+        frequency = read_named_frequency(part)
+        if frequency is None:
+            continue
+        if measured and not any(isclose(sine.frequency, frequency, rel_tol=1e-3) for sine in measured):
+            raise ValueError(
+                f"a {type(part).__name__} names the frequency {frequency:g}, but its sines have"
+                f" {measured[0].frequency:g}; pass omega_0= for the frequency of its hidden sines"
+            )
+        return frequency
     return None
+
+
+def _holds_layers(module: nn.Module) -> bool:
+    return any(map(is_layer, module.modules()))
 
 
 def _holds(module: nn.Module, layer: Layer) -> bool:
