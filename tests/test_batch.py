@@ -104,6 +104,20 @@ def test_small_pictures_are_fitted_well_by_default(tmp_path):
     assert {row.bytes for row in batch.rows} == {4 * (2 * 32 + 32 + 3 * (32 * 32 + 32) + 32 * 3 + 3)}
 
 
+def test_torchs_modes_of_the_program_that_calls_change_no_fit(tmp_path):
+    write_crops(tmp_path / "crops", 3)
+    fit_many(tmp_path / "crops", tmp_path / "plain", shared_start=2, **QUICK)
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            fit_many(tmp_path / "crops", tmp_path / "other", shared_start=2, **QUICK)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert contents(tmp_path / "other") == contents(tmp_path / "plain")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("kind", ["colour", "grey", "sound"])
 def test_a_fit_is_the_same_to_the_bit_in_any_company_and_order(tmp_path, kind):
     # 507, 169 or 333 values of each: nothing but the width is a multiple of a vector's length.

@@ -247,9 +247,10 @@ def test_an_initialization_prints_in_one_line():
     assert str(winner_init_(network, s0=3, s1=0.25)) == "schedule=fixed, s0=3, s1=0.25"
 
 
-def tied():
-    network = Siren(2, 1, 2, 2)
-    network[2].weight = network[0].weight
+def tied(first, second):
+    """A network of layers of two units, of which two share a weight."""
+    network = Siren(2, 2, 2, 4)
+    network[second].weight = network[first].weight
     return network
 
 
@@ -285,7 +286,12 @@ def tied():
         (Siren(2, 1), {"centroid": 0.1, "axes": 3}, "axes=3 must be a list of Axis"),
         (Siren(2, 1), {"centroid": 0.1, "axes": [Axis(5.0, 16), Axis(0.2, 16)]}, "centroid=5.0 must lie in"),
         (Siren(2, 1), {"centroid": 0.1, "axes": [Axis(0.5, 16), Axis(0.2, -4)]}, "samples=-4 must be a whole number"),
-        (tied(), {"centroid": 0.1, "samples": 9}, "share one weight"),
+        (tied(0, 2), {"centroid": 0.1, "samples": 9}, "layer 1 of this network shares its weight"),
+        (tied(2, 6), {"centroid": 0.1, "samples": 9}, "layer 2 of this network shares its weight"),
+        (Siren(2, 1), {"target": np.zeros((8, 9)), "samples": 9}, "samples=9 goes with a centroid"),
+        (Siren(2, 1), {"centroid": 0.1, "samples": 9, "axes": [Axis(0.1, 9)] * 2}, "samples=9 goes with a centroid"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "samples": -5}, "without a schedule and what only it needs"),
+        (Siren(2, 1), {"s0": 1.0, "s1": 1.0, "dim": 2}, "without a schedule and what only it needs"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused_and_change_nothing(network, arguments, words):
@@ -506,6 +512,21 @@ def test_a_network_that_cannot_be_scaled_stays_as_it_is():
     assert torch.equal(network[0].weight, before)
 
 
+def test_weights_that_would_be_scaled_twice_are_left_alone():
+    network = tied(4, 6)
+    before = weights(network)
+    with pytest.raises(ValueError, match="layers of this network share one weight"):
+        scaled_init_(network, weight_scaling(2.0), seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert winner_init_(network, s0=1.0, s1=0.1, seed=0), "a weight that two later layers share gets no noise"
+
+
+def test_behind_an_encoding_three_axes_need_scales():
+    network = build_network("siren-rff", in_dim=3, out_dim=1, hidden_dim=32)
+    with pytest.raises(ValueError, match=r"three axes behind an encoding; give s0 and s1$"):
+        winner_init_(network, target=torch.rand(8, 8, 8))
+
+
 def test_a_network_that_was_found_has_its_own_frequency():
     with pytest.raises(ValueError, match="leave omega_0 out"):
         siren_init_(find_network_to_perturb(Siren(2, 3, 8, 2)), omega_0=1.0, seed=0)
@@ -539,6 +560,9 @@ def test_matched_scaling_begins_with_the_targets_frequency(dim, centroid, sample
     assert frequency == pytest.approx(axes[0].nyquist * centroid**1.2, rel=0.25)
     assert scales == SirenScales(scales.first, scales.first, 1.0, 0.0)
     assert match_weight_scaling([Axis(0.0, 100)], NetworkTraits()).first == 1, "of silence"
+    for axes, exactness, words in (([], 0.4, "axes=.. must be"), ([Axis(0.1, 9)], 5, "exactness=5 must lie in")):
+        with pytest.raises(ValueError, match=words):
+            match_weight_scaling(axes, NetworkTraits(), exactness)
     with pytest.raises(ValueError, match="behind an encoding"):
         match_weight_scaling(axes, NetworkTraits(takes_coordinates=False))
 

@@ -133,7 +133,14 @@ def test_coordinates_say_how_far_apart_samples_are():
     sound, _ = prepare(xarray.DataArray(SERIES, {"t": np.arange(200) / 8000}, ("t",)), None, {})
     assert sound.sample_rate == 8000
     times = pandas.date_range("2020-01-01", periods=200, freq="250ms")
-    assert prepare(pandas.Series(SERIES, times), None, {})[0].sample_rate == 4
+    there = times.tz_localize("Europe/Berlin")
+    backwards = prepare(pandas.Series(SERIES[::-1], there[::-1]), None, {})[0]
+    for index in (times, there, times.tz_localize("UTC")):
+        found = prepare(pandas.Series(SERIES, index), None, {})[0]
+        assert found.sample_rate == backwards.sample_rate == 4
+        assert np.array_equal(found.values, backwards.values)
+    with pytest.raises(ValueError, match="'index' is not evenly spaced"):
+        prepare(pandas.Series(SERIES, there.delete(7).append(there[-1:] + pandas.Timedelta("9s"))), None, {})
     with pytest.raises(ValueError, match=r"coordinate 't' is not evenly spaced"):
         prepare(xarray.DataArray(SERIES, {"t": np.arange(200) ** 1.1}, ("t",)), None, {})
     with pytest.raises(ValueError, match="coordinate 'index' is 3 everywhere"):

@@ -303,6 +303,25 @@ def test_a_sine_is_known_by_what_it_computes(module, frequency):
         assert measure_sine_frequency(module) == frequency
 
 
+class Counting(nn.Module):
+    """A sine with a count and a frequency that are whole numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.tensor(3))
+        self.register_buffer("scale", torch.tensor(20))
+
+    def forward(self, x):
+        return torch.sin(self.scale * x)
+
+
+def test_a_sine_that_holds_whole_numbers_is_known_and_what_is_hooked_to_it_is_not_called():
+    module, seen = Counting(), []
+    module.register_forward_hook(lambda *_: seen.append(1))
+    assert measure_sine_frequency(module) == 20
+    assert not seen
+
+
 @pytest.mark.parametrize("make", [lambda: Lambda(10), lambda: Learned(10.0)])
 def test_the_frequency_need_not_be_named(make):
     plain = nn.Sequential(nn.Linear(2, 32), make(), nn.Linear(32, 32), make(), nn.Linear(32, 1))

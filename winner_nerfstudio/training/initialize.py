@@ -211,9 +211,7 @@ def initialize_(
             siren_init_(network, seed=seed)
         return None
     if noise.s0 is not None:
-        return winner_init_(
-            network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, dim=signal.dim, seed=seed
-        )
+        return winner_init_(network, s0=noise.s0, s1=noise.s1, hidden_biases=noise.hidden_biases, seed=seed)
     rule = noise.rule(lowers)
     # A signal computes its centroid once and keeps it, but a flat rule defines the centroid differently.
     if rule.flat and isinstance(signal, Grid):

@@ -122,6 +122,10 @@ def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
         options = replace(options, network=replace(network, parts=parts or (1,)))
     if options.network.size is not None and not options.network.has_parts and not note:
         note = "note: size is that of the networks of parts; one network is fitted here, see hidden_dim and num_layers"
+    if getattr(options.batches, "between", None) and not options.network.has_parts and not note:
+        note = (
+            "note: between is the share of steps between the samples of parts; one network is fitted here, at samples"
+        )
     rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
     plan = complete_plan(options, _shows_everything(signal), course, rates)
     return replace(plan, note=note)

@@ -132,7 +132,8 @@ def fit_shared_start(signals: Sequence[Grid[Any]], plan: Plan, device: torch.dev
     first, options = signals[0], plan.options.network
     joined = replace(first, values=np.concatenate([signal.values for signal in signals], -1))
     specification = options.specification(first.dim, joined.channels)
-    field = Field(first.kind, specification, first.normalization, first.record)
+    with torch.random.fork_rng(devices=[]):
+        field = Field(first.kind, specification, first.normalization, first.record)
     if options.measures_target:
         axes = [
             own[0]._replace(centroid=sum(axis.centroid for axis in own) / len(own))
@@ -156,6 +157,7 @@ def fit_shared_start(signals: Sequence[Grid[Any]], plan: Plan, device: torch.dev
     return SharedStart(len(signals), tuple((w.detach()[0].cpu(), b.detach()[0].cpu()) for w, b in layers))
 
 
+@torch.enable_grad()
 def _train(stack: Stack, sampler: StackSampler, plan: Plan) -> None:
     """Train the members of a stack in place."""
     optimizer = build_optimizer(stack.parameters(), plan.optimizer, plan.learning_rate)
@@ -200,7 +202,7 @@ def _stack_networks(networks: Sequence[Siren]) -> Stack:
         len(layers) - 1,
         omega_0=networks[0].omega_0,
         first_omega_0=first,
-    )
+    ).float()  # whatever the user's default is
     with torch.no_grad():
         for mine, theirs in _pair(stack, networks):
             mine.copy_(torch.stack(theirs))

@@ -184,8 +184,8 @@ def winner_init_(
         The centroid, the schedule's name and the scales that were used.
 
     Raises:
-        ValueError: The noise comes from none of the three or from several, no network with two sine layers is found, or
-            the target does not fit the network.
+        ValueError: The noise comes from none of the three or from several, an argument is given that has no use then,
+            no network with two sine layers is found, or the target does not fit the network.
     """
     has_scales = s0 is not None or s1 is not None
     if (target is not None) + (centroid is not None) + has_scales != 1:
@@ -203,8 +203,10 @@ def winner_init_(
             samples=samples,
             axes=axes,
         )
-    elif s0 is None or s1 is None or schedule is not None:
-        raise ValueError("s0 and s1 go together, and without a schedule")
+    elif s0 is None or s1 is None or any(each is not None for each in (schedule, dim, channels, samples, axes)):
+        raise ValueError(
+            "s0 and s1 go together, without a schedule and what only it needs: dim, channels, samples, axes"
+        )
     else:
         initialization = Initialization.fixed(s0, s1)
     if hidden_biases is not None:

@@ -272,6 +272,8 @@ def _measure_step(name: str, coordinate: Any) -> float | None:
     Raises:
         ValueError: They are not evenly spaced.
     """
+    if getattr(coordinate, "tz", None) is not None:
+        coordinate = coordinate.tz_convert("UTC").tz_localize(None)
     values = np.asarray(coordinate)
     if values.dtype.kind in "mM":
         values = (values - values[0]) / np.timedelta64(1, "s")

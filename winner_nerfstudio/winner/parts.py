@@ -117,14 +117,16 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
     if is_from_torch(module) or any(tensor.numel() != 1 for tensor in tensors):
         return None
     try:
-        zero = torch.zeros_like(tensors[0] if tensors else torch.empty(1, device="cpu")).reshape(1)
+        # A count among its buffers says nothing of the type of its inputs.
+        like = next(filter(torch.is_floating_point, tensors), torch.empty(1, dtype=torch.float32, device="cpu"))
+        zero = torch.zeros_like(like).reshape(1)
         devices = [zero.device] if zero.is_cuda else []
         # What somebody's module draws must not change the numbers that torch draws next.
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
             zero = zero.clone().requires_grad_()
-            value = module(zero)
+            value = module.forward(zero)  # without what others have hooked to it
             frequency = float(torch.autograd.grad(value.sum(), zero)[0])
-            turn = module(torch.linspace(0, 2 * pi / frequency, 65, device="cpu").to(zero))
+            turn = module.forward(torch.linspace(0, 2 * pi / frequency, 65, device="cpu").to(zero))
         rises = 0 < frequency < inf and float(value.detach()) == 0
         is_sine = rises and turn.shape == (65,) and turn.min() < -0.5 and turn.abs().max() <= 1.001
         return frequency if is_sine else None

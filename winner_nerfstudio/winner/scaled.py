@@ -65,8 +65,12 @@ def match_weight_scaling(axes: Sequence[Axis], network: NetworkTraits, exactness
         exactness: As in `NoiseSchedule.matched`.
 
     Raises:
-        ValueError: The network's inputs are not the target's coordinates.
+        ValueError: The network's inputs are not the target's coordinates, there are no axes, or the exactness lies
+            outside [0, 1].
     """
+    exactness = read_number("exactness", exactness, 1)
+    if not axes:
+        raise ValueError("axes=[] must be the target's axes, such as axes_of returns")
     if not network.takes_coordinates:
         raise ValueError("the factor cannot be matched to a target behind an encoding of its coordinates")
     siren = network.first_omega_0 / len(axes) / sqrt(3)
@@ -102,8 +106,8 @@ def scaled_init_(
         seed: As in `siren_init_`; with scales of 1 the weights are SIREN's with that seed.
 
     Raises:
-        ValueError: As `siren_init_`, or a factor is no number or negative, or the network has one layer only, which
-            is both the first and the last.
+        ValueError: As `siren_init_`, or a factor is no number or negative, or layers share a weight, or the network has
+            one layer only, which is both the first and the last.
     """
     network = find_sine_network(module, omega_0)
     if len(network.layers) < 2:
@@ -112,6 +116,8 @@ def scaled_init_(
         raise ValueError(f"a {type(scales).__name__} is no SirenScales; give one, such as weight_scaling(2.5)")
     for name, factor in scales._asdict().items():
         read_number(f"the factor {name}", factor)
+    if len({id(layer.weight) for layer in network.layers}) < len(network.layers):
+        raise ValueError("layers of this network share one weight, which would be scaled once for each")
     siren_init_(network, seed=choose_seed(module, seed))
     hidden = [scales.hidden] * (len(network.layers) - 2)
     with torch.no_grad():

@@ -86,6 +86,8 @@ def compute_noise_scales(
         raise ValueError("give exactly one of: target, centroid")
     if not (schedule is None or isinstance(schedule, NoiseSchedule)):
         raise ValueError(f"schedule={schedule!r} is no NoiseSchedule; give one, such as NoiseSchedule.reference()")
+    if samples is not None and (target is not None or axes is not None):
+        raise ValueError(f"samples={samples} goes with a centroid; a target and its axes have their own")
     network = find_network_to_perturb(module, layers, omega_0)
     dim = None if dim is None else read_count("dim", dim)
     channels = None if channels is None else read_count("channels", channels)
@@ -98,11 +100,13 @@ def compute_noise_scales(
     traits = describe_network(network, dim)
     if schedule is None:
         schedule = NoiseSchedule.matched() if traits.takes_coordinates else NoiseSchedule.reference()
+        if dim == 3 and not traits.takes_coordinates:
+            raise ValueError("no rule knows the noise for three axes behind an encoding; give s0 and s1")
     if shape is not None:
         outputs = _count_outputs(network) if _ends_with(module, network) else None
         channels = _count_channels(shape, dim, outputs, channels)
         centroid = schedule.centroid_of(target, dim=dim)
-        axes = axes_of(target, dim=dim) if axes is None and samples is None else axes
+        axes = axes_of(target, dim=dim) if axes is None else axes
     assert centroid is not None
     channels = (_count_outputs(network) or 1) if channels is None else channels
     scales = schedule(centroid, channels=channels, samples=samples, dim=dim, axes=axes, network=traits)

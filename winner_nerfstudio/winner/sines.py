@@ -91,14 +91,18 @@ def find_network_to_perturb(
         omega_0: The frequency of the hidden sines; found if left out.
 
     Raises:
-        ValueError: No sine network is found, it has less than two sine layers, or `layers` do not name two layers.
+        ValueError: No sine network is found, it has less than two sine layers, the weight of one of its first two is
+            that of a later layer too, or `layers` do not name two layers.
     """
     if layers is None:
         network = find_sine_network(module, omega_0)
         if len(network.sine_layers) < 2:
             raise ValueError(f"WINNER perturbs two sine layers; this network has {len(network.sine_layers)}")
-        if network.sine_layers[0].weight is network.sine_layers[1].weight:
-            raise ValueError("the first two layers of this network share one weight, which cannot have two noises")
+        for index, layer in enumerate(network.sine_layers[:2]):
+            if any(layer.weight is other.weight for other in network.layers[index + 1 :]):
+                raise ValueError(
+                    f"layer {index + 1} of this network shares its weight with a later one, which would get its noise"
+                )
         return network
     if not isinstance(layers, (tuple, list)) or len(layers) != 2:
         raise ValueError(f"layers={layers!r} must be two: those that feed the first two sines")
