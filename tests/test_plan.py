@@ -396,3 +396,5 @@ def test_a_size_without_parts_is_told():
     assert "size is that of the networks of parts" in make_plan(signal, options, Course()).note
     signal, options = prepare(picture, "image", {"size": "small", "parts": (2, 2)})
     assert make_plan(signal, options, Course()).note == ""
+    signal, options = prepare(picture, "image", {"between": 0.5})
+    assert "between is a share of the steps of parts" in make_plan(signal, options, Course()).note

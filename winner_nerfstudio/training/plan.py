@@ -123,9 +123,7 @@ def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
     if options.network.size is not None and not options.network.has_parts and not note:
         note = "note: size is that of the networks of parts; one network is fitted here, see hidden_dim and num_layers"
     if getattr(options.batches, "between", None) and not options.network.has_parts and not note:
-        note = (
-            "note: between is the share of steps between the samples of parts; one network is fitted here, at samples"
-        )
+        note = "note: between is a share of the steps of parts; one network is fitted here, at the samples alone"
     rates = DERIVATIVE_RATES if isinstance(signal, Grid) and signal.derivatives is not None else None
     plan = complete_plan(options, _shows_everything(signal), course, rates)
     return replace(plan, note=note)
