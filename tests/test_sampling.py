@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from winner_nerfstudio.signals.options import GridOptions
-from winner_nerfstudio.training.sampling import Drawn, Resident
+from winner_nerfstudio.training.sampling import Drawn, Resident, expect_steps
 
 from .test_grid import make_grid
 
@@ -90,3 +90,16 @@ def test_drawn_points_are_used_as_often_as_asked_for_then_dropped():
     again = Drawn(Counting(), CPU, 3, batch_size=4, steps_per_chunk=6, passes=2)
     assert again.batch(7)["coords"][:, 0].tolist() == served[7]
     assert torch.equal(again.batch(2)["values"], -again.batch(2)["coords"])
+
+
+@pytest.mark.parametrize(("steps", "chunks"), [(12, 2), (13, 3), (6, 1), (1, 1)])
+def test_no_points_are_drawn_for_steps_that_the_run_does_not_have(steps, chunks):
+    signal, drawn = Counting(), []
+    draw = signal.draw
+    signal.draw = lambda rng, count: drawn.append(count) or draw(rng, count)
+    sampler = Drawn(signal, CPU, 3, batch_size=4, steps_per_chunk=6, passes=2)
+    expect_steps([sampler], steps)
+    for step in range(steps):
+        sampler.batch(step)
+    sampler._worker.shutdown(wait=True)
+    assert drawn == [12] * chunks

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .initialize import Start, collect_parameters
 from .optimizers import build_optimizer
+from .sampling import Sampler
 
 
 class Training:
@@ -48,6 +49,11 @@ class Training:
         """Number of finished steps."""
         self.loss = torch.tensor(math.nan)
         """Loss of the field before the last step, on the device; NaN before the first step."""
+
+    @property
+    def samplers(self) -> list[Sampler]:
+        """The samplers of the fields."""
+        return [member.sampler for member in self._members]
 
     @torch.enable_grad()
     def step(self) -> None:

@@ -11,6 +11,7 @@ from ..registry import Monitor
 from .initialize import Start
 from .loop import Training
 from .plan import Plan
+from .sampling import expect_steps
 from .watch import LINES_PER_RUN, SECONDS_PER_UPDATE, Entry, describe_status, steps_per_measurement
 
 
@@ -52,6 +53,7 @@ def train(started: Start, plan: Plan, console: Console, monitor: Monitor | None)
     """
     training, outcome = Training(started, plan.learning_rate, plan.decay, plan.optimizer), Outcome()
     steps, every = plan.steps, math.inf
+    expect_steps(training.samplers, steps)
     if monitor is not None and monitor.points:
         every = min(steps_per_measurement(monitor.points, started.sampler.batch_size), max(1, steps // 2))
     display = _Display(console, steps)

@@ -1,5 +1,6 @@
 """The two samplers: one draws new points all the time, the other keeps all samples of a signal on the device."""
 
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import product
@@ -42,8 +43,8 @@ class Sampler(Protocol):
 class Drawn:
     """A sampler that draws points in chunks; a thread draws the next chunk while the current one is used.
 
-    A chunk depends on the seed and its index only. Two chunks of ``batch_size * steps_per_chunk / passes`` points are
-    in memory, whatever the signal's size.
+    A chunk depends on the seed and its index only. Three times the ``batch_size * steps_per_chunk / passes`` points of
+    a chunk are in memory, whatever the signal's size: as they were drawn, in the order of a pass, and the next ones.
 
     Args:
         signal: signal to draw points from.
@@ -52,6 +53,9 @@ class Drawn:
         batch_size: number of points per step.
         steps_per_chunk: number of steps that use one chunk.
         passes: greatest number of times that a point is used, in a new order each time, see `DrawnOptions`.
+
+    Attributes:
+        steps: the steps of the run, for which enough chunks are drawn; None where their number is not known.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Drawn:
         self.signal, self.device, self.seed = signal, device, seed
         self.batch_size, self.steps_per_chunk, self.passes = batch_size, steps_per_chunk, passes
         self.steps_per_pass = -(-steps_per_chunk // passes)
+        self.steps: int | None = None
         self._drawing: tuple[int, Future[Batch]] | None = None
         self._chunk: tuple[int, Batch] | None = None
         self._order: tuple[int, Batch] | None = None
@@ -97,7 +102,8 @@ class Drawn:
                 self._drawing = (index, self._submit(index))
             chunk = self._drawing[1].result()
             self._chunk = (index, {name: values.to(self.device, non_blocking=True) for name, values in chunk.items()})
-            self._drawing = (index + 1, self._submit(index + 1))
+            if self.steps is None or (index + 1) * self.steps_per_chunk < self.steps:
+                self._drawing = (index + 1, self._submit(index + 1))
         return self._chunk[1]
 
     def _submit(self, index: int) -> "Future[Batch]":
@@ -109,6 +115,13 @@ class Drawn:
         samples = self.signal.draw(np.random.default_rng([self.seed, index]), count)
         batch = {name: torch.from_numpy(values) for name, values in samples.items()}
         return {name: values.pin_memory() for name, values in batch.items()} if self.device.type == "cuda" else batch
+
+
+def expect_steps(samplers: Iterable[Sampler], steps: int) -> None:
+    """Tell the samplers of a run how many steps it has: points that are drawn for later ones would be waited for."""
+    for sampler in samplers:
+        if isinstance(sampler, Drawn):
+            sampler.steps = steps
 
 
 class Passes:

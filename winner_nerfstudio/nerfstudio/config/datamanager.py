@@ -20,7 +20,7 @@ from ...registry import kind_named, kind_names
 from ...signals.signal import Signal
 from ...training.initialize import build_sampler, companion_batches
 from ...training.options import BatchOptions
-from ...training.sampling import Batch, Sampler
+from ...training.sampling import Batch, Sampler, expect_steps
 from ..run.evaluation import find_config
 from .dataparsers import SignalDataParserConfig, data_parser_config
 
@@ -161,6 +161,10 @@ class SignalDataManager(VanillaDataManager):
         if self.test_mode == "val":
             for sampler in self._list_samplers():
                 sampler.start()
+
+    def expect_steps(self, steps: int) -> None:
+        """Say how many steps the run has."""
+        expect_steps(self._list_samplers(), steps)
 
     def _list_samplers(self) -> list[Sampler]:
         """Return the samplers of the fields, which are built when a batch is first needed."""

@@ -31,7 +31,7 @@ from ...training.plan import Course, make_plan
 from ...training.prepare import FitOptions, list_arguments
 from ...training.share import Share
 from ...training.verdict import INTERRUPTED, POOR_FIT
-from ..config.datamanager import SignalDataManagerConfig
+from ..config.datamanager import SignalDataManager, SignalDataManagerConfig
 from ..config.optimizers import SignalOptimizerConfig
 from ..config.schedulers import CosineDecayConfig
 from ..models.base import SignalModelConfig
@@ -548,6 +548,8 @@ class WinnerTrainer(Trainer):
         # The trainer reads its number of steps from the config, which may be changed because it is saved already.
         self._total, self.config.max_num_iterations = self.config.max_num_iterations, max(remaining, 0)
         self.step = max(self._start_step - 1, 0)
+        if isinstance(self.pipeline.datamanager, SignalDataManager):
+            self.pipeline.datamanager.expect_steps(self._total)
         try:
             with self._ending_between_steps():
                 super().train()
