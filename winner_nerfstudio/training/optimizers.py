@@ -1,7 +1,7 @@
 """The optimisers of a fit: Adam, SOAP and Muon, for single networks and for banks, whose weights have a member's axis.
 
-SOAP and Muon treat weights of at least `LEAST_SIDE` rows and columns as matrices, and all other parameters as Adam does.
-Those are the weights between hidden layers of so many units, and the last layer's if it has so many values.
+SOAP and Muon treat weights of at least `LEAST_SIDE` rows and columns as matrices: those between hidden layers of so
+many units, and the last layer's if it has so many values. All other parameters they treat as Adam does.
 """
 
 from __future__ import annotations
