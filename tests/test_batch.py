@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+import weakref
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -596,6 +597,24 @@ def test_what_fails_among_small_signals_is_a_row_of_one_and_leaves_the_others_as
     assert [row.status == "failed" for row in batch.rows] == [False, False, False, True, False]
     assert batch.rows[3].error == "an unforeseen fault"
     assert contents(tmp_path / "out").items() < contents(tmp_path / "whole").items()
+
+
+def test_what_a_try_that_failed_has_taken_is_free_before_the_next(tmp_path, monkeypatch):
+    from winner_nerfstudio.batch import tasks
+
+    write_crops(tmp_path / "crops", 4)
+    taken, alive = [], []
+
+    def fail(signals, *_):
+        alive.append(sum(each() is not None for each in taken))
+        held = torch.empty(len(signals))
+        taken.append(weakref.ref(held))
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(tasks, "fit_small_signals", fail)
+    batch = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)
+    assert [row.error for row in batch.rows] == ["out of memory"] * 4
+    assert alive == [0] * 7
 
 
 def test_a_fit_that_diverges_is_a_row_and_no_field(tmp_path):

@@ -295,6 +295,13 @@ def test_a_file_that_is_none_is_one_line(file, change, words):
     assert len(message) < 400
 
 
+def test_layers_of_any_network_in_the_network_are_no_more_than_those_in_the_file(tmp_path):
+    distance_field("cells").save(tmp_path / "cells.safetensors")
+    tampered(tmp_path / "cells.safetensors", network=lambda old: old | {"far_layers": 10**9})
+    with pytest.raises(FieldFileError, match="larger than the file"):
+        load_field(tmp_path / "cells.safetensors")
+
+
 @pytest.mark.parametrize(
     "name, value",
     [

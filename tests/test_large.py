@@ -554,6 +554,21 @@ def test_an_index_that_was_tampered_with_is_refused_in_one_line(change, fitted, 
     assert "\n" not in str(caught.value)
 
 
+def test_an_index_of_more_groups_than_can_be_listed_is_refused_at_once(fitted, tmp_path):
+    sizes = {"shape": [2**17] * 2, "parts": [2**13] * 2, "overlap": 4}
+
+    def enlarge(entries):
+        entries["network"].update(sizes)
+        entries["record"].update(shape=sizes["shape"])
+        entries.update(groups=sizes["parts"])
+
+    rewrite(fitted, tmp_path / "fit", enlarge)
+    began = time.process_time()
+    with pytest.raises(FieldFileError, match=r"has no group-000003.safetensors of 67,108,864 groups"):
+        load_field(tmp_path / "fit")
+    assert time.process_time() - began < 5
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b"[" * 10**5, b"NaN", b"\xff\xfe", b'{"format": "winner-nerfstudio groups 1"}']
 )

@@ -149,15 +149,19 @@ def _fit_one(job: Job, loaded: Loaded, device: torch.device) -> list[Row]:
 
 def _fit_bank(job: Job, bank: Sequence[Loaded], device: torch.device) -> list[Row]:
     """Fit small signals at once and write their fields."""
-    began, plan = time.perf_counter(), bank[0].plan
+    began, plan, refused = time.perf_counter(), bank[0].plan, list[Row]()
     assert plan is not None
     try:
         fitted = fit_small_signals([loaded.signal for loaded in bank], plan, device, job.find_start(bank[0].file.kind))
     except Exception as error:
-        if len(bank) > 1:  # they take too much memory at once, or the fault is that of one
-            half = len(bank) // 2
-            return _fit_bank(job, bank[:half], device) + _fit_bank(job, bank[half:], device)
-        return [refuse(loaded.file, error) for loaded in bank]
+        refused = [refuse(loaded.file, error) for loaded in bank]
+    if len(refused) > 1:  # they take too much memory at once, or the fault is that of one
+        # Not before the block has ended, and with it the error, whose traceback keeps all that the try has taken.
+        torch.cuda.empty_cache()
+        half = len(bank) // 2
+        return _fit_bank(job, bank[:half], device) + _fit_bank(job, bank[half:], device)
+    if refused:
+        return refused
     share = (time.perf_counter() - began) / len(bank)
     measured, failed = [], []
     for loaded, (field, initialization) in zip(bank, fitted, strict=True):

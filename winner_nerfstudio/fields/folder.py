@@ -10,7 +10,7 @@ repeats the digest of the index without its figures, by which it is known to bel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -191,10 +191,10 @@ class FolderField(Field):
         raise ValueError("a field in a folder is stored already, group by group; copy the folder")
 
 
-def find_missing(folder: AnyPath, index: FolderIndex) -> list[int]:
-    """Return the groups whose files are not there."""
+def find_missing(folder: AnyPath, index: FolderIndex) -> Iterator[int]:
+    """Yield the groups whose files are not there, of which an index that is no fit's may name any number."""
     there = {entry.path for entry in list_folder(folder)}
-    return [group for group in range(index.groups.count) if group_path(folder, group) not in there]
+    return (group for group in range(index.groups.count) if group_path(folder, group) not in there)
 
 
 def load_group(folder: AnyPath, index: FolderIndex, group: int) -> Bank:
@@ -220,7 +220,7 @@ def load_folder(folder: AnyPath) -> FittedField:
         FieldFileError: it holds no whole field, or was altered.
     """
     index = read_index(folder)
-    missing = next(iter(find_missing(folder, index)), None)
+    missing = next(find_missing(folder, index), None)
     if missing is not None:
         raise FieldFileError(
             f"{folder}: has no {group_path(folder, missing).name} of {index.groups.count:,} groups; resume the fit by"

@@ -130,7 +130,8 @@ def _check_weights(network: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     sizes = [network.get(name, 0) for name in ("in_dim", "out_dim", "hidden_dim")]
     members = network.get("held") or network.get("parts")
     sizes += [math.prod(members)] if isinstance(members, list) else []
-    if network.get("num_layers", 0) > len(tensors) or max(sizes) > 2 * largest:
+    layers = [value for name, value in network.items() if name.endswith("layers") and isinstance(value, int)]
+    if max(layers, default=0) > len(tensors) or max(sizes) > 2 * largest:
         raise ValueError("its network is larger than the file")
     wanted = {name: (value.shape, value.dtype) for name, value in list_tensors(network).items()}
     if wanted != {name: (value.shape, value.dtype) for name, value in tensors.items()}:

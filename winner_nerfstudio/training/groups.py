@@ -341,7 +341,7 @@ def _train_groups(job: GroupJob, signal: LargeGrid, workers: Workers, console: C
 
 def _find_unfinished(job: GroupJob, console: Console) -> list[int]:
     """Return the groups whose files are not there, or are damaged, which is told of each."""
-    unfinished = find_missing(job.folder, job.index)
+    unfinished = list(find_missing(job.folder, job.index))
     with working(console, "checking the groups that are there"):
         for group in sorted({*range(job.index.groups.count)}.difference(unfinished)):
             try:
