@@ -1,5 +1,7 @@
 """Textures of exported meshes: how a mesh is unfolded, and how the colours are painted."""
 
+import errno
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,6 +174,25 @@ def test_the_viewers_export_button_writes_vertex_colours_or_a_texture(colored_ba
     write(lambda part: None)
     assert [path.name for path in tmp_path.iterdir()] == [output.name] == [name]
     assert trimesh.load(output, force="mesh").visual.kind == ("vertex" if texture == "none" else "texture")
+
+
+def test_an_obj_file_its_material_and_its_texture_are_replaced_together_or_not_at_all(
+    colored_ball, tmp_path, monkeypatch
+):
+    export = MeshExport(Path(), tmp_path / "ball.obj", resolution=24, texture=32)
+    export.write(colored_ball, lambda part: None)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    actual = Path.write_bytes
+
+    def fail(path, content):
+        if path.suffix == ".obj":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return actual(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=r"ball\.obj"):
+        replace(export, texture=48).write(colored_ball, lambda part: None)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):

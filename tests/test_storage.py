@@ -1,6 +1,7 @@
 """Files and results behind URLs: what is written there is what a path would hold, also after a stop."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from winner_nerfstudio import fit_groups, fit_many, load_field, load_fields
 from winner_nerfstudio.batch.store import Store
 from winner_nerfstudio.cli import batch, fit
+from winner_nerfstudio.cli.start import _strip_scheme
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.files import strip_scheme
 from winner_nerfstudio.storage import RemotePath, list_folder, locate
@@ -190,6 +192,26 @@ def test_a_url_of_this_machine_is_decoded_and_may_name_it(start, written, meant)
     assert locate(start + written) == Path(meant)
     assert strip_scheme(start + written) == meant
     assert strip_scheme(written) == written
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "winner-export field --load-config fit.safetensors --output s3://bucket/fit.safetensors",
+        "winner-compare fit.safetensors --output=s3://bucket/fits.csv",
+        "winner-analyze --data sample:mandala --output s3://bucket/analysis",
+    ],
+)
+def test_what_is_written_to_no_url_says_so_and_writes_nothing(command, tmp_path):
+    done = call(*command.split(), cwd=tmp_path)
+    assert re.search(r"error: s3://bucket/\S*: is a URL, which this is not written to; name a file here", done.output)
+    assert done.returncode == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_with_its_value_behind_an_equals_sign_may_name_a_url_of_this_machine():
+    arguments = ["a=file:///b", "file:///c%20d", "--output=file:///x%20y", "--level=0.5", "--e==file"]
+    assert list(map(_strip_scheme, arguments)) == ["a=file:///b", "/c d", "--output=/x y", "--level=0.5", "--e==file"]
 
 
 @pytest.mark.parametrize("url", ["file://server/share/a.png", "file://tmp/a.png", "file://localhost", "local://"])

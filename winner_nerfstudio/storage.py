@@ -15,7 +15,7 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from .files import make_folder, replacing, strip_scheme
+from .files import as_url, make_folder, replacing, strip_scheme
 from .signals.messages import MessageError, shorten
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -245,6 +245,16 @@ def locate(text: str | Path | RemotePath) -> AnyPath:
         known = "s3://, gs://, abfs://, sftp://, hdfs:// and others of fsspec"
         raise StorageError(f"{text}: {protocol}:// is not known; there are {known}") from None
     return RemotePath(text.rstrip("/"))
+
+
+def check_is_here(output: Path) -> None:
+    """Check that an output is a path of this machine, where nothing else can be written.
+
+    Raises:
+        MessageError: it was meant as a URL.
+    """
+    if url := as_url(output):
+        raise MessageError(f"{url}: is a URL, which this is not written to; name a file here, and copy it there")
 
 
 def list_folder(folder: AnyPath) -> list[Entry]:

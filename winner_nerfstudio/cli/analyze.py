@@ -16,6 +16,7 @@ from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, na
 from ..files import find_obstacle, replacing, stem_of
 from ..registry import kind_named
 from ..signals.messages import escape
+from ..storage import check_is_here
 from ..training.options import NoiseOptions
 from .kinds import parse_command, parse_data_options
 from .start import running
@@ -73,6 +74,7 @@ class Analyze:
         from ..analysis.study import study
 
         self.study.check()
+        check_is_here(self.folder)
         if problem := _find_conflict(self.folder):
             raise ValueError(problem)
         console = Console()

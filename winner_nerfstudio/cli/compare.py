@@ -13,6 +13,7 @@ from ..files import replacing
 from ..metrics.descriptions import describe_metric, label_metric, name_metric
 from ..registry import has_result, kind_named
 from ..signals.messages import escape
+from ..storage import check_is_here
 from .start import running
 
 if TYPE_CHECKING:
@@ -189,8 +190,9 @@ class Compare:
             console.print(escape(output), markup=False, highlight=False, soft_wrap=True)
 
     def _check_outputs(self) -> None:
-        """Check the outputs' suffixes, and that a target is of use."""
+        """Check the outputs' names, and that a target is of use."""
         for output in self.output:
+            check_is_here(output)
             if output.suffix.lower() not in SUFFIXES:
                 raise ValueError(f"{output}: a comparison is written as {', '.join(SUFFIXES)}; name it so")
             if self.target is not None and output.is_file() and self.target.is_file() and output.samefile(self.target):

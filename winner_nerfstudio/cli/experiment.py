@@ -23,6 +23,7 @@ from ..experiments.tables import find_curve
 from ..progress import describe_time, progress_bar, working
 from ..registry import kind_named
 from ..signals.messages import escape
+from ..storage import check_is_here
 from ..training.prepare import find_device
 from .start import running
 
@@ -74,6 +75,8 @@ def run_experiment(arguments: Arguments, console: Console) -> str:
         ValueError: The experiment or an argument cannot be used, in one line.
         OSError: A file cannot be read or written.
     """
+    for folder in (arguments.kept, arguments.results):
+        check_is_here(folder)
     experiment = replace_baseline(read_experiment(arguments.config, arguments.small), arguments.baseline)
     device = find_device(arguments.device)
     runs = _plan(arguments, experiment, Workspace(device, arguments.folder, arguments.kept), console)

@@ -54,10 +54,16 @@ def start_command() -> None:
         # By default threads look so long that beside a busy program a fit takes many times as long. torch reads this as
         # it is imported, which no command has done yet.
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    sys.argv[1:] = map(strip_scheme, sys.argv[1:])
+    sys.argv[1:] = map(_strip_scheme, sys.argv[1:])
     if sys.argv[1:] == ["--version"]:
         print(f"winner-nerfstudio {__version__}")
         sys.exit()
+
+
+def _strip_scheme(argument: str) -> str:
+    """Return an argument, ``--name=VALUE`` or a value, with the path of a URL of this machine in place of the URL."""
+    name, sign, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    return name + sign + strip_scheme(value)
 
 
 @contextmanager

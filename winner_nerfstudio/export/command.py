@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..registry import require_result
-from ..storage import locate
+from ..storage import check_is_here, locate
 
 if TYPE_CHECKING:
     from ..fields.fitted import FittedField
@@ -39,6 +39,7 @@ class Export:
             ValueError: the options, the run or the result cannot be used; the message is one line.
             OSError: the output cannot be written.
         """
+        check_is_here(self.output)
         self.check_companions()
         fitted = self.load()
         self.check(fitted)
