@@ -662,6 +662,29 @@ def test_the_command_says_what_failed_and_gives_options_to_the_kinds_that_have_t
     assert "--duration" in shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("files/tone0.wav files/00.png --output out more.png --steps 2", "more.png: is no option; files come first"),
+        ("files --output out --max-side 8 more.png --duration 1", "more.png: is no option; files come first"),
+        ("files --output out --duration 1 --max-side 1 --bogus 1", "--bogus is no option for a fit of a"),
+        ("files/what.xyzzy --output out --bogus 1", "--bogus is no option for a fit of a"),
+        ("files/what.xyzzy --output out --max-side 8 more.png", "more.png: is no option; files come first"),
+    ],
+)
+def test_what_is_an_option_of_no_kind_is_refused_whatever_the_files_are(mixed, winner_batch, tmp_path, arguments, line):
+    status, shown = winner_batch(*arguments.split())
+    assert (status, shown.startswith(f"error: {line}")) == (2, True), shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_of_any_kind_is_taken_where_the_kind_of_no_file_is_known(mixed, winner_batch, tmp_path):
+    assert winner_batch("files/what.xyzzy", "--output", "out", "--max-side", 8, "--duration", 1)[0] == 3
+    with pytest.raises(ValueError, match=r"max_sides is no option for a fit of .*; is max_side meant?"):
+        fit_many(mixed / "what.xyzzy", tmp_path / "out", max_sides=3, **QUICK)
+    assert fit_many(mixed / "what.xyzzy", tmp_path / "out", max_side=3, **QUICK).failed
+
+
 def test_the_command_says_what_was_fitted_before_and_each_line_is_whole(winner_batch, tmp_path):
     write_crops(tmp_path / "crops", 5)
     command = ["crops", "--output", "out", "--steps", 4, "--hidden-dim", 16]

@@ -237,7 +237,7 @@ def test_what_cannot_be_done_is_one_line(arguments, words, picture, winner_fit, 
         (["--stepz", "4"], "--stepz is no option for a fit of a picture; is --steps meant? --help-all lists them"),
         (["--exactnes", "0.4"], "--exactnes is no option for a fit of a picture; is --exactness meant? --help-all"),
         (["--duration", "3"], "--duration is no option for a fit of a picture; --help-all lists them"),
-        (["--steps", "4", "b.jpg"], "b.jpg: is no option; give one file, and options as --name VALUE"),
+        (["--steps", "4", "b.jpg"], "b.jpg: is no option; files come first, then options as --name VALUE"),
     ],
 )
 def test_an_unknown_option_is_one_line_with_the_one_that_may_be_meant(arguments, line, picture, winner_fit):

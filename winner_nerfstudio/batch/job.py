@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..registry import kind_named
+from ..registry import all_kinds, kind_named
 from ..storage import AnyPath
 from ..training.plan import Course
 from ..training.prepare import OTHERS, FitOptions, option_names, sort_options
@@ -87,19 +87,20 @@ def sort_options_by_kind(kinds: list[str], options: dict[str, Any]) -> dict[str,
     """Return the options of a fit of each kind; an option is for all kinds that have it.
 
     Args:
-        kinds: names of the kinds of the files.
+        kinds: names of the kinds of the files; where there are none, an option may be one of any kind.
         options: values by the options' names, as of `fit`.
 
     Raises:
         ValueError: an option is one of no kind, or its value cannot be used; the message is one line.
     """
-    known = {kind: {name for names in option_names(kind_named(kind)).values() for name in names} for kind in kinds}
+    possible = kinds or [kind.name for kind in all_kinds()]
+    known = {kind: {name for names in option_names(kind_named(kind)).values() for name in names} for kind in possible}
     every = sorted(set().union(*known.values()))
-    for name in options if kinds else ():
+    for name in options:
         if name not in every:
             close = get_close_matches(name, [*every, *OTHERS], 1)
             hint = f"; is {close[0]} meant?" if close else ""
-            raise BatchError(f"{name} is no option for a fit of {' or '.join(map(repr, kinds))}{hint}")
+            raise BatchError(f"{name} is no option for a fit of {' or '.join(map(repr, possible))}{hint}")
     return {
         kind: sort_options(kind_named(kind), {name: value for name, value in options.items() if name in known[kind]})
         for kind in kinds

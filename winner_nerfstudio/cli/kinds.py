@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import tyro
 
-from ..registry import Kind, kind_named, kind_of
+from ..registry import Kind, all_kinds, kind_named, kind_of
 from ..signals.messages import escape
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def parse_options_by_kind(
     """Parse all options of fits of several kinds; an option is for all kinds that have it.
 
     Args:
-        kinds: the kinds.
+        kinds: the kinds; where there are none, an option may be one of any kind.
         program: name of the program.
         arguments: the arguments of the command line that are such options.
         others: names of the program's other options, one of which a misspelt option may mean.
@@ -129,21 +129,19 @@ def parse_options_by_kind(
     """
     if len(kinds) == 1:
         return {kinds[0].name: parse_fit_options(kinds[0], program, arguments, others, "--help-all")}
-    options, unknown = {}, []
-    for kind in kinds:
-        parsed, rest = tyro.cli(
-            _all_options(kind),
-            prog=program,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-            return_unknown_args=True,
-        )
-        options[kind.name] = _check(kind, parsed)
-        unknown.append({argument for argument in rest if argument.startswith("-")})
-    if strange := set.intersection(*unknown) if unknown else set():
-        names = [*others, *(name for kind in kinds for name in _list_options(kind))]
-        _refuse_option([min(strange)], kinds, names, "--help-all")
-    return options
+    strange, possible = arguments, kinds or all_kinds()
+    for kind in possible:
+        _, strange = _parse_known(kind, program, strange)
+    if strange:
+        names = [*others, *(name for kind in possible for name in _list_options(kind))]
+        _refuse_option(strange, possible, names, "--help-all")
+    return {kind.name: _check(kind, _parse_known(kind, program, arguments)[0]) for kind in kinds}
+
+
+def _parse_known(kind: Kind, program: str, arguments: list[str]) -> tuple[Any, list[str]]:
+    """Return the options of a fit of a kind that are among some arguments, and the arguments that are none of them."""
+    config, options = (tyro.conf.OmitArgPrefixes,), _all_options(kind)
+    return tyro.cli(options, prog=program, args=arguments, config=config, return_unknown_args=True)
 
 
 def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], names: Sequence[str], listing: str) -> NoReturn:
@@ -158,7 +156,8 @@ def _refuse_option(arguments: Sequence[str], kinds: Sequence[Kind], names: Seque
     option = next((each.partition("=")[0] for each in arguments if each.startswith("-")), "")
     if not option:
         print(
-            f"error: {escape(arguments[0])}: is no option; give one file, and options as --name VALUE", file=sys.stderr
+            f"error: {escape(arguments[0])}: is no option; files come first, then options as --name VALUE",
+            file=sys.stderr,
         )
         sys.exit(2)
     by_end = {name.rpartition(".")[2]: name for name in names}
