@@ -275,6 +275,40 @@ def test_fits_with_a_shared_start_are_other_fits_than_those_without(tmp_path):
         fit_many(tmp_path / "crops", tmp_path / "out", shared_start=5, **QUICK)
 
 
+def test_a_table_keeps_the_fields_of_other_files_even_if_a_run_fails_at_once(tmp_path, monkeypatch, capsys):
+    from winner_nerfstudio.batch import many
+
+    out, table = tmp_path / "out", tmp_path / "out" / "table.csv"
+    write_crops(tmp_path / "a", 3)
+    write_crops(tmp_path / "b", 2, first=5)
+    (tmp_path / "a" / "empty.png").touch()
+    first = fit_many(tmp_path / "a", out, **QUICK)
+    before = table.read_text()
+    (out / first.rows[1].field).unlink()
+    second = fit_many(tmp_path / "b", out, pack=True, measure=False, **QUICK)
+    kept = [first.rows[0].path, first.rows[2].path]
+    assert load_fields(out).paths == (*second.fields.paths, *kept)
+    assert [float(line["psnr"]) for line in without_times(out)[2:]] == [first.rows[i].metrics["psnr"] for i in (0, 2)]
+    before = table.read_text()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    write_crops(tmp_path / "c", 1, first=9)
+    with monkeypatch.context() as patched:
+        patched.setattr(many, "run_task", fail)
+        with pytest.raises(OSError, match="no space left"):
+            fit_many(tmp_path / "c", out, **QUICK)
+    assert load_fields(out).paths == (*second.fields.paths, *kept)
+    assert len(table.read_text()) == len(before)
+    (tmp_path / "a" / "00.png").rename(tmp_path / "b" / "renamed.png")
+    assert len(fit_many(tmp_path / "b", out, pack=True, **QUICK).rows) == 3
+    table.write_bytes(b"\xff")
+    fit_many(tmp_path / "b", out, pack=True, **{**QUICK, "progress": True})
+    assert f"warning: {table}: cannot be read" in " ".join(capsys.readouterr().out.split())
+    assert len(load_fields(out)) == 3
+
+
 def test_a_field_that_was_removed_is_fitted_again(tmp_path):
     write_crops(tmp_path / "crops", 2)
     before = fit_many(tmp_path / "crops", tmp_path / "out", **QUICK)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from ..fields.field import in_plain_mode
-from ..fields.pack import Fields, load_fields
+from ..fields.pack import Fields
 from ..progress import working
 from ..registry import kind_named, kind_of
 from ..signals.messages import escape
@@ -54,7 +54,7 @@ class Batch:
     @property
     def fields(self) -> Fields:
         """The fields, in the order of the rows, loaded when they are asked for."""
-        return load_fields(self.folder)
+        return Fields([row.place(self.folder) for row in self.rows if row.field])
 
 
 @in_plain_mode
@@ -193,7 +193,7 @@ def run_batch(
                     seconds += sum(row.seconds for row in rows)
                     shown.add(planner.finish(rows))
             finally:
-                tables = store.write_table(planner.list_rows(files))
+                tables = store.write_table(planner.list_rows(files), lambda line: _say(line, console))
     return Batch(job.folder, planner.list_rows(files), tables, seconds)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from ..fields.file import save_field
 from ..fields.fitted import FittedField
 from ..fields.pack import TABLE, FieldPlace, save_pack
-from ..signals.messages import escape_bytes
+from ..signals.messages import escape_bytes, shorten
 from ..storage import (
     AnyPath,
     RemotePath,
@@ -76,6 +76,10 @@ class Row:
     size: int = 0
     error: str = ""
 
+    def place(self, folder: AnyPath) -> FieldPlace:
+        """Return where the field lies, in a folder of a batch, as the table names it."""
+        return FieldPlace.parse(self.field, folder, self.kind, escape_bytes(self.path))
+
 
 class Store:
     """The folder of a batch.
@@ -107,10 +111,14 @@ class Store:
         with self._keep_out_others():
             if isinstance(self.folder, Path):
                 _clean(self.folder)
-            within = [(name, list_sizes(self.folder / name)) for name in ("fields", "packs")]
-            sizes = {f"{name}/{file}": size for name, files in within for file, size in files.items()}
+            sizes = self._list_sizes()
             rows = [row for row in self._read_records() if sizes.get(row.field.partition("#")[0]) == row.size]
             yield {row.key: row for row in rows}
+
+    def _list_sizes(self) -> dict[str, int]:
+        """Return the bytes of the files that hold fields by their paths in the folder."""
+        within = [(name, list_sizes(self.folder / name)) for name in ("fields", "packs")]
+        return {f"{name}/{file}": size for name, files in within for file, size in files.items()}
 
     def _make(self) -> None:
         """Make the folder, in which a killed run may have left an empty marker.
@@ -178,12 +186,24 @@ class Store:
         write_whole(self.folder / "records" / f"{name}.json", json.dumps(record).encode())
         return placed
 
-    def write_table(self, rows: Sequence[Row]) -> list[AnyPath]:
+    def write_table(self, rows: Sequence[Row], tell: Callable[[str], None] = lambda line: None) -> list[AnyPath]:
         """Write the table as .csv, and as .parquet if pyarrow is installed; return the files.
+
+        Behind the rows stand those of the table that was there of other files whose fields are there still.
+
+        Args:
+            rows: the rows of this run.
+            tell: function that is called with a line that says so if the table that was there cannot be read.
 
         Raises:
             OSError: the folder cannot be written to.
         """
+        try:
+            rows = [*rows, *self._read_others(rows)]
+        except StorageError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            tell(f"warning: {self.folder / TABLE}: cannot be read ({shorten(error)}); it is written anew, of this run")
         metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
         columns = [*FIRST_COLUMNS, *metrics, *LAST_COLUMNS]
         escaped = [replace(row, path=escape_bytes(row.path), error=escape_bytes(row.error)) for row in rows]
@@ -204,6 +224,40 @@ class Store:
         tables.append(self.folder / "table.parquet")
         write_whole(tables[1], buffer.getvalue())
         return tables
+
+    def _read_others(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of the table that is there, if there is one, whose files and fields other rows do not have.
+
+        Raises:
+            ValueError: it is damaged.
+            KeyError, TypeError, csv.Error: likewise.
+            OSError: it cannot be read.
+        """
+        if not (self.folder / TABLE).is_file():
+            return []
+        paths, listed = {escape_bytes(row.path) for row in rows}, {row.field for row in rows}
+        there = self._list_sizes()
+        with (self.folder / TABLE).open(newline="", encoding="utf-8") as file:
+            return [
+                _read_row(line)
+                for line in csv.DictReader(file, strict=True)
+                if line["path"] not in paths
+                and line["field"] not in listed
+                and line["field"].partition("#")[0] in there
+            ]
+
+
+def _read_row(line: Mapping[str, str]) -> Row:
+    """Return the row that a line of a table was written from, without the key and the size of the field's file.
+
+    Raises:
+        ValueError: a number is none.
+        KeyError, TypeError: the line has other columns.
+    """
+    path, digest, kind, status, field, error = (line[name] for name in (*FIRST_COLUMNS, "field", "error"))
+    names = [name for name, text in line.items() if name not in (*FIRST_COLUMNS, *LAST_COLUMNS) and text]
+    metrics = {name: float(line[name]) for name in names}
+    return Row(path, digest, kind, "", status, metrics, int(line["bytes"]), float(line["seconds"]), field, error=error)
 
 
 def _clean(folder: Path) -> None:
