@@ -1,6 +1,7 @@
 """Textures of exported meshes: how a mesh is unfolded, and how the colours are painted."""
 
 import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,6 +194,17 @@ def test_an_obj_file_its_material_and_its_texture_are_replaced_together_or_not_a
     with pytest.raises(OSError, match=r"ball\.obj"):
         replace(export, texture=48).write(colored_ball, lambda part: None)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_obj_file_whose_name_is_no_utf8_names_its_material_and_its_texture_by_the_same_bytes(colored_ball, tmp_path):
+    output = tmp_path / os.fsdecode(b"b\xe9.obj")
+    try:
+        output.touch()
+    except OSError:
+        pytest.skip("this file system has only names of UTF-8")
+    MeshExport(Path(), output, resolution=24, texture=32).write(colored_ball, lambda part: None)
+    assert output.read_bytes().startswith(b"mtllib b\xe9.mtl\n")
+    assert output.with_suffix(".mtl").read_bytes().endswith(b"map_Kd b\xe9-texture.png\n")
 
 
 def test_an_obj_file_with_a_texture_stays_watertight(colored_ball, tmp_path):

@@ -29,6 +29,7 @@ from winner_nerfstudio.batch.sources import BatchError, compute_file_digest, fin
 from winner_nerfstudio.batch.store import Row, Store
 from winner_nerfstudio.batch.tasks import Fit, Loaded, TaskFile, _write
 from winner_nerfstudio.cli import batch as command
+from winner_nerfstudio.export.grid import export_audio
 from winner_nerfstudio.fields.file import FieldFileError
 from winner_nerfstudio.fields.pack import FieldPlace
 from winner_nerfstudio.networks import NETWORKS, Siren
@@ -458,6 +459,25 @@ def test_a_name_that_is_not_utf8_stands_in_the_table_with_escapes(tmp_path):
     assert batch.seconds == 0, "it is not fitted again"
     table = Store(tmp_path / "out", False).write_table([Row("a", error="lat\udce9.png: the fit has diverged")])
     assert "lat\\udce9.png: the fit" in table[0].read_text()
+
+
+def test_what_is_written_under_a_name_that_is_not_utf8_can_be_read_again(tmp_path):
+    folder = tmp_path / os.fsdecode(b"lat\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has only names of UTF-8")
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(np.arange(300) * 0.1), 8000)
+    (tmp_path / "tone.wav").rename(folder / "tone.wav")
+    fitted = fit(folder / "tone.wav", measure=False, **QUICK)
+    fitted.save(folder / "fit.safetensors")
+    assert load_field(folder / "fit.safetensors").kind == "audio"
+    export_audio(fitted.field, folder / "fit.flac")
+    assert fit(folder / "fit.flac", measure=False, **QUICK).field.record.shape == (300,)
+    for pack in (False, True):
+        batch = fit_many(folder / "tone.wav", folder / f"out-{pack}", pack=pack, measure=False, **QUICK)
+        assert batch.fields[0].kind == "audio"
+        assert len(batch.fields.weights()[0])
 
 
 def test_a_name_that_is_long_in_bytes_does_not_end_the_batch_and_is_cut_in_that_of_the_field(tmp_path):

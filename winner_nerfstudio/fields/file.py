@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from ..signals.messages import MessageError, shorten
+from ..signals.messages import MessageError, escape_bytes, shorten
 from ..storage import AnyPath, RemotePath, StorageError, locate, write_whole
 from .field import Field, in_plain_mode
 from .fitted import FittedField
@@ -167,7 +167,8 @@ def read_tensors(path: AnyPath, prefixes: tuple[str, ...], remedy: str) -> tuple
     from safetensors.torch import load
 
     try:
-        if isinstance(path, RemotePath):
+        # safetensors opens no path that is not UTF-8, though it writes to it.
+        if isinstance(path, RemotePath) or escape_bytes(str(path)) != str(path):
             content = path.read_bytes()
             tensors = {name: value for name, value in load(content).items() if name.startswith(prefixes)}
             return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {}), tensors

@@ -1,6 +1,8 @@
 """Loading and saving of sounds and other series: they are fitted in [-1, 1] and written back in their format."""
 
 import errno
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -228,9 +230,14 @@ def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, SoundFile
     """Open a sound file with its header set right; yield it and what was found of it."""
     inspected = inspect_sound_file(path)
     with path.open("rb") as file:
-        source = Spliced(file, inspected.parts) if inspected.parts else path
+        source = Spliced(file, inspected.parts) if inspected.parts else _name_file(path)
         with soundfile.SoundFile(source) as sound:
             yield sound, inspected
+
+
+def _name_file(path: Path) -> str | bytes:
+    """Return a file's name as soundfile takes it: where names are bytes as these, which may be no UTF-8."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def _read_excerpt(
@@ -393,7 +400,7 @@ def write_sound(
     order = XIPH_ORDERS.get(channels) if subtype in XIPH else None
     path.open("wb").close()  # says why, if it cannot be written, which libsndfile does not
     try:
-        with soundfile.SoundFile(path, "w", rate, channels, subtype, format=form) as sound:
+        with soundfile.SoundFile(_name_file(path), "w", rate, channels, subtype, format=form) as sound:
             for block in blocks:
                 peak = float(np.abs(block).max()) if is_limited or is_cut else 0.0
                 if is_cut and peak > 1:
@@ -446,7 +453,7 @@ def _check_written(path: Path, form: str, subtype: str, rate: int, count: int) -
     Raises:
         SignalError: it has not.
     """
-    info = soundfile.info(str(path))
+    info = soundfile.info(_name_file(path))
     extra = info.frames - count
     is_long = 0 <= extra <= (0 if subtype in COMMON else LONGEST_PADDING)
     if (info.subtype, info.samplerate) != (subtype, rate) or not is_long:
