@@ -68,6 +68,8 @@ class Comparison(Limits):
         Raises:
             ValueError: there is no such file or variant, or a file's kind has not the options of one.
         """
+        if not (self.files and self.variants and self.seeds):
+            raise ValueError("nothing to compare; name files, or sample:NAME, with --variants and --seeds")
         for file in self.files:
             if not file.startswith("sample:") and not Path(file).exists():
                 raise ValueError(f"{file}: no such file")

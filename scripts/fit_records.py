@@ -46,12 +46,22 @@ def identify_fit(file: str, signal: Signal, plan: Plan) -> dict[str, Any]:
 
 
 def find_record(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the record that has the key's values, from a file with a line of JSON for each; None if none has."""
-    records = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
-    return next((each for each in records if all(each.get(name) == value for name, value in key.items())), None)
+    """Return the record that has the key's values, from a file with a line of JSON for each; None if none has.
+
+    A line that a killed script has left half-written is none.
+    """
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and all(record.get(name) == value for name, value in key.items()):
+            return record
+    return None
 
 
 def add_record(path: Path, record: dict[str, Any]) -> None:
-    """Write a record as the last line of a file."""
+    """Write a record as the last line of a file, also behind a line that a killed script has left half-written."""
+    is_whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write("\n" * (not is_whole) + json.dumps(record) + "\n")

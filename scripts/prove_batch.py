@@ -156,10 +156,11 @@ class Proofs:
                     fit_groups(folder / "large.npy", output, progress=False, **options, **workers)
                     times[count].append(time.perf_counter() - began)
         all_bits = [read_all(path) for path in folder.glob("groups-*")]
+        groups = sum(name.startswith("group-") for name in all_bits[0])
         same = all(bits == all_bits[0] for bits in all_bits)
         one, two = min(times[1]), min(times[2])
         print(
-            f"{self.side} x {self.side} pixels in {len(all_bits[0]) - 1} groups, {self.engine}: one worker {one:.1f} s,"
+            f"{self.side} x {self.side} pixels in {groups} groups, {self.engine}: one worker {one:.1f} s,"
             f" two {two:.1f} s, ratio {one / two:.2f}; the same bits {same}"
         )
 

@@ -334,6 +334,22 @@ def test_a_field_that_was_cut_off_is_refused_with_what_repairs_it_and_is_fitted_
     assert again.fields[0].provenance["figures"] == batch.rows[0].metrics
 
 
+def test_a_damaged_table_is_refused_in_one_line_that_names_it(tmp_path):
+    write_crops(tmp_path / "crops", 2)
+    fit_many(tmp_path / "crops", tmp_path / "out", pack=True, **QUICK)
+    table = tmp_path / "out" / "table.csv"
+    whole = table.read_bytes()
+    damages = [whole.replace(b"#1", b"#x"), whole.replace(b"#1", b"#-1"), whole + b"\xff", b"\n", b"", b"path\na.png\n"]
+    for damaged in [*damages, whole + b'"' + b"a" * 200_000 + b'",']:
+        table.write_bytes(damaged)
+        with pytest.raises(FieldFileError, match=r"table\.csv: is no whole table \(.*\); run the batch again"):
+            load_fields(tmp_path / "out")
+    table.write_bytes(whole.replace(b"#1", b"#9"))
+    for read in (load_fields(tmp_path / "out").__getitem__, load_fields(tmp_path / "out").weights().__getitem__):
+        with pytest.raises(FieldFileError, match=r"\.safetensors.*9.*; remove that file and run the batch again"):
+            read(1)
+
+
 @pytest.mark.parametrize("content", ["", "\xff", "[]", '[{"path": 3}]', '[{"path": "a", "field": "fields/a#b"}]'])
 def test_a_damaged_record_is_left_out_in_one_line_and_its_files_are_fitted_again(tmp_path, content, capsys):
     write_crops(tmp_path / "crops", 2)
@@ -538,6 +554,8 @@ def test_a_pipe_a_socket_or_a_device_is_a_row_that_says_so_and_is_not_read(tmp_p
         ("kind,path\nimage,a.png\n\n,\nimage,\n", "list.csv: line 5 has no path"),
         ("kind,path\n,a.png\nimage\n", "list.csv: line 3 has no path"),
         ("x,y\na.png,1\n", "list.csv: has no column path"),
+        ("path;kind\na.png;image\n", "list.csv: has no column path, .*; save the list as UTF-8, with commas and with"),
+        ("\udcff\udcfep\0a\0t\0h\0", "list.csv: has no column path, .*; save the list as UTF-8, with commas and with"),
         ("a.png\nfolder\n", "list.csv: line 2: .*folder is a folder"),
     ],
 )
@@ -550,10 +568,17 @@ def test_a_row_of_a_list_that_names_no_file_is_refused_with_its_line(tmp_path, t
 
 
 def test_a_row_of_a_list_without_a_first_cell_is_read_and_numbers_are_points(tmp_path):
-    (tmp_path / "list.csv").write_text("kind,path\n,a.png\n")
+    (tmp_path / "list.csv").write_text("Kind,Path\n,a.png\n")
     (tmp_path / "points.csv").write_text("0.5,1,2\n3,4,5\n")
     assert find_files(tmp_path / "list.csv", tmp_path / "out") == [tmp_path / "a.png"]
     assert find_files(tmp_path / "points.csv", tmp_path / "out") == [tmp_path / "points.csv"]
+
+
+def test_a_list_may_name_files_by_urls_of_this_machine(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "list.csv").write_text(f"path\nfile://{tmp_path}/a%20b.png\n{tmp_path}/c.png\n../d.png\n")
+    found = find_files(tmp_path / "folder" / "list.csv", tmp_path / "out")
+    assert found == [tmp_path / "a b.png", tmp_path / "c.png", tmp_path / "folder" / ".." / "d.png"]
 
 
 def test_results_are_no_files_to_fit_neither_ours_nor_those_of_other_batches(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from scripts.fit_records import add_record, find_record
 from winner_nerfstudio import fit
 from winner_nerfstudio.cli.compare import Compare, _draw_surface, load_entry, make_rows
 from winner_nerfstudio.fields import Field
@@ -134,10 +135,21 @@ def test_what_cannot_be_compared_is_one_line(folder, runs, options, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_record_is_found_beside_a_line_that_is_half_written(tmp_path):
+    path = tmp_path / "fits.jsonl"
+    assert find_record(path, {"seed": 1}) is None
+    add_record(path, {"seed": 1, "psnr": 30})
+    path.write_bytes(path.read_bytes() + b'3\n{"seed": 2, "psn\xc3')
+    assert find_record(path, {"seed": 2}) is None
+    add_record(path, {"seed": 2, "psnr": 31})
+    assert [find_record(path, {"seed": seed})["psnr"] for seed in (1, 2)] == [30, 31]
+
+
 @pytest.mark.commands
 @pytest.mark.parametrize(
     "arguments, words",
     [
+        (["--variants", "default@5"], "nothing to compare; name files"),
         (["sample:bells", "none.png", "--variants", "default@5"], "none.png: no such file"),
         (
             ["sample:bells", "--variants", "default@5", "smal"],

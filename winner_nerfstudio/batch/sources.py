@@ -23,6 +23,8 @@ MARKER = "batch.json"
 BLOCK = 1 << 20
 """The bytes of a file that are read at a time."""
 
+_LIST = "save the list as UTF-8, with commas and with a column path, or with a file at the beginning of each row"
+
 
 class BatchError(MessageError):
     """A batch that cannot be fitted: the message is one line that says what is wrong and what would be right."""
@@ -138,6 +140,8 @@ def _holds_points(path: AnyPath) -> bool:
 def _read_list(path: AnyPath) -> Iterator[AnyPath]:
     """Yield the files that a list names in its column ``path``, or else in its first column, relative to the list.
 
+    The heading may be in capitals, too.
+
     Raises:
         BatchError: the list cannot be read, has neither a column ``path`` nor a file in its first row, or a row names
             no file, a folder, or in another encoding than that of the files' names a file that is not there.
@@ -147,12 +151,12 @@ def _read_list(path: AnyPath) -> Iterator[AnyPath]:
             reader = csv.reader(file)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
-        raise BatchError(f"{path}: cannot be read as a list of files ({error}); it needs a column path") from None
+        raise BatchError(f"{path}: cannot be read as a list of files ({error}); {_LIST}") from None
     rows, column = [(line, row) for line, row in rows if any(row)], 0
-    if rows and "path" in rows[0][1]:
-        column = rows.pop(0)[1].index("path")
+    if rows and "path" in (headings := [cell.lower() for cell in rows[0][1]]):
+        column, _ = headings.index("path"), rows.pop(0)
     elif rows and not (rows[0][1][0].startswith("sample:") or _locate_beside(path, rows[0][1][0]).exists()):
-        raise BatchError(f"{path}: has no column path, and its first row does not begin with the name of a file")
+        raise BatchError(f"{path}: has no column path, and its first row begins with the name of no file; {_LIST}")
     for line, row in rows:
         name = row[column] if column < len(row) else ""
         if not name:
@@ -166,9 +170,10 @@ def _read_list(path: AnyPath) -> Iterator[AnyPath]:
 
 
 def _locate_beside(path: AnyPath, name: str) -> AnyPath:
-    """Return the file that a list names: a sample, a URL, or a path relative to the list."""
+    """Return the file that a list names: a sample, a URL, also of this machine, or a path relative to the list."""
     located = locate(name)
-    return located if name.startswith("sample:") or isinstance(located, RemotePath) else path.parent / name
+    is_whole = name.startswith("sample:") or isinstance(located, RemotePath) or located.is_absolute()
+    return located if is_whole else path.parent / name
 
 
 def identify_file(path: AnyPath) -> list[str]:

@@ -84,8 +84,14 @@ class FieldPlace:
 
     @classmethod
     def parse(cls, text: str, folder: AnyPath, kind: str = "", source: str = "") -> FieldPlace:
-        """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``."""
+        """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``.
+
+        Raises:
+            ValueError: the index is no whole number.
+        """
         name, _, index = text.partition("#")
+        if index and not index.isdecimal():
+            raise ValueError(f"{text[:80]!r} names no field")
         return cls(folder / name, int(index) if index else None, kind, source)
 
     def load(self) -> FittedField:
@@ -111,13 +117,16 @@ class FieldPlace:
         Those of a companion's network, such as that of a shape's colours, follow those of the field's own.
 
         Raises:
-            FieldFileError: the file is missing or truncated.
+            FieldFileError: the file is missing or truncated, or the field is not in it.
         """
         try:
             tensors = self._read_tensors(*NETWORKS)
         except FieldFileError as error:
             raise FieldFileError(f"{str(error).rpartition('; ')[0] or error}; {_REPAIR}") from None
         trained = [name for name in tensors if name.rpartition(".")[2] not in FIXED]
+        if not trained:
+            place = "" if self.index is None else f"#{self.index}"
+            raise FieldFileError(f"{self.path}{place}: has no weights; {_REPAIR}")
         return torch.cat([tensors[name].reshape(-1) for name in sorted(trained, key=_by_layer)])
 
     def _read_tensors(self, *prefixes: str) -> dict[str, Tensor]:
@@ -212,18 +221,36 @@ def load_fields(path: str | AnyPath) -> Fields:
         path: the file or the folder, or its URL, such as ``s3://bucket/fits``.
 
     Raises:
-        FieldFileError: there is no such file or folder, or it holds no fields.
+        FieldFileError: there is no such file or folder, it holds no fields, or its table is damaged.
         StorageError: the storage behind a URL cannot be reached.
     """
     found = locate(path)
     if (found / TABLE).is_file():
-        with (found / TABLE).open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("field")]
-        return Fields([FieldPlace.parse(row["field"], found, row.get("kind", ""), row.get("path", "")) for row in rows])
+        return Fields(_read_table(found))
     if not found.is_file():
         raise FieldFileError(f"{found}: {'has no ' + TABLE if found.is_dir() else 'no such file'}; {_REMEDY}")
     entries = _read_entries(found)
     return Fields([FieldPlace(found, index, str(each.get("kind", ""))) for index, each in enumerate(entries)])
+
+
+def _read_table(folder: AnyPath) -> list[FieldPlace]:
+    """Return where the fields of a folder lie, from its table.
+
+    Raises:
+        FieldFileError: the table is damaged.
+    """
+    try:
+        with (folder / TABLE).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if "field" not in (reader.fieldnames or ()):
+                raise ValueError("it has no column field")
+            rows = [row for row in reader if row["field"]]
+        return [FieldPlace.parse(row["field"], folder, row.get("kind") or "", row.get("path") or "") for row in rows]
+    except StorageError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        remedy = "run the batch again, which writes it anew"
+        raise FieldFileError(f"{folder / TABLE}: is no whole table ({shorten(error)}); {remedy}") from None
 
 
 def _read_entries(path: AnyPath) -> list[dict[str, Any]]:
