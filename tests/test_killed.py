@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import sys
 import threading
 import time
 from datetime import datetime
@@ -19,7 +20,7 @@ import yaml
 from winner_nerfstudio import fit as fit_directly
 from winner_nerfstudio import load_field
 from winner_nerfstudio.fields.checkpoint import CHECKPOINT_FOLDER, CheckpointError, checkpoint_steps, load_fitted
-from winner_nerfstudio.files import replacing
+from winner_nerfstudio.files import find_problem, replacing
 from winner_nerfstudio.nerfstudio.run.trainer import WinnerTrainer
 from winner_nerfstudio.signals.messages import error_line
 from winner_nerfstudio.signals.samples import IMAGES
@@ -164,6 +165,50 @@ def test_the_folder_of_a_file_is_made(tmp_path):
     with replacing(tmp_path / "new" / "folder" / "a.txt") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "new" / "folder" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take rights there, and permissions are others")
+def test_a_file_that_is_replaced_leaves_its_permissions_and_stays_behind_its_link(tmp_path):
+    store, link = tmp_path / "store" / "0815", tmp_path / "a.png"
+    store.parent.mkdir()
+    store.write_text("old")
+    store.chmod(0o640)
+    link.symlink_to(store)
+    with replacing(link) as temporary:
+        assert (temporary.parent, temporary.suffix) == (store.parent, ".png")
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert (store.read_text(), store.stat().st_mode & 0o777) == ("new", 0o640)
+    store.unlink()
+    with replacing(link) as temporary:
+        temporary.write_text("again")
+    assert store.read_text() == "again"
+    assert [path.name for path in store.parent.iterdir()] == ["0815"]
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".npy", "ä" * 125 + ".npy"])
+def test_a_file_may_have_the_longest_name(name, tmp_path):
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_too_long_is_told_of_the_file_itself(tmp_path):
+    path = tmp_path / f"{'a' * 300}.npy"
+    with pytest.raises(OSError, match="too long") as caught, replacing(path) as temporary:
+        temporary.write_text("new")
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take rights there")
+@pytest.mark.parametrize("name", ["a.npy", "new/a.npy"])
+def test_a_link_that_leads_nowhere_is_named_where_a_folder_is_needed(name, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    words = f"{tmp_path / 'link'} is a link that leads nowhere; remove it, or name another folder"
+    assert find_problem(tmp_path / "link" / name) == words
+    with pytest.raises(OSError, match="leads nowhere") as caught, replacing(tmp_path / "link" / name):
+        pass
+    assert error_line(caught.value) == f"error: {tmp_path / 'link' / name}: {words}"
 
 
 def assert_nothing_is_half_written(run):

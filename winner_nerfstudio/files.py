@@ -1,16 +1,20 @@
 """Writing of files that are either complete or not written at all, and the parts of their names."""
 
 import errno
+import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .signals.messages import MessageError
 
 _FULL = errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)
 """Errors of writing, which do not name the file."""
+LONGEST_NAME = 255
+"""Bytes of the longest name of a file that common file systems allow."""
 
 
 def as_url(path: str | Path) -> str | None:
@@ -39,26 +43,39 @@ def strip_scheme(text: str) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces `path` when the block ends and is removed if the block fails.
 
-    The temporary file is in the folder of `path`, which is made if it is missing, and has its suffix.
+    The temporary file is in the folder of `path`, which is made if it is missing, and has its suffix. Of a link, what
+    it leads to is replaced. A file that is replaced leaves its permissions to the new one.
 
     Raises:
         OSError: the folder cannot be made or written to, or `path` is a folder itself; the error names `path`.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
-    make_folder(path.parent, path)
-    temporary = name_temporary(path)
-    try:
-        with naming(path, temporary):
+    place = follow_link(path)
+    make_folder(place.parent, path)
+    temporary = place.with_name(name_temporary(path).name)
+    with naming(path, temporary):
+        try:
             yield temporary
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # a new file has none to leave, and some file systems keep none
+                shutil.copymode(place, temporary)
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def name_temporary(path: Path) -> Path:
     """Return the path of what is written in place of a file or folder until it is whole: beside it, hidden."""
-    return path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    end = f"-{os.getpid()}{path.suffix}"
+    name = f".{path.stem}{end}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.stem)).hexdigest()[:32]}{end}"
+    return path.with_name(name)
+
+
+def follow_link(path: Path) -> Path:
+    """Return what a link leads to, which may be missing; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager
@@ -91,10 +108,21 @@ def make_folder(folder: Path, content: Path | None = None) -> None:
 
 def find_obstacle(folder: Path) -> str | None:
     """Return in words what stands in the way of a folder, which may be missing yet, or None if nothing can be seen."""
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not existing.exists():
+        return f"{existing} is a link that leads nowhere; remove it, or name another folder"
     if not existing.is_dir():
         return f"{existing} is a file and no folder"
     return None if os.access(existing, os.W_OK) else f"{existing} cannot be written to; name another folder"
+
+
+def find_problem(output: Path) -> str | None:
+    """Return in words why a file cannot be written, or None if it can as far as one can see."""
+    if output.is_dir():
+        return "is a folder already; choose another name"
+    if output.exists() and not os.access(output, os.W_OK):
+        return "cannot be written to; choose another name"
+    return find_obstacle(follow_link(output).absolute().parent)
 
 
 def suffix_of(path: Path) -> str:
