@@ -297,6 +297,48 @@ def test_an_interrupted_fit_writes_what_is_there(picture, winner_fit, monkeypatc
 
 def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, recwarn):
     with pytest.warns(UserWarning, match="the fit failed: it is not a decibel better than the target's mean"):
+def test_an_interrupted_fit_that_has_learnt_nothing_replaces_nothing(picture, winner_fit, monkeypatch, tmp_path):
+    step = Training.step
+
+    def interrupted(training):
+        if training.done == 2:
+            raise KeyboardInterrupt
+        step(training)
+
+    monkeypatch.setattr(Training, "step", interrupted)
+    (tmp_path / "b.png").write_bytes(b"good")
+    status, shown = winner_fit(picture, "--output", "b.png", "b.npy", *SMALL, 300)
+    assert status == 130
+    assert "the fit failed" in shown
+    assert "b.png: kept as it was, because the fit failed" in shown
+    assert (tmp_path / "b.png").read_bytes() == b"good"
+    assert (tmp_path / "b.npy").exists()
+
+
+def test_what_onnx_cannot_hold_is_refused_before_the_training(picture, winner_fit, monkeypatch, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(Training, "step", lambda training: pytest.fail("trained"))
+    status, shown = winner_fit(picture, "--output", "b.onnx", "--network", "wire", *SMALL, 300)
+    assert status == 1
+    assert shown.splitlines()[-1] == "error: b.onnx: ONNX has no complex numbers, which wire computes with"
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    status, shown = winner_fit(picture, "--output", "b.onnx", *SMALL, 300)
+    assert status == 1
+    assert shown.splitlines()[-1].startswith("error: b.onnx: --format onnx needs onnxscript")
+
+
+def test_another_error_of_a_failed_fit_is_not_laid_to_it(picture, winner_fit, monkeypatch, tmp_path):
+    def refuse(*_):
+        raise ValueError("the format is full")
+
+    monkeypatch.setattr("winner_nerfstudio.export.grid.export_image", refuse)
+    status, shown = winner_fit(picture, "--output", "b.npy", *SMALL, 20, "--learning-rate", 10)
+    assert status == 1
+    assert "error: the format is full" in shown
+    assert "not written, because the fit failed" not in shown
+
+
         fit(picture, steps=20, learning_rate=10.0, hidden_dim=24, progress=False)
     recwarn.clear()
     fit(picture, steps=300, hidden_dim=64, num_layers=3, progress=False)

@@ -227,7 +227,9 @@ class FitRun:
             self.say(f"interrupted: what follows is the field of {outcome.steps} of {plan.steps} steps")
         with working(self.console, "measuring the fit"):
             metrics = measure(self.kind, started.field, target, plan.options.network, started.companion_field)
-        verdict = None if outcome.interrupted else judge(self.kind, target, metrics, outcome.history)
+        verdict = judge(self.kind, target, metrics, outcome.history)
+        if outcome.interrupted and verdict is not None and not verdict.failed:
+            verdict = None  # who stops a fit knows that more steps would make it better
         fitted = self._report(started, target, outcome, metrics, verdict)
         written = [self._write(export, fitted, verdict) for export in self.exports]
         if command.open:
@@ -314,7 +316,9 @@ class FitRun:
                 written = export.write(fitted, lambda part: status.update(Text(f"{writing} {part:.0%}")))
             self.say(f"{export.output}: {written}")
         except (ValueError, OSError, ImportError) as error:
-            if verdict is not None and verdict.failed and isinstance(error, ValueError):
+            from ..surfaces import EmptySurfaceError
+
+            if verdict is not None and verdict.failed and isinstance(error, EmptySurfaceError):
                 self.say(f"{export.output}: not written, because the fit failed: {error}")
                 return True
             print(error_line(error), file=sys.stderr)

@@ -24,7 +24,11 @@ class FieldExport(Export):
     """Format; if left out, the output's suffix decides."""
 
     def check(self, fitted: "FittedField") -> None:
-        """Check the suffix of the output, and that the field is no folder; every kind has a field."""
+        """Check the suffix of the output, that the field is no folder, and that ONNX can hold it; all kinds have one.
+
+        Raises:
+            ValueError: the field cannot be written to this output; the message is one line.
+        """
         from ..fields.folder import FolderField
 
         suffix = self.output.suffix.lower()
@@ -34,6 +38,10 @@ class FieldExport(Export):
             )
         if isinstance(fitted.field, FolderField):
             raise ValueError(f"{self.load_config}: is a field in a folder already; copy the folder")
+        if suffix == ".onnx":
+            from .onnx import check_onnx
+
+            check_onnx(fitted, self.output)
 
     def write(self, fitted: "FittedField", progress: Progress) -> str:
         """Write the field, and return a line with its kind and its size."""

@@ -37,6 +37,25 @@ class _World(nn.Module):
         return self.field((points.double() - self.center) * self.scale) * self.amplitude + self.offset
 
 
+def check_onnx(fitted: FittedField, output: Path) -> None:
+    """Refuse what cannot be written as ONNX, as far as it can be said without tracing the network.
+
+    Raises:
+        ExportError: onnx or onnxscript is missing, the values are out of single precision's range, or the network
+            computes with complex numbers.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"{output}: --format onnx needs {error.name}: pip install onnx onnxscript") from None
+    units, limits = fitted.units, torch.finfo(torch.float32)
+    if not limits.tiny < units.amplitude < limits.max or abs(units.offset) > limits.max:
+        raise ExportError(f"{output}: ONNX's single precision cannot hold values about {units.amplitude:.3g}")
+    if any(parameter.is_complex() for parameter in fitted.field.parameters()):
+        raise ExportError(f"{output}: ONNX has no complex numbers, which {fitted.field.spec['name']} computes with")
+
+
 def export_onnx(fitted: FittedField, output: Path) -> str:
     """Write a field as an ONNX graph; a failure leaves an existing file unchanged.
 
@@ -50,18 +69,12 @@ def export_onnx(fitted: FittedField, output: Path) -> str:
         ExportError: ONNX cannot represent the network or its values, or onnx or onnxscript is missing.
         OSError: the file cannot be written.
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ExportError(f"{output}: --format onnx needs {error.name}: pip install onnx onnxscript") from None
+    check_onnx(fitted, output)
+    import onnx
+
     field, units = fitted.field, fitted.units
     limits = torch.finfo(torch.float32)
-    if not limits.tiny < units.amplitude < limits.max or abs(units.offset) > limits.max:
-        raise ExportError(f"{output}: ONNX's single precision cannot hold values about {units.amplitude:.3g}")
     model = _World(copy.deepcopy(fitted).cpu())
-    if any(parameter.is_complex() for parameter in model.parameters()):
-        raise ExportError(f"{output}: ONNX has no complex numbers, which {fitted.field.spec['name']} computes with")
     points = (torch.zeros(2, fitted.dim) + model.center).float()
     log = logging.getLogger("torch.onnx")
     level = log.level
