@@ -157,12 +157,12 @@ def test_a_texture_is_written_over_no_file_of_another_mesh(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
     export = MeshExport("", tmp_path / "ball.obj", texture=32)
     with pytest.raises(ValueError, match=rf"{taken}: is there already, and would be written beside ball\.obj"):
-        export.check_companions()
-    MeshExport("", tmp_path / "ball.obj").check_companions()
-    MeshExport("", tmp_path / "ball.glb", texture=32).check_companions()
+        export.check_files()
+    MeshExport("", tmp_path / "ball.obj").check_files()
+    MeshExport("", tmp_path / "ball.glb", texture=32).check_files()
     # Beside an earlier result they are its own.
     (tmp_path / "ball.obj").touch()
-    export.check_companions()
+    export.check_files()
 
 
 @pytest.mark.parametrize(("texture", "name"), [("none", "ball-16.ply"), ("512", "ball-16.glb")])

@@ -14,6 +14,7 @@ from winner_nerfstudio import fit
 from winner_nerfstudio.export.errors import ExportError
 from winner_nerfstudio.export.mesh import Finish, export_mesh, loses_detail, mean_curvature
 from winner_nerfstudio.fields import Field
+from winner_nerfstudio.fields.fitted import FittedField
 from winner_nerfstudio.files import replacing
 from winner_nerfstudio.kinds.shape import MeshExport
 from winner_nerfstudio.signals.normalization import Normalization
@@ -160,6 +161,9 @@ def test_errors_are_coloured_by_the_side_they_are_on(tmp_path):
         (Finish(simplify=3), ".ply", "simplify=3 must leave at least 4 faces"),
         (Finish("min-volume", min_volume=2.0), ".ply", "min_volume=2.0 must be a part"),
         (Finish(colors="curvature", color_range=-1.0), ".ply", "color_range=-1.0 must be positive"),
+        (Finish(min_volume=0.5), ".ply", "min_volume=0.5 is for components='min-volume'; give both"),
+        (Finish("largest", min_volume=1e-3), ".ply", "min_volume=0.001 is for components='min-volume'"),
+        (Finish(color_range=1.0), ".ply", "color_range=1.0 is for colours by curvature or error"),
         (Finish(colors="error"), ".ply", "colours by error need a target"),
         (Finish(colors="curvature"), ".stl", ".stl holds no colours"),
     ],
@@ -171,6 +175,31 @@ def test_a_finish_that_wont_do_is_refused_before_anything_is_evaluated(tmp_path,
     with pytest.raises(ExportError, match=words):
         export_mesh(field_of(never), tmp_path / f"a{suffix}", finish=finish)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resolution", [2, 100_000])
+def test_a_resolution_that_wont_do_is_refused_before_anything_is_evaluated(resolution, tmp_path):
+    fitted = FittedField(field_of(lambda x: pytest.fail("evaluated")), None)
+    with pytest.raises(ValueError, match=f"resolution={resolution} must be 3 to 8,192 samples per axis; memory grows"):
+        MeshExport("", tmp_path / "a.ply", resolution=resolution).check(fitted)
+
+
+def test_an_output_that_wont_do_is_refused_before_the_fit_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(MeshExport, "load", lambda export: pytest.fail("loaded"))
+    for name in ("target.ply", "fit.safetensors", "read-only.ply"):
+        (tmp_path / name).write_text("precious")
+    fit, target = str(tmp_path / "fit.safetensors"), tmp_path / "target.ply"
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "read-only.ply")
+    for output, words in [
+        ("target.ply", "target.ply: is read for this export; choose another name for the output"),
+        ("fit.safetensors", "fit.safetensors: is read for this export"),
+        ("read-only.ply", "read-only.ply: cannot be written to; choose another name"),
+        ("target.ply/a.ply", "target.ply is a file and no folder"),
+        ("", "is a folder already; choose another name"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            MeshExport(fit, tmp_path / output, colors="error", target=target).run()
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"precious"}
 
 
 def test_a_distance_without_sign_is_written_as_a_shell(tmp_path):

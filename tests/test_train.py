@@ -200,7 +200,7 @@ def test_export_in_the_cube_and_at_a_level(trained, tmp_path):
     [
         (["--level", "500"], "no surface at level 500: "),
         (["--output", "a.xyz"], "unknown mesh format '.xyz'; use one of .ply, .obj, .stl, .glb"),
-        (["--resolution", "2"], "at least 3"),
+        (["--resolution", "2"], "resolution=2 must be 3 to 8,192"),
         (["--load-config", "nowhere/config.yml"], "nowhere/config.yml: no such file"),
     ],
 )
@@ -374,6 +374,7 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ({"pipeline__datamanager__batch_size": 0}, "batch_size=0"),
         ({"pipeline__model__num_layers": 1}, "num_layers=1 must be at least 2"),
         ({"pipeline__model__eval_resolution": 1}, "eval_resolution=1"),
+        ({"pipeline__model__eval_resolution": 100_000}, "eval_resolution=100000 3 to 8,192"),
         ({"pipeline__model__noise__s0": 3.0}, "go together"),
         ({"pipeline__model__noise__schedule": "fixed"}, "needs --pipeline.model.noise.s0"),
         ({"pipeline__model__noise__s0": -3.0, "pipeline__model__noise__s1": 0.0}, "not negative"),

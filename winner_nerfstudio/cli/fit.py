@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..export.suffixes import TEXTURED
-from ..files import as_url, find_obstacle
+from ..files import as_url, find_obstacle, find_problem
 from ..progress import working
 from ..registry import Kind, export_for, kind_named, kind_of
 from ..signals.errors import EMPTY, IS_URL
@@ -176,11 +176,7 @@ def _find_problem(output: AnyPath) -> str | None:
     """Return in words why an output cannot be written, or None if it can as far as one can see."""
     if isinstance(output, RemotePath):
         return "a URL takes a folder, for a fit part by part, without a suffix; name a file" if output.suffix else None
-    if output.is_dir() and output.suffix:
-        return "is a folder; name a file"
-    if output.exists() and not os.access(output, os.W_OK):
-        return "cannot be written to; choose another name"
-    return find_obstacle(output.absolute().parent)
+    return find_problem(output) if output.suffix else find_obstacle(output.absolute())
 
 
 class FitRun:
@@ -348,7 +344,7 @@ def _run(arguments: list[str]) -> int:
     exports = command.find_exports(kind)
     command.check_outputs(rest)
     for export in exports:
-        export.check_companions()
+        export.check_files()
     results = ", ".join(map(_describe_export, exports))
     print(escape(f"{command.file}: fitting {kind.title}; to be written: {results}"), flush=True)
     from .kinds import parse_fit_options

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ..files import find_problem
 from ..registry import require_result
 from ..storage import check_is_here, locate
 
@@ -40,7 +41,7 @@ class Export:
             OSError: the output cannot be written.
         """
         check_is_here(self.output)
-        self.check_companions()
+        self.check_files()
         fitted = self.load()
         self.check(fitted)
         with self._show_progress() as progress:
@@ -56,12 +57,25 @@ class Export:
         """The files that are written beside the output."""
         return ()
 
-    def check_companions(self) -> None:
-        """Check that no file of somebody else's is written over beside a new output.
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return (Path(self.load_config),)
+
+    def check_files(self) -> None:
+        """Check that the files can be written as far as one can see, and that none is one that is read.
+
+        Nor may a file of somebody else's be written over beside a new output.
 
         Raises:
-            ValueError: one would be; the message is one line.
+            ValueError: a file will not do; the message is one line.
         """
+        sources = [source for source in self.sources if source.is_file()]
+        for path in (self.output, *self.companions):
+            if problem := find_problem(path):
+                raise ValueError(f"{path}: {problem}")
+            if path.exists() and any(map(path.samefile, sources)):
+                raise ValueError(f"{path}: is read for this export; choose another name for the output")
         for path in self.companions:
             if path.exists() and not self.output.exists():
                 raise ValueError(

@@ -41,6 +41,8 @@ ERROR_RANGE = 0.004
 """Errors that take the strongest colour unless a range is given, as a part of the bounding box's diagonal."""
 CURVATURE_PART = 0.95
 """Part of the vertices whose curvature lies within the range of colours, unless a range is given."""
+LEAST_VOLUME = 1e-3
+"""Part of the largest piece's volume that a piece must have to be kept by its volume, unless another is given."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class Finish:
     Attributes:
         components: which pieces to keep: all ("keep"), the one with the greatest volume ("largest"), or those with at
             least `min_volume` of its volume ("min-volume").
-        min_volume: a part of the largest piece's volume, 0 to 1.
+        min_volume: a part of the largest piece's volume, 0 to 1; `LEAST_VOLUME` if None.
         simplify: greatest number of faces, reached by quadric decimation; None keeps all.
         colors: of the vertices: none, those that were "fitted" beside the distance, by mean "curvature", or by signed
             distance from `target` ("error").
-        color_range: value of the strongest colour, in the output's units, or one over them for curvature; chosen for
-            the mesh if None.
+        color_range: value of the strongest colour by curvature or error, in the output's units, or one over them for
+            curvature; chosen for the mesh if None.
         target: the shape that errors are measured against, in its own units.
         painting: the field of the fitted colours, in whose cube the mesh is extracted.
         texture: width and height, in texels, of a texture that has the fitted colours instead of the vertices; None for
@@ -63,7 +65,7 @@ class Finish:
     """
 
     components: Literal["keep", "largest", "min-volume"] = "keep"
-    min_volume: float = 1e-3
+    min_volume: float | None = None
     simplify: int | None = None
     colors: Literal["none", "fitted", "curvature", "error"] = "none"
     color_range: float | None = None
@@ -77,12 +79,20 @@ class Finish:
         Raises:
             ExportError: a value that is impossible; the message is one line.
         """
-        if not 0 <= self.min_volume <= 1:
+        if self.min_volume is not None and not 0 <= self.min_volume <= 1:
             raise ExportError(f"min_volume={self.min_volume} must be a part of the largest piece's volume, 0 to 1")
+        if self.min_volume is not None and self.components != "min-volume":
+            raise ExportError(
+                f"min_volume={self.min_volume} is for components='min-volume'; give both, or leave out min_volume"
+            )
         if self.simplify is not None and self.simplify < 4:
             raise ExportError(f"simplify={self.simplify} must leave at least 4 faces")
         if self.color_range is not None and not 0 < self.color_range < float("inf"):
             raise ExportError(f"color_range={self.color_range} must be positive and finite")
+        if self.color_range is not None and self.colors not in ("curvature", "error"):
+            raise ExportError(
+                f"color_range={self.color_range} is for colours by curvature or error; choose one, or leave it out"
+            )
         if (self.colors == "error") != (self.target is not None):
             raise ExportError(
                 "colours by error need a target to measure against, and nothing else does; give both or neither"
@@ -157,7 +167,9 @@ def export_mesh(
 
     def select(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
         nonlocal found, pieces
-        mesh, found, pieces = keep_components(mesh, finish.components, finish.min_volume)
+        mesh, found, pieces = keep_components(
+            mesh, finish.components, LEAST_VOLUME if finish.min_volume is None else finish.min_volume
+        )
         return mesh
 
     part = 1.0 if finish.texture is None else 0.5

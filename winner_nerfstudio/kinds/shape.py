@@ -275,8 +275,9 @@ class MeshExport(Export):
     """Stay in the network's cube [-1, 1]^3."""
     components: Literal["keep", "largest", "min-volume"] = "keep"
     """Which pieces of the surface to keep: all, the largest, or those of some size beside the largest."""
-    min_volume: float = 1e-3
-    """With --components min-volume: the least that is kept, as a fraction of the largest piece's volume."""
+    min_volume: float | None = None
+    """With --components min-volume: the least that is kept, as a fraction of the largest piece's volume; 0.001 if left
+    out."""
     simplify: int | None = None
     """Faces, at most, to be left by quadric decimation."""
     colors: Literal["auto", "none", "fitted", "curvature", "error"] = "auto"
@@ -286,15 +287,18 @@ class MeshExport(Export):
     """Width in texels, such as 2048, of a texture of the fitted colours, in a .glb file or beside an .obj file; if left
     out, the vertices have the colours."""
     color_range: float | None = None
-    """What the strongest colour stands for, in the output's units (curvature: one over them); chosen if left out."""
+    """With --colors curvature or error: what the strongest colour stands for, in the output's units, or one over them
+    for curvature; chosen if left out."""
     target: Path | None = None
     """With --colors error: the mesh to compare with, in the coordinates in which it was fitted."""
 
     def check(self, fitted: FittedField) -> None:
         """Check that the field has a surface, and the options of the mesh; see `export_mesh`."""
         from ..export.mesh import check_export
+        from ..surfaces.extraction import check_resolution
 
         super().check(fitted)
+        check_resolution(self.resolution)
         check_export(fitted.field, self.output, self._finish(fitted))
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
@@ -319,6 +323,11 @@ class MeshExport(Export):
         if self.texture is None or self.output.suffix.lower() != ".obj":
             return ()
         return self.output.with_suffix(".mtl"), texture_path(self.output)
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The fit, and the mesh to compare with."""
+        return (*super().sources, *([] if self.target is None else [self.target]))
 
     def _finish(self, fitted: FittedField) -> Finish:
         """Return what is done to the mesh of a field.

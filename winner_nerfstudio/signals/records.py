@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 1 << 34
 """No grid has more samples than this."""
+MOST_RESOLUTION = 8192
+"""No surface is extracted with more samples per axis than this."""
 LEAST_RATE, GREATEST_RATE = 1e-100, 1e100
 """The range of the sample rate of a series, per second."""
 ANY_CHANNELS: tuple[int, ...] = ()

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..fields.field import BLOCK
 from ..signals.messages import write_apart
 from ..signals.normalization import Normalization
+from ..signals.records import MOST_RESOLUTION
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -44,6 +45,9 @@ CLOSE_ENOUGH = 1e-6
 """Distance from the level at which a vertex stays, unit-cube lengths: about what single precision resolves."""
 MOST_MOVED = 0.5
 """Farthest that a vertex is pulled, in cells: extraction cannot be farther off."""
+
+SURFACE_BYTES = 2600
+"""Memory that a surface takes, about, over the square of its resolution; docs/export.md has what was measured."""
 
 # The corners of a cell in the order that marching cubes wants them.
 _CORNERS = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)])
@@ -112,7 +116,7 @@ def extract_surface(
 
     Args:
         function: signed distances in unit-cube lengths, or anything with their sign, at points [n, 3].
-        resolution: samples per axis, at least 3.
+        resolution: samples per axis, 3 to `MOST_RESOLUTION`.
         level: the value to extract, unit-cube lengths.
         progress: called with the part that is done, 0 to 1.
         densest: part of the coarsest grid's cells that the surface may cross, see `DENSEST`; any part if left out.
@@ -122,15 +126,27 @@ def extract_surface(
         EmptySurfaceError: no sample lies on the other side of the level, the surface of a level above 0 leaves the
             cube, or the values are not finite.
         DenseSurfaceError: the surface crosses more cells than `densest` allows.
-        ValueError: a resolution below 3.
+        ValueError: a resolution below 3 or above `MOST_RESOLUTION`.
     """
-    if resolution < 3:
-        raise ValueError(f"resolution={resolution} must be at least 3 samples per axis")
+    check_resolution(resolution)
     samples = _Samples(function, resolution, level, to_own)
     cells, values = _refine(samples, _cell_sizes(resolution), progress, densest)
     samples.check()
     cells, values = samples.follow(cells, values)
     return samples.mesh(cells[_is_crossed(values)])
+
+
+def check_resolution(resolution: int) -> None:
+    """Check a resolution before anything is evaluated.
+
+    Raises:
+        ValueError: it is below 3, or so high that the surface would take more memory than computers have.
+    """
+    if not 3 <= resolution <= MOST_RESOLUTION:
+        raise ValueError(
+            f"resolution={resolution} must be 3 to {MOST_RESOLUTION:,} samples per axis; memory grows with its square,"
+            f" to about {SURFACE_BYTES * MOST_RESOLUTION**2 / 1e9:.0f} GB there"
+        )
 
 
 def _cell_sizes(resolution: int) -> list[int]:

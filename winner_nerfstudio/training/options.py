@@ -10,6 +10,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..signals.messages import shorten
+from ..signals.records import MOST_RESOLUTION
 
 if TYPE_CHECKING:
     import torch
@@ -331,10 +332,10 @@ class DistanceOptions(NetworkOptions):
 
     def check(self, axes: int, flag: str = "") -> None:
         """Check each option, and that the options go together; see `NetworkOptions.check`."""
-        if not (self.truncation > 0 and self.far_weight >= 0 and self.eval_resolution >= 3):
+        if not (self.truncation > 0 and self.far_weight >= 0 and 3 <= self.eval_resolution <= MOST_RESOLUTION):
             raise ValueError(
                 f"truncation={self.truncation} must be positive, far_weight={self.far_weight} not negative and"
-                f" eval_resolution={self.eval_resolution} at least 3"
+                f" eval_resolution={self.eval_resolution} 3 to {MOST_RESOLUTION:,}"
             )
         if not 0 < self.hardest <= 1:
             raise ValueError(f"hardest={self.hardest} must be a fraction of the points, above 0 and at most 1")
