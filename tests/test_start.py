@@ -1,5 +1,6 @@
 """What every command does before anything else, and how it ends."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,36 @@ def test_an_interrupt_that_waits_for_an_import_does_not_disturb_the_end_of_a_com
     program += "with running():\n    import late\n    raise Slow"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (1, "error: no\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_command_whose_output_nobody_reads_goes_on_to_its_end(tmp_path, name, unbuffered):
+    program = f"""
+import sys
+from pathlib import Path
+from rich.console import Console
+from winner_nerfstudio.cli.start import running
+with running():
+    sys.stdin.readline()
+    for _ in range(3):
+        print("a line", file=sys.{name}, flush=True)
+        Console(stderr={name == "stderr"}).print("another")
+    Path("result").touch()
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        **{name: subprocess.PIPE},
+    )
+    getattr(started, name).close()
+    started.stdin.write(b"go on\n")
+    started.stdin.close()
+    assert started.wait(50) == 0
+    assert (tmp_path / "result").exists()
 
 
 def test_a_job_in_the_background_still_ignores_ctrl_c():

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TextIO
 
 from ..files import strip_scheme
 from ..signals.errors import is_out_of_memory
@@ -39,6 +40,8 @@ def start_command() -> None:
 
     A URL of this machine is read as its path.
 
+    Where nobody reads the output any longer, as after ``| head``, the command goes on without it, to write its results.
+
     A file's name may have any characters. Where the output is a file on Windows, its encoding does not have all of
     them; those are then written as escapes.
     """
@@ -50,6 +53,7 @@ def start_command() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = map(_outlast_reader, (sys.stdout, sys.stderr))
     if "OMP_WAIT_POLICY" not in os.environ:
         # By default threads look so long that beside a busy program a fit takes many times as long. torch reads this as
         # it is imported, which no command has done yet.
@@ -64,6 +68,37 @@ def _strip_scheme(argument: str) -> str:
     """Return an argument, ``--name=VALUE`` or a value, with the path of a URL of this machine in place of the URL."""
     name, sign, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
     return name + sign + strip_scheme(value)
+
+
+class _Pipe(io.FileIO):
+    """A file descriptor that may be a pipe; what is written after its reader has gone is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes; return how many were taken."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
+def _outlast_reader(stream: TextIO) -> TextIO:
+    """Return a stream whose reader may go; one that is no text on a file descriptor is returned as it is."""
+    buffer = getattr(stream, "buffer", None)
+    # Not a console of Windows, nor a stream that stands in for one of the process's own.
+    if type(stream) is not io.TextIOWrapper or type(getattr(buffer, "raw", buffer)) is not io.FileIO:
+        return stream
+    stream.flush()
+    pipe = _Pipe(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        pipe if type(buffer) is io.FileIO else io.BufferedWriter(pipe),
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 @contextmanager
