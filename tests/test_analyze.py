@@ -135,6 +135,14 @@ def test_a_constant_target_is_fitted_exactly(command, undrawn, tmp_path, capsys)
     assert capsys.readouterr().out.count("exact") == 3 * 4, "three parts, each by two initialisations, before and after"
 
 
+def test_data_that_is_a_folder_is_no_fit(command, undrawn, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.open_array(str(tmp_path / "v.zarr"), mode="w", shape=(18, 20, 24), dtype="f4")
+    array[:] = np.random.default_rng(0).random((18, 20, 24))
+    command("--data", "v.zarr", "--output", "found", *SMALL, "--steps", "0", "--init", "siren")
+    assert json.loads((tmp_path / "found" / "analysis.json").read_text())["target"]["samples"] == [18, 20, 24]
+
+
 @pytest.mark.parametrize("make, parts", [(series, ["4"]), (picture, ["1", "2"])])
 def test_parts_of_every_kind_are_drawn(make, parts, command, undrawn, monkeypatch, tmp_path):
     monkeypatch.setattr(analyze, "draw_parts", plots.draw_parts)

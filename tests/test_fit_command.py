@@ -253,10 +253,12 @@ def test_help_fits_on_a_screen_and_help_all_has_every_option(picture, winner_fit
     for option in ("--output", "--steps", "--learning-rate", "--seed", "--device", "--open", "--help-all"):
         assert option in shown
     assert re.fullmatch(r"winner-nerfstudio \d+\.\d+.*\n", winner_fit("--version")[1])
-    status, shown = winner_fit(picture, "--help-all")
-    assert status == 0
-    for option in ("--max-side", "--train-fraction", "--hidden-dim", "--parts", "--exactness", "--s0", "--batch-size"):
-        assert option in shown
+    for arguments in ([picture], ["--steps", 10, picture, "--output", "b.png", "--s0", 3], ["--kind=image"]):
+        status, shown = winner_fit(*arguments, "--help-all")
+        assert status == 0, shown
+        options = "--max-side", "--train-fraction", "--hidden-dim", "--parts", "--exactness", "--s0", "--batch-size"
+        for option in options:
+            assert option in shown
 
 
 @pytest.mark.commands
@@ -295,8 +297,6 @@ def test_an_interrupted_fit_writes_what_is_there(picture, winner_fit, monkeypatc
     assert load_field(tmp_path / "b.safetensors").provenance["steps"] == 30
 
 
-def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, recwarn):
-    with pytest.warns(UserWarning, match="the fit failed: it is not a decibel better than the target's mean"):
 def test_an_interrupted_fit_that_has_learnt_nothing_replaces_nothing(picture, winner_fit, monkeypatch, tmp_path):
     step = Training.step
 
@@ -339,6 +339,8 @@ def test_another_error_of_a_failed_fit_is_not_laid_to_it(picture, winner_fit, mo
     assert "not written, because the fit failed" not in shown
 
 
+def test_fit_warns_of_a_fit_that_failed_and_is_silent_about_a_good_one(picture, recwarn):
+    with pytest.warns(UserWarning, match="the fit failed: it is not a decibel better than the target's mean"):
         fit(picture, steps=20, learning_rate=10.0, hidden_dim=24, progress=False)
     recwarn.clear()
     fit(picture, steps=300, hidden_dim=64, num_layers=3, progress=False)

@@ -663,7 +663,7 @@ def test_a_sound_is_exported_as_from_one_bank(suffix, rate, files, tmp_path):
     assert np.abs(first - second).max() <= 2**-15
 
 
-def test_a_volume_is_exported_as_from_one_bank(tmp_path):
+def test_a_volume_is_exported_as_from_one_bank(tmp_path, monkeypatch):
     options = {**SMALL, "parts": (2, 2, 2), "spacing": (1.0, 1.0, 2.0), "origin": (10.0, -20.0, 30.0)}
     volume = sponge()[:24, :26, :20].astype(np.float32)
     groups, one = fit_groups(volume, tmp_path / "fit", group_samples=4000, **options), fit(volume, **options)
@@ -687,6 +687,10 @@ def test_a_volume_is_exported_as_from_one_bank(tmp_path):
     for name in ("a.zarr", "b.zarr"):
         with pytest.raises(ValueError, match=f"{name}: is there already"):
             export_volume(groups.field, tmp_path / name)
+    with monkeypatch.context() as patch:
+        patch.setattr("winner_nerfstudio.export.grid.MOST_WHOLE", 100)
+        with pytest.raises(ValueError, match=r"12,480 samples are written into \.npy or \.zarr only"):
+            export_volume(groups.field, tmp_path / "a.npz")
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError) as caught:
         export_volume(groups.field, tmp_path / "file" / "c.zarr")

@@ -14,7 +14,7 @@ import tyro
 from ..analysis.options import RANKS, Study
 from ..analysis.plots import draw_kernel, draw_parts, draw_spectra, label_of, name_of
 from ..files import find_obstacle, replacing, stem_of
-from ..registry import kind_named
+from ..registry import all_kinds, kind_named
 from ..signals.messages import escape
 from ..storage import check_is_here
 from ..training.options import NoiseOptions
@@ -226,7 +226,8 @@ def _find_data(command: Analyze) -> Path:
     Raises:
         ValueError: It is a fit instead.
     """
-    if command.data.suffix.lower() in FITS or command.data.is_dir():
+    is_data = command.data.name.lower().endswith(tuple(suffix for kind in all_kinds() for suffix in kind.suffixes))
+    if command.data.suffix.lower() in FITS or (command.data.is_dir() and not is_data):
         raise ValueError(
             f"{command.data}: is a fit or a folder; give the data that is fitted, of which {PROGRAM} makes networks"
         )

@@ -1,6 +1,5 @@
 """Fit a file and write the result: a field, a mesh, a picture, a sound or an array, as the output's suffix says."""
 
-import os
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -353,17 +352,19 @@ def _run(arguments: list[str]) -> int:
 
 
 def _find_kind_for_help(arguments: list[str]) -> Kind:
-    """Return the kind whose options are to be listed: that of ``--kind``, or of the first file.
+    """Return the kind whose options are to be listed: that of ``--kind``, or of the file.
 
     Raises:
         ValueError: there is neither.
     """
-    if "--kind" in arguments[:-1]:
-        return kind_named(arguments[arguments.index("--kind") + 1])
-    files = [argument for argument in arguments if not argument.startswith("-")]
-    if not files:
+    others = [argument for argument in arguments if argument not in (ALL_HELP, "--help", "-h")]
+    nothing = Fit(Path(), ())
+    command, _ = tyro.cli(Fit, prog=PROGRAM, args=others, default=nothing, return_unknown_args=True)
+    if command.kind is not None:
+        return kind_named(command.kind)
+    if command.file == nothing.file:
         raise ValueError(f"{ALL_HELP} needs a file, or a kind as in --kind image, because the options depend on it")
-    return kind_of(Path(files[0]))
+    return kind_of(command.file)
 
 
 def _run_groups(command: Fit, kind: Kind, rest: list[str]) -> int:

@@ -169,5 +169,6 @@ def _evaluate_scaled(field: Field, scale: float, samples: str, progress: Progres
     if min(size) < 1 or np.prod(size, dtype=float) > MOST_POINTS:
         raise ExportError(f"--scale {scale:g} of {samples} must leave at least one and at most {MOST_POINTS:,}")
     if isinstance(field, FolderField) and np.prod(size) > MOST_WHOLE:
-        raise ExportError(f"{np.prod(size):,} samples are written into .npy only, or pictures into .tif")
+        formats = STREAMED_PICTURES if field.kind == "image" else STREAMED_VOLUMES
+        raise ExportError(f"{np.prod(size):,} samples are written into {' or '.join(formats)} only")
     return resized(field, size, progress)
