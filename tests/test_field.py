@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
+from winner_nerfstudio import fit
 from winner_nerfstudio.fields import Field
+from winner_nerfstudio.fields.resample import evaluate_boxes
 from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ShapeRecord
 
@@ -57,6 +60,21 @@ def test_evaluation_in_blocks_equals_one_pass(monkeypatch):
     field, x = make_field(), torch.rand(40, 3)
     torch.testing.assert_close(field.evaluate(x), field(x))
     assert not field.evaluate(x).requires_grad
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_grid_is_evaluated_in_boxes_that_hold_no_more_points_than_a_block(parts, monkeypatch):
+    values = np.random.default_rng(0).random((12, 13, 14))
+    field = fit(values, "volume", steps=1, hidden_dim=8, parts=parts, progress=False, measure=False).field
+    axes = field.record.lattice.axis_coords([torch.linspace(0, n - 1, 30) for n in values.shape])
+    (_, whole), *rest = evaluate_boxes(field, axes)
+    assert not rest
+    monkeypatch.setattr("winner_nerfstudio.fields.resample.BLOCK", 500)
+    again = np.full_like(whole, np.nan)
+    for box, inside in evaluate_boxes(field, axes):
+        assert inside.size <= 500
+        again[box] = inside
+    np.testing.assert_allclose(again, whole, atol=1e-5)
 
 
 def test_the_gradient_is_the_slope():

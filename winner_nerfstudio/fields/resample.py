@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,45 +61,49 @@ def resample(
     # The network computes in float32, which suffices for the result unless its units are extreme.
     dtype = np.float32 if _fits_single_precision(units) else np.float64
     result = np.empty((*shape, int(field.spec["out_dim"])), dtype)
-    for rows, values in evaluate_slabs(field, lattice.axis_coords(positions)):
+    done = 0
+    for box, values in evaluate_boxes(field, lattice.axis_coords(positions)):
         if not np.isfinite(values).all():
             raise ValueError("the field has values that are not finite: the fit has diverged")
-        result[rows] = units.to_own(values)
-        progress(rows.stop / shape[0])
+        result[box] = units.to_own(values)
+        done += math.prod(values.shape[:-1])
+        progress(done / math.prod(shape))
     return result
 
 
 def evaluate_samples(field: Field, lattice: Lattice) -> Float[ndarray, "*axes c"]:
     """Return the values of a field at all samples of a lattice, in the network's units, float32."""
     values = np.empty((*lattice.shape, int(field.spec["out_dim"])), np.float32)
-    for rows, slab in evaluate_slabs(field, lattice.axis_coords([torch.arange(n) for n in lattice.shape])):
-        values[rows] = slab
+    for box, inside in evaluate_boxes(field, lattice.axis_coords([torch.arange(n) for n in lattice.shape])):
+        values[box] = inside
     return values
 
 
-def evaluate_slabs(
+def evaluate_boxes(
     field: Field, axes: Sequence[Float[torch.Tensor, " _"]]
-) -> Iterator[tuple[slice, Float[ndarray, "k *rest c"]]]:
-    """Evaluate a field on a grid, slab by slab along the first axis, of about `BLOCK` points each.
+) -> Iterator[tuple[tuple[slice, ...], Float[ndarray, "*box c"]]]:
+    """Evaluate a field on a grid, box by box, of at most `BLOCK` points each.
 
     Args:
         field: the field.
         axes: the coordinates along each axis, ascending.
 
     Yields:
-        The slab's indices along the first axis, and its values in the network's units.
+        The box's indices along each axis, and its values in the network's units.
     """
     shape = [len(axis) for axis in axes]
-    height = max(1, BLOCK // max(math.prod(shape[1:]), 1))
-    for start in range(0, shape[0], height):
-        rows = slice(start, min(start + height, shape[0]))
-        slab = [axis.to(field.center.device) for axis in (axes[0][rows], *axes[1:])]
+    cuts = []
+    for axis, n in enumerate(shape):
+        side = max(1, BLOCK // max(math.prod(shape[axis + 1 :]), 1))
+        cuts.append([slice(start, min(start + side, n)) for start in range(0, n, side)])
+    for box in product(*cuts):
+        inside = [axis[part].to(field.center.device) for axis, part in zip(axes, box, strict=True)]
         if isinstance(field.network, (Bank, GroupedBank)):
-            values = field.network.evaluate_product(slab)
+            values = field.network.evaluate_product(inside)
         else:
-            coords = torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*slab, indexing="ij")], -1)
-            values = field.evaluate(coords).reshape(*map(len, slab), -1)
-        yield rows, values.cpu().numpy()
+            coords = torch.stack([axis.reshape(-1) for axis in torch.meshgrid(*inside, indexing="ij")], -1)
+            values = field.evaluate(coords).reshape(*map(len, inside), -1)
+        yield box, values.cpu().numpy()
 
 
 def sound_positions(record: AudioRecord, rate: float | None, option: str) -> Float[ndarray, " n"]:
