@@ -24,6 +24,7 @@ from winner_nerfstudio.experiments.runs import PROGRAM
 from winner_nerfstudio.experiments.tables import format_markdown, summarize_metric, write_text
 from winner_nerfstudio.files import make_folder
 from winner_nerfstudio.signals.blocks import compute_source_digest
+from winner_nerfstudio.training.verdict import POOR_FIT
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,12 @@ class Arguments:
 
 
 def call(command: list[str]) -> None:
-    """Run a command; one that fails ends the program with its error, or else with the last of what it printed."""
+    """Run a command; one that fails ends the program with its error, or else with the last of what it printed.
+
+    A fit that is poor, or would gain by more steps, is none that failed.
+    """
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
+    if done.returncode not in (0, POOR_FIT):
         lines = done.stderr.strip().splitlines()
         if lines and lines[-1].startswith("error: "):
             sys.exit(lines[-1])

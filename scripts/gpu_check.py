@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
 
 SAMPLES = ("sample:mandala", "sample:bells", "sample:metaballs", "sample:knot")
 """A target of each kind."""
@@ -303,13 +304,15 @@ def publish(check: Check, configs: tuple[str, ...] = ("image", "audio")) -> None
         check.write("Left out: no --folder with the files.")
         return
     for config in configs:
-        command = [sys.executable, "scripts/reproduce.py", f"configs/{config}.yaml", "--folder", str(check.folder)]
+        folder = str(check.folder.absolute())
+        command = [sys.executable, "scripts/reproduce.py", f"configs/{config}.yaml", "--folder", folder]
         command += ["--device", check.device, "--seeds", "1", *["--small"] * check.dry]
         try:
-            subprocess.run(command, timeout=max(1.0, min(check.left - 30, check.left / 2 + 60)), capture_output=True)
+            seconds = max(1.0, min(check.left - 30, check.left / 2 + 60))
+            subprocess.run(command, timeout=seconds, capture_output=True, cwd=ROOT)
         except subprocess.TimeoutExpired:
             check.write(f"{config}: stopped, for the time is over; the same command goes on.")
-        report = subprocess.run([*command, "--report-only"], capture_output=True, text=True)
+        report = subprocess.run([*command, "--report-only"], capture_output=True, text=True, cwd=ROOT)
         check.expect(report.returncode == 0, f"the published experiments of {config}")
         check.write("", report.stdout.strip() or report.stderr.strip())
 
@@ -333,7 +336,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="folder of the published experiments' files")
     parser.add_argument("--dry-run", action="store_true", help="next to no work, on a CPU if there is no CUDA device")
     parser.add_argument("--seconds", type=float, default=570.0, help="how long it may take")
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="the sections that are done, by their titles")
+    titles = [title for title, _, _ in SECTIONS]
+    parser.add_argument("--only", nargs="+", choices=titles, metavar="SECTION", help="sections to do, by their titles")
     arguments = parser.parse_args()
     has_device = torch.cuda.is_available()
     if not has_device and not arguments.dry_run:

@@ -46,10 +46,10 @@ echo "Installing [$extras] into .venv: nerfstudio and PyTorch with CUDA take abo
 pip=(.venv/bin/pip --disable-pip-version-check)
 cache=.venv/uv-cache
 if "${pip[@]}" config list | grep -q '\.index-url=' ||
-    ! "${pip[@]}" install --quiet "${constraints[@]}" uv ||
+    ! "${pip[@]}" install --quiet ${constraints[@]+"${constraints[@]}"} uv ||
     ! UV_COMPILE_BYTECODE=${UV_COMPILE_BYTECODE:-1} .venv/bin/uv pip install --quiet --cache-dir $cache \
-        --python .venv/bin/python "${constraints[@]}" -e ".[$extras]"; then
-    "${pip[@]}" install --quiet "${constraints[@]}" -e ".[$extras]"
+        --python .venv/bin/python ${constraints[@]+"${constraints[@]}"} -e ".[$extras]"; then
+    "${pip[@]}" install --quiet ${constraints[@]+"${constraints[@]}"} -e ".[$extras]"
 fi
 rm -rf $cache
 

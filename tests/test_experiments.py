@@ -48,6 +48,7 @@ from winner_nerfstudio.signals.derivatives import differentiate
 from winner_nerfstudio.signals.shape import load_shape
 from winner_nerfstudio.training.decay import Decay
 from winner_nerfstudio.training.options import NetworkOptions
+from winner_nerfstudio.training.verdict import POOR_FIT
 from winner_nerfstudio.winner import SCALED, weight_scaling
 
 ROOT = Path(__file__).parents[1]
@@ -1003,6 +1004,15 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ns-train winner-nerf --data snowman")
     assert "no such folder" in failed.stderr
+
+
+def test_a_poor_fit_of_a_script_is_no_failure():
+    from scripts.compare_photos import call as call_program
+
+    program = "import sys; print('error: no', file=sys.stderr); sys.exit({})"
+    call_program([sys.executable, "-c", program.format(POOR_FIT)])
+    with pytest.raises(SystemExit, match="error: no"):
+        call_program([sys.executable, "-c", program.format(1)])
 
 
 @pytest.mark.commands

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def check(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the check's dry run, with its report in `output`."""
-    command = ["bash", ROOT / "scripts/gpu_check.sh", "--dry-run", "--output", output, *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    """Run the check's dry run in the folder of its report."""
+    command = ["bash", ROOT / "scripts/gpu_check.sh", "--dry-run", "--output", output.name, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=output.parent)
 
 
 @pytest.mark.commands
@@ -43,6 +43,16 @@ def test_a_check_that_fails_is_named_and_is_the_exit_status(tmp_path, monkeypatc
     assert report in capsys.readouterr().out
     assert "FAILED: RuntimeError: the device is on fire\n" in report
     assert report.endswith("Failed: two and two, Fire\n")
+
+
+def test_a_section_that_does_not_exist_is_refused_and_leaves_the_report(tmp_path, monkeypatch, capsys):
+    (tmp_path / "report.md").write_text("measured")
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", "--output", str(tmp_path / "report.md"), "--only", "A frame"])
+    with pytest.raises(SystemExit) as stopped:
+        gpu_check.main()
+    assert stopped.value.code == 2
+    assert "invalid choice: 'A frame' (choose from" in capsys.readouterr().err
+    assert (tmp_path / "report.md").read_text() == "measured"
 
 
 @pytest.mark.commands
