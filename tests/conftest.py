@@ -1,6 +1,4 @@
-import functools
 import importlib.metadata
-import inspect
 import io
 import json
 import os
@@ -19,9 +17,6 @@ import yaml
 from . import shape_checks
 
 shape_checks.install()
-
-# nerfstudio's import asks 26 times who has called it; with lines of source, this takes half a minute under pytest.
-inspect.stack = functools.partial(inspect.stack, 0)  # type: ignore[assignment]
 
 BIN = Path(sys.executable).parent
 SMALL = [

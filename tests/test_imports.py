@@ -1,9 +1,12 @@
 """What may be imported by what, and what an import costs."""
 
 import ast
+import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -159,6 +162,21 @@ def test_both_registries_find_the_plugin():
 
     assert {"winner-sdf", "winner-image", "winner-audio", "winner-volume", "nerfacto"} <= set(all_methods)
     assert {"shape-data", "image-data", "audio-data", "volume-data", "nerfstudio-data"} <= set(all_dataparsers)
+
+
+def test_nerfstudios_import_reads_no_source_of_its_callers_and_still_offers_what_is_chosen(monkeypatch, capsys):
+    from nerfstudio.configs import method_configs
+
+    external = sys.modules["nerfstudio.configs.external_methods"]
+    with monkeypatch.context() as patch:
+        patch.setattr(inspect, "findsource", read := Mock(side_effect=OSError))
+        configs, _ = external.get_external_methods()
+    read.assert_not_called()
+    assert set(configs) <= set(method_configs.all_methods)
+    monkeypatch.setattr(external.Confirm, "ask", lambda *_, **__: False)
+    with pytest.raises(SystemExit):
+        replace(configs["in2n"])
+    assert "Instruct-NeRF2NeRF" in capsys.readouterr().out
 
 
 def imported(path):
