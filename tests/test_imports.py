@@ -171,7 +171,7 @@ def test_nerfstudios_import_reads_no_source_of_its_callers_and_still_offers_what
     with monkeypatch.context() as patch:
         patch.setattr(inspect, "findsource", read := Mock(side_effect=OSError))
         configs, _ = external.get_external_methods()
-    read.assert_not_called()
+    assert not read.called
     assert set(configs) <= set(method_configs.all_methods)
     monkeypatch.setattr(external.Confirm, "ask", lambda *_, **__: False)
     with pytest.raises(SystemExit):
