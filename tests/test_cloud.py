@@ -6,10 +6,12 @@ import torch
 import trimesh
 from nerfstudio.data.scene_box import SceneBox
 
+from winner_nerfstudio import fit as fit_directly
 from winner_nerfstudio.metrics.shape import surface_metrics
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.viewer.cameras import look_at_origin, orbit
 from winner_nerfstudio.signals.cloud import PointCloud, load_surface
+from winner_nerfstudio.signals.cloud.distance import estimate_areas
 from winner_nerfstudio.signals.cloud.pcd import read_pcd
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.normalization import Normalization
@@ -116,6 +118,15 @@ def test_single_precision_that_is_coarse_so_far_from_the_origin_is_told():
         cloud = PointCloud.from_points((points + 1e5).astype(digits), normals)
         warned = [line for line in cloud.repairs if line.startswith("warning: so far from the origin")]
         assert len(warned) == (digits is np.float32)
+
+
+def test_what_a_cloud_needs_to_find_its_inside_is_computed_once(tmp_path, monkeypatch):
+    np.save(tmp_path / "ball.npy", np.concatenate(ball(1000), axis=1))
+    asked = []
+    areas = lambda points: asked.append(points) or estimate_areas(points)  # noqa: E731
+    monkeypatch.setattr("winner_nerfstudio.signals.cloud.cloud.estimate_areas", areas)
+    load_surface(tmp_path / "ball.npy").draw(np.random.default_rng(0), 100)
+    assert len(asked) == 1
 
 
 def test_normals_of_any_length_are_made_unit():
@@ -518,18 +529,12 @@ def test_points_of_a_cog_become_the_cog(tmp_path):
     shape = load_surface(mesh)
     points, normals = shape.sample_surface(np.random.default_rng(0), 100_000)
     np.save(tmp_path / "cog.npy", np.c_[shape.normalization.to_world(points), normals])
-    config = fit(
-        "winner-sdf",
-        tmp_path / "cog.npy",
-        tmp_path,
-        350,
-        pipeline__model__hidden_dim=128,
-        pipeline__model__num_layers=4,
-        pipeline__datamanager__steps_per_chunk=70,
-        pipeline__datamanager__passes=5,
-        pipeline__datamanager__dataparser__reference=mesh,
+    network = {"hidden_dim": 128, "num_layers": 4, "eval_resolution": 32}
+    drawn = {"steps_per_chunk": 70, "passes": 5, "device": "cpu", "progress": False}
+    fitted = fit_directly(
+        tmp_path / "cog.npy", "sdf", steps=350, learning_rate=1e-3, reference=mesh, **network, **drawn
     )
-    assert metrics_of(config)["iou"] > 0.98
+    assert fitted.provenance["figures"]["iou"] > 0.98
 
 
 def test_a_mesh_is_learnt_from_where_the_error_is_greatest():

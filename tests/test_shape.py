@@ -167,6 +167,15 @@ def test_faces_wound_both_ways_are_wound_alike_and_that_is_told():
     assert any("wound both ways" in line for line in shape.describe())
 
 
+@pytest.mark.parametrize("parts", [[sphere()], [sphere(), sphere(0.5)]], ids=["one", "one within another"])
+def test_the_search_tree_that_finds_the_inside_is_built_once(tmp_path, monkeypatch, parts):
+    trimesh.util.concatenate(parts).export(tmp_path / "ball.ply")
+    built, make = [], igl.FastWindingNumberBVH
+    monkeypatch.setattr(igl, "FastWindingNumberBVH", lambda: built.append(make()) or built[-1])
+    load_shape(tmp_path / "ball.ply").draw(np.random.default_rng(0), 100)
+    assert len(built) == 1
+
+
 def test_doubled_faces_count_once():
     mesh = sphere()
     doubled = trimesh.Trimesh(mesh.vertices, np.concatenate([mesh.faces, mesh.faces[:50]]), process=False)

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +26,9 @@ CENTROID_GRID = 64
 """Samples per axis of the distance grid that the spectral centroid is measured on."""
 QUERY_BLOCK = 1 << 14
 """Points per query of a mesh: Python stands still until one ends, and with it the display of progress."""
+
+
+S = TypeVar("S", bound="SignedDistance")
 
 
 class SignedDistance(ABC):
@@ -98,6 +102,13 @@ class SignedDistance(ABC):
             "size": " x ".join(f"{extent:.6g}" for extent in extents),
             "from, to": " ".join(map(str, corners)),
         }
+
+
+def annotate(signal: S, **notes: Any) -> S:
+    """Return a signal with other fields that say nothing of its surface, and with what it has computed of that."""
+    changed = replace(signal, **notes)  # type: ignore[type-var]
+    vars(changed).update({name: value for name, value in vars(signal).items() if name not in vars(changed)})
+    return changed
 
 
 def build_grid(count: int) -> Float[ndarray, "x y z 3"]:

@@ -17,7 +17,7 @@ from ..grid import name_of
 from ..normalization import Normalization
 from ..options import NoData
 from ..records import ShapeRecord
-from ..sdf import MARGIN, SignedDistance, in_blocks
+from ..sdf import MARGIN, SignedDistance, annotate, in_blocks
 from ..shape import Mix, Shape, Sign, load_shape
 from ..shape.colors import CornerColors
 from ..strays import check_points, drop_missing_points
@@ -307,8 +307,8 @@ def _make_cloud(
         cloud = PointCloud.from_points(points, normals, name, found)
     except SignalError as error:
         raise SignalError("; ".join([str(error), *(line.removeprefix("warning: ") for line in strays)])) from None
-    cloud = replace(cloud, repairs=(*columns.notes, *notes, *strays, *cloud.repairs))
-    return cloud if reference is None else replace(cloud, reference=_move_to_cube(load_shape(reference), cloud))
+    cloud = annotate(cloud, repairs=(*columns.notes, *notes, *strays, *cloud.repairs))
+    return cloud if reference is None else annotate(cloud, reference=_move_to_cube(load_shape(reference), cloud))
 
 
 def _move_to_cube(reference: Shape, cloud: PointCloud) -> Shape:

@@ -15,7 +15,7 @@ from ..normalization import Normalization
 from ..options import Mix, Sign
 from ..records import ShapeRecord
 from ..samples import SHAPES, sample
-from ..sdf import CENTROID_GRID, MARGIN, NEAR, SignedDistance, build_grid, warn_of_rounding
+from ..sdf import CENTROID_GRID, MARGIN, NEAR, SignedDistance, annotate, build_grid, warn_of_rounding
 from ..strays import check_vertices
 from .colors import CornerColors, SurfaceColors
 from .distance import EASY, HARDEST, PROBES, MeshQueries, Sides, probe_sides, share_sides
@@ -136,10 +136,10 @@ class Shape(SignedDistance):
         )
         part = 1 - mesh.area / self.mesh.area
         if part < 1e-9:  # gaps narrower than a winding number can look into
-            return replace(self, repairs=(*self.repairs, *coarse))
+            return annotate(self, repairs=(*self.repairs, *coarse))
         # A wall that ends on other faces turns by half what is close to it; without it the rest is watertight.
         even = count_edge_uses(self.mesh)[1] % 2 == 0
-        return replace(
+        outer = replace(
             self,
             mesh=mesh,
             solid=self.mesh if even.all() or not fine else mesh,
@@ -150,6 +150,9 @@ class Shape(SignedDistance):
                 *coarse,
             ),
         )
+        if outer.solid is self.mesh:  # whose search tree there is already
+            outer.__dict__["_solid"] = self._queries
+        return outer
 
     def move_to(self, normalization: Normalization) -> "Shape":
         """Return the shape at the same place of the world in the cube of another normalisation."""
@@ -409,7 +412,7 @@ def load_shape(
         return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
     mesh, found, notes = read_mesh(Path(source), colors)
     shape = Shape.from_mesh(mesh, str(source), mix, sign, _select(found))
-    return replace(shape, repairs=(*notes, *shape.repairs))
+    return annotate(shape, repairs=(*notes, *shape.repairs))
 
 
 def _select(colors: CornerColors | None) -> CornerColors | None:
