@@ -115,7 +115,7 @@ winner_nerf = photo_method(
 
 # For each method that it offers to install, nerfstudio asks which function has called it. The lines of source of all
 # callers, which it would get as well, take as long as a fifth of all its imports.
-external_methods.inspect = SimpleNamespace(stack=partial(inspect.stack, 0))
+external_methods.inspect = SimpleNamespace(stack=partial(inspect.stack, 0))  # type: ignore[attr-defined, assignment]
 
 # The half a million objects of nerfstudio's imports live as long as the process. Python's garbage collector would look
 # through all of them again while the options are read, which takes a quarter of a second.
