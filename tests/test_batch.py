@@ -276,6 +276,48 @@ def test_fits_with_a_shared_start_are_other_fits_than_those_without(tmp_path):
         fit_many(tmp_path / "crops", tmp_path / "out", shared_start=5, **QUICK)
 
 
+def test_a_shared_start_is_trained_once_for_the_same_files_and_options(tmp_path, monkeypatch):
+    from winner_nerfstudio.batch import shared
+
+    counts, actual = [], shared.fit_shared_start
+    monkeypatch.setattr(
+        shared, "fit_shared_start", lambda group, *given: counts.append(len(group)) or actual(group, *given)
+    )
+    write_crops(tmp_path / "crops", 3)
+    quick = {**QUICK, "measure": False}
+    first = fit_many(tmp_path / "crops", tmp_path / "out", shared_start=2, **quick)
+    with monkeypatch.context() as patched:  # as another number of threads rounds in another way
+        patched.setattr(stack, "_train", lambda *_: None)
+        assert fit_many(tmp_path / "crops", tmp_path / "out", shared_start=2, **quick).seconds == 0
+    assert counts == [2]
+    fit_many(tmp_path / "crops", tmp_path / "out", shared_start=3, **quick)
+    write_crops(tmp_path / "crops", 1, first=9)
+    added = fit_many(tmp_path / "crops", tmp_path / "out", shared_start=2, **quick)
+    assert counts == [2, 3]
+    assert [row.field for row in added.rows[:3]] == [row.field for row in first.rows]
+    for path in (tmp_path / "out" / "starts").iterdir():
+        path.write_bytes(b"")
+    whole = contents(tmp_path / "out")
+    (tmp_path / "out" / first.rows[0].field).unlink()
+    fit_many(tmp_path / "crops", tmp_path / "out", shared_start=2, **quick)
+    assert counts == [2, 3, 2]
+    assert contents(tmp_path / "out") == whole
+
+
+def test_a_shared_start_is_not_trained_while_another_run_writes_and_its_count_is_checked_first(tmp_path, monkeypatch):
+    from winner_nerfstudio.batch import many
+
+    monkeypatch.setattr(many, "add_shared_start", lambda *_: pytest.fail("files are read"))
+    write_crops(tmp_path / "crops", 2)
+    for count in (-1, 1.5):
+        with pytest.raises(BatchError, match=f"shared_start={count} must be a whole number of signals, 0 for none"):
+            fit_many(tmp_path / "crops", tmp_path / "out", shared_start=count, **QUICK)
+    assert not (tmp_path / "out").exists()
+    pytest.importorskip("fcntl", reason="Windows has no such locks")
+    with Store(tmp_path / "out", False).open(), pytest.raises(OSError, match="another run writes into it"):
+        fit_many(tmp_path / "crops", tmp_path / "out", shared_start=2, **QUICK)
+
+
 def test_a_table_keeps_the_fields_of_other_files_even_if_a_run_fails_at_once(tmp_path, monkeypatch, capsys):
     from winner_nerfstudio.batch import many
 

@@ -24,7 +24,7 @@ class JobStart:
     Attributes:
         kind: name of the kind.
         layers: the hidden layers.
-        digest: their digest.
+        digest: the digest of the files that they were fitted to, in order, and of all that decides how.
     """
 
     kind: str

@@ -19,7 +19,7 @@ from ..training.prepare import find_device
 from .job import Job, sort_options_by_kind
 from .plan import Planner
 from .progress import BatchProgress
-from .shared import add_shared_start
+from .shared import add_shared_start, check_count
 from .sources import find_files
 from .store import Row, Store
 from .tasks import run_task
@@ -173,17 +173,18 @@ def run_batch(
         OSError: as `fit_many`.
         KeyboardInterrupt: as `fit_many`.
     """
+    check_count(shared_start)
     job, workers = replace(job, course=job.course.check()), workers.check()
     find_device(job.device)
     for path in (job.folder, *files):
         workers.check_storage(path)
-    opened = workers.open()
-    job, store = add_shared_start(job, files, kinds, shared_start), Store(job.folder, job.pack)
+    opened, store = workers.open(), Store(job.folder, job.pack)
     with store.open() as finished, opened as engine:
         for path in store.damaged:
             _say(f"warning: {path}: is no whole record and is left out; what it alone names is fitted again", console)
-        planner, seconds = Planner(job, finished), 0.0
         with working(console, "reading the files"):
+            job = add_shared_start(job, files, kinds, shared_start)
+            planner, seconds = Planner(job, finished), 0.0
             waiting = planner.find_waiting(files, kinds)
         known = planner.list_rows(files)
         _say(_describe_known(len(files), known), console)

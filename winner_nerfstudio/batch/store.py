@@ -2,7 +2,8 @@
 
 ``batch.json`` marks the folder as one that a batch may write to. ``fields/NAME-KEY.safetensors`` or
 ``packs/TASK.safetensors`` hold the fields, and ``records/TASK.json`` the rows of fits that were finished together. A
-record is written after its fields, so that whatever it names is there.
+record is written after its fields, so that whatever it names is there. ``starts/KEY.safetensors`` holds the hidden
+layers of a shared start, see `add_shared_start`.
 """
 
 import csv
@@ -41,6 +42,7 @@ _UNFINISHED = {
     ".": r"\.table-\d+\.(csv|parquet)",
     "fields": r"\.[\w.-]+-[0-9a-f]{16}-\d+\.safetensors",
     "packs": r"\.[0-9a-f]{24}-\d+\.safetensors",
+    "starts": r"\.[0-9a-f]{24}-\d+\.safetensors",
     "records": r"\.[0-9a-f]{24}-\d+\.json",
 }
 """The names, by folders, under which files are written before they are whole, see `replacing`."""
