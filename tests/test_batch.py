@@ -382,6 +382,7 @@ def test_a_damaged_table_is_refused_in_one_line_that_names_it(tmp_path):
     table = tmp_path / "out" / "table.csv"
     whole = table.read_bytes()
     damages = [whole.replace(b"#1", b"#x"), whole.replace(b"#1", b"#-1"), whole + b"\xff", b"\n", b"", b"path\na.png\n"]
+    damages += [whole.replace(b"packs/", outside) for outside in (b"../packs/", b"/packs/")]
     for damaged in [*damages, whole + b'"' + b"a" * 200_000 + b'",']:
         table.write_bytes(damaged)
         with pytest.raises(FieldFileError, match=r"table\.csv: is no whole table \(.*\); run the batch again"):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any, overload
 
 import torch
@@ -87,10 +88,11 @@ class FieldPlace:
         """Return the place that a table's column ``field`` names, ``FILE`` or ``FILE#INDEX``.
 
         Raises:
-            ValueError: the index is no whole number.
+            ValueError: the index is no whole number, or the file lies outside the folder.
         """
         name, _, index = text.partition("#")
-        if index and not index.isdecimal():
+        inside = PurePosixPath(name)
+        if (index and not index.isdecimal()) or inside.is_absolute() or ".." in inside.parts:
             raise ValueError(f"{text[:80]!r} names no field")
         return cls(folder / name, int(index) if index else None, kind, source)
 
