@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jaxtyping
 import numpy as np
+import torch
 from beartype.door import is_bearable
 from jaxtyping import jaxtyped
 
@@ -75,21 +76,41 @@ def check(value, names, module):
     arrays = {name: hint for name, hint in hints(value, names) if "jaxtyping" in repr(hint)}
     if not arrays:
         return value
-    signature, result_hint = inspect.signature(value), arrays.pop("return", object)
+    parameters, result_hint = list(inspect.signature(value).parameters), arrays.pop("return", object)
+    right = set()  # outlines of what has been looked at, as those of a training step come again and again
 
     @functools.wraps(value)
     def checked(*positional, **named):
-        with jaxtyped("context"):  # within it, a letter stands for one size
-            if arrays:
-                arguments = signature.bind(*positional, **named).arguments
-                for name, hint in arrays.items():
-                    if name in arguments:
-                        require(arguments[name], hint, value, name)
+        if torch.compiler.is_compiling():  # of what is only traced, sizes are unknown
+            return value(*positional, **named)
+        given = [pair for pair in (*zip(parameters, positional, strict=False), *named.items()) if pair[0] in arrays]
+        known = outline(given)
+        if known in right:
             result = value(*positional, **named)
+            if (known, outline(result)) in right:
+                return result
+        with jaxtyped("context"):  # within it, a letter stands for one size
+            for name, argument in given:
+                require(argument, arrays[name], value, name)
+            if known not in right:
+                result = value(*positional, **named)
             require(result, result_hint, value, "the result")
+        if ENABLED:
+            right.update((known, (known, outline(result))))
         return result
 
     return checked
+
+
+def outline(value):
+    """All of a value that `require` depends on: type and shape of the arrays in it, and the type of what else it is."""
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        return type(value), value.dtype, value.shape
+    if isinstance(value, (tuple, list)):
+        return type(value), *map(outline, value)
+    if isinstance(value, dict):
+        return dict, *map(outline, value.items())
+    return value if isinstance(value, str) else type(value)
 
 
 def require(value, hint, function, name):

@@ -35,25 +35,41 @@ def free_ports():
         return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
-ATTEMPTS = 6
+ATTEMPTS = 3
 """How often a cluster is started before it is given up; Ray gives each of its programs half a minute."""
+LEAN = {"num_cpus": 1, "include_log_monitor": False, "no_monitor": True}
+"""Options of a node without programs that nothing here asks for, and that take seconds to start."""
 
 
 def start_cluster():
     """Start a cluster of Ray with two nodes on this machine, which other tests may make too slow for Ray's patience."""
+    from ray._private.node import Node
+    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 1, "include_dashboard": False}
-    for attempt in range(ATTEMPTS):
-        made = Cluster()
-        try:
-            made.add_node(**head, **free_ports())
-            return made, made.add_node(num_cpus=1, **free_ports())
-        except Exception:
-            if made.head_node is not None:
+    start_raylet = Node.start_raylet
+
+    def start_with_port(node, *arguments, **options):
+        # Ray tells its program all ports but this one, for which that would wait until the agent has started.
+        port = node.dashboard_agent_listen_port
+        persist_port(node.get_session_dir_path(), node.node_id, DASHBOARD_AGENT_LISTEN_PORT_NAME, port)
+        return start_raylet(node, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Node, "start_raylet", start_with_port)
+        patch.setenv("RAY_gcs_server_port_wait_time_s", "120")
+        for attempt in range(ATTEMPTS):
+            made, others = Cluster(), set(list_descendants(os.getpid()))
+            try:
+                made.add_node(**LEAN, include_dashboard=False, **free_ports())
+                return made, made.add_node(**LEAN, **free_ports())
+            except Exception:
                 made.shutdown()
-            if attempt == ATTEMPTS - 1:
-                raise
+                for each in set(list_descendants(os.getpid())) - others:  # what a node leaves that did not start
+                    with contextlib.suppress(OSError):
+                        os.kill(each, signals.SIGKILL)
+                if attempt == ATTEMPTS - 1:
+                    raise
     raise AssertionError
 
 

@@ -22,7 +22,7 @@ from winner_nerfstudio.signals.normalization import Normalization
 from winner_nerfstudio.signals.records import ShapeRecord, VolumeRecord
 
 SMOOTH = {"s0": 0.3, "s1": 0.02, "omega_0": 3.0, "first_omega_0": 3.0, "hidden_dim": 48, "num_layers": 2}
-SMOOTH |= {"learning_rate": 5e-3, "steps": 3000}
+SMOOTH |= {"optimizer": "soap", "learning_rate": 5e-3, "steps": 500, "batch_size": 1024}
 PLACE, SIZE = (7.0, -3.0, 40.0), 25.0
 GRID = {"shape": (9, 9, 9), "offset": 2.0, "amplitude": 5.0, "digest": "", "dtype": "<f4", "ndim": 3}
 
@@ -31,7 +31,7 @@ def network_of(kind="siren", in_dim=3, out_dim=1, **more):
     if kind == "cells":
         more = {"parts": 3, "members": 20, "far_dim": 16, "far_layers": 2} | more
     if kind == "bank":
-        more = {"shape": [20, 24, 22], "parts": [2, 3, 2], "overlap": 3} | more
+        more = {"shape": [20, 24, 22], "parts": [2, 3, 1], "overlap": 3} | more
     return {"name": kind, "in_dim": in_dim, "out_dim": out_dim, "hidden_dim": 16, "num_layers": 2, **more}
 
 

@@ -48,13 +48,8 @@ def test_a_mutant_is_the_same_for_the_same_seed():
     assert np.mean([mutate(data, seed) != data for seed in range(200)]) > 0.8
 
 
-@pytest.mark.commands
-def test_a_few_mutants_of_every_format_load_or_are_refused(tmp_path):
-    check_mutants(tmp_path, range(150))
-
-
 @pytest.mark.quality
 def test_hundreds_of_mutants_load_or_are_refused(tmp_path):
-    outcomes = check_mutants(tmp_path, range(1000, 1500))
+    outcomes = check_mutants(tmp_path, [*range(150), *range(1000, 1500)])
     refused = sum(outcome.word == "refused" for outcome in outcomes)
-    assert 125 < refused < 475
+    assert 163 < refused < 617

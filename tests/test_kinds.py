@@ -26,7 +26,7 @@ from winner_nerfstudio.training.options import DrawnOptions, NetworkOptions
 from winner_nerfstudio.training.prepare import prepare
 from winner_nerfstudio.winner import Axis
 
-from .conftest import Result, config_of, metrics_of, run
+from .conftest import Result, config_of, metrics_of
 
 NETWORK = {"hidden_dim": 32, "num_layers": 2, "progress": False}
 ENTRY_POINTS = """[winner_nerfstudio.kinds]
@@ -89,11 +89,10 @@ def test_a_kind_in_a_file_of_its_own_is_trained_resumed_measured_inspected_and_e
     environment, table = plugin
     data = ["series-data", "--data", "a.readings", "--every", "2"]
     train = ["ns-train", "winner-series", "--max-num-iterations", "60", "--steps-per-save", "30"]
-    result = run(*train, *data, cwd=tmp_path, **environment)
-    assert "a.readings: 150 rows" in "\n".join(lines_of(result))
-    config = config_of(result, tmp_path)
-    models = config.parent / "nerfstudio_models"
     with one_process(tmp_path, environment) as run_there:
+        result = run_there(*train, *data)
+        assert "a.readings: 150 rows" in "\n".join(lines_of(result))
+        models = config_of(result, tmp_path).parent / "nerfstudio_models"
         resume_measure_inspect_and_export(run_there, tmp_path, models, data, table)
 
 

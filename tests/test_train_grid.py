@@ -15,7 +15,7 @@ from winner_nerfstudio.kinds.audio import AudioExport
 from winner_nerfstudio.kinds.image import ImageExport
 from winner_nerfstudio.signals.samples import IMAGES, SOUNDS
 
-from .conftest import call, config_of, fit, make_config, metrics_of, run, weights_of
+from .conftest import call, config_of, fit, make_config, metrics_of, weights_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the pictures and sounds of ../shared are not here")
@@ -60,7 +60,7 @@ def test_a_picture_from_the_command_line_to_the_file_with_the_data_gone(tmp_path
         "--pipeline.datamanager.batch-size",
         "900",
     ]
-    result = run("ns-train", "winner-image", "--data", "waves.png", *flags, cwd=tmp_path)
+    result = call("ns-train", "winner-image", "--data", "waves.png", *flags, cwd=tmp_path)
     assert result.returncode == 0, result.output
     assert "waves.png: 60 x 40 pixels, 3 channels (RGB)" in result.output
     assert "initialisation: psi=0." in result.output
