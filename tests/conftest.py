@@ -1,3 +1,4 @@
+import functools
 import importlib.metadata
 import io
 import json
