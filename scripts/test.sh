@@ -15,8 +15,8 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 two=(--numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations 10)
 case ${1:-} in
     "")
-        # Beside the tests, because it has use for one core only.
-        mypy &
+        # Beside the tests, because it has use for one core only; tests that wait for something go first.
+        nice mypy &
         types=$! failed=0
         pytest "${two[@]}" || failed=$?
         wait $types || failed=1

@@ -1,4 +1,5 @@
 import functools
+import gc
 import importlib.metadata
 import io
 import json
@@ -44,6 +45,18 @@ SMALL = [
 
 SHARED = {"trained", "cluster", "filmed"}
 """Fixtures that take ten seconds and more to make: the tests that share one are done by one worker."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect tests, and import what they do, without looking for garbage among objects that stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
