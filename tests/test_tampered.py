@@ -160,13 +160,19 @@ def alter_bytes(rng, path):
     return action, place
 
 
-def tamper(rng, path, write):
-    """Write an altered field; returns the field as it was, what was done, and whether the digest was made anew."""
-    fitted, stated, tensors = make_whole(*rng.choice(PAIRS))
+def copy_whole(pair, write):
+    """A field that nobody has altered, and what a file states of it, with its tensors, to be altered."""
+    fitted, stated, tensors = make_whole(*pair)
     entries, tensors = json.loads(stated), dict(tensors)
     if write is write_checkpoint:
         entries["provenance"] = deepcopy(PROGRESS)
     entries["digest"] = sign(entries, tensors, write)
+    return fitted, entries, tensors
+
+
+def tamper(rng, path, write):
+    """Write an altered field; returns the field as it was, what was done, and whether the digest was made anew."""
+    fitted, entries, tensors = copy_whole(rng.choice(PAIRS), write)
     how, signed = rng.choice([alter_entries, alter_entries, alter_tensors, alter_bytes]), False
     if how is alter_entries:
         done = how(rng, entries)
@@ -196,6 +202,9 @@ def load_run_of(path):
 
 
 def try_mutants(path, seeds, write, load, error_type):
+    _, *whole = copy_whole(PAIRS[0], write)
+    write(path, *whole)
+    load(path)  # imports what it needs, which is no part of the time of any other
     refused = 0
     for seed in seeds:
         fitted, entries, done, signed = tamper(random.Random(seed), path, write)
@@ -242,8 +251,8 @@ def test_a_checkpoint_that_was_altered_is_itself_or_one_line(tmp_path):
 @pytest.mark.quality
 def test_thousands_of_altered_field_files_and_checkpoints(tmp_path):
     file, checkpoint = tmp_path / "a.safetensors", run_folder(tmp_path)
-    assert try_mutants(file, range(1000, 3000), write_file, load_field, FieldFileError) > 1400
-    assert try_mutants(checkpoint, range(1000, 3000), write_checkpoint, load_run_of, CheckpointError) > 1200
+    assert try_mutants(file, range(1000, 2000), write_file, load_field, FieldFileError) > 700
+    assert try_mutants(checkpoint, range(1000, 2000), write_checkpoint, load_run_of, CheckpointError) > 600
 
 
 @pytest.mark.parametrize("pair", PAIRS)
