@@ -62,13 +62,6 @@ def test_a_volume_runs_along_its_last_axis_only():
     assert spectral_centroid(volume, dim=3) == pytest.approx(0.25)
 
 
-def test_what_dim_says_of_the_channels_holds():
-    many = np.random.default_rng(0).random((16, 64))
-    assert spectral_centroid(many, dim=1) == pytest.approx(np.mean([spectral_centroid(each) for each in many.T]))
-    with pytest.raises(ValueError, match="16 if they come first"):
-        spectral_centroid(many[..., None].repeat(20, 2))
-
-
 def test_channels_are_averaged_and_not_divided_by_their_number():
     n = np.arange(64)
     tones = [np.sin(2 * np.pi * k * n / 64) for k in (4, 8, 24)]

@@ -29,10 +29,10 @@ def check_samples(signal: Samples, dim: int | None) -> Tensor:
 
     Raises:
         ValueError: The signal is empty, has values that are not finite or not real, axes that do not fit `dim`, or
-            channels that seem to come first where `dim` doesn't say otherwise.
+            channels that seem to come first.
     """
     values, known_dim = convert_input(signal)[:2]
-    is_said, dim = dim is not None, known_dim if dim is None else dim
+    dim = known_dim if dim is None else dim
     shape = tuple(values.shape)
     spatial = max(len(shape) - 1, 1) if dim is None else dim
     if spatial not in (1, 2, 3) or len(shape) not in (spatial, spatial + 1) or 0 in shape:
@@ -44,7 +44,7 @@ def check_samples(signal: Samples, dim: int | None) -> Tensor:
     if samples.ndim == spatial:
         samples = samples[..., None]
     channels = samples.shape[-1]
-    if not is_said and channels > MOST_CHANNELS and shape[0] <= MOST_CHANNELS:
+    if channels > MOST_CHANNELS and shape[0] <= MOST_CHANNELS:
         raise ValueError(
             f"a signal of shape {shape} has {channels} channels if they come last, {shape[0]} if they come first; they"
             " belong last: pass signal.movedim(0, -1) of a tensor, numpy.moveaxis(signal, 0, -1) of an array"

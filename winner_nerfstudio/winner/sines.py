@@ -260,7 +260,8 @@ def _find_named_frequency(module: nn.Module, layers: list[Layer], measured: list
         frequency = read_named_frequency(part)
         if frequency is None:
             continue
-        if measured and not any(isclose(sine.frequency, frequency, rel_tol=1e-3) for sine in measured):
+        # A single sine may be the first one, whose frequency is its own.
+        if len(measured) > 1 and not any(isclose(sine.frequency, frequency, rel_tol=1e-3) for sine in measured):
             raise ValueError(
                 f"a {type(part).__name__} names the frequency {frequency:g}, but its sines have"
                 f" {measured[0].frequency:g}; pass omega_0= for the frequency of its hidden sines"
