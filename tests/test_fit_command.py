@@ -194,6 +194,10 @@ def test_a_texture_is_for_the_files_that_hold_one():
         (["a.png", "--output", "a.png"], "a.png: is the file that is fitted"),
         (["a.png", "--output", "b.png", "./b.png"], "--output names a file twice"),
         (
+            ["a.png", "--output", "b.png", "--output=b.npy"],
+            "--output is given twice, and only the last would be written",
+        ),
+        (
             ["a.png", "--output", "b.png", "--engine", "ray"],
             "are for a fit part by part, into a folder; --output takes",
         ),

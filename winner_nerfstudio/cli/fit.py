@@ -335,6 +335,10 @@ def _run(arguments: list[str]) -> int:
         from .kinds import parse_fit_options
 
         parse_fit_options(_find_kind_for_help(arguments), PROGRAM, ["--help"])
+    if [argument.partition("=")[0] for argument in arguments].count("--output") > 1:
+        raise ValueError(
+            "--output is given twice, and only the last would be written; name all after one: --output A B"
+        )
     command, rest = tyro.cli(Fit, prog=PROGRAM, description=description, args=arguments, return_unknown_args=True)
     command.check_files()
     kind = kind_of(command.file) if command.kind is None else kind_named(command.kind)
