@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and tests, two at a time. Sets itself up if need be.
 #   bash scripts/test.sh            all of it, about half an hour with the set-up
-#   bash scripts/test.sh --quick    without what starts commands or trains for long, at most 2 minutes
+#   bash scripts/test.sh --quick    without what starts commands or trains for long, a few minutes
 #   bash scripts/test.sh ARGUMENTS  those go to pytest, which then runs plainly
 set -euo pipefail
 cd "$(dirname "$0")/.."
