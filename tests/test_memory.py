@@ -10,7 +10,7 @@ from PIL import Image
 from .forked import start
 
 LIMIT = 4e9
-PART = 4
+PART = 3
 """The tests' targets are so many times smaller: what a run takes beside its imports grows no faster than its target."""
 enough = pytest.mark.skipif(
     os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < LIMIT, reason="takes up to 2 GB of memory, of 4"
