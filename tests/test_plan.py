@@ -123,6 +123,7 @@ def test_what_would_not_fit_into_memory_is_not_divided(monkeypatch):
     [
         {"hidden_dim": 64},
         {"num_layers": 3},
+        {"num_layers": 4},  # the default, when asked for
         {"network": "finer"},
         {"schedule": "reference"},
         {"s0": 1.0, "s1": 1.0},
@@ -226,7 +227,7 @@ def test_a_mesh_is_divided_into_cells_of_which_at_most_512_have_a_network():
 
 
 @pytest.mark.parametrize(
-    "choice", [{"hidden_dim": 256}, {"num_layers": 2}, {"parts": (1,)}, {"normal_weight": 1.0}, {"s0": 1.0, "s1": 0.1}]
+    "choice", [{"hidden_dim": 256}, {"num_layers": 4}, {"parts": (1,)}, {"normal_weight": 1.0}, {"s0": 1.0, "s1": 0.1}]
 )
 def test_a_mesh_has_a_single_network_where_its_user_asks_for_a_certain_one(choice):
     plan = make_plan(load_signal(sphere(2.0), "sdf"), sort_options(kind_named("sdf"), choice), Course())

@@ -30,8 +30,8 @@ class Study:
     """Size of the parts and their networks, as of a fit."""
     hidden_dim: int | None = None
     """Width of each hidden layer; if left out, as of a fit: 256 of a single network."""
-    num_layers: int = 4
-    """Number of hidden layers."""
+    num_layers: int | None = None
+    """Number of hidden layers; if left out, as of a fit: 4 of a single network."""
     omega_0: float | None = None
     """Frequency of the layers from the second on; 30 if left out."""
     first_omega_0: float | None = None

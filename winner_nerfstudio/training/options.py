@@ -23,6 +23,8 @@ SINE_NETWORKS = ("siren", "siren-rff")
 """Names of the networks that WINNER's noise can be added to."""
 SINGLE_WIDTH = 256
 """The width of the hidden layers of a single network if it is left open."""
+SINGLE_DEPTH = 4
+"""Their number if it is left open."""
 DENOISING_EXACTNESS = 0.2
 """The exactness of the matched schedule for noisy targets if it is left open, see docs/denoising.md."""
 SINGLE_BATCH = 4096
@@ -114,8 +116,8 @@ class NetworkOptions:
     network: str = "siren"
     """Network: siren, or a network to compare it with: finer, finer++, gauss, h-siren, relu-pe, siren-rff, staf or
     wire."""
-    num_layers: int = 4
-    """Number of hidden layers."""
+    num_layers: int | None = None
+    """Number of hidden layers; if left out, 4, or what suits the parts if the signal is divided into such."""
     hidden_dim: int | None = None
     """Width of each hidden layer; if left out, 256, or what size says if the signal is divided into parts."""
     omega_0: float | None = None
@@ -152,13 +154,13 @@ class NetworkOptions:
         Raises:
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
-        if self.num_layers < 2 or self.width < 1:
-            raise ValueError(f"num_layers={self.num_layers} must be at least 2 and hidden_dim={self.width} at least 1")
+        if self.depth < 2 or self.width < 1:
+            raise ValueError(f"num_layers={self.depth} must be at least 2 and hidden_dim={self.width} at least 1")
         if self.size not in (None, "small", "medium", "large"):
             raise ValueError(f"{flag}size {self.size} is not one of: small, medium, large")
-        self._check_memory(16 * (self.num_layers - 1) * self.width**2)
-        if self.num_layers > MOST_LAYERS:
-            raise ValueError(f"num_layers={self.num_layers} must be at most {MOST_LAYERS:,}")
+        self._check_memory(16 * (self.depth - 1) * self.width**2)
+        if self.depth > MOST_LAYERS:
+            raise ValueError(f"num_layers={self.depth} must be at most {MOST_LAYERS:,}")
         self._check_parts(axes, flag)
         self._check_network(flag)
         self._check_initialization(flag)
@@ -198,7 +200,7 @@ class NetworkOptions:
     def _check_memory(self, needed: int) -> None:
         if needed > MOST_MEMORY:
             raise ValueError(
-                f"num_layers={self.num_layers} and hidden_dim={self.width} make a {self.network} that takes"
+                f"num_layers={self.depth} and hidden_dim={self.width} make a {self.network} that takes"
                 f" {needed / 1e9:,.3g} GB of memory to train; {MOST_MEMORY / 1e9:.3g} GB is the most, so use a smaller"
                 " network"
             )
@@ -253,6 +255,11 @@ class NetworkOptions:
         return SINGLE_WIDTH if self.hidden_dim is None else self.hidden_dim
 
     @property
+    def depth(self) -> int:
+        """Return the number of hidden layers, that of a single network if it is left open."""
+        return SINGLE_DEPTH if self.num_layers is None else self.num_layers
+
+    @property
     def shared(self) -> int:
         """Return the number of samples that neighbouring parts share, the default if it is left open."""
         return OVERLAP if self.overlap is None else self.overlap
@@ -287,7 +294,7 @@ class NetworkOptions:
             "in_dim": in_dim,
             "out_dim": out_dim,
             "hidden_dim": self.width,
-            "num_layers": self.num_layers,
+            "num_layers": self.depth,
             **self._collect_special_arguments(),
             **(self._divide(lattice) if self.has_parts and lattice is not None else {}),
         }

@@ -96,13 +96,13 @@ def make_plan(signal: Signal, options: FitOptions, course: Course) -> Plan:
 
     Args:
         signal: the signal.
-        options: the options of the fit; ``parts`` may be "auto", and ``hidden_dim``, ``batch_size`` and ``between``
-            None.
+        options: the options of the fit; ``parts`` may be "auto", and ``hidden_dim``, ``num_layers``, ``batch_size``
+            and ``between`` None.
         course: the steps, the learning rate and the optimiser as far as the user has said them, and the seed.
     """
     note, network, recipe = "", options.network, options.kind.recipe.parts
     if network.noise.denoise and network.hidden_dim is None and isinstance(signal, Grid):
-        width = math.sqrt(DENOISING_WEIGHTS * signal.values.size / (network.num_layers - 1))
+        width = math.sqrt(DENOISING_WEIGHTS * signal.values.size / (network.depth - 1))
         network = replace(network, hidden_dim=min(max(round(width), NARROWEST), SINGLE_WIDTH))
         options = replace(options, network=network)
     if options.network.parts == "auto":
@@ -149,7 +149,7 @@ def complete_plan(
         noise = replace(noise, exactness=parts.exactness)
     width = size.width if network.hidden_dim is None else network.hidden_dim
     overlap = network.shared if size.edge else network.overlap
-    network = replace(network, hidden_dim=width, overlap=overlap, noise=noise)
+    network = replace(network, hidden_dim=width, num_layers=network.depth, overlap=overlap, noise=noise)
     if isinstance(batches, ResidentOptions):
         points, between = (parts.batch_size, parts.between) if parts else (batches.points, 0.0)
         batches = replace(
@@ -197,14 +197,9 @@ def _count_parts(signal: Signal, kind: Kind, network: NetworkOptions) -> tuple[i
     Whoever sets the network's width, layers or frequencies, a published schedule or initialisation, or one for noisy
     targets, means a single network.
     """
-    by_hand = (network.hidden_dim, network.omega_0, network.first_omega_0, network.noise.s0)
+    by_hand = (network.hidden_dim, network.num_layers, network.omega_0, network.first_omega_0, network.noise.s0)
     single = network.network != "siren" or any(value is not None for value in by_hand)
-    single |= (
-        network.init in SCALED
-        or network.noise.schedule != NoiseOptions.schedule
-        or network.noise.denoise
-        or network.num_layers != type(network).num_layers
-    )
+    single |= network.init in SCALED or network.noise.schedule != NoiseOptions.schedule or network.noise.denoise
     return (1,) if single else kind.count_parts(signal, network)
 
 
@@ -220,7 +215,7 @@ def count_grid_parts(signal: Grid[Any], network: NetworkOptions, recipe: PartRec
     size = recipe.sizes[network.size or MEDIUM]
     counts = divide(signal, recipe, size)
     # What is kept for each weight, and for each sample and point half-way between samples.
-    weights = math.prod(counts) * (network.num_layers - 1) * size.width**2
+    weights = math.prod(counts) * (network.depth - 1) * size.width**2
     memory = 16 * weights + 4 * 2**signal.dim * signal.lattice.count * signal.channels
     if signal.lattice.count <= recipe.most:
         return (1,)
