@@ -5,10 +5,11 @@ import io
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from . import shape_checks
 shape_checks.install()
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[1]
 SMALL = [
     "--max-num-iterations",
     "400",
@@ -129,14 +131,47 @@ def take_small_pictures(patch):
     patch.setattr(surface, "look_at_origin", functools.partial(surface.look_at_origin, width=64, height=64))
 
 
+@contextmanager
+def acting_as(command, arguments, cwd, errors):
+    """Let what is called be a command with its arguments, in a folder, whose messages of errors go to a stream."""
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(errors):
+        patch.chdir(cwd)
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", [str(command), *map(str, arguments)])
+        try:
+            yield patch
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def exit_status(main, errors):
+    """Call the main function of a command; returns the exit status."""
+    try:
+        main()
+    except SystemExit as stopped:
+        if not isinstance(stopped.code, str):
+            return stopped.code or 0
+        errors.write(f"{stopped.code}\n")
+        return 1
+    return 0
+
+
+def call_script(script, *arguments, cwd, **environment):
+    """Run one of the scripts in this process, which saves the seconds that it takes to start."""
+    output, errors = io.StringIO(), io.StringIO()
+    with acting_as(script, arguments, cwd, errors) as patch, redirect_stdout(output):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        status = exit_status(lambda: runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__"), errors)
+    return subprocess.CompletedProcess([script, *arguments], status, output.getvalue(), errors.getvalue())
+
+
 def call(command, *arguments, cwd):
     """Run an installed command in this process, which saves the seconds that it takes to start; else as `run`."""
     entry = next(iter(importlib.metadata.entry_points(group="console_scripts", name=command)))
-    output, status, handler = io.StringIO(), 0, signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(output):
-        patch.chdir(cwd)
-        patch.setenv("COLUMNS", "200")
-        patch.setattr(sys, "argv", [command, *map(str, arguments)])
+    output = io.StringIO()
+    with acting_as(command, arguments, cwd, output) as patch, redirect_stdout(output):
         main = entry.load()
         writers = []
         if command == "ns-train":
@@ -147,14 +182,8 @@ def call(command, *arguments, cwd):
             writers.clear()
             take_small_pictures(patch)
         try:
-            main()
-        except SystemExit as stopped:
-            status = stopped.code or 0
-            if isinstance(status, str):
-                output.write(f"{status}\n")
-                status = 1
+            status = exit_status(main, output)
         finally:
-            signal.signal(signal.SIGTERM, handler)
             writers.clear()  # their paths are relative to the folder that is left
     return Result(status, drop_delays(output.getvalue()))
 

@@ -5,12 +5,10 @@ import json
 import math
 import os
 import re
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +49,8 @@ from winner_nerfstudio.training.options import NetworkOptions
 from winner_nerfstudio.training.verdict import POOR_FIT
 from winner_nerfstudio.winner import SCALED, weight_scaling
 
-ROOT = Path(__file__).parents[1]
+from .conftest import ROOT, call_script
+
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 CPU = torch.device("cpu")
 TINY = {
@@ -109,8 +108,7 @@ def planned(experiment, folder, seeds=2):
 
 
 def reproduce(folder, *arguments):
-    command = [sys.executable, ROOT / "scripts" / "reproduce.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    return call_script("reproduce.py", *arguments, cwd=folder)
 
 
 @pytest.mark.parametrize(
@@ -986,21 +984,20 @@ def test_photographs_are_compared_by_ns_train_and_finished_runs_are_not_repeated
     program = tmp_path / "ns-train"
     program.write_text(TRAIN.format(python=sys.executable))
     program.chmod(0o755)
-    command = [sys.executable, ROOT / "scripts" / "compare_photos.py", ROOT / "configs" / "views_nerf.yml"]
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    def compare(*flags):
+        return call_script("compare_photos.py", ROOT / "configs" / "views_nerf.yml", *flags, cwd=tmp_path, PATH=path)
+
     (tmp_path / "snowman").mkdir()
     for _ in range(2):
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
+        done = compare()
         assert done.returncode == 0, done.stderr
         assert "| snowman | SIREN | 3 | 22.000 ± 1 | 0.5000 ± 0 |" in done.stdout
         assert "| snowman | WINNER | 3 | 32.000 ± 1 | 0.5000 ± 0 |" in done.stdout
         program.write_text("#!/bin/false")
     program.write_text("#!/bin/sh\necho no such folder; exit 1")
-    failed = subprocess.run(
-        [*command, "--flags=--vis wandb"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    failed = compare("--flags=--vis wandb")
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ns-train winner-nerf --data snowman")
     assert "no such folder" in failed.stderr
@@ -1040,11 +1037,7 @@ def test_scripts_that_compare_refuse_in_one_line_what_would_end_them_later(scrip
     program = tmp_path / "ns-train"
     program.write_text("#!/bin/sh\necho warning >&2; echo error: ns-train says what is wrong >&2; exit 1")
     program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / script, *arguments],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    done = call_script(script, *arguments, cwd=tmp_path, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith(words)
     assert done.stderr.count("\n") == 1
@@ -1057,8 +1050,7 @@ def test_scripts_that_compare_refuse_in_one_line_what_would_end_them_later(scrip
 )
 def test_the_plain_loop_refuses_what_it_cannot_read_in_one_line(file, words, tmp_path):
     Image.fromarray(np.zeros((8, 12), np.uint8)).save(tmp_path / "wide.png")
-    command = [sys.executable, ROOT / "scripts" / "plain_loop.py", tmp_path / file, "--size", "4", "--steps", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = call_script("plain_loop.py", tmp_path / file, "--size", "4", "--steps", "1", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert words in done.stderr
