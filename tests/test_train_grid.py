@@ -211,6 +211,28 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_run_too(tmp_path, method, ba
 
 
 @pytest.mark.commands
+def test_a_resumed_run_goes_on_with_the_learning_rate_that_is_asked_for_now(tmp_path):
+    source = picture(tmp_path / "a.png")
+
+    def rate_of(config):
+        state = torch.load(next((config.parent / "nerfstudio_models").iterdir()), weights_only=True)
+        (weights,) = state["optimizers"]["fields"]["param_groups"]
+        return weights["lr"]
+
+    def train(name, steps, rate=None, **changes):
+        optimizers = make_config("winner-image").optimizers
+        optimizers["fields"]["optimizer"].lr = rate
+        optimizers["fields"]["scheduler"].max_steps = 20
+        return fit("winner-image", source, tmp_path / name, steps, optimizers=optimizers, **changes)
+
+    half = train("half", 5, 1e-3)
+    models = half.parent / "nerfstudio_models"
+    kept, lowered = train("kept", 10, load_dir=models), train("lowered", 10, 1e-4, load_dir=models)
+    assert rate_of(lowered) == pytest.approx(1e-4 * rate_of(kept) / 1e-3)
+    assert rate_of(lowered) == pytest.approx(rate_of(train("whole", 10, 1e-4)))
+
+
+@pytest.mark.commands
 def test_a_checkpoint_of_another_picture_is_refused(tmp_path):
     first = fit("winner-image", picture(tmp_path / "a.png"), tmp_path / "a")
     models = first.parent / "nerfstudio_models"

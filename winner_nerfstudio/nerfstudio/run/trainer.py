@@ -351,6 +351,8 @@ class SignalTrainerConfig(WinnerTrainerConfig):
     arguments: list[str] | None = field(default_factory=list, init=False)
     """The arguments with which ``winner-fit`` makes the same fit, besides the file and the output, see `complete`; None
     if there are none."""
+    given_rate: float | None = field(default=None, init=False)
+    """The learning rate that the user has set, with which a resumed run goes on in place of its checkpoint's."""
 
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
@@ -368,6 +370,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         signal = data.load_outputs().metadata["signal"]
         options = FitOptions(kind_named(model.kind), data.dataparser.options, model.options, data.batches)
         self.arguments = self._list_arguments(options) if self._is_plain() else None
+        self.given_rate = optimizer.lr
         plan = make_plan(signal, options, Course(self.max_num_iterations, optimizer.lr, optimizer.name))
         if plan.note:
             CONSOLE.print(escape(plan.note), markup=False, soft_wrap=True)
@@ -455,6 +458,14 @@ class JoinedOptimizers(Optimizers):
         for optimizer in self.optimizers.values():
             check_state(optimizer)
 
+    def set_learning_rate(self, group: str, rate: float) -> None:
+        """Go on with another first learning rate than that which was loaded; the course of its decay is the same."""
+        for weights in self.optimizers[group].param_groups:
+            weights["lr"] *= rate / weights["initial_lr"]
+            weights["initial_lr"] = rate
+        scheduler = self.schedulers[group]
+        scheduler.base_lrs = [rate] * len(scheduler.base_lrs)
+
 
 class WinnerTrainer(Trainer):
     """A trainer that counts the steps before a resume in ``max_num_iterations`` and saves only complete files.
@@ -470,6 +481,7 @@ class WinnerTrainer(Trainer):
     """
 
     config: WinnerTrainerConfig
+    optimizers: JoinedOptimizers
     processes: Sequence[SpawnProcess] = ()
     """The processes that this one has started."""
     is_to_end: bool = False
@@ -529,6 +541,8 @@ class WinnerTrainer(Trainer):
             raise UnfitCheckpoint(unfit.problem, escape(path)) from None
         except Exception as error:  # what nerfstudio and torch read may be anything
             raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
+        if path is not None and isinstance(self.config, SignalTrainerConfig) and self.config.given_rate is not None:
+            self.optimizers.set_learning_rate("fields", self.config.given_rate)
 
     def train(self) -> None:
         """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.
