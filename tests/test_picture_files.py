@@ -4,16 +4,20 @@ import re
 import struct
 import sys
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
+from PIL import ImageCms
 
 from winner_nerfstudio.registry import kind_of
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.image import cannot_save, load_image, save_image
+from winner_nerfstudio.signals.image.reading.plain import find_avif_profile
 from winner_nerfstudio.signals.large import open_large
 from winner_nerfstudio.signals.load import load_signal
 from winner_nerfstudio.signals.options import ImageOptions
@@ -52,6 +56,10 @@ def assert_comes_back(image, folder):
     again = load_image(back)
     if image.suffix != ".npy":
         assert (again.record.mode, again.record.dtype) == (image.record.mode, image.record.dtype)
+    if image.suffix != ".npy" and image.record.dtype[1:] == "u2":  # as parts of white, which is 65535 in the file
+        assert again.units.to_own(np.float32(1)) == 65535
+        np.testing.assert_allclose(again.values, image.values, atol=1.1 / 65535)
+        return
     np.testing.assert_allclose(own(again), own(image), atol=4e-7 * max(span(image), span(again)) + 1e-9, rtol=0)
 
 
@@ -135,6 +143,15 @@ def test_white_as_the_least_value_is_inverted_and_told(tmp_path, dtype):
     assert "white as the least value, inverted" in said(image)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_the_alpha_beside_white_as_the_least_value_is_not_inverted(tmp_path, dtype):
+    array = samples(dtype, 2)
+    options = {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "a.tif", array, metadata=None, **options)
+    most = np.iinfo(dtype).max
+    assert_holds(load_image(tmp_path / "a.tif"), np.stack([most - array[..., 0], array[..., 1]], -1))
+
+
 def write_packed_tiff(path, array, bits):
     """Write grey samples of `bits` bits, which no library here packs."""
     height, width = array.shape
@@ -155,12 +172,13 @@ def test_odd_depths_keep_their_range(tmp_path, bits):
     assert (image.values.min(), image.values.max()) == (-1, 1)
     assert_holds(image, np.rint(array * 255.0 / ((1 << bits) - 1)) if bits < 8 else array)
     assert f"{bits} bit" in said(image)
-    assert_comes_back_in_value(image, tmp_path)
+    assert_is_as_bright(image, tmp_path)
 
 
-def assert_comes_back_in_value(image, folder):
+def assert_is_as_bright(image, folder):
+    """Check that a perfect fit is written with the same brightness, as parts of white."""
     save_image(folder / "back.tif", own(image), image.record)
-    np.testing.assert_allclose(own(load_image(folder / "back.tif")), own(image), atol=0.01)
+    np.testing.assert_allclose(load_image(folder / "back.tif").values, image.values, atol=1e-4)
 
 
 @pytest.mark.parametrize("scale, mode", [(257, "P"), (256, "P"), (1, "P"), (3, "RGB")])
@@ -611,6 +629,114 @@ def test_radiance_is_read_as_floating_point(tmp_path):
     assert "stored turned" in refused(tmp_path / "a.hdr")
     (tmp_path / "a.hdr").write_bytes(whole[: len(whole) // 2])
     assert "whole" in refused(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("white", [511, 1023, 4095, 16383, 65535])
+def test_a_picture_of_fewer_bits_than_sixteen_is_as_bright_in_the_files_that_it_is_written_to(tmp_path, white):
+    array = RNG.integers(0, white + 1, (*SIZE, 3)).astype(">u2")
+    array[0, 0], array[0, 1] = 0, white
+    (tmp_path / "a.ppm").write_bytes(b"P6 %d %d %d\n" % (SIZE[1], SIZE[0], white) + array.tobytes())
+    image = load_image(tmp_path / "a.ppm")
+    assert ("scaled to 65535 in files of pictures" in said(image)) == (white < 65535)
+    overshooting = own(image) + np.where(array == white, 7.0, 0.0)
+    filled = np.rint(array.astype(np.float64) / white * 65535)
+    for name in ("b.png", "b.tif"):
+        save_image(tmp_path / name, overshooting, image.record)
+        stored = cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        assert stored.dtype == np.uint16
+        np.testing.assert_array_equal(stored, filled)
+    save_image(tmp_path / "b.npy", own(image), image.record)
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), array)
+
+
+def test_a_reference_of_another_depth_is_refused(tmp_path):
+    array = RNG.integers(0, 1024, SIZE).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 %d %d 1023\n" % SIZE[::-1] + array.tobytes())
+    cv2.imwrite(str(tmp_path / "b.png"), (array * 64.06).astype(np.uint16))
+    for target, reference, words in [
+        ("a.pgm", "b.png", "the reference's values are uint16, the target's uint16 up to 1023"),
+        ("b.png", "a.pgm", "the reference's values are uint16 up to 1023, the target's uint16"),
+    ]:
+        with pytest.raises(SignalError, match=words):
+            load_image(tmp_path / target, ImageOptions(reference=tmp_path / reference))
+
+
+def make_profile():
+    """A colour profile as colour management takes it."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def with_profile(data, profile):
+    """A .jp2 file whose box of colours names a profile (ISO/IEC 15444-1, I.5.3.3)."""
+    header, colors = data.index(b"jp2h") - 4, data.index(b"colr") - 4
+    length = int.from_bytes(data[colors : colors + 4], "big")
+    box = (11 + len(profile)).to_bytes(4, "big") + b"colr\2\0\0" + profile
+    whole = int.from_bytes(data[header : header + 4], "big") + len(box) - length
+    return data[:header] + whole.to_bytes(4, "big") + data[header + 4 : colors] + box + data[colors + length :]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_the_colours_of_a_jpeg_2000_are_kept_as_they_are_with_their_profile(tmp_path, dtype):
+    codecs, array = pytest.importorskip("imagecodecs"), samples(dtype, 3)
+    # Red and green change places, so that a reader who applied the profile would change the colours.
+    profile = make_profile().replace(b"rXYZ", b"qXYZ").replace(b"gXYZ", b"rXYZ").replace(b"qXYZ", b"gXYZ")
+    data = codecs.jpeg2k_encode(array, level=0, reversible=True, codecformat="jp2")
+    (tmp_path / "a.jp2").write_bytes(with_profile(data, profile))
+    image = load_image(tmp_path / "a.jp2")
+    assert_holds(image, array)
+    assert image.record.icc_profile.encode("latin-1") == profile
+    assert_comes_back(image, tmp_path)
+
+
+def test_a_deep_jpeg_2000_of_blue_green_and_red_is_refused(tmp_path):
+    codecs = pytest.importorskip("imagecodecs")
+    data = codecs.jpeg2k_encode(samples("u2", 3), level=0, reversible=True, codecformat="jp2")
+    entries = b"".join(np.array([component, 0, 3 - component], ">u2").tobytes() for component in range(3))
+    box = (10 + len(entries)).to_bytes(4, "big") + b"cdef\0\3" + entries
+    start = data.index(b"jp2h") - 4
+    length = int.from_bytes(data[start : start + 4], "big")
+    moved = (length + len(box)).to_bytes(4, "big") + data[start + 4 : start + length] + box + data[start + length :]
+    (tmp_path / "a.jp2").write_bytes(data[:start] + moved)
+    assert "in another order than red, green, blue" in refused(tmp_path / "a.jp2")
+
+
+def test_a_deep_jpeg_keeps_its_profile(tmp_path):
+    codecs = pytest.importorskip("imagecodecs")
+    data, profile = codecs.jpeg8_encode(samples("u2", 3) // 16, level=99, bitspersample=12), make_profile()
+    pieces = [profile[:200], profile[200:]]
+    segments = [
+        b"\xff\xe2" + (16 + len(piece)).to_bytes(2, "big") + b"ICC_PROFILE\0" + bytes([number, 2]) + piece
+        for number, piece in enumerate(pieces, 1)
+    ]
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"".join(segments) + data[2:])
+    assert load_image(tmp_path / "a.jpg").record.icc_profile.encode("latin-1") == profile
+
+
+def test_the_profile_of_an_avif_is_found_as_pillow_writes_it(tmp_path):
+    Pillow.fromarray(samples("u1", 3)).save(tmp_path / "a.avif", icc_profile=make_profile())
+    whole = (tmp_path / "a.avif").read_bytes()
+    assert find_avif_profile(whole) == make_profile()
+    assert find_avif_profile(whole.replace(b"colrprof", b"colrnclx")) is None
+
+
+def test_frames_of_a_deep_avif_that_are_left_out_are_told(tmp_path):
+    codecs = pytest.importorskip("imagecodecs")
+    frames = RNG.integers(0, 1024, (3, *SIZE, 3)).astype(np.uint16)
+    (tmp_path / "a.avif").write_bytes(codecs.avif_encode(frames, bitspersample=10, level=100, speed=9))
+    image = load_image(tmp_path / "a.avif")
+    assert "the first of 3 frames is fitted" in said(image)
+    assert_holds(image, frames[0])
+
+
+@pytest.mark.parametrize("suffix, longest", [(".webp", 16383), (".jpg", 65500), (".jpeg", 65500)])
+def test_a_picture_that_is_too_long_for_a_format_is_refused_before_it_is_fitted(suffix, longest):
+    record = replace(load_image(np.zeros((2, 3), np.uint8)).record, mode="RGB")
+    path = Path(f"a{suffix}")
+    assert cannot_save(path, replace(record, shape=(3, longest))) is None
+    words = f"{suffix} holds at most {longest:,} pixels along a side, not {longest + 1:,} x 3; use .png or .tif"
+    assert cannot_save(path, replace(record, shape=(3, longest + 1))) == words
+    assert "not 200,000 x 200" in cannot_save(path, replace(record, shape=(100, 100_000)), scale=2.0)
+    assert cannot_save(Path("a.png"), replace(record, shape=(3, 100_000))) is None
 
 
 @pytest.mark.parametrize("bits, mode", [(8, "RGB"), (8, "RGBA"), (8, "L"), (10, "RGB"), (10, "RGBA"), (12, "RGB")])

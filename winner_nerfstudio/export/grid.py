@@ -48,7 +48,7 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     from ..signals.image import save_image
 
     require_result(field.kind, "image")
-    record = check_image_format(field, output)
+    record = check_image_format(field, output, scale)
     if isinstance(field, FolderField) and output.suffix.lower() in STREAMED_PICTURES and record.mode != "1":
         return stream_image(field, output, scale, progress)
     values = _evaluate_scaled(field, scale, f"{record.shape[1]} x {record.shape[0]} pixels", progress)
@@ -58,8 +58,8 @@ def export_image(field: Field, output: Path, scale: float = 1.0, progress: Progr
     return f"{width} x {height} pixels, {record.label}"
 
 
-def check_image_format(field: Field, output: Path) -> ImageRecord:
-    """Check that a file's format holds a fitted picture, and return the picture's record.
+def check_image_format(field: Field, output: Path, scale: float = 1.0) -> ImageRecord:
+    """Check that a file's format holds a fitted picture at a scale, and return the picture's record.
 
     Raises:
         SignalError: it does not; the message is one line.
@@ -68,7 +68,7 @@ def check_image_format(field: Field, output: Path) -> ImageRecord:
 
     record = field.record
     assert isinstance(record, ImageRecord)
-    if problem := cannot_save(output, record):
+    if problem := cannot_save(output, record, scale):
         raise SignalError(f"{output}: {problem}")
     return record
 

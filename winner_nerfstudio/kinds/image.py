@@ -127,7 +127,7 @@ class ImageExport(Export):
         from ..export.grid import check_image_format
 
         super().check(fitted)
-        check_image_format(fitted.field, self.output)
+        check_image_format(fitted.field, self.output, self.scale)
 
     def write(self, fitted: FittedField, progress: Progress) -> str:
         """Write the picture; return its size and mode."""

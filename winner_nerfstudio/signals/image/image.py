@@ -18,7 +18,7 @@ from ..samples import IMAGES, sample
 from ..units import Units
 from .reading import Picture, describe_excess, read_picture
 from .reading.picture import MAX_CHANNELS
-from .writing import ARRAYS, cannot_save
+from .writing import ARRAYS, cannot_save, fills_depth
 
 WHOLE_RANGES = {np.dtype(bool): 1, np.dtype("u1"): 255, np.dtype("u2"): 65535}
 """The data types whose whole range is mapped to [-1, 1], with its greatest value."""
@@ -98,7 +98,9 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     suffix = next(end for end in (own, ".png", ".tif", ".npy") if not cannot_save(Path(f"fit{end}"), draft))
     if own and suffix != own:
         notes.append(f"a fit is written as {suffix}, not as {own}")
-    measure = str(pixels.dtype)
+    if not fills_depth(draft):
+        notes.append(f"values from 0 to {high}, which a fit has as .npy; scaled to 65535 in files of pictures")
+    measure = str(pixels.dtype) if fills_depth(draft) else f"{pixels.dtype} up to {high}"
     image = Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
     return replace(image, missing=shrink_mask(screened.missing, lattice.shape))
 

@@ -16,6 +16,9 @@ from ..picture_suffixes import READ_ONLY, TIFFS, WRITTEN
 from ..records import IMAGE_MODES, ImageRecord
 
 ARRAYS = (".npy", ".npz")
+LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+"""The most pixels along a side that formats, or the libraries that write them, can hold."""
+DEEP_WHITE = 65535
 
 
 def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
@@ -41,7 +44,7 @@ def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
     if suffix in TIFFS:
         _write_tiff(path, values, record, profile)
     elif record.pixel_dtype[1:] == "u2":
-        path.write_bytes(_encode_deep_png(to_dtype(values, "u2"), profile))
+        path.write_bytes(_encode_deep_png(to_dtype(_fill_depth(values, record), "u2"), profile))
     else:
         options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
         options |= {"lossless": True, "exact": True} if suffix == ".webp" else {}
@@ -49,8 +52,14 @@ def save_image(path: Path, values: ndarray, record: ImageRecord) -> None:
         _to_pillow(values, record).save(path, **options)
 
 
-def cannot_save(path: Path, record: ImageRecord) -> str | None:
-    """Return one line that says why a picture with this record cannot be written to this path, or None if it can."""
+def cannot_save(path: Path, record: ImageRecord, scale: float = 1.0) -> str | None:
+    """Return one line that says why a picture with this record cannot be written to this path, or None if it can.
+
+    Args:
+        path: the file.
+        record: the record of the picture.
+        scale: pixels of the file per pixel of the picture, along each side.
+    """
     suffix = path.suffix.lower()
     if suffix in ARRAYS:
         return None
@@ -63,6 +72,10 @@ def cannot_save(path: Path, record: ImageRecord) -> str | None:
         return "an array is written back as .npy or .npz"
     if suffix not in allowed:
         return f"{suffix} cannot hold a picture of mode {record.label}; use one of {' '.join(allowed)} or .npy"
+    longest = LONGEST.get(suffix)
+    if longest is not None and max(record.shape) * scale >= longest + 0.5:
+        height, width = (round(count * scale) for count in record.shape)
+        return f"{suffix} holds at most {longest:,} pixels along a side, not {width:,} x {height:,}; use .png or .tif"
     return None
 
 
@@ -116,7 +129,8 @@ def prepare_tiff(record: ImageRecord, channels: int) -> tuple[Callable[[ndarray]
         options["extrasamples"] = [kind] * (channels - len(base))
 
     def convert(values: ndarray) -> ndarray:
-        pixels = _find_indices(values, record) if mode == "P" else to_dtype(values, record.pixel_dtype)
+        filled = _fill_depth(values, record)
+        pixels = _find_indices(values, record) if mode == "P" else to_dtype(filled, record.pixel_dtype)
         if mode == "1":
             pixels = pixels > 127
         return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
@@ -126,6 +140,20 @@ def prepare_tiff(record: ImageRecord, channels: int) -> tuple[Callable[[ndarray]
         options["planarconfig"] = "contig"
     options["photometric"] = {"RGB": "rgb", "CMYK": "separated", "P": "palette"}.get(base, "minisblack")
     return convert, pixel, options
+
+
+def fills_depth(record: ImageRecord) -> bool:
+    """Return whether the values of a picture of up to 16 bits reach their white where those of its data type end."""
+    return record.pixel_dtype[1:] != "u2" or round(record.offset + record.amplitude) == DEEP_WHITE
+
+
+def _fill_depth(values: ndarray, record: ImageRecord) -> ndarray:
+    """Return values of 9 to 15 bits as values of 16, with which picture files store them; others as they are."""
+    if fills_depth(record):
+        return values
+    white = record.offset + record.amplitude
+    filled: ndarray = values.clip(0, white) * (DEEP_WHITE / white)
+    return filled
 
 
 def _encode_deep_png(pixels: ndarray, profile: bytes | None) -> bytes:

@@ -27,7 +27,11 @@ class _Header:
     space: int | None
     opacity: int | None
     """1 if the last component is alpha, 2 if colours are premultiplied by it."""
+    is_reordered: bool
+    """Whether a component is another colour than its place says."""
     has_palette: bool
+    profile: bytes | None
+    """The colour profile."""
 
 
 def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
@@ -50,7 +54,7 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
     shift = 0
     if bits <= 8 and count <= 4 and not header.is_signed:
         with Pillow.open(path) as picture:
-            pixels, profile = np.asarray(picture), picture.info.get("icc_profile")
+            pixels = np.asarray(picture)
             shift = 8 - bits  # by which Pillow moves samples up, and also indices
             if header.has_palette:
                 if picture.mode != "P":
@@ -62,7 +66,13 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
                 pixels, count, bits = table[pixels >> shift], 3, 8
     else:
         codecs = import_extra("imagecodecs", "jpeg2000", f"{path}: JPEG 2000 of {count} x {bits} bits is read")
-        pixels, profile = codecs.jpeg2k_decode(data), None
+        if header.is_reordered:
+            raise SignalError(
+                f"{path}: deep JPEG 2000 whose components are in another order than red, green, blue is"
+                " not read; convert it to TIFF"
+            )
+        # Of a whole file the library converts the colours as their profile says, and clips them.
+        pixels = codecs.jpeg2k_decode(data[data.find(CODESTREAM) :])
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape != (header.height, header.width, count) or pixels.dtype.itemsize * 8 < bits:
         raise SignalError(f"{path}: decodes to {pixels.shape} of {pixels.dtype}, other than its header says")
@@ -71,10 +81,10 @@ def read_jpeg2000(path: Path, max_pixels: int) -> Picture:
     if pixels.dtype == np.uint8 and bits < 8:
         pixels = widen(pixels, white << shift)
         if bits == 1 and mode == "L":
-            return Picture(pixels, "1", notes, icc_profile=profile)
+            return Picture(pixels, "1", notes, icc_profile=header.profile)
         notes.append(f"its {plural(bits, 'bit')} are scaled to 8")
     is_narrow = pixels.dtype == np.uint16 and bits < 16
-    return Picture(pixels, mode, notes, white if is_narrow else None, profile)
+    return Picture(pixels, mode, notes, white if is_narrow else None, header.profile)
 
 
 def _choose_mode(header: _Header, count: int, notes: list[str]) -> str:
@@ -101,20 +111,26 @@ def _read_header(path: Path, data: bytes) -> _Header:
         raise SignalError(f"{path}: its JPEG 2000 header is cut off; is the file whole?")
     boxes = data[:start]
     colors = boxes.find(b"colr")
-    space = struct.unpack_from(">I", boxes, colors + 7)[0] if colors >= 0 and boxes[colors + 4] == 1 else None
+    method = boxes[colors + 4] if colors >= 0 else 0
+    space = struct.unpack_from(">I", boxes, colors + 7)[0] if method == 1 else None
+    profile = None
+    if method in (2, 3):
+        (size,) = struct.unpack_from(">I", boxes, colors - 4)
+        profile = boxes[colors + 7 : colors - 4 + size]
     definition = boxes.find(b"cdef")
-    opacity = None
+    opacity, is_reordered = None, False
     if definition >= 0:
         (entries,) = struct.unpack_from(">H", boxes, definition + 4)
         kinds = {}
         for entry in range(min(entries, count)):
-            component, kind, _ = struct.unpack_from(">3H", boxes, definition + 6 + 6 * entry)
+            component, kind, color = struct.unpack_from(">3H", boxes, definition + 6 + 6 * entry)
             kinds[component] = kind
+            is_reordered |= kind == 0 and color not in (component + 1, 0xFFFF)
         opacity = kinds.get(count - 1) if kinds.get(count - 1) in (1, 2) else None
     return _Header(
         right - left, bottom - top,
         depths=tuple((depth & 0x7F) + 1 for depth in components[0::3]),
         is_signed=any(depth & 0x80 for depth in components[0::3]),
         is_subsampled=any(step != 1 for step in components[1::3] + components[2::3]),
-        space=space, opacity=opacity, has_palette=b"pclr" in boxes,
+        space=space, opacity=opacity, is_reordered=is_reordered, has_palette=b"pclr" in boxes, profile=profile,
     )  # fmt: skip

@@ -122,14 +122,26 @@ def read_avif(path: Path, max_pixels: int) -> Picture:
             f"{path}: an AVIF of {bits} bits that is stored turned or cropped is not read; convert it to PNG"
         )
     codecs = import_extra("imagecodecs", "jpeg2000", f"{path}: AVIF of {bits} bits is read")
-    pixels = codecs.avif_decode(path.read_bytes())
+    data = path.read_bytes()
+    pixels, notes = codecs.avif_decode(data), [f"AVIF, {bits} bits a channel"]
     if pixels.ndim == 4:
+        notes.append(f"the first of {len(pixels)} frames is fitted")
         pixels = pixels[0]
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.dtype != np.uint16 or pixels.shape[:2] != (height, width):
         raise SignalError(f"{path}: decodes to {pixels.shape} of {pixels.dtype}, other than its header says")
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
-    return Picture(pixels, mode, [f"AVIF, {bits} bits a channel"], (1 << bits) - 1)
+    return Picture(pixels, mode, notes, (1 << bits) - 1, find_avif_profile(data))
+
+
+def find_avif_profile(data: bytes) -> bytes | None:
+    """Return the ICC profile in the first box of colours that has one (ISO/IEC 14496-12, 12.1.5), or None."""
+    for found in re.finditer(rb"(.{4})colr(?:prof|rICC)", data[: 1 << 20], re.DOTALL):
+        (size,) = struct.unpack(">I", found[1])
+        profile = data[found.end() : found.start() + size]
+        if profile[36:40] == b"acsp":
+            return profile
+    return None
 
 
 def _find_jpeg_depth(head: bytes) -> int:
@@ -169,11 +181,16 @@ def _read_deep_jpeg(path: Path, head: bytes, depth: int, max_pixels: int) -> Pic
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape != (height, width, count) or pixels.dtype != np.uint16:
         raise SignalError(f"{path}: decodes to {pixels.shape} of {pixels.dtype}, other than its header says")
-    exif = Pillow.Exif()
+    exif, profile = Pillow.Exif(), b""
     for marker, start in _list_segments(head):
-        if marker == 0xE1 and head[start + 4 : start + 10] == b"Exif\0\0":
-            exif.load(head[start + 4 : start + 2 + struct.unpack_from(">H", head, start + 2)[0]])
-    picture = Picture(pixels, "L" if count == 1 else "RGB", [f"JPEG, {depth} bits a channel"], (1 << depth) - 1)
+        content = head[start + 4 : start + 2 + struct.unpack_from(">H", head, start + 2)[0]]
+        if marker == 0xE1 and content.startswith(b"Exif\0\0"):
+            exif.load(content)
+        if marker == 0xE2 and content.startswith(b"ICC_PROFILE\0"):
+            profile += content[14:]  # behind its number and the count of pieces, which come in order
+    picture = Picture(
+        pixels, "L" if count == 1 else "RGB", [f"JPEG, {depth} bits a channel"], (1 << depth) - 1, profile or None
+    )
     return turn_upright(picture, exif.get(0x0112, 1))
 
 

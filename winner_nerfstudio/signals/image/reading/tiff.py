@@ -309,7 +309,8 @@ def _convert(path: Path, page: Any, pixels: ndarray) -> Picture:
     if photometric == LOGLUV:
         notes.append("converted from LogLuv to RGB of floating point")
     if photometric == MIN_IS_WHITE:
-        pixels = invert(pixels, bits, notes)
+        # Alpha is no shade.
+        pixels = np.concatenate([invert(pixels[..., :1], bits, notes), pixels[..., 1:]], -1)
     if (calibration := imagej_calibration(page.parent)) and page.samplesperpixel == 1:
         return Picture(_calibrate(pixels, *calibration, notes), "L", notes)
     mode = _choose_mode(path, page, COLORS[photometric], notes)
