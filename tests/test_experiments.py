@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import trimesh
 import yaml
 from PIL import Image
 from rich.console import Console
@@ -758,6 +759,19 @@ def test_a_run_of_another_device_is_told_but_not_taken_for_this_ones(folder, mon
     runs.perform(here, CPU, lambda part: None)
     assert there.record() is None
     assert there.on_any_device().path == here.on_any_device().path == here.path
+
+
+def test_a_shape_is_another_one_where_a_file_that_it_names_has_changed(tmp_path):
+    files = trimesh.creation.icosphere(subdivisions=1).export(file_type="gltf")
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    shape = load_shape(tmp_path / "model.gltf")
+    digests = [runs.hash_data(shape, str(tmp_path / "model.gltf"))]
+    for name in files:
+        with (tmp_path / name).open("ab") as file:
+            file.write(b" ")
+        digests.append(runs.hash_data(shape, str(tmp_path / "model.gltf")))
+    assert len(set(digests)) == 1 + len(files) >= 3
 
 
 @pytest.mark.commands

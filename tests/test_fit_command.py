@@ -20,7 +20,7 @@ from winner_nerfstudio import fit, load_field
 from winner_nerfstudio.cli import fit as command
 from winner_nerfstudio.metrics.grid import mean_psnr
 from winner_nerfstudio.registry import export_for, kind_named
-from winner_nerfstudio.results import results_table
+from winner_nerfstudio.results import format_bytes, results_table
 from winner_nerfstudio.training.loop import Training
 from winner_nerfstudio.training.verdict import POOR_FIT, judge
 from winner_nerfstudio.training.watch import describe_status
@@ -450,3 +450,10 @@ def test_a_folder_beside_other_results_is_refused(winner_fit, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 9), np.uint8))
     status, shown = winner_fit("a.npy", "--output", "folder", "a.png")
     assert "names a folder, without a suffix, beside other results" in f"{status}{shown}"
+
+
+@pytest.mark.parametrize(
+    "count, words", [(2790, "2.79 kB"), (999_400, "999 kB"), (999_600, "1 MB"), (999_600_000, "1 GB"), (12, "0.012 kB")]
+)
+def test_bytes_are_counted_in_the_unit_that_needs_no_exponent(count, words):
+    assert format_bytes(count) == words

@@ -220,9 +220,16 @@ def test_signal_to_noise_ratios_of_a_very_good_fit_are_not_capped():
     assert metrics["si_snr"] == pytest.approx(snr, abs=1)
 
 
-def test_a_diverged_fit_has_no_psnr():
+def test_a_diverged_fit_has_no_psnr_and_no_snr():
     assert np.isnan(grid.psnr(float("nan")))
     assert grid.psnr(0.0) == float("inf")
+    assert grid.psnr(float("inf")) == -float("inf")
+    truth = np.sin(np.arange(3000, dtype=np.float32))[:, None]
+    diverged = truth.copy()
+    diverged[7] = np.nan
+    assert all(np.isnan(value) for value in audio_metrics(diverged, truth).values())
+    diverged[7] = np.inf
+    assert audio_metrics(diverged, truth)["snr"] == -np.inf
 
 
 def test_silence_and_short_sounds_have_the_metrics_that_make_sense():

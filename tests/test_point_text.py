@@ -193,6 +193,17 @@ def test_columns_of_text_are_left_out_where_a_line_names_the_columns(tmp_path, n
     assert not any("commas and spaces" in note for note in columns.notes)
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_decimal_commas_of_few_lines_are_read_where_something_else_separates(tmp_path, mark):
+    points = np.arange(300.0).reshape(100, 3)
+    points[[0, 50, 99], [0, 1, 2]] += 0.25
+    lines = (mark.join(f"{value:g}".replace(".", ",") for value in row) for row in points)
+    (tmp_path / "a.csv").write_text("\n".join([mark.join("xyz"), *lines]))
+    columns = read_points(tmp_path / "a.csv")
+    np.testing.assert_array_equal(columns.points, points)
+    assert any("decimal commas" in note for note in columns.notes)
+
+
 def test_what_was_taken_as_what_is_told(tmp_path):
     (tmp_path / "a.csv").write_text(WRITTEN["shuffled.csv"])
     (tmp_path / "b.txt").write_text(WRITTEN["decimal-comma-tabs.txt"])

@@ -13,7 +13,7 @@ from siren_pytorch import SirenNet, SirenWrapper
 from torch import nn
 
 from winner_nerfstudio import NoiseSchedule, Siren, siren_init_, winner_init_
-from winner_nerfstudio.networks import Sine
+from winner_nerfstudio.networks import Finer, HSiren, Sine
 from winner_nerfstudio.networks.encodings import FourierFeatures, PositionalEncoding
 from winner_nerfstudio.networks.finer import VariableSine
 from winner_nerfstudio.networks.gauss import Gaussian
@@ -320,6 +320,14 @@ def test_a_sine_that_holds_whole_numbers_is_known_and_what_is_hooked_to_it_is_no
     module.register_forward_hook(lambda *_: seen.append(1))
     assert measure_sine_frequency(module) == 20
     assert not seen
+
+
+@pytest.mark.parametrize("network", [Finer(1, 1, 16, 3), HSiren(1, 1, 16, 3)])
+def test_no_schedule_is_applied_to_sines_whose_frequency_changes(network):
+    for given in ({"target": torch.rand(100)}, {"centroid": 0.3, "samples": 100}):
+        with pytest.raises(ValueError, match="Sine changes with its argument, which no schedule knows; give s0 and s1"):
+            winner_init_(network, **given)
+    assert winner_init_(network, s0=1.0, s1=0.1, seed=0).schedule == "fixed"
 
 
 @pytest.mark.parametrize("make", [lambda: Lambda(10), lambda: Learned(10.0)])

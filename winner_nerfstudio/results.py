@@ -96,5 +96,6 @@ def _list_weights(field: "nn.Module", companion: "nn.Module | None") -> "list[Te
 
 def format_bytes(count: float) -> str:
     """Return a number of bytes in kB, MB or GB, three digits."""
-    unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
+    units = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
+    unit, name = next((u, n) for u, n in units if round(count / u * 1e3) >= 1e3 or n == "kB")  # 999.6 kB are 1 MB
     return f"{count / unit:.3g} {name}"

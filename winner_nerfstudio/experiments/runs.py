@@ -20,6 +20,7 @@ from ..metrics.grid import psnr
 from ..networks import count_weights
 from ..registry import kind_named
 from ..signals.blocks import compute_source_digest
+from ..signals.companions import find_companions
 from ..signals.grid import Grid
 from ..signals.signal import Signal
 from ..training.initialize import build_field, describe_initialization, initialize_, start
@@ -160,7 +161,10 @@ def plan(
             if key not in loaded:
                 for file in (source, *map(str, beside.values())):
                     _check_exists(file)
-                digests = {f"{option}_digest": compute_source_digest(file) for option, file in beside.items()}
+                digests = {
+                    f"{option}_digest": "-".join([compute_source_digest(file), *_hash_companions(file)])
+                    for option, file in beside.items()
+                }
                 loaded[key] = _load(source, experiment.noise_level(name), options), digests
             signal, digests = loaded[key]
             network, noise, begun = _resolve_start(signal, options.network, fit.noise_scale)
@@ -413,10 +417,16 @@ def _round(value: Any) -> Any:
 def hash_data(signal: Any, source: str) -> str:
     """Return a digest that changes with the data.
 
-    It is that of the samples, else of the file, else of the vertices, to six digits, of a shape that is made by code.
+    It is that of the samples, else of the file and those that it names, else of the vertices, to six digits, of a shape
+    that is made by code.
     """
     if isinstance(signal, Grid):
         return signal.record.digest
     file = Path(source)
     content = file.read_bytes() if file.is_file() else np.round(signal.mesh.vertices, 6).astype("<f4").tobytes()
-    return blake2b(content, digest_size=16).hexdigest()
+    return "-".join([blake2b(content, digest_size=16).hexdigest(), *_hash_companions(file)])
+
+
+def _hash_companions(file: Path) -> list[str]:
+    """Return the digests of the files that a file names; "" for one that is missing."""
+    return ["" if each is None else compute_source_digest(each) for each in find_companions(file)]

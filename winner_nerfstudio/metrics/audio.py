@@ -1,6 +1,6 @@
 """Metrics of a fit to a sound."""
 
-from math import log10
+from math import isinf, isnan, log10
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ FRAMES = 1024
 """Spectral frames that are compared at a time, which limits the memory."""
 
 
+@np.errstate(invalid="ignore", over="ignore")  # a fit that has diverged holds infinities and NaN
 def audio_metrics(
     fitted: Float[ndarray, "n c"], truth: Float[ndarray, "n c"], missing: Bool[ndarray, " n"] | None = None
 ) -> dict[str, float]:
@@ -71,7 +72,11 @@ def _compute_mean_product(first: Float[ndarray, " n"], second: Float[ndarray, " 
 
 
 def to_decibels(signal: float, noise: float) -> float:
-    """Return the ratio of two powers in dB: infinity without noise, -infinity without a signal."""
+    """Return the ratio of two powers in dB: infinity without noise, -infinity without a signal, NaN of a NaN."""
+    if isnan(signal) or isnan(noise):
+        return float("nan")
+    if isinf(noise):
+        return float("-inf")
     return 10 * log10(signal / noise) if signal > 0 and noise > 0 else float("-inf" if noise > 0 else "inf")
 
 

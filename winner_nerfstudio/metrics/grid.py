@@ -1,7 +1,7 @@
 """Metrics of a fit to a regularly sampled signal with any number of axes."""
 
 from collections.abc import Callable
-from math import isnan, log10, sqrt
+from math import isinf, isnan, log10, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -59,10 +59,13 @@ def root_mean_square(first: ndarray, second: ndarray) -> float:
 def psnr(error: float, peak: float = RANGE) -> float:
     """Compute ``20 log10(peak / error)`` in dB for a root mean square `error`.
 
-    It is infinity for no error, and NaN for one that is NaN or without a peak, as of a constant target's range.
+    It is infinity for no error, -infinity for one without a limit, and NaN for one that is NaN or without a peak, as of
+    a constant target's range.
     """
     if error == 0:
         return float("inf")
+    if isinf(error):
+        return float("-inf")
     return 20 * log10(peak / error) if not isnan(error) and peak > 0 else float("nan")
 
 

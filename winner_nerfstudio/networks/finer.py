@@ -44,8 +44,9 @@ class Finer(SineChain):
     """A SIREN whose sines are `VariableSine`, with the first layer's bias drawn from ``U(-k, k)`` (arXiv 2312.02434).
 
     Maps coordinates [..., in_dim] in [-1, 1] to values [..., out_dim]; the last layer is linear. Weights and the other
-    biases begin as SIREN's. The wider the first bias, the higher the frequencies before training. `siren_init_` and
-    `winner_init_` take this network too, but draw the first bias as SIREN's; ``reinitialize=False`` keeps it.
+    biases begin as SIREN's. The wider the first bias, the higher the frequencies before training. `siren_init_` takes
+    this network too, and `winner_init_` with `s0` and `s1`, but they draw the first bias as SIREN's, which
+    ``reinitialize=False`` keeps; no schedule knows frequencies that change with their argument.
 
     Args:
         in_dim: The coordinates per point.

@@ -134,6 +134,15 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
         return None
 
 
+def is_plain_sine(module: nn.Module, frequency: float) -> bool:
+    """Return whether a module that counts as a sine is one of the same frequency everywhere, not only at 0."""
+    tensors = chain(module.parameters(), module.buffers())
+    like = next(filter(torch.is_floating_point, tensors), torch.empty(1, dtype=torch.float32, device="cpu"))
+    with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
+        angles = torch.linspace(-4 * pi, 4 * pi, 65, device="cpu").to(like)
+        return bool((module.forward(angles / frequency) - angles.sin()).abs().max() < 0.01)
+
+
 def read_named_frequency(module: nn.Module) -> float | None:
     """Return the frequency that a module has among its attributes, or None."""
     for name in FREQUENCY_NAMES:

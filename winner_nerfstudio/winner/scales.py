@@ -89,6 +89,10 @@ def compute_noise_scales(
     if samples is not None and (target is not None or axes is not None):
         raise ValueError(f"samples={samples} goes with a centroid; a target and its axes have their own")
     network = find_network_to_perturb(module, layers, omega_0)
+    if network.changing:
+        raise ValueError(
+            f"the frequency of a {network.changing} changes with its argument, which no schedule knows; give s0 and s1"
+        )
     dim = None if dim is None else read_count("dim", dim)
     channels = None if channels is None else read_count("channels", channels)
     shape = None

@@ -9,7 +9,17 @@ from torch import nn
 
 from .checks import read_positive
 from .matched import NetworkTraits
-from .parts import Layer, Part, is_from_torch, is_layer, list_parts, read_layer, read_named_frequency, select_sines
+from .parts import (
+    Layer,
+    Part,
+    is_from_torch,
+    is_layer,
+    is_plain_sine,
+    list_parts,
+    read_layer,
+    read_named_frequency,
+    select_sines,
+)
 
 LayerPair: TypeAlias = tuple[nn.Module | str, nn.Module | str]
 """The layers that feed the first two sines, or their names in ``module.named_modules()``."""
@@ -37,12 +47,14 @@ class SineNetwork(NamedTuple):
         output_layer: The last layer, which feeds none; None where only the first two layers are known.
         is_encoded: Whether something stands before the first layer, so that its inputs are not the coordinates.
         frequencies: The frequencies of the sines.
+        changing: The class of a sine whose frequency changes with its argument; "" if there is none.
     """
 
     sine_layers: list[Layer]
     output_layer: Layer | None
     is_encoded: bool
     frequencies: SineFrequencies
+    changing: str = ""
 
     @property
     def layers(self) -> list[Layer]:
@@ -75,8 +87,13 @@ def find_sine_network(module: nn.Module | SineNetwork, omega_0: float | None = N
     layers = _read_chain(module, network, sines)
     before = parts[: parts.index(network[0])] if network else []
     is_encoded = any(_encodes(part) for part in before)
+    measured = [sine for sine in sines if not _holds_layers(sine.module)]
     return SineNetwork(
-        layers[:-1], layers[-1] if layers else None, is_encoded, _find_frequencies(module, layers, omega_0)
+        layers[:-1],
+        layers[-1] if layers else None,
+        is_encoded,
+        _find_frequencies(module, layers, omega_0),
+        next((type(sine.module).__name__ for sine in measured if not is_plain_sine(sine.module, sine.frequency)), ""),
     )
 
 

@@ -28,6 +28,8 @@ MISSING = re.compile(rb"[-+]?(nan(\(\w*\))?|1\.#(qnan|ind|snan)\w*|n/?a|null|non
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?|[-+]?(inf|infinity|1\.#inf)", re.IGNORECASE)
 AMBIGUOUS = re.compile(rb"[-+]?[1-9]\d{0,2}[.,]\d{3}")
 """A number whose mark may be a decimal mark or may separate thousands."""
+COMMA_NUMBER = re.compile(rb"[-+]?\d*,\d+([eEdD][-+]?\d+)?")
+POINT_NUMBER = re.compile(rb"[-+]?\d*\.\d+([eEdD][-+]?\d+)?")
 GROUPED = {
     b".": re.compile(rb"[-+]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?([eEdD][-+]?\d+)?"),
     b",": re.compile(rb"[-+]?[1-9]\d{0,2}(\.\d{2,3})*\.\d{3}(,\d*)?([eEdD][-+]?\d+)?"),
@@ -241,7 +243,12 @@ def _find_separator(path: Path, lines: Sequence[tuple[int, bytes]]) -> tuple[byt
     )
     with_commas = [(number, line) for number, line in rows if b"," in line]
     if len(with_commas) <= half or not rows:
-        return separator, b".", []
+        # Most numbers may be whole ones, which have no mark.
+        words = [word.strip(b'" \t') for _, line in rows for word in line.split(separator)] if separator else []
+        with_comma = [word for word in words if COMMA_NUMBER.fullmatch(word)]
+        if not with_comma or any(POINT_NUMBER.fullmatch(word) for word in words):
+            return separator, b".", []
+        return separator, _find_decimal(path, with_commas[-1][0], with_comma), []
     if not separator:
         spaced = [line for _, line in with_commas if re.search(rb"[^\s,]\s+[^\s,]", re.sub(rb'"[^"]*"', b"", line))]
         if len(spaced) <= half:  # no spaces but beside commas: the commas separate
