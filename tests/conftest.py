@@ -161,6 +161,7 @@ def call_script(script, *arguments, cwd, **environment):
     """Run one of the scripts in this process, which saves the seconds that it takes to start."""
     output, errors = io.StringIO(), io.StringIO()
     with acting_as(script, arguments, cwd, errors) as patch, redirect_stdout(output):
+        patch.syspath_prepend(ROOT / "scripts")  # as Python does
         for name, value in environment.items():
             patch.setenv(name, value)
         status = exit_status(lambda: runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__"), errors)

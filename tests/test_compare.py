@@ -1,9 +1,6 @@
 """What ``winner-compare`` shows of fits side by side."""
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +18,7 @@ from winner_nerfstudio.signals.records import ColorRecord, ShapeRecord
 from winner_nerfstudio.surfaces.portrait import CLAY
 from winner_nerfstudio.training.groups import fit_groups
 
+from .conftest import call_script
 from .test_field import SIREN
 
 
@@ -162,14 +160,7 @@ def test_a_record_is_found_beside_a_line_that_is_half_written(tmp_path):
     ],
 )
 def test_the_script_that_compares_fits_refuses_a_wrong_file_or_variant_before_it_fits(tmp_path, arguments, words):
-    command = [
-        sys.executable,
-        Path(__file__).parents[1] / "scripts" / "compare_fits.py",
-        "--max-samples",
-        "300",
-        *arguments,
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = call_script("compare_fits.py", "--max-samples", "300", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
