@@ -862,7 +862,7 @@ def test_exact_fits_are_told_and_count_for_no_mean():
     rows = tables.make_rows(Experiment("audio", {}, {}, metrics=("psnr",)), records)
     text = tables.format_markdown(rows, 2)
     assert "| s | a | 2 | exact |" in text
-    assert "| s | b | 2 | 30.00 (1 of 2) |" in text
+    assert "| s | b | 2 | 30.00 (1 of 2, 1 exact) |" in text
     assert tables.format_csv(rows).splitlines()[1].startswith("s,a,2,inf,,2")
 
 

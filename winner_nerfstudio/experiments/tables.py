@@ -49,11 +49,13 @@ class Summary:
         mean: The mean of the finite ones; infinity if none is finite, NaN if there are none.
         spread: Their standard deviation; NaN of a single value.
         count: Of how many that is.
+        exact: How many more are infinite, as of exact fits.
     """
 
     mean: float
     spread: float
     count: int
+    exact: int = 0
 
 
 def group_records(done: Done) -> Records:
@@ -70,7 +72,8 @@ def summarize(values: Iterable[float]) -> Summary:
     finite = [value for value in known if math.isfinite(value)]
     if not finite:
         return Summary(math.inf if known else math.nan, math.nan, len(known))
-    return Summary(mean(finite), stdev(finite) if len(finite) > 1 else math.nan, len(finite))
+    spread = stdev(finite) if len(finite) > 1 else math.nan
+    return Summary(mean(finite), spread, len(finite), len(known) - len(finite))
 
 
 def summarize_metric(records: list[Record], name: str) -> Summary:
@@ -306,5 +309,6 @@ def _format_summary(key: str, value: Summary, runs: int, digits: int) -> str:
     is_step = key.startswith(REACH) or key.endswith("_step")
     decimals = DECIMALS.get(key, 0 if is_step else digits)
     spread = "" if math.isnan(value.spread) else f" ± {value.spread:.2g}"
-    part = f" ({value.count} of {runs})" if value.count < runs and not key.startswith(REACH) else ""
+    exact = f", {value.exact} exact" if value.exact else ""
+    part = f" ({value.count} of {runs}{exact})" if value.count < runs and not key.startswith(REACH) else ""
     return f"{'exact' if value.mean == math.inf else f'{value.mean:.{decimals}f}'}{spread}{part}"
