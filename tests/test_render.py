@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,6 +156,36 @@ def test_a_level_that_is_moved_meanwhile_leaves_the_grid_that_of_its_own_level(v
     model.iso_level.value = 0.0
     # From the middle to the surface that is shown.
     assert model.distance_grid().values[32, 32, 32] == pytest.approx(-RADIUS, abs=1e-5)
+
+
+def test_pictures_for_files_are_taken_as_the_controls_were_at_first(model):
+    camera = look_at_origin((0.0, 0.0, 3.0), "y", 64, 64)
+    before, shown = model.pictures(model.signal, camera), model.get_outputs_for_camera(camera)["rgb"]
+    controls = {model.iso_level: model.iso_level.max, model.shading: "stripes", model.error_range: 9.0}
+    kept = {control: control.value for control in controls}
+    try:
+        for control, value in controls.items():
+            control.value = value
+        after = model.pictures(model.signal, camera)
+        assert all(torch.equal(after[name], picture) for name, picture in before.items())
+        assert (model.get_outputs_for_camera(camera)["rgb"] - shown).abs().mean() > 0.01
+    finally:
+        for control, value in kept.items():
+            control.value = value
+
+
+def test_outputs_that_a_viewer_asks_for_late_are_computed_under_its_lock(view, model, monkeypatch):
+    lock = threading.Lock()
+    panel = SimpleNamespace(output_render="rgb", split=False, layer_depth=False)
+    monkeypatch.setattr(model.screen, "viewer", SimpleNamespace(control_panel=panel, train_lock=lock), raising=False)
+    outputs, held = view(), []
+    trace = model.see_target
+    monkeypatch.setattr(model, "see_target", lambda rays: held.append(lock.locked()) or trace(rays))
+    assert not lock.locked()
+    outputs["target"]
+    assert held == [True]
+    with lock:  # as at an evaluation
+        assert model.pictures(model.signal, look_at_origin((0.0, 0.0, 3.0), "y", 16, 16))
 
 
 def test_a_level_beyond_the_slider_is_shown_and_exported_as_its_end(view, model):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 import trimesh
 import tyro
 
+from winner_nerfstudio.fields.checkpoint import checkpoint_steps
 from winner_nerfstudio.nerfstudio.models.base import SignalModelConfig
 from winner_nerfstudio.nerfstudio.run.evaluation import write_whole
+from winner_nerfstudio.nerfstudio.run.trainer import WinnerTrainer, ending_if_interrupted
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.training.bank import PartSampler
 from winner_nerfstudio.training.cells import CellSampler
 from winner_nerfstudio.training.sampling import Drawn, Resident
+from winner_nerfstudio.training.verdict import INTERRUPTED
 
 from .conftest import SMALL, call, config_of, fit, make_config, metrics_of, run
 from .forked import start
@@ -108,6 +112,7 @@ def test_the_transform_beside_the_checkpoint_is_nerfstudios_convention(trained):
 def test_a_run_is_measured_wherever_its_folder_is_and_the_command_is_started(trained, tmp_path):
     config = tmp_path / "moved to/here/config.yml"
     shutil.copytree(trained.config.parent, config.parent)
+    (config.parent / "nerfstudio_models/.DS_Store").touch()  # as a file manager leaves it
     # What stands where the config says that the run is must not be taken for it.
     theirs = trained.config.relative_to(trained.folder).parent / "nerfstudio_models"
     (tmp_path / theirs).mkdir(parents=True)
@@ -342,6 +347,11 @@ def test_a_target_that_wont_do_ends_in_one_line_and_leaves_nothing(tmp_path, nam
         ),
         ({"pipeline__datamanager__data": "sample:bunny"}, "sample:bunny: no such built-in shape; there are: cog"),
         ({"max_num_iterations": 0}, "at least 1"),
+        ({"relative_model_dir": Path("models")}, "a run's checkpoints lie in nerfstudio_models"),
+        ({"gradient_accumulation_steps": {"fields": 0}}, "fields 0: the groups are fields, and the number is at least"),
+        ({"gradient_accumulation_steps": {"filds": 4}}, "filds 4: the groups are fields, and the number is at least 1"),
+        ({"machine__seed": -5}, "--machine.seed -5 must be from 0 to 4294967295"),
+        ({"machine__device_type": "mps"}, "--machine.device-type mps"),
         ({"load_dir": "nowhere"}, "nowhere: no checkpoint"),
         ({"load_checkpoint": "nowhere.ckpt"}, "nowhere.ckpt: no such file"),
         (
@@ -388,6 +398,57 @@ def test_options_that_wont_do_end_in_one_line_before_anything_is_written(changes
     assert message.startswith("error: ")
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("changes", [{"max_steps": 0}, {"max_steps": -3}, {"final_factor": -1.0}])
+def test_a_course_of_the_learning_rate_that_cannot_be_is_refused(changes):
+    optimizers = make_config("winner-sdf").optimizers
+    for name, value in changes.items():
+        setattr(optimizers["fields"]["scheduler"], name, value)
+    config = make_config("winner-sdf", pipeline__datamanager__data=Path("sample:urchin"), optimizers=optimizers)
+    (name,) = changes
+    flag = "--optimizers.fields.scheduler." + name.replace("_", "-")
+    with pytest.raises(SystemExit, match=f"^error: {flag} {changes[name]} must be ") as caught:
+        config.set_timestamp()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_request_to_end_before_the_first_step_is_an_interruption(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped, ending_if_interrupted():
+        signal.raise_signal(signal.SIGTERM)
+    assert stopped.value.code == INTERRUPTED
+    assert "interrupted before the first step" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_trainer_has_a_last_step_before_it_trains():
+    """nerfstudio's older viewer reads all properties of a trainer when it starts."""
+    assert WinnerTrainer.__new__(WinnerTrainer).last_step == 0
+
+
+def test_a_run_is_named_after_a_file_whose_name_is_no_text():
+    config = make_config("winner-sdf", pipeline__datamanager__data=Path("b\udcffd.ply"))
+    config.set_experiment_name()
+    assert config.experiment_name.encode("utf8") == "b\ufffdd".encode()
+
+
+@pytest.mark.commands
+def test_a_run_that_is_resumed_in_its_place_keeps_its_config_if_refused_and_its_own_checkpoints_if_not(tmp_path):
+    np.save(tmp_path / "waves.npy", np.sin(np.arange(24)[:, None] * 0.5 + np.arange(24) * 0.2))
+    place = {"timestamp": "run", "steps_per_save": 4, "save_only_latest_checkpoint": False}
+    config = fit("winner-image", tmp_path / "waves.npy", tmp_path, 13, **place)
+    models = config.parent / "nerfstudio_models"
+    assert checkpoint_steps(models) == [4, 8, 12]
+    before = list_files(config.parent)
+    other = {**place, "load_dir": models, "pipeline__model__hidden_dim": 20}
+    with pytest.raises(SystemExit, match="hidden_dim=24, not 20"):
+        fit("winner-image", tmp_path / "waves.npy", tmp_path, 20, **other)
+    assert {path: content for path, (_, content) in list_files(config.parent).items()} == {
+        path: content for path, (_, content) in before.items()
+    }
+    fit("winner-image", tmp_path / "waves.npy", tmp_path, 7, **place, load_dir=models, load_step=4)
+    assert checkpoint_steps(models) == [4, 6]
 
 
 def list_files(folder):

@@ -1,5 +1,6 @@
 """A learning-rate schedule whose checkpoints every version of torch can load."""
 
+import math
 from dataclasses import dataclass, field
 
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
@@ -19,6 +20,20 @@ class CosineDecayConfig(SchedulerConfig):
     """Steps until the final rate is reached; if left out, the run's --max-num-iterations."""
     final_factor: float | None = None
     """Ratio of the final rate to the initial one; if left out, 0.001 for muon and 0.02 for the others."""
+
+    def check(self, flag: str) -> None:
+        """Check the options.
+
+        Args:
+            flag: prefix of the options' names in error messages.
+
+        Raises:
+            ValueError: one of them is out of its range; the message is one line.
+        """
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"{flag}max-steps {self.max_steps} must be at least 1")
+        if self.final_factor is not None and not 0 <= self.final_factor < math.inf:
+            raise ValueError(f"{flag}final-factor {self.final_factor} must be finite and not negative")
 
 
 class CosineDecay(Scheduler):

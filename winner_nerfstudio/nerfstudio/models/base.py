@@ -1,6 +1,7 @@
 """The base class of the models of all kinds of signals: field, initialisation and record of the training."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -74,12 +75,15 @@ class Outputs(MutableMapping[str, Tensor]):
         makers: functions that compute the outputs, by name.
     """
 
+    lock: AbstractContextManager[Any] = nullcontext()
+    """A context in which outputs are computed from now on."""
+
     def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
         self._makers, self._computed = dict(makers), dict[str, Tensor]()
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._computed:
-            with torch.no_grad():
+            with self.lock, torch.no_grad():
                 self._computed[name] = self._makers[name]()
         return self._computed[name]
 
@@ -118,6 +122,8 @@ class SignalModel(Model):
     config: SignalModelConfig
     sides = 1
     """The number of sides from which pictures are taken."""
+    takes_pictures: bool = False
+    """Whether pictures are taken for files, for which the viewer's controls are as they were at first."""
     up: Float[Tensor, " 3"]
 
     @classmethod
@@ -222,6 +228,8 @@ class SignalModel(Model):
         picture = Outputs({name: partial(frame, name) for name in outputs})
         for name in self.screen.names() & set(picture):
             picture[name]
+        if not self.takes_pictures:  # a viewer may ask for others when a step is trained again
+            picture.lock = self.screen.hold()
         return picture
 
     def get_loss_dict(

@@ -58,8 +58,12 @@ class SurfaceModel(SignalModel):
         if self.fit_paint is not None:
             hint = "What error compares on the surface: its distance from the target, or the colours"
             self.compared = ViewerDropdown("Error of", DISTANCE, [DISTANCE, COLORS], hint=hint)
+        controls = self.iso_level, self.shading, self.error_range, self.compared
+        self._at_first = {id(control): control.value for control in controls if control is not None}
         self._grid: tuple[object, DistanceGrid] | None = None
 
+    iso_level: ViewerSlider
+    """The level whose surface is shown, in the input's units."""
     cut: str
     """Name of the outputs that show a slice, for the viewer's hints."""
     extent: str
@@ -75,12 +79,16 @@ class SurfaceModel(SignalModel):
     @property
     def compares_colors(self) -> bool:
         """Return whether the viewer shows the error of the colours."""
-        return self.compared is not None and self.compared.value == COLORS
+        return self.compared is not None and self.read(self.compared) == COLORS
 
     @property
     def greatest_error(self) -> float:
         """Return the error that gets the strongest colour, in the input's units; a user may type a negative one."""
-        return abs(float(self.error_range.value))
+        return abs(float(self.read(self.error_range)))
+
+    def read(self, control: Any) -> Any:
+        """Return the value of one of the controls of the surfaces, see `takes_pictures`."""
+        return self._at_first[id(control)] if self.takes_pictures else control.value
 
     @property
     def level(self) -> float:
@@ -133,9 +141,13 @@ class SurfaceModel(SignalModel):
 
     def pictures(self, signal: Signal, camera: Cameras) -> dict[str, Float[Tensor, "h w 3"]]:
         """Return pictures of the target's and the fit's surface in the same light, and of their distance."""
-        outputs = self.get_outputs_for_camera(camera.to(self.device))
         names = {"target": "target", "fit": "rgb", "error": "error"}
-        return {name: outputs[output].cpu() for name, output in names.items()}
+        self.takes_pictures = True
+        try:
+            outputs = self.get_outputs_for_camera(camera.to(self.device))
+            return {name: outputs[output].cpu() for name, output in names.items()}
+        finally:
+            self.takes_pictures = False
 
 
 def trace(rays: RayBundle, function: Value, gradient: ValueAndGradient, grid: DistanceGrid) -> Seen:
@@ -197,7 +209,9 @@ class View:
 
     def shaded(self, seen: Seen, grid: DistanceGrid, paint: Paint | None = None) -> Float[Tensor, "n 3"]:
         """Return the colours of a surface in the light that the viewer's controls select."""
-        return shade(seen, self.origins, self.directions, grid, self.model.up, self.model.shading.value, paint)
+        return shade(
+            seen, self.origins, self.directions, grid, self.model.up, self.model.read(self.model.shading), paint
+        )
 
     def error(self) -> Float[Tensor, "n 3"]:
         """Return the colours of the fitted surface by its signed distance from the target, or its colours' error."""

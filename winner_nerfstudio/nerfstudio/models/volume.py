@@ -75,7 +75,7 @@ class VolumeModel(GridModel, SurfaceModel):
     @property
     def level(self) -> float:
         """Return the level whose surface is shown, in the units of the volume."""
-        return within(self.iso_level)
+        return within(self.iso_level, self.read(self.iso_level))
 
     @property
     def half_extents(self) -> tuple[float, ...]:

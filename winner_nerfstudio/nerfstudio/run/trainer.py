@@ -22,7 +22,7 @@ from nerfstudio.utils import comms, writer
 from nerfstudio.utils.misc import step_check
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from ...fields.checkpoint import CheckpointError, checkpoint_steps, read_checkpoint
+from ...fields.checkpoint import CHECKPOINT_FOLDER, CheckpointError, checkpoint_steps, read_checkpoint
 from ...files import make_folder, replacing, stem_of
 from ...registry import kind_named, kind_of
 from ...signals.messages import error_line, escape, quote, shorten
@@ -59,12 +59,21 @@ def read_or_exit(path: Path) -> None:
 
 @contextmanager
 def ending_if_interrupted() -> Iterator[None]:
-    """End the program with one line and the status `INTERRUPTED` on Ctrl-C, for which nerfstudio has a traceback."""
+    """End the program with one line and the status `INTERRUPTED` on Ctrl-C, or when it is asked to end by SIGTERM."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, interrupt) if in_main else None
     try:
         yield
     except KeyboardInterrupt:
         CONSOLE.print("interrupted before the first step; nothing was trained")
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def default_machine() -> MachineConfig:
@@ -98,12 +107,16 @@ def check_machine(machine: MachineConfig) -> None:
     devices, machines = machine.num_devices, machine.num_machines
     if machine.device_type == "cuda" and not torch.cuda.is_available():
         raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
+    if machine.device_type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--machine.device-type mps, but torch finds no such device here; use cpu")
     if devices < 1 or machines < 1:
         raise ValueError(f"--machine.num-devices {devices} and --machine.num-machines {machines} must be at least 1")
     if machine.device_type == "cuda" and devices > torch.cuda.device_count():
         raise ValueError(f"--machine.num-devices {devices}, but torch finds {torch.cuda.device_count()} here")
     if machine.device_type == "mps" and devices * machines > 1:
         raise ValueError(f"--machine.num-devices {devices}: a run on mps uses one device; leave it at 1")
+    if not 0 <= machine.seed < 1 << 32:
+        raise ValueError(f"--machine.seed {machine.seed} must be from 0 to {(1 << 32) - 1}")
     if not 0 <= machine.machine_rank < machines:
         raise ValueError(f"--machine.machine-rank {machine.machine_rank} must be from 0 to {machines - 1}")
     if machines > 1 and machine.dist_url == "auto":
@@ -123,6 +136,8 @@ class WinnerTrainerConfig(TrainerConfig):
     """The folder in which the run was started, to which relative paths refer."""
     folder: Path | None = field(default=None, init=False)
     """The folder of a run that is being read, which may have been moved since it was written."""
+    replaced: bytes | None = field(default=None, init=False)
+    """The config.yml of the run that this one resumes in its place, until the first step."""
 
     def __post_init__(self) -> None:
         """Hand ``--data`` to the data manager, which ``ns-train`` would do with a line about it.
@@ -166,12 +181,16 @@ class WinnerTrainerConfig(TrainerConfig):
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Leave no folder of a run that ends before its first step, which Ctrl-C does in one line."""
+        """Leave nothing of a run that ends before its first step, which Ctrl-C and SIGTERM do in one line."""
         with ending_if_interrupted():
             try:
                 yield
             except BaseException:
-                self._remove_folder()
+                if self.replaced is None:
+                    self._remove_folder()
+                else:
+                    with suppress(OSError), replacing(self.get_base_dir() / CONFIG) as temporary:
+                        temporary.write_bytes(self.replaced)
                 raise
 
     def _remove_folder(self) -> None:
@@ -213,11 +232,13 @@ class WinnerTrainerConfig(TrainerConfig):
         if self.machine.machine_rank > 0:
             return
         path, self.started_in = self.get_base_dir() / CONFIG, Path.cwd()
+        before = path.read_bytes() if path.is_file() else None
         try:
             with replacing(path) as temporary:
                 temporary.write_text(yaml.dump(self), "utf8")
         except OSError as error:
             raise SystemExit(f"{error_line(error)}; choose another folder with --output-dir") from None
+        self.replaced = before
 
     def get_base_dir(self) -> Path:
         """Return the folder of the run."""
@@ -234,6 +255,8 @@ class WinnerTrainerConfig(TrainerConfig):
         folder = super().get_checkpoint_dir()
         if steps := checkpoint_steps(folder):
             read_or_exit(folder / f"step-{steps[-1]:09d}.ckpt")
+            if config is not None and self.load_step is None:
+                self.load_step = steps[-1]  # or nerfstudio takes any other file in the folder for a checkpoint
         return folder
 
     def _find_data(self, config: Path) -> None:
@@ -289,6 +312,21 @@ class WinnerTrainerConfig(TrainerConfig):
             ValueError: an option is wrong, or options exclude each other; the message is one line.
         """
         check_machine(self.machine)
+        if self.relative_model_dir != Path(CHECKPOINT_FOLDER):
+            raise ValueError(
+                f"--relative-model-dir {self.relative_model_dir}: a run's checkpoints lie in {CHECKPOINT_FOLDER}, where"
+                " winner-export looks for them"
+            )
+        for group, gathered in self.gradient_accumulation_steps.items():
+            if group not in self.optimizers or gathered < 1:
+                raise ValueError(
+                    f"--gradient-accumulation-steps {group} {gathered}: the groups are {', '.join(self.optimizers)},"
+                    " and the number is at least 1"
+                )
+        for group, parts in self.optimizers.items():
+            scheduler = parts["scheduler"]
+            if isinstance(scheduler, CosineDecayConfig):
+                scheduler.check(f"--optimizers.{group}.scheduler.")
         if self.max_num_iterations is not None and self.max_num_iterations < 1:
             raise ValueError(f"--max-num-iterations {self.max_num_iterations} must be at least 1")
         self._check_data_is_one()
@@ -357,6 +395,10 @@ class SignalTrainerConfig(WinnerTrainerConfig):
     def check(self) -> None:
         """Check the options of the run, the data, the network and the batches."""
         super().check()
+        if self.machine.device_type == "mps":
+            raise ValueError(
+                "--machine.device-type mps has no double precision, in which a field has its place; use cpu"
+            )
         model = self.pipeline.model
         assert isinstance(model, SignalModelConfig)
         self._get_data_manager().dataparser.options.check()
@@ -390,6 +432,7 @@ class SignalTrainerConfig(WinnerTrainerConfig):
             replace(optimizer, lr=None, name=None) == SignalOptimizerConfig()
             and scheduler == CosineDecayConfig()
             and self.load_checkpoint is None
+            and self.load_dir is None
             and not scaled
         )
 
@@ -416,7 +459,8 @@ class SignalTrainerConfig(WinnerTrainerConfig):
         if self.experiment_name is None:
             data = self._get_data_manager()
             source = data.data or data.dataparser.data
-            self.experiment_name = stem_of(source)
+            # The writers of logs cannot write names that are no UTF-8.
+            self.experiment_name = os.fsencode(stem_of(source)).decode("utf8", "replace")
 
     def _get_data_manager(self) -> SignalDataManagerConfig:
         """Return the config of the data manager."""
@@ -486,6 +530,7 @@ class WinnerTrainer(Trainer):
     """The processes that this one has started."""
     is_to_end: bool = False
     """Whether the run is to end before its next step."""
+    _total: int = 0
 
     def __init__(self, config: WinnerTrainerConfig, local_rank: int = 0, world_size: int = 1) -> None:
         self.share = Share.of_process()
@@ -658,10 +703,10 @@ class WinnerTrainer(Trainer):
             (saved,) = Path(temporary).iterdir()
             final.mkdir(parents=True, exist_ok=True)
             os.replace(saved, final / saved.name)
-        if self.config.save_only_latest_checkpoint:
-            for path in final.glob("step-*.ckpt"):
-                if path.name != saved.name:
-                    path.unlink()
+        for other in checkpoint_steps(final):
+            # Those of later steps are of the run before, which was resumed from an earlier one.
+            if other != step and (self.config.save_only_latest_checkpoint or other > step):
+                (final / f"step-{other:09d}.ckpt").unlink()
 
 
 SignalTrainer = WinnerTrainer

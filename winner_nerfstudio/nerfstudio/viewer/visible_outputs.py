@@ -1,6 +1,11 @@
 """Which of a model's outputs the viewer shows at the moment."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 from nerfstudio.viewer.viewer_elements import ViewerControl
+
+from .hold import hold_training
 
 
 class VisibleOutputs(ViewerControl):
@@ -11,6 +16,10 @@ class VisibleOutputs(ViewerControl):
         if not hasattr(self, "viewer"):
             return set()
         return self._list_pictures() | ({"depth"} if self.viewer.control_panel.layer_depth else set())
+
+    def hold(self) -> AbstractContextManager[Any]:
+        """Return a context in which no step is trained; without a viewer nothing is shown meanwhile."""
+        return hold_training(self.viewer) if hasattr(self, "viewer") else nullcontext()
 
     def are_composited(self) -> bool:
         """Return whether the depth is there only to put a viewer's own things in front of the picture or behind it."""
