@@ -130,7 +130,7 @@ def test_where_nothing_is_hit_the_depth_is_far(view, model, monkeypatch):
     assert 0 < hit.sum() < hit.numel()
     assert set(depth[~hit].tolist()) == {depth[hit].max().item()}
     panel = SimpleNamespace(output_render="not set", split=False, split_output_render="depth", layer_depth=True)
-    monkeypatch.setattr(model.screen, "viewer", SimpleNamespace(control_panel=panel), raising=False)
+    monkeypatch.setattr(model.screen, "viewer", SimpleNamespace(control_panel=panel, train_lock=None), raising=False)
     assert set(view()["depth"][~hit].tolist()) == {16.0}  # behind all that is put into the viewer's scene
     torch.testing.assert_close(view()["depth"][hit], depth[hit])
     for shown in ({"output_render": "depth"}, {"split": True}, {"layer_depth": False}):
