@@ -305,6 +305,79 @@ def test_the_sizes_of_an_ome_tiff_are_its_spacing(tmp_path):
     assert "unit: um" in volume.notes
 
 
+def write_ome_files(folder, counts):
+    """Write the pages of one stack into several files, as many into each as `counts` says."""
+    names = [f"part{index}.ome.tif" for index in np.repeat(range(len(counts)), counts)]
+    ifds = [index for count in counts for index in range(count)]
+    entries = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{ifd}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{name}</UUID></TiffData>'
+        for z, (name, ifd) in enumerate(zip(names, ifds, strict=True))
+    )
+    for name in dict.fromkeys(names):
+        pages = [page for page, owner in zip(VALUES.transpose(2, 1, 0), names, strict=True) if owner == name]
+        write_ome(folder / name, pages, entries, f' UUID="urn:uuid:{name}"')
+
+
+def write_ome(path, pages, entries, more=""):
+    """Write pages beside the metadata of a stack of all pages of `VALUES`."""
+    sizes = 'DimensionOrder="XYZCT" Type="float" SizeX="4" SizeY="5" SizeZ="6" SizeC="1" SizeT="1"'
+    text = (
+        f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{more}><Image ID="I:0">'
+        f'<Pixels ID="P:0" {sizes}><Channel ID="C:0:0" SamplesPerPixel="1"/>{entries}</Pixels></Image></OME>'
+    )
+    with tifffile.TiffWriter(path) as file:
+        for index, page in enumerate(pages):
+            file.write(page, contiguous=False, description=None if index else text, metadata=None)
+
+
+@pytest.mark.parametrize("counts", [(3, 3), (1, 5), (5, 1)])
+def test_a_stack_in_several_files_is_read_when_all_of_them_are_there(tmp_path, counts):
+    write_ome_files(tmp_path, counts)
+    check(load_volume(tmp_path / "part0.ome.tif"), VALUES, (1, 1, 1), (0, 0, 0))
+    (tmp_path / "part1.ome.tif").unlink()
+    with pytest.raises(
+        SignalError,
+        match=rf"part0\.ome\.tif: states 6 pages, of which {counts[1]} are missing; put part1\.ome\.tif beside it$",
+    ):
+        load_volume(tmp_path / "part0.ome.tif")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "<TiffData/>",
+        "".join(f'<TiffData FirstZ="{z}" IFD="{z}" PlaneCount="1"/>' for z in range(6)),
+        "".join(f'<TiffData FirstZ="{z}" IFD="{z}" PlaneCount="1"/>' for z in range(4)),
+    ],
+)
+def test_a_stack_that_states_more_pages_than_there_are_is_refused(tmp_path, entries):
+    write_ome(tmp_path / "a.ome.tif", VALUES.transpose(2, 1, 0)[:4], entries)
+    with pytest.raises(SignalError, match="states 6 pages, of which 2 are missing; save those that are there"):
+        load_volume(tmp_path / "a.ome.tif")
+
+
+def test_pages_of_a_stack_that_are_left_out_of_the_file_are_told(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in WHOLE.transpose(2, 1, 0):
+            file.write(page, compression="zlib", metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tags = [[page.tags[code].valueoffset for code in (273, 279)] for page in file.pages]
+    values = WHOLE.astype(float)
+    for missing in range(6):
+        for at in tags[missing]:
+            data[at : at + 4] = bytes(4)
+        values[..., missing] = 0
+        (tmp_path / "a.tif").write_bytes(data)
+        if missing < 5:
+            volume = load_volume(tmp_path / "a.tif")
+            check(volume, values, (1, 1, 1), (0, 0, 0))
+            told = f"{missing + 1} of 6 tiles or strips are left out of the file and read as its fill value"
+            assert told in volume.notes
+    with pytest.raises(SignalError, match=r"a\.tif: has no tile or strip with values; is the file whole\?"):
+        load_volume(tmp_path / "a.tif")
+
+
 def test_a_stack_of_times_or_of_white_as_the_least_value_is_told(tmp_path):
     write_stack(tmp_path / "times.tif", imagej=True, metadata={"axes": "TYX"}, photometric=None)
     volume = load_volume(tmp_path / "times.tif")

@@ -1,6 +1,6 @@
 """What the tags of a TIFF file's page mean, whether it is a picture or a slice of a volume."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,20 @@ def name_codecs(path: Path, page: Any) -> Iterator[None]:
             f"{path}: its {what} is not read without imagecodecs, or not by this version of it;"
             f' pip install "winner-nerfstudio[jpeg2000]", or save it {remedy}'
         ) from error
+
+
+def describe_gaps(path: Path, pages: Iterable[Any]) -> list[str]:
+    """Return a note on tiles or strips that a file leaves out of its pages.
+
+    Raises:
+        SignalError: it leaves out all of them.
+    """
+    segments = (segment for page in pages for segment in zip(page.dataoffsets, page.databytecounts, strict=False))
+    held = [bool(start and count) for start, count in segments]
+    if not any(held):
+        raise SignalError(f"{path}: has no tile or strip with values; is the file whole?")
+    what = f"{held.count(False):,} of {len(held):,} tiles or strips are left out of the file and read as its fill value"
+    return [] if all(held) else [what]
 
 
 def invert(values: ndarray, bits: int, notes: list[str]) -> ndarray:

@@ -21,6 +21,7 @@ from .tiff_pages import (
     MIN_IS_WHITE,
     PALETTE,
     check_depth,
+    describe_gaps,
     find_nodata,
     find_photometric,
     invert,
@@ -40,7 +41,8 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     """Find the stack of pages of a .tif file.
 
     Raises:
-        SignalError: the file is cut off, or the pages are of several sizes or types, of colours or of 24 bits.
+        SignalError: the file is cut off, pages are missing, or they are of several sizes or types, of colours or of 24
+            bits.
     """
     import tifffile
 
@@ -49,8 +51,9 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
     with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
         page: Any = file.pages[0]
         series = file.series[0]
-        if not all(_is_held(each, file.filehandle.size) for each in file.series) or _lacks_pages(file):
+        if not all(_is_held(each) for each in file.series) or _lacks_pages(file):
             raise SignalError(f"{path}: {CUT}")
+        _check_complete(path, file)
         _check_alike(path, file)
         check_depth(path, page)
         photometric = find_photometric(page)
@@ -68,6 +71,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
 
         found.read = read
         found.nodata = find_nodata(page)
+        found.notes += describe_gaps(path, [each for part in file.series for each in part.pages])
         axes = series.axes if len(file.series) == 1 else ""
         pages = next((axis for axis, name in zip(axes, found.axes, strict=False) if name == "z"), "")
         if pages in OTHERS:
@@ -91,9 +95,15 @@ def find_ome_files(path: Path) -> list[Path | None]:
     import tifffile
 
     with mute_logger("tifffile"), tifffile.TiffFile(path) as file:
-        names = re.findall(r'<UUID\b[^>]*\bFileName="([^"]*)"', file.ome_metadata or "")
-    found = (path.parent / unescape(name) for name in dict.fromkeys(names))
-    return [each if each.is_file() else None for each in found if each != path]
+        others = _name_ome_files(path, file)
+    return [each if each.is_file() else None for each in others]
+
+
+def _name_ome_files(path: Path, file: Any) -> list[Path]:
+    """Return the other files that an open one's metadata name, whether these exist or not."""
+    names = re.findall(r'<UUID\b[^>]*\bFileName="([^"]*)"', file.ome_metadata or "")
+    others = (path.parent / unescape(name) for name in dict.fromkeys(names))
+    return [other for other in others if other != path]
 
 
 CUT = "is cut off: its pages go on behind the end of the file; copy or save it anew"
@@ -125,12 +135,12 @@ def _leads_behind_end(path: Path) -> bool:
     return False
 
 
-def _is_held(series: Any, size: int) -> bool:
-    """Return whether the samples of a series of pages lie within a file of so many bytes."""
+def _is_held(series: Any) -> bool:
+    """Return whether the samples of a series of pages lie within their files, of which OME has several."""
     if series.dataoffset is not None:
-        return bool(series.dataoffset + series.nbytes <= size)
+        return bool(series.dataoffset + series.nbytes <= series.keyframe.parent.filehandle.size)
     return all(
-        start + length <= size
+        start + length <= page.parent.filehandle.size
         for page in series.pages
         if page is not None
         for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)
@@ -142,6 +152,23 @@ def _lacks_pages(file: Any) -> bool:
     """Return whether ImageJ states more pages than there are, of which it writes one only in large files."""
     stated = (file.imagej_metadata or {}).get("images", 1) if file.is_imagej else 1
     return int(stated) > sum(prod(series.shape[:-2]) for series in file.series)
+
+
+def _check_complete(path: Path, file: Any) -> None:
+    """Check that the file has every page that it states, for tifffile would read zeros in place of the others.
+
+    Raises:
+        SignalError: it has not.
+    """
+    pages = [page for series in file.series for page in series.pages]
+    if missing := pages.count(None):
+        absent = [ascii(other.name)[1:-1] for other in _name_ome_files(path, file) if not other.is_file()]
+        what = (
+            f"put {', '.join(absent)[:200]} beside it"
+            if absent
+            else "save those that are there as a stack of their own"
+        )
+        raise SignalError(f"{path}: states {len(pages):,} pages, of which {missing:,} are missing; {what}")
 
 
 def _check_alike(path: Path, file: Any) -> None:

@@ -27,6 +27,7 @@ from ...tiff_pages import (
     SEPARATED,
     YCBCR,
     check_depth,
+    describe_gaps,
     find_nodata,
     find_photometric,
     invert,
@@ -271,12 +272,7 @@ def _describe_gaps(path: Path, page: Any, size: int) -> list[str]:
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     if not segments or any(start + count > size for start, count in segments if start and count):
         raise SignalError(f"{path}: its tiles or strips lie behind its end; is the file whole?")
-    gaps = sum(1 for start, count in segments if not (start and count))
-    if gaps == len(segments):
-        raise SignalError(f"{path}: has no tile or strip with values; is the file whole?")
-    return [f"{gaps:,} of {len(segments):,} tiles or strips are left out of the file and read as its fill value"] * (
-        gaps > 0
-    )
+    return describe_gaps(path, [page])
 
 
 def _describe_scale(page: Any) -> list[str]:
