@@ -219,6 +219,15 @@ HOSTILE = {
     "byte.wav": (lambda path: path.write_bytes(b"\xff"), {}, "cannot be read as a sound"),
     "byte.mp3": (lambda path: path.write_bytes(b"\xff"), {}, "cannot be read as a sound"),
     "text.wav": (lambda path: path.write_text("hello"), {}, "cannot be read as a sound"),
+    **{
+        f"text{suffix}": (lambda path: path.write_text("no sound\n" * 400), {}, "as a sound (Format not recognised.)")
+        for suffix in (".au", ".snd", ".mp3")
+    },
+    "noise.snd": (
+        lambda path: path.write_bytes(np.random.default_rng(0).bytes(9000)),
+        {},
+        "as a sound (Format not recognised.)",
+    ),
     "photo.png": (lambda path: path.write_bytes(b"\x89PNG"), {}, "cannot be read as a sound"),
     "empty.wav": (lambda path: soundfile.write(path, np.zeros(0), RATE), {}, "has 0 samples"),
     "nan.wav": (with_nan, {}, "1 of 9 samples are NaN or infinite"),
@@ -474,6 +483,13 @@ def test_an_mp3_is_read_whole_whatever_its_header_says(tmp_path, frames):
     audio = load_audio(tmp_path / "a.mp3")
     assert 0 <= len(audio.values) - len(noise) < 2000
     assert any("length" in note for note in audio.notes)
+
+
+@pytest.mark.parametrize("change", [lambda content: content[777:], lambda content: bytes(3000) + content])
+def test_an_mp3_that_begins_within_a_frame_or_behind_zeros_is_read(tmp_path, change):
+    content, noise = mp3()
+    (tmp_path / "a.mp3").write_bytes(change(content))
+    assert len(load_audio(tmp_path / "a.mp3").values) > 0.75 * len(noise)
 
 
 @pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\x64" + bytes(100)])

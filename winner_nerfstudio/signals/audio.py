@@ -4,11 +4,11 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import soundfile
@@ -219,8 +219,8 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": sound.samplerate}
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise SignalError(
-            f"{path}: cannot be read as a sound ({_reason(error)}); use .wav .flac .ogg .opus .mp3 .aiff .au .caf, or"
-            " .npy"
+            f"{path}: cannot be read as a sound ({find_reason(error)}); use .wav .flac .ogg .opus .mp3 .aiff .au .caf,"
+            " or .npy"
         ) from error
     return values, first, entries, (*inspected.notes, *notes)
 
@@ -229,10 +229,19 @@ def _read_sound(path: Path, options: AudioOptions) -> tuple[ndarray, int, dict[s
 def open_sound_file(path: Path) -> Iterator[tuple[soundfile.SoundFile, SoundFile]]:
     """Open a sound file with its header set right; yield it and what was found of it."""
     inspected = inspect_sound_file(path)
-    with path.open("rb") as file:
-        source = Spliced(file, inspected.parts) if inspected.parts else _name_file(path)
-        with soundfile.SoundFile(source) as sound:
-            yield sound, inspected
+    with path.open("rb") as file, _open_stream(path, file, inspected) as sound:
+        yield sound, inspected
+
+
+def _open_stream(path: Path, file: BinaryIO, inspected: SoundFile) -> soundfile.SoundFile:
+    """Open a sound by what it holds: of a name's suffix libsndfile would believe that there is no header."""
+    try:
+        return soundfile.SoundFile(Spliced(file, inspected.parts or ((0, path.stat().st_size),)))
+    except soundfile.SoundFileError as error:
+        if path.suffix.lower() == ".mp3":  # by this name it looks for the first whole frame of a recorded stream
+            with suppress(soundfile.SoundFileError):
+                return soundfile.SoundFile(_name_file(path))
+        raise error
 
 
 def _name_file(path: Path) -> str | bytes:
@@ -295,8 +304,8 @@ def _read_blocks(sound: soundfile.SoundFile, most: int) -> tuple[ndarray, list[s
             read = sum(map(len, blocks)) + count
             if read == 0:
                 raise
-            if "seek" not in _reason(error):  # where the length is not known, this is how the end shows
-                notes.append(f"warning: cannot be read behind sample {read:,} ({_reason(error)}); it was cut off")
+            if "seek" not in find_reason(error):  # where the length is not known, this is how the end shows
+                notes.append(f"warning: cannot be read behind sample {read:,} ({find_reason(error)}); it was cut off")
             most = 0
         if count == 0:
             break
@@ -305,7 +314,7 @@ def _read_blocks(sound: soundfile.SoundFile, most: int) -> tuple[ndarray, list[s
     return (np.concatenate(blocks) if len(blocks) > 2 else blocks[-1]), notes
 
 
-def _reason(error: Exception) -> str:
+def find_reason(error: Exception) -> str:
     """Return what libsndfile says, in one line."""
     if "SF_INFO struct incomplete" in str(error):
         return "its header has no sample rate that can be, or no channels"
@@ -428,7 +437,7 @@ def write_sound(
         path.unlink(missing_ok=True)
         if getattr(error, "code", None) == SYSTEM_ERROR:
             raise OSError(errno.EIO, "cannot be written; is the disk full?", str(path)) from None
-        raise SignalError(f"{path.name}: cannot be written ({_reason(error)})") from error
+        raise SignalError(f"{path.name}: cannot be written ({find_reason(error)})") from error
     if clipped:
         return f"{subtype}; clipped {clipped:,} values of up to {highest:.4g} times full scale, which .wav would keep"
     bits = _count_bits(subtype)

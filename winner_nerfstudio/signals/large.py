@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..winner.inputs import fill_missing
-from .audio import MOST_PER_BYTE, Audio, check_series, choose_nodata, excerpt, open_sound_file
+from .audio import MOST_PER_BYTE, Audio, check_series, choose_nodata, excerpt, find_reason, open_sound_file
 from .blocks import Blocks, Box, compute_source_digest, open_array, open_sound
 from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of
@@ -242,8 +242,9 @@ def _open_sound(path: Path, options: AudioOptions) -> tuple[Blocks, int, dict[st
             entries = {"format": sound.format, "subtype": sound.subtype, "sample_rate": rate}
             (total, told), can_seek = inspected.without_padding(sound.frames), sound.seekable()
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise SignalError(f"{path}: cannot be read as a sound ({reason}); use .wav .w64 .rf64 .flac or .npy") from error
+        raise SignalError(
+            f"{path}: cannot be read as a sound ({find_reason(error)}); use .wav .w64 .rf64 .flac or .npy"
+        ) from error
     if not can_seek or entries["format"] in LOSSY or total > path.stat().st_size * MOST_PER_BYTE:
         raise SignalError(f"{path}: states no length, or is not read exactly from the middle; convert it to .flac")
     if options.sample_rate not in (None, rate):

@@ -134,9 +134,9 @@ class Spliced(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position and return it."""
+        """Move to a position and return it; stay for one before the beginning, at which system calls fail."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
-        self._position = max(origin + offset, 0)
+        self._position = origin + offset if origin + offset >= 0 else self._position
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
