@@ -305,6 +305,32 @@ def test_the_sizes_of_an_ome_tiff_are_its_spacing(tmp_path):
     assert "unit: um" in volume.notes
 
 
+def test_distances_that_an_ome_tiff_states_along_some_axes_alone_are_told(tmp_path):
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    write_stack(tmp_path / "a.ome.tif", ome=True, metadata=metadata)
+    volume = load_volume(tmp_path / "a.ome.tif")
+    check(volume, VALUES, (1, 1, 1), (0, 0, 0))
+    told = "states the distances of samples along x and y but not along z, so that none is taken; give --spacing"
+    assert f"warning: {told}" in volume.notes
+
+
+@pytest.mark.parametrize(
+    "lines, spacing",
+    [
+        ("unit=micron\nspacing=3.0\n", (0.5, 0.25, 3)),
+        ("unit=micron\n", (0.5, 0.25, 1)),  # ij.io.FileSaver writes no spacing of 1
+        ("unit=pixel\n", (1, 1, 1)),
+        ("", (1, 1, 1)),
+    ],
+)
+def test_the_slices_of_imagej_are_one_unit_apart_unless_it_says_otherwise(tmp_path, lines, spacing):
+    text = f"ImageJ=1.53t\nimages=6\nslices=6\n{lines}"
+    write_stack(tmp_path / "a.tif", metadata=None, description=text, resolution=(2, 4))
+    volume = load_volume(tmp_path / "a.tif")
+    check(volume, VALUES, spacing, (0, 0, 0))
+    assert ("unit: micron" in volume.notes) == (spacing[0] == 0.5)
+
+
 def write_ome_files(folder, counts):
     """Write the pages of one stack into several files, as many into each as `counts` says."""
     names = [f"part{index}.ome.tif" for index in np.repeat(range(len(counts)), counts)]

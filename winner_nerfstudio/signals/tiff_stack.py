@@ -230,8 +230,9 @@ def _turn(found: Found, orientation: int) -> None:
 def _place(found: Found, file: Any) -> None:
     """Take the spacing that ImageJ's or OME's metadata state."""
     metadata = file.imagej_metadata or {}
-    steps = [float(metadata.get("spacing") or 0), *_page_steps(file.pages[0])]
     unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ")
+    unstated = 0 if unit.strip() in ("", "pixel", "pixels") else 1  # ImageJ leaves out a spacing of 1
+    steps = [float(metadata.get("spacing") or unstated), *_page_steps(file.pages[0])]
     if file.is_ome:
         sizes = dict(re.findall(r'\bPhysicalSize([XYZ](?:Unit)?)="([^"]*)"', (file.ome_metadata or "")[: 1 << 20]))
         steps = [float(sizes.get(axis) or 0) for axis in "ZYX"]
@@ -245,6 +246,15 @@ def _place(found: Found, file: Any) -> None:
     if all(steps) and found.axes:  # 0 stands for none
         found.directions, found.says_spacing = np.diag(steps), True
         found.notes += [describe_unit(unit)] if unit else []
+    elif found.axes and (steps[0] or (file.is_ome and any(steps))):  # any page may have a resolution, such as 72 dpi
+        stated, missing = (
+            " and ".join(x for x, step in zip("xyz", steps[::-1], strict=True) if bool(step) == is_stated)
+            for is_stated in (True, False)
+        )
+        found.notes.append(
+            f"warning: states the distances of samples along {stated} but not along {missing}, so that none is taken;"
+            " give --spacing"
+        )
 
 
 def _page_steps(page: Any) -> list[float]:
