@@ -132,6 +132,47 @@ def test_what_xarray_writes_to_zarr_is_read_as_xarray_reads_it(tmp_path, version
     assert np.allclose(large.units.to_own(part.values)[..., 0][known], meant()[known], atol=1e-5)
 
 
+@pytest.mark.parametrize("said", ["true", "True", np.bytes_(b"true"), ["true"]])
+@pytest.mark.parametrize("fill", [-1, 255])
+def test_bytes_that_netcdf_calls_unsigned_are(tmp_path, said, fill):
+    values = np.arange(120, 240).reshape(4, 5, 6)
+    values[1, 2, 3] = 255
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["v"] = values.astype("u1").view("i1")
+        file["v"].attrs.update({"_Unsigned": said, "scale_factor": 0.5, "add_offset": 3.0, "_FillValue": fill})
+    check(load_volume(tmp_path / "a.nc"), np.where(values == 255, np.nan, values * 0.5 + 3), (1, 1, 1), (0, 0, 0))
+
+
+@pytest.mark.filterwarnings("ignore:NumPy will stop allowing:DeprecationWarning")  # of xarray's
+@pytest.mark.parametrize("unsigned, stored", [("true", "i1"), ("false", "u1"), ("true", "i2"), ("false", "u2")])
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_sign_of_what_xarray_packs_is_taken_as_xarray_takes_it(tmp_path, unsigned, stored, version):
+    values = np.arange(-60.0, 60.0).reshape(4, 5, 6) + (100 if unsigned == "true" else 0)
+    values[1, 2, 3] = np.nan
+    data = xarray.Dataset({"t": (("x", "y", "z"), values)})
+    fill = {"true": 255, "false": -128}[unsigned]
+    encoding = {"t": {"dtype": stored, "_Unsigned": unsigned, "_FillValue": fill, "scale_factor": 1.0}}
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=version, encoding=encoding, consolidated=False)
+    expected = xarray.open_zarr(tmp_path / "a.zarr", consolidated=False)["t"].values
+    assert np.array_equal(expected, values, equal_nan=True)
+    check(load_volume(tmp_path / "a.zarr"), expected, (1, 1, 1), (0, 0, 0))
+    large = open_large(tmp_path / "a.zarr", "volume", VolumeOptions())
+    part = large.read([slice(0, 4), slice(0, 5), slice(0, 6)])
+    known = ~np.isnan(expected)
+    assert np.allclose(large.units.to_own(part.values)[..., 0][known], expected[known], atol=1e-5)
+
+
+def test_the_coordinates_of_netcdf_may_be_unsigned(tmp_path):
+    write_netcdf(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["y"]
+        file["y"] = (200 + 10 * np.arange(5)).astype("u1").view("i1")
+        file["y"].attrs.update({"_Unsigned": "true", "scale_factor": 0.2, "add_offset": -38.0, "units": "mm"})
+        file["y"].make_scale("y")
+        file["t"].dims[1].attach_scale(file["y"])
+    check(load_volume(tmp_path / "a.h5"), meant())
+
+
 def test_unevenly_spaced_coordinates_are_told(tmp_path):
     write_netcdf(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:

@@ -140,7 +140,7 @@ def place_by_coordinates(found: Found, coordinates: Sequence[tuple[Any, Mapping[
         if entry is None or entry[0].shape != (found.shape[axis],) or entry[0].dtype.kind not in "iuf":
             return
         slope, intercept = _scaling_of(entry[1])
-        values = np.asarray(entry[0][...], np.float64) * slope + intercept
+        values = take_sign(np.asarray(entry[0][...]), entry[1]).astype(np.float64) * slope + intercept
         differences = np.diff(values)
         step = float(differences.mean()) if len(differences) else 0.0
         if not len(differences):
@@ -170,14 +170,37 @@ def _text_of(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def scale_by_attributes(found: Found, attributes: Mapping[str, Any]) -> None:
+def take_sign(stored: ndarray, attributes: Mapping[str, Any]) -> ndarray:
+    """Return whole numbers with a sign or without one as ``_Unsigned`` says, for formats that have only one of the two.
+
+    It is a convention of the netCDF Users Guide, appendix A.
+    """
+    return stored.view(_find_meant_type(stored.dtype, attributes))
+
+
+def _find_meant_type(dtype: np.dtype, attributes: Mapping[str, Any]) -> np.dtype:
+    said = next(iter(np.ravel(attributes.get("_Unsigned", ""))), "")
+    kinds = {"true": "iu", "false": "ui"}.get(_text_of(said).lower())
+    return dtype if kinds is None or dtype.kind != kinds[0] else np.dtype(dtype.str.replace(*kinds))
+
+
+def scale_by_attributes(found: Found, attributes: Mapping[str, Any], dtype: np.dtype) -> None:
     """Take from attributes how stored values become the ones that are meant, and which of them mean no data.
 
     These are the conventions of netCDF, https://cfconventions.org, section 8.1: ``scale_factor``, ``add_offset``,
     ``_FillValue`` and ``missing_value``.
+
+    Args:
+        found: the array.
+        attributes: the array's.
+        dtype: of the stored values.
     """
     found.slope, found.intercept = _scaling_of(attributes)
     stated = [number for key in ("_FillValue", "missing_value") for number in _list_numbers(attributes.get(key))]
+    meant = _find_meant_type(dtype, attributes)
+    if meant != dtype:  # stated with a sign or without one
+        span, least = 2.0 ** (8 * dtype.itemsize), float(np.iinfo(meant).min)
+        stated = [(number - least) % span + least if -span / 2 <= number < span else number for number in stated]
     found.nodata = np.unique(stated).tolist()
 
 

@@ -27,6 +27,7 @@ from .volume_attributes import (
     place_by_attributes,
     place_by_coordinates,
     scale_by_attributes,
+    take_sign,
 )
 from .volume_found import Found, refuse_choice
 from .vtk_legacy import open_vtk
@@ -286,12 +287,12 @@ def _found_array(path: Path, array: Any, axes: Sequence[str], attributes: Mappin
     if chunks and prod(chunks) > LARGEST_CHUNK:
         raise SignalError(f"{path}: has chunks of {' x '.join(map(str, chunks))} values; store it in smaller ones")
     names = axes if len(axes) == array.ndim and any(axes) else ()
-    found = Found(tuple(array.shape), lambda: np.asarray(array[...]), axes=names)
-    found.read_box = lambda box: np.asarray(array[tuple(box)])
+    found = Found(tuple(array.shape), lambda: take_sign(np.asarray(array[...]), attributes), axes=names)
+    found.read_box = lambda box: take_sign(np.asarray(array[tuple(box)]), attributes)
     label = str(array.name).strip("/")
     found.notes += [f"dataset: {ascii(label)[1:-1]}"] if label else []
     place_by_attributes(found, attributes)
-    scale_by_attributes(found, attributes)
+    scale_by_attributes(found, attributes, array.dtype)
     return found
 
 
