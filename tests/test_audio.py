@@ -395,6 +395,23 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_told(tmp_
     assert "it was cut off" in audio.notes[1]
 
 
+def test_apple_s_lossless_sound_is_not_read_behind_where_it_was_cut_off(tmp_path):
+    soundfile.write(tmp_path / "a.caf", np.random.default_rng(0).normal(0, 0.1, 50_000), RATE, subtype="ALAC_16")
+    whole, content = soundfile.read(tmp_path / "a.caf")[0], (tmp_path / "a.caf").read_bytes()
+    (tmp_path / "a.caf").write_bytes(content[: len(content) // 3])
+    with pytest.raises(SignalError, match=r"a\.caf: cannot be read as a sound \(.* malformed"):
+        load_audio(tmp_path / "a.caf")
+    (tmp_path / "a.caf").write_bytes(content[:-10])
+    audio = load_audio(tmp_path / "a.caf")
+    own = audio.units.to_own(audio.values)[:, 0]
+    np.testing.assert_allclose(own, whole[: len(own)], atol=1e-6)
+    assert len(own) == 12 * 4096  # packets of 4096 samples (ALAC's default)
+    assert "it was cut off" in audio.notes[1]
+    at = content.index(b"data") + 4
+    (tmp_path / "a.caf").write_bytes(content[:at] + struct.pack(">q", -1) + content[at + 8 :])
+    assert len(load_audio(tmp_path / "a.caf").values) == 50_000
+
+
 def test_an_empty_wav_before_other_chunks_is_empty(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(0, data=b"", behind=b"LIST\4\0\0\0INFO"))
     with pytest.raises(SignalError, match=r"a\.wav: has 0 samples"):

@@ -178,6 +178,9 @@ def inspect_sound_file(path: Path) -> SoundFile:
             return _mend(file, size, data, 4, ">I", 8) if data else SoundFile()
         if head[:4] == b"caff":
             data = _find_data(_chunks(file, size, 8, ">4sQ", pad=1), b"data")
+            if data and head[28:32] == b"alac" and size - data.start < data.size < LONGEST:
+                # With a right length libsndfile would repeat the last packet in place of all that are cut off.
+                return SoundFile((), (_describe(data.size, size - data.start),))
             return _mend(file, size, data, 8, ">Q", 4) if data else SoundFile()
         if head[:4] in (b".snd", b"dns.") and len(head) >= 24:
             order = ">" if head[:4] == b".snd" else "<"
