@@ -395,6 +395,33 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes_and_that_is_told(tmp_
     assert "it was cut off" in audio.notes[1]
 
 
+@pytest.mark.parametrize("part", [0.31, 0.77])
+@pytest.mark.parametrize(
+    "form, subtype, rate, channels",
+    [
+        ("WAV", "IMA_ADPCM", 8000, 2),
+        ("WAV", "IMA_ADPCM", 48_000, 1),
+        ("WAV", "MS_ADPCM", 8000, 2),
+        ("WAV", "GSM610", 8000, 1),
+        ("W64", "IMA_ADPCM", 8000, 2),
+        ("W64", "GSM610", 8000, 1),
+        ("AIFF", "IMA_ADPCM", 8000, 2),
+        ("AIFF", "GSM610", 8000, 1),
+    ],
+)
+def test_a_block_of_compressed_samples_that_was_cut_off_is_left_out(tmp_path, form, subtype, rate, part, channels):
+    path = tmp_path / f"a.{form.lower()}"
+    wave = 0.5 * np.sin(np.arange(30_000)[:, None] * [0.05, 0.07][:channels])
+    soundfile.write(path, wave, rate, format=form, subtype=subtype)
+    whole, content = soundfile.read(path, always_2d=True)[0], path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    audio = load_audio(path)
+    own = audio.units.to_own(audio.values)
+    assert part * 30_000 - 2100 < len(own) <= part * len(whole)
+    np.testing.assert_allclose(own, whole[: len(own)], atol=1e-5)
+    assert any("it was cut off" in note for note in audio.notes)
+
+
 def test_apple_s_lossless_sound_is_not_read_behind_where_it_was_cut_off(tmp_path):
     soundfile.write(tmp_path / "a.caf", np.random.default_rng(0).normal(0, 0.1, 50_000), RATE, subtype="ALAC_16")
     whole, content = soundfile.read(tmp_path / "a.caf")[0], (tmp_path / "a.caf").read_bytes()

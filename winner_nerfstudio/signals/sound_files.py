@@ -175,7 +175,8 @@ def inspect_sound_file(path: Path) -> SoundFile:
             return _inspect_w64(path, file, size)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             data = _find_data(_chunks(file, size, 12, ">4sI"), b"SSND")
-            return _mend(file, size, data, 4, ">I", 8) if data else SoundFile()
+            block = _find_aiff_block(file, _find_data(_chunks(file, size, 12, ">4sI"), b"COMM"))
+            return _mend(file, size, data, 4, ">I", 8, block) if data else SoundFile()
         if head[:4] == b"caff":
             data = _find_data(_chunks(file, size, 8, ">4sQ", pad=1), b"data")
             if data and head[28:32] == b"alac" and size - data.start < data.size < LONGEST:
@@ -217,6 +218,15 @@ def _find_data(chunks: Iterator[Chunk], name: bytes) -> Chunk | None:
     return next((chunk for chunk in chunks if chunk.name == name), None)
 
 
+def _find_aiff_block(file: BinaryIO, description: Chunk | None) -> int:
+    """Return the bytes of a block of compressed samples in an .aifc file, or 1 for samples that have none."""
+    if description is None:
+        return 1
+    file.seek(description.start)
+    content = file.read(22)
+    return {b"ima4": 34 * max(int.from_bytes(content[:2], "big"), 1), b"GSM ": 33}.get(content[18:], 1)
+
+
 def _are_chunks(file: BinaryIO, size: int, start: int, layout: str) -> bool:
     """Return whether the rest of a file, from a position on, consists of whole chunks or of nothing."""
     end = start
@@ -225,7 +235,7 @@ def _are_chunks(file: BinaryIO, size: int, start: int, layout: str) -> bool:
     return end in (size, size - 1) or start >= size - 1
 
 
-def _mend(file: BinaryIO, size: int, data: Chunk, back: int, layout: str, least: int) -> SoundFile:
+def _mend(file: BinaryIO, size: int, data: Chunk, back: int, layout: str, least: int, block: int = 1) -> SoundFile:
     """Return how to read a file whose data lie behind a length that may be wrong.
 
     Args:
@@ -235,14 +245,16 @@ def _mend(file: BinaryIO, size: int, data: Chunk, back: int, layout: str, least:
         back: bytes from where the length stands to where the samples begin.
         layout: of the length, for `struct`.
         least: the length that a file without samples has.
+        block: bytes of samples of which a part cannot be decoded.
     """
     held = size - data.start
     is_empty = layout[1:] == "I" and _are_chunks(file, size, data.start + least, ">4sI")
     if held <= least or (least < data.size <= held) or (data.size <= least and is_empty):
         return SoundFile()
     position, width = data.start - back, struct.calcsize(layout)
+    held -= (held - least) % block
     mended = struct.pack(layout, min(held, 256**width - 1))
-    parts = ((0, position), mended, (position + width, size))
+    parts = ((0, position), mended, (position + width, data.start + held))
     return SoundFile(parts, (_describe(data.size, held - least),))
 
 
@@ -271,15 +283,19 @@ def _inspect_w64(path: Path, file: BinaryIO, size: int) -> SoundFile:
         elif name[:4] == b"fact":
             samples = int.from_bytes(file.read(8), "little")
         elif name[:4] == b"data":
-            stated, held = length - 24, size - start - 24
-            notes = (_describe(max(stated, 0), held),) if not 0 < stated <= held else ()
+            stated, held, end = length - 24, size - start - 24, size
+            notes: tuple[str, ...] = ()
+            if not 0 < stated <= held:
+                held = _count_whole(held, description, "<")
+                end, notes = start + 24 + held, (_describe(max(stated, 0), held),)
             if len(description) < 16:
                 return SoundFile((), notes)
             counts = _count_samples(description, samples, "<")
             mended, told = _check_format(path, description, "<")
             if mended[:2] == struct.pack("<H", EXTENSIBLE):  # libsndfile takes these for integers, whatever follows
                 mended = mended[24:26] + mended[2:]
-            parts = ((0, described), mended, (described + len(mended), size)) if mended != description else ()
+            is_same = mended == description and end == size
+            parts = () if is_same else ((0, described), mended, (described + len(mended), end))
             return SoundFile(parts, (*told, *notes), *counts)
         start += max(length, 24) + -length % 8
     return SoundFile()
@@ -388,6 +404,7 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int, tag: bytes) -> SoundFile
     held = size - chunk.start
     is_empty = stated == 0 and _are_chunks(file, size, chunk.start, layout)
     if stated > held or (stated == 0 and not is_empty):
+        held = _count_whole(held, description, order)
         notes += (_describe(stated, held),)
     elif not is_empty and not _are_chunks(file, size, chunk.start + stated + stated % 2, layout):
         notes += (
@@ -411,6 +428,17 @@ def _count_samples(description: bytes, samples: int | None, order: str) -> tuple
     if code in (*PLAIN, *FOREIGN, EXTENSIBLE):
         return None, 0, False
     return samples, block, code == IMA and channels == 2
+
+
+def _count_whole(held: int, description: bytes, order: str) -> int:
+    """Return how many of the bytes at the end of a file are whole blocks of the samples that a .wav header describes.
+
+    What else a block needs, libsndfile makes up.
+    """
+    if len(description) < 16:
+        return held
+    code, align = struct.unpack(f"{order}H10xH", description[:14])
+    return held if align == 0 or code in (*PLAIN, *FOREIGN, EXTENSIBLE) else held - held % align
 
 
 def _check_single(path: Path, file: BinaryIO, size: int, data: Chunk, layout: str) -> None:
