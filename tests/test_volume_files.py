@@ -642,6 +642,15 @@ def test_the_only_scalars_of_a_vti_file_are_meant(tmp_path):
         load_volume(tmp_path / "a.vti", VolumeOptions(dataset="vectors"))
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_signed_bytes_and_names_with_spaces_of_vtk_are_read(tmp_path, as_text):
+    values = (VALUES // 10).astype(np.int8)
+    write_vtk(as_text, values=values, name="100 % dichte ä")(tmp_path / "a.vtk")
+    assert b"signed_char" in (tmp_path / "a.vtk").read_bytes()
+    volume = load_volume(tmp_path / "a.vtk", VolumeOptions(dataset="100 % dichte ä"))
+    np.testing.assert_array_equal(np.rint(volume.units.to_own(volume.values))[..., 0], values)
+
+
 def test_the_axis_tags_of_ilastik_name_the_axes(tmp_path):
     tags = json.dumps({"axes": [{"key": key, "typeFlags": 2} for key in "zyxc"]})
     with h5py.File(tmp_path / "a.h5", "w") as file:

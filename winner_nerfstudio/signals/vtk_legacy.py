@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy import ndarray
@@ -24,6 +25,7 @@ MOST_ARRAYS = 1000
 TYPES = {
     "unsigned_char": "u1",
     "char": "i1",
+    "signed_char": "i1",
     "unsigned_short": "u2",
     "short": "i2",
     "unsigned_int": "u4",
@@ -101,7 +103,8 @@ class _Walk:
         if components < 1 or count < 0 or len(self.entries) >= MOST_ARRAYS:
             raise ValueError(f"array {len(self.entries) + 1} has {count} times {components} values")
         start = self.position
-        entry = Entry(name.decode("latin-1"), owner, kind.decode("latin-1"), components, count, start, start)
+        plain = unquote(name.decode("latin-1"))  # spaces and the like are written as in URLs
+        entry = Entry(plain, owner, kind.decode("latin-1"), components, count, start, start)
         if self.is_text:
             found = NEXT_NAME.search(self.data, max(start - 1, 0))
             end = found.start() + 1 if found else len(self.data)
