@@ -608,6 +608,11 @@ def test_a_stack_has_imagejs_calibration_and_its_orientation(tmp_path):
     volume = load_volume(tmp_path / "a.tif", VolumeOptions())
     np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], values.transpose(2, 1, 0), atol=1e-4)
     assert volume.record.level == 0
+    assert volume.record.dtype == "<i4"
+    assert "values are 1 times those in the file plus -32768" in volume.notes
+    gaps = [(42113, "s", 0, "32768", True)]
+    tifffile.imwrite(tmp_path / "a.tif", stored, metadata=None, description=lines, photometric=1, extratags=gaps)
+    assert np.argwhere(load_volume(tmp_path / "a.tif").missing).tolist() == np.argwhere(values.T == 0).tolist()
     upright = {
         1: lambda a: a,
         3: lambda a: a[:, ::-1, ::-1],

@@ -84,7 +84,11 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
             if series.dtype.kind in "bu":
                 found.nodata = [(1 << bits) - 1 - value for value in found.nodata]
         if calibration := imagej_calibration(file):
-            found.slope, found.intercept = calibration
+            slope, intercept = calibration
+            if slope == 1 and intercept.is_integer() and series.dtype.kind in "ui":
+                _shift(found, int(intercept))
+            else:
+                found.slope, found.intercept = calibration
         _turn(found, int(page.tags.valueof(274, 1)))
         _place(found, file)
         yield found
@@ -214,6 +218,14 @@ def _name_axes(series: Any) -> list[str]:
     if len(long) != 3 or long[1:] != "YX" or long[0] not in ("Z", "Q", "I", *OTHERS):
         return []
     return ["z" if axis == long[0] else axis.lower() for axis in axes]
+
+
+def _shift(found: Found, offset: int) -> None:
+    """Add a whole number to values that stay whole, such as the signed ones that ImageJ stores without a sign."""
+    read = found.read
+    found.read = lambda: read().astype(np.int32) + offset
+    found.nodata = [value + offset for value in found.nodata]
+    found.notes.append(f"values are 1 times those in the file plus {offset}")
 
 
 def _turn(found: Found, orientation: int) -> None:
