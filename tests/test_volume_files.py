@@ -455,6 +455,17 @@ def test_pages_that_were_written_one_by_one_are_a_stack(tmp_path, write):
     np.testing.assert_allclose(found.units.to_own(found.values)[..., 0], VALUES, atol=1e-2)
 
 
+def with_plugin(path):
+    """Write an array that is compressed by Blosc, number 32001 of those that are registered."""
+    with h5py.File(path, "w") as file:
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_chunk((6, 7, 8))
+        created.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((6, 7, 8))
+        array = h5py.h5d.create(file.id, b"v", h5py.h5t.NATIVE_FLOAT, space, dcpl=created)
+        array.write_direct_chunk((0, 0, 0), b"blosc" * 20)
+
+
 REFUSED = {
     "cut.nrrd": (with_bytes(write_nrrd(encoding="raw"), cut), "is the file whole?"),
     "cut-gzip.nrrd": (with_bytes(write_nrrd(encoding="gzip"), cut), "is the file whole?"),
@@ -479,6 +490,7 @@ REFUSED = {
     "text.h5": (lambda path: path.write_text("hello"), "cannot be read as .h5"),
     "older.nc": (lambda path: path.write_bytes(b"CDF\1" + bytes(400)), "is of netCDF's version 3; convert it"),
     "empty.h5": (lambda path: h5py.File(path, "w").close(), "holds no array that may be a volume"),
+    "plugin.h5": (with_plugin, "/v is compressed by a plugin that is not installed (32001); where it is, rewrite"),
     "external.h5": (with_external, "lie in other files"),
     "large.h5": (with_big_array, "216,000,000,000 samples are more than --max-samples"),
     "empty.zarr": (lambda path: path.mkdir(), "cannot be read as .zarr"),

@@ -224,7 +224,30 @@ def _open_hdf5(path: Path, dataset: str | None) -> Iterator[Found]:
         ]
         found = _found_array(path, array, axes if any(axes) else list_axis_tags(array.attrs), dict(array.attrs))
         place_by_coordinates(found, [None if scale is None else (scale, scale.attrs) for scale in scales])
+        read = found.read
+
+        def read_filtered() -> ndarray:
+            try:
+                return read()
+            except OSError as error:
+                if not (missing := _list_missing_filters(array)):
+                    raise
+                raise SignalError(
+                    f"{path}: {array.name} is compressed by a plugin that is not installed ({missing}); where it is,"
+                    " rewrite the file by h5repack -f GZIP=4 IN OUT"
+                ) from error
+
+        found.read = read_filtered
         yield found
+
+
+def _list_missing_filters(array: Any) -> str:
+    """Return the filters of an array in an .h5 file that cannot be applied here, with their registered numbers."""
+    h5z: Any = import_module("h5py.h5z")
+    created = array.id.get_create_plist()
+    filters = (created.get_filter(index) for index in range(created.get_nfilters()))
+    missing = [(code, name.decode("ascii", "replace")) for code, _, _, name in filters if not h5z.filter_avail(code)]
+    return ascii(", ".join(f"{name[:40]} {code}".strip() for code, name in missing))[1:-1]
 
 
 @contextmanager
