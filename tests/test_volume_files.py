@@ -612,6 +612,45 @@ def test_what_a_nrrd_file_says_of_each_axis_places_its_samples(tmp_path, lines, 
     np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], values.transpose(2, 1, 0), atol=1e-6)
 
 
+def write_nrrd_text(path, lines, type_="float", encoding="raw"):
+    """Write a header with these lines before 5 x 7 x 9 values, which nobody reads where the header is refused."""
+    header = f"NRRD0004\ntype: {type_}\ndimension: 3\nsizes: 5 7 9\nendian: little\nencoding: {encoding}\n{lines}\n"
+    path.write_bytes(header.encode() + np.arange(5 * 7 * 9, dtype="<f4").tobytes())
+
+
+@pytest.mark.parametrize(
+    "lines, told",
+    [
+        ("spacings: 1 nan 2\n", "spacings"),
+        ("axis mins: 0 0 0\naxis maxs: 4 nan 8\n", "spacings"),
+        ("space dimension: 2\nspace directions: (2,0) (0,2) none\n", "space directions"),
+        ("space dimension: 3\nspace directions: (2,0,0) none (0,0,2)\n", "space directions"),
+        ("spacings: nan nan nan\n", None),
+        ("space dimension: 3\nspace directions: none none none\n", None),
+        ("", None),
+    ],
+)
+def test_distances_that_a_nrrd_file_states_of_some_axes_alone_are_told(tmp_path, lines, told):
+    write_nrrd_text(tmp_path / "a.nrrd", lines)
+    volume = load_volume(tmp_path / "a.nrrd")
+    assert volume.record.spacing == (1, 1, 1)
+    words = "are not of each of three axes in three dimensions, so that none is taken; give --spacing"
+    assert [note for note in volume.notes if words in note] == ([f"warning: its {told} {words}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    "lines, more, words",
+    [
+        ("", {"encoding": "hex"}, r"its encoding \(hex\) is not read; rewrite it: unu save -e gzip"),
+        ("block size: 4\n", {"type_": "block"}, r"its samples are blocks of bytes \(type block\); one number each"),
+    ],
+)
+def test_what_is_not_read_of_a_nrrd_file_is_named(tmp_path, lines, more, words):
+    write_nrrd_text(tmp_path / "a.nrrd", lines, **more)
+    with pytest.raises(SignalError, match=rf"a\.nrrd: {words}"):
+        load_volume(tmp_path / "a.nrrd")
+
+
 def test_a_stack_has_imagejs_calibration_and_its_orientation(tmp_path):
     values = (np.arange(7 * 5 * 6).reshape(7, 5, 6) - 50).astype(np.int32)
     lines = "ImageJ=1.53t\nimages=7\nslices=7\ncf=0\nc0=-32768.0\nc1=1.0\n"

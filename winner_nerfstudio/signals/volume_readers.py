@@ -40,6 +40,9 @@ NIFTI_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 """The units of lengths by their codes, the three lowest bits of xyzt_units; all others are unknown."""
 
 
+NRRD_ENCODINGS = ("raw", "txt", "text", "ascii", "gzip", "gz", "bzip2", "bz2")
+"""The encodings that the library reads."""
+NOT_OF_EACH = "are not of each of three axes in three dimensions, so that none is taken; give --spacing"
 _DATA_FILE = re.compile(rb"^[ \t]*data ?file[ \t]*:=?(.+)$", re.MULTILINE | re.IGNORECASE)
 """The line by which the header of a .nhdr file names the file of its samples."""
 _SEVERAL_FILES = re.compile(r"LIST\b|.*%", re.IGNORECASE)
@@ -59,6 +62,14 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
         file.seek(0)
         header = nrrd.read_header(file)
         start = file.tell()
+    encoding, number = (str(header.get(key)) for key in ("encoding", "type"))
+    if number == "block":
+        raise SignalError(f"{path}: its samples are blocks of bytes (type block); one number each is needed")
+    if encoding.lower() not in NRRD_ENCODINGS:
+        what = ascii(encoding)[1:-1][:40]
+        raise SignalError(
+            f"{path}: its encoding ({what}) is not read; rewrite it: unu save -e gzip -f nrrd -i IN -o OUT"
+        )
     name = header.get("data file", header.get("datafile"))
     data = path if name is None else _find_beside(path, str(name))
     shape = tuple(int(size) for size in header["sizes"])
@@ -68,9 +79,11 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     directions = header.get("space directions")
     if directions is not None:
         rows = [np.asarray(row, np.float64) for row in directions if row is not None]
-        rows = [row for row in rows if not np.isnan(row).any()]  # NaN stands for none, as it does below
+        rows = [row for row in rows if row.size and not np.isnan(row).any()]  # NaN stands for none, as it does below
         if len(rows) == 3 and all(len(row) == 3 for row in rows):
             found.directions, found.says_spacing = np.stack(rows), True
+        elif rows:
+            found.notes.append(f"warning: its space directions {NOT_OF_EACH}")
     elif len(spatial) == 3:
         _place_nrrd_axes(found, header, spatial)
     origin = header.get("space origin")
@@ -85,7 +98,7 @@ def _open_nrrd(path: Path, dataset: str | None) -> Iterator[Found]:
     if header.get("space"):
         found.notes.append(f"world: {ascii(str(header['space']))[1:-1][:60]}")
     expected = prod(shape) * (np.dtype(nrrd.reader._determine_datatype(header)).itemsize if shape else 0)
-    yield _guard_nrrd(found, data, 0 if name is not None else start, str(header.get("encoding")), expected)
+    yield _guard_nrrd(found, data, 0 if name is not None else start, encoding, expected)
 
 
 def find_nrrd_data(path: Path) -> list[Path]:
@@ -120,6 +133,8 @@ def _place_nrrd_axes(found: Found, header: Mapping[str, Any], spatial: list[int]
     steps = np.where(np.isnan(steps), between, steps)
     if not np.isnan(steps).any():
         found.directions, found.says_spacing = np.diag(steps), True
+    elif not np.isnan(steps).all():
+        found.notes.append(f"warning: its spacings {NOT_OF_EACH}")
     first = least + np.where(is_cell & ~np.isnan(steps), steps / 2, 0)
     if not np.isnan(first).any():
         found.origin = first
