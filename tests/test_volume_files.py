@@ -20,6 +20,7 @@ from winner_nerfstudio.files import stem_of
 from winner_nerfstudio.registry import export_for, kind_named, kind_of
 from winner_nerfstudio.signals import isolation
 from winner_nerfstudio.signals.errors import SignalError
+from winner_nerfstudio.signals.image import load_image
 from winner_nerfstudio.signals.options import VolumeOptions
 from winner_nerfstudio.signals.volume import load_volume
 from winner_nerfstudio.signals.volume_files import read_volume
@@ -715,6 +716,29 @@ def test_the_axis_tags_of_ilastik_name_the_axes(tmp_path):
     volume = load_volume(tmp_path / "a.h5", VolumeOptions())
     np.testing.assert_allclose(volume.units.to_own(volume.values)[..., 0], VALUES, atol=1e-3)
     assert "axes z y x were turned to x y z" in "\n".join(volume.describe())
+
+
+@pytest.mark.parametrize("pair", [nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_pair_of_nifti_files_is_refused_with_what_to_convert_it_to(tmp_path, pair, order):
+    image = pair(VALUES, np.eye(4), pair.header_class(endianness=order))
+    image.header.set_data_dtype(np.int16)
+    image.to_filename(tmp_path / "a.img")
+    words = r"paired \.hdr and \.img files are not read; convert a NIfTI or ANALYZE pair to \.nii: nibabel\.save\("
+    for name, load in (("a.hdr", load_image), ("a.hdr", load_volume), ("a.img", load_volume), ("a.img", kind_of)):
+        with pytest.raises(ValueError, match=words):
+            load(tmp_path / name)
+    nibabel.save(nibabel.load(tmp_path / "a.hdr"), tmp_path / "b.nii")
+    volume = load_volume(tmp_path / "b.nii")
+    own = np.rint(volume.units.to_own(volume.values))
+    np.testing.assert_array_equal(np.sort(own, None), np.sort(VALUES, None))  # an ANALYZE file says not what is left
+
+
+@pytest.mark.parametrize("name, words", [("a.mha", "MetaImage files are not read"), ("a.mat", "MATLAB files are not")])
+def test_a_volume_of_another_format_is_refused_with_what_to_convert_it_to(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(SignalError, match=f"{name}: {words}"):
+        load_volume(tmp_path / name)
 
 
 @pytest.mark.parametrize("name, other", [("a.nii.gz", "b.nii"), ("a.nii", "b.nii.gz")])

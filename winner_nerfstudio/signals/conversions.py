@@ -13,13 +13,17 @@ CONVERSIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "MATLAB": ((".mat",), ARRAY),
     "DICOM": ((".dcm",), VOLUME),
     "MetaImage": ((".mha", ".mhd"), VOLUME),
+    "paired .hdr and .img": (
+        (".hdr", ".img"),
+        "convert a NIfTI or ANALYZE pair to .nii: nibabel.save(nibabel.load(FILE), OUT), or save its array as .npy",
+    ),
     "MRC": ((".mrc", ".map", ".rec"), "save its array as .npy, and give --spacing"),
     "CAD": ((".step", ".stp", ".iges", ".igs", ".blend", ".fcstd"), SHAPE),
     "COLLADA, FBX or USD": ((".dae", ".fbx", ".usd", ".usda", ".usdc", ".usdz", ".3ds", ".x3d", ".wrl"), SHAPE),
     "E57 or PTX": ((".e57", ".ptx"), "convert it to .las or .ply, for example by CloudCompare"),
     "packed": ((".gz", ".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz"), "unpack it first"),
     "headerless": (
-        (".raw", ".img", ".bin", ".dat"),
+        (".raw", ".bin", ".dat"),
         "save the array as .npy: numpy.save(OUT, numpy.fromfile(FILE, TYPE).reshape(SHAPE))",
     ),
     "OpenVDB": ((".vdb",), "save its grid as .npy, and give --spacing"),

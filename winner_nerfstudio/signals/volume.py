@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ..files import suffix_of
+from .conversions import describe_conversion
 from .derivatives import derive, read_samples
 from .errors import SignalError, check_file
 from .grid import Grid, check_values, name_of, read_array, write_array
@@ -233,6 +234,8 @@ def _read(source: str | Path | ndarray, options: VolumeOptions) -> VolumeFile:
             check_file(path, "a volume", f"give an array, or sample:NAME with one of {', '.join(sorted(VOLUMES))}")
         if suffix in READERS:
             return read_volume(path, check, options.dataset)
+        if suffix not in ARRAYS and (conversion := describe_conversion(suffix)) is not None:
+            raise SignalError(f"{name}: {conversion}")
         if suffix not in ARRAYS:
             raise SignalError(
                 f"{name}: a volume is an array in .npy or .npz, or in {' '.join(READERS)}; write it with numpy.save"

@@ -31,6 +31,7 @@ REFUSED = {
     ".jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     ".pdf": (b"%PDF", b"%!PS"),
     ".psb": (b"8BPS\0\2",),
+    ".img": (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c"),  # lengths of NIfTI's headers
 }
 """What files begin with that are known and not read, by the suffix that they should have."""
 
