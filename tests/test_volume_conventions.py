@@ -95,6 +95,45 @@ def test_all_values_that_netcdf_calls_missing_are(tmp_path, name, more, missing)
         assert open_large(tmp_path / name, "volume", VolumeOptions()).markers == tuple(sorted(missing))
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.zarr"])
+@pytest.mark.parametrize(
+    "more, low, high",
+    [
+        ({"valid_range": [-50, 100]}, -50, 100),
+        ({"valid_min": -50}, -50, 999),
+        ({"valid_max": 100, "_FillValue": int(WHOLE[1, 2, 3])}, -999, 100),
+        ({"valid_range": [-0.25, 1.25]}, -999, 999),  # no whole numbers, and so no stored ones
+        ({}, -999, 999),
+    ],
+)
+def test_values_outside_the_valid_range_of_netcdf_are_missing(tmp_path, name, more, low, high):
+    stored = WHOLE
+    attributes = {"scale_factor": -0.5, "add_offset": 3.0, **more}
+    if name == "a.h5":
+        with h5py.File(tmp_path / name, "w") as file:
+            file["v"] = stored
+            file["v"].attrs.update(attributes)
+    else:
+        array = zarr.open_array(str(tmp_path / name), mode="w", shape=stored.shape, dtype="i2")
+        array[...] = stored
+        array.attrs.update(attributes)
+    is_missing = (stored < low) | (stored > high) | (stored == more.get("_FillValue", 999))
+    expected = np.where(is_missing, np.nan, stored * -0.5 + 3)
+    volume = load_volume(tmp_path / name)
+    check(volume, expected, (1, 1, 1), (0, 0, 0))
+    is_stated = (low, high) != (-999, 999)
+    assert any(note.startswith("valid values: ") for note in volume.notes) == is_stated
+    kept = load_volume(tmp_path / name, VolumeOptions(nodata="keep"))
+    check(kept, stored * -0.5 + 3, (1, 1, 1), (0, 0, 0))
+    if name == "a.zarr":
+        large = open_large(tmp_path / name, "volume", VolumeOptions())
+        part = large.read([slice(0, 4), slice(0, 5), slice(0, 6)])
+        known = ~np.isnan(expected)
+        assert np.array_equal(part.missing if is_stated else ~known, ~known)
+        assert np.allclose(large.units.to_own(part.values)[..., 0][known], expected[known], atol=1e-4)
+        assert any(note.startswith("valid values: ") for note in large.notes) == is_stated
+
+
 @pytest.mark.parametrize("positive, told", [("down", True), (np.bytes_(b"Down"), True), ("up", False)])
 def test_coordinates_that_count_downwards_are_told(tmp_path, positive, told):
     write_netcdf(tmp_path / "a.h5")

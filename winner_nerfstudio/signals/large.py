@@ -29,7 +29,7 @@ from .picture_suffixes import TIFFS
 from .records import AudioRecord, GridRecord, VolumeRecord
 from .units import Units
 from .volume import Volume, choose_level, holds_only, mean_slope, measure_slopes, place_samples
-from .volume_files import open_volume
+from .volume_files import VolumeFile, open_volume
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -263,6 +263,9 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
     else:
         blocks, file = open_volume(source, options.dataset)
         stated, origin, told, declared = file.spacing, file.origin, file.notes, file.nodata
+        if options.nodata == "auto":
+            blocks, limits = _mask_invalid(blocks, file)
+            told += limits
     if blocks.channels != 1 or 1 in blocks.shape:
         raise SignalError(f"{blocks.name}: is no volume, [x, y, z] with one value each and depth along every axis")
     spacing, first, more = place_samples(options, stated, origin)
@@ -284,6 +287,20 @@ def _open_volume(source: Path | ndarray, options: VolumeOptions) -> LargeGrid:
         notes=(size, *told, *more, *notes),
     )  # fmt: skip
     return replace(grid, record=replace(draft, slope=_measure_slope(grid, draft)))
+
+
+def _mask_invalid(blocks: Blocks, file: VolumeFile) -> tuple[Blocks, tuple[str, ...]]:
+    """Return blocks whose samples are masked outside the file's valid range or where they hold no data, and a note."""
+    _, note = file.mask_invalid(file.values)
+
+    def read(box: Box) -> ndarray:
+        values = blocks.read(box)
+        masked, _ = file.mask_invalid(values)
+        return np.ma.array(
+            values, mask=np.ma.getmaskarray(masked) | find_markers(values, file.nodata, False)[..., None]
+        )
+
+    return (replace(blocks, read=read), note) if note else (blocks, ())
 
 
 def _measure_slope(grid: LargeGrid, record: VolumeRecord) -> float:
@@ -327,7 +344,8 @@ def _screen(
     notes: tuple[str, ...] = ()
     if found.missing:
         values = " or ".join(f"{marker:.9g}" for marker in markers)
-        notes = (f"no data: {found.missing:,} of {total:,} samples are {values}, {why}; they are left out",)
+        what = f"{values}, {why}" if markers else "masked"
+        notes = (f"no data: {found.missing:,} of {total:,} samples are {what}; they are left out",)
     if checked is not None:
         notes += check_range(blocks.name, Screened(found.some[:, None], None), checked)
     return markers, found, notes

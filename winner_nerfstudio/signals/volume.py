@@ -90,8 +90,9 @@ def _load(source: str | Path | ndarray, options: VolumeOptions, clean: Volume | 
     if clean is not None:
         clean.check_shape(values.shape)
         options = replace(options, level=clean.draft.level)
-    screened = separate_missing(name, values, options.nodata, file.nodata)
-    notes = (*screened.notes, *check_range(name, screened, options.nodata))
+    masked, told = file.mask_invalid(values) if options.nodata == "auto" else (values, ())
+    screened = separate_missing(name, masked, options.nodata, file.nodata)
+    notes = (*told, *screened.notes, *check_range(name, screened, options.nodata))
     units = Units.spanning(screened.values.min().item(), screened.values.max().item())
     return replace(_build(name, file, screened.values, units, notes, options), missing=screened.missing)
 

@@ -188,7 +188,8 @@ def scale_by_attributes(found: Found, attributes: Mapping[str, Any], dtype: np.d
     """Take from attributes how stored values become the ones that are meant, and which of them mean no data.
 
     These are the conventions of netCDF, https://cfconventions.org, section 8.1: ``scale_factor``, ``add_offset``,
-    ``_FillValue`` and ``missing_value``.
+    ``_FillValue``, ``missing_value``, ``valid_range``, ``valid_min`` and ``valid_max``. Bounds that the stored type
+    cannot have, such as those of unpacked values, are left out, as the library of netCDF does.
 
     Args:
         found: the array.
@@ -196,12 +197,27 @@ def scale_by_attributes(found: Found, attributes: Mapping[str, Any], dtype: np.d
         dtype: of the stored values.
     """
     found.slope, found.intercept = _scaling_of(attributes)
-    stated = [number for key in ("_FillValue", "missing_value") for number in _list_numbers(attributes.get(key))]
     meant = _find_meant_type(dtype, attributes)
-    if meant != dtype:  # stated with a sign or without one
-        span, least = 2.0 ** (8 * dtype.itemsize), float(np.iinfo(meant).min)
-        stated = [(number - least) % span + least if -span / 2 <= number < span else number for number in stated]
-    found.nodata = np.unique(stated).tolist()
+
+    def list_stored(key: str) -> list[float]:
+        numbers = _list_numbers(attributes.get(key))
+        if meant == dtype:
+            return numbers
+        span, least = 2.0 ** (8 * dtype.itemsize), float(np.iinfo(meant).min)  # stated with a sign or without one
+        return [(number - least) % span + least if -span / 2 <= number < span else number for number in numbers]
+
+    found.nodata = np.unique([*list_stored("_FillValue"), *list_stored("missing_value")]).tolist()
+    limits = list_stored("valid_range")
+    if len(limits) != 2:
+        limits = [*(list_stored("valid_min") or [-np.inf])[:1], *(list_stored("valid_max") or [np.inf])[:1]]
+    low, high = (number if _can_hold(meant, number) else None for number in limits)
+    found.valid = (-np.inf if low is None else low, np.inf if high is None else high)
+
+
+def _can_hold(dtype: np.dtype, number: float) -> bool:
+    if dtype.kind not in "iu":
+        return not np.isnan(number)
+    return number.is_integer() and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
 
 
 def _scaling_of(attributes: Mapping[str, Any]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class VolumeFile:
         origin: the position of the first sample.
         notes: what the user should know of the reading.
         nodata: the values that stand for samples without data, as far as the file declares any.
+        valid: the least and the greatest value that is data, as far as the file declares them.
     """
 
     values: ndarray
@@ -39,6 +41,15 @@ class VolumeFile:
     origin: tuple[float, float, float]
     notes: tuple[str, ...]
     nodata: tuple[float, ...] = ()
+    valid: tuple[float, float] = (-inf, inf)
+
+    def mask_invalid(self, values: ndarray) -> tuple[ndarray, tuple[str, ...]]:
+        """Return values of which those outside the valid range are masked, and a note on that."""
+        low, high = self.valid
+        if (low, high) == (-inf, inf):
+            return values, ()
+        note = f"valid values: {low:g} to {high:g}, as the file says; others are no data"
+        return np.ma.masked_where((values < low) | (values > high), values, copy=False), (note,)
 
 
 def read_volume(path: Path, check: Check, dataset: str | None = None) -> VolumeFile:
@@ -204,10 +215,12 @@ def _locate(
     spacing = np.linalg.norm(directions, axis=1)
     x, y, z = (float(step) for step in spacing)
     first = tuple(float(position) for position in origin)
+    low, high = sorted(_scale(found, np.array(found.valid)).tolist()) if found.slope else (-inf, inf)
     return VolumeFile(
         values,
         (x, y, z) if found.says_spacing else None,
         (first[0], first[1], first[2]),
         (*found.notes, *notes),
         tuple(_scale(found, np.array(found.nodata)).tolist()),
+        (low, high),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ class Found:
         axes: the axes' names, such as "z", if the file has any. Where these are x, y and z, the steps and the position
             are given in their order.
         nodata: the stored values that stand for samples without data, as far as the file declares any.
+        valid: the least and the greatest stored value that is data, as far as the file declares them.
         slope, intercept: the values are `slope` times the stored ones plus `intercept`.
         notes: what the user should know.
         says_spacing: whether the file states the directions.
@@ -35,6 +37,7 @@ class Found:
     origin: ndarray = field(default_factory=lambda: np.zeros(3))
     axes: Sequence[str] = ()
     nodata: Sequence[float] = ()
+    valid: tuple[float, float] = (-inf, inf)
     slope: float = 1.0
     intercept: float = 0.0
     notes: list[str] = field(default_factory=list)

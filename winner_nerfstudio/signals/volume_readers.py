@@ -34,7 +34,7 @@ from .vtk_legacy import open_vtk
 
 LARGEST_CHUNK = 1 << 30
 """The most values of a chunk, which is decompressed as a whole."""
-STATED = ("shape", "nodata", "slope", "intercept", "notes", "says_spacing")
+STATED = ("shape", "nodata", "valid", "slope", "intercept", "notes", "says_spacing")
 """Attributes of `Found` that a process of its own hands over as they are."""
 NIFTI_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 """The units of lengths by their codes, the three lowest bits of xyzt_units; all others are unknown."""
