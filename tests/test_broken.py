@@ -244,7 +244,9 @@ def test_a_closed_surface_can_be_fitted_without_sign():
 def test_hundreds_of_thousands_of_faces(tmp_path):
     mesh = sphere(3.0, subdivisions=7)
     assert len(mesh.faces) > 300_000
+    mesh.faces[5] = mesh.faces[5, ::-1]  # that all have to be compared with their neighbours
     mesh.export(tmp_path / "ball.ply")
     shape = load_shape(tmp_path / "ball.ply")
+    assert "repaired: faces were wound both ways; wound them alike" in shape.repairs
     points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
     np.testing.assert_allclose(shape.signed_distance(points), ball(points), atol=1e-4)

@@ -14,6 +14,8 @@ from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.sdf import NEAR
 from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
 from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, share_sides, slice_long, sort_by_cell
+from winner_nerfstudio.signals.shape.repair import orient
+from winner_nerfstudio.signals.shape.topology import find_neighbors
 
 from .meshes import pyramid, sphere, sphere_with_holes, torn_box
 
@@ -165,6 +167,45 @@ def test_faces_wound_both_ways_are_wound_alike_and_that_is_told():
     sure = np.abs(radius - 0.9) > 0.01
     np.testing.assert_array_equal(shape.inside(points)[sure], radius[sure] < 0.9)
     assert any("wound both ways" in line for line in shape.describe())
+
+
+def wind_otherwise(mesh, some):
+    faces = mesh.faces.copy()
+    faces[some] = faces[some, ::-1]
+    return trimesh.Trimesh(mesh.vertices, faces, process=False)
+
+
+@pytest.mark.parametrize("some", [slice(0, None, 3), slice(320, 321)], ids=["a third", "first of the cavity"])
+def test_faces_are_wound_as_most_of_their_body_is_so_that_a_cavity_stays_one(some):
+    cavity = sphere(0.5, subdivisions=2)
+    cavity.invert()
+    hollow = trimesh.util.concatenate([sphere(1.0, subdivisions=2), cavity])
+    shape = Shape.from_mesh(wind_otherwise(hollow, some))
+    assert any("wound both ways" in line for line in shape.repairs)
+    np.testing.assert_array_equal(shape.inside(np.array([[0.0, 0, 0], [0.7, 0, 0]])), [False, True])
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_two_faces_of_one_size_that_are_wound_both_ways_are_wound_alike(turned):
+    square = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+    mesh = wind_otherwise(square, [turned])
+    assert orient(mesh)[0] == "repaired: faces were wound both ways; wound them alike"
+    assert mesh.is_winding_consistent
+
+
+def test_a_strip_with_one_side_keeps_the_faces_that_are_wound_alike():
+    # Sixty squares around Moebius' strip: only the last and the first cannot be wound alike.
+    lower, upper = 2 * np.arange(60), 2 * np.arange(60) + 1
+    ahead, above = np.append(lower[1:], 1), np.append(upper[1:], 0)
+    faces = np.concatenate([np.stack([lower, ahead, above], -1), np.stack([lower, above, upper], -1)])
+    angle = np.pi * np.arange(60) / 60
+    across = np.stack([np.cos(angle) * np.cos(2 * angle), np.cos(angle) * np.sin(2 * angle), np.sin(angle)], -1)
+    middle = np.stack([np.cos(2 * angle), np.sin(2 * angle), 0 * angle], -1)
+    vertices = np.stack([middle - 0.3 * across, middle + 0.3 * across], 1).reshape(-1, 3)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert orient(mesh)[1] == "warning: the faces cannot all be wound alike; the sign may be wrong in places"
+    _, alike = find_neighbors(mesh)
+    assert (len(alike), (~alike).sum()) == (120, 1)
 
 
 @pytest.mark.parametrize("parts", [[sphere()], [sphere(), sphere(0.5)]], ids=["one", "one within another"])

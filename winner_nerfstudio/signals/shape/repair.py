@@ -7,12 +7,14 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 from ..errors import SignalError
 from ..sdf import check_extent
 from .distance import SIDE
-from .topology import label_bodies, label_groups
+from .topology import find_neighbors, label_bodies, label_groups
 
 WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
@@ -91,7 +93,7 @@ def orient(mesh: trimesh.Trimesh) -> list[str]:
     """Wind the faces alike and outwards, in place; return what was changed, for the user to read."""
     repairs = []
     if not mesh.is_winding_consistent:
-        trimesh.repair.fix_winding(mesh)
+        _wind_alike(mesh)
         repairs.append("repaired: faces were wound both ways; wound them alike")
         if not mesh.is_winding_consistent:
             repairs.append("warning: the faces cannot all be wound alike; the sign may be wrong in places")
@@ -102,6 +104,24 @@ def orient(mesh: trimesh.Trimesh) -> list[str]:
     if turned:
         repairs.append(f"repaired: {turned} of the bodies looked inwards and lay in no other; turned them outwards")
     return repairs
+
+
+def _wind_alike(mesh: trimesh.Trimesh) -> None:
+    """Turn the faces, in place, that are wound otherwise than most of the surface that they are joined to.
+
+    Which of the two ways is kept matters: a cavity has to look inwards still.
+    """
+    count = len(mesh.faces)
+    (first, second), alike = find_neighbors(mesh)
+    # A tree over each patch, of neighbours that are wound alike as far as they go.
+    tree = minimum_spanning_tree(coo_matrix((2.0 - alike, (first, second)), shape=(count, count))).tocoo()
+    # Each face as it is and turned: of either the neighbours that are wound alike.
+    other = np.where(tree.data > 1, count, 0)
+    pairs = [np.stack([tree.row, tree.col + other], -1), np.stack([tree.row + count, tree.col + count - other], -1)]
+    way, turned_way = label_groups(np.concatenate(pairs), 2 * count).reshape(2, count)
+    kept = np.bincount(way, mesh.area_faces, minlength=2 * count)
+    turned = (kept[turned_way] > kept[way]) | ((kept[turned_way] == kept[way]) & (turned_way < way))
+    mesh.faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
 
 
 def _turn_bodies(mesh: trimesh.Trimesh) -> int:

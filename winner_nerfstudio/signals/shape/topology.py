@@ -2,7 +2,7 @@
 
 import numpy as np
 import trimesh
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -24,6 +24,15 @@ def count_edge_uses(mesh: trimesh.Trimesh) -> tuple[Int[ndarray, "e 2"], Int[nda
     count = len(mesh.vertices)
     keys, uses = np.unique(low * count + high, return_counts=True)
     return np.stack(np.divmod(keys, count), -1), uses
+
+
+def find_neighbors(mesh: trimesh.Trimesh) -> tuple[Int[ndarray, "2 n"], Bool[ndarray, " n"]]:
+    """Return the pairs of faces with an edge that only they have, each once, and whether they are wound alike there."""
+    edges = trimesh.grouping.group_rows(mesh.edges_sorted, require_count=2)
+    first, second = np.sort(mesh.edges_face[edges], axis=-1).T
+    alike = mesh.edges[edges[:, 0], 0] != mesh.edges[edges[:, 1], 0]
+    some = np.unique(first * len(mesh.faces) + second, return_index=True)[1]
+    return np.stack([first, second])[:, some], alike[some]
 
 
 def label_groups(pairs: Int[ndarray, "n 2"], count: int) -> Int[ndarray, " count"]:
