@@ -12,7 +12,7 @@ from PIL import Image
 from winner_nerfstudio.signals.errors import SignalError
 from winner_nerfstudio.signals.samples import SHAPES
 from winner_nerfstudio.signals.sdf import NEAR
-from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape
+from winner_nerfstudio.signals.shape import MARGIN, Mix, Shape, count_holes, load_shape, repair
 from winner_nerfstudio.signals.shape.distance import EASY, SHORTEST, share_sides, slice_long, sort_by_cell
 from winner_nerfstudio.signals.shape.repair import orient
 from winner_nerfstudio.signals.shape.topology import find_neighbors
@@ -258,6 +258,17 @@ def test_vertices_apart_by_rounding_are_welded():
     shape = Shape.from_mesh(trimesh.Trimesh(soup, np.arange(len(soup)).reshape(-1, 3), process=False))
     assert shape.closed
     assert len(shape.mesh.vertices) == len(mesh.vertices)
+
+
+def test_many_vertices_in_one_place_are_welded_without_all_their_pairs(monkeypatch):
+    seen, label = [], repair.label_groups
+    monkeypatch.setattr(repair, "label_groups", lambda pairs, count: seen.append(len(pairs)) or label(pairs, count))
+    ball = sphere(1e-8, subdivisions=3, center=[repair.WELD_TOLERANCE / 4 / (1 - MARGIN)] * 3)
+    shape = Shape.from_mesh(trimesh.util.concatenate([ball, trimesh.creation.box((2, 2, 2))]))
+    assert len(shape.mesh.vertices) == 8
+    assert "repaired: welded 641 doubled vertices" in shape.repairs
+    # All 642 of the ball lie within a fifth of what is welded, about the corner at which eight cells meet.
+    assert seen == [8 * 7 / 2]
 
 
 def test_overlapping_bodies_are_one():

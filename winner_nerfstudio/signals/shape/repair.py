@@ -66,8 +66,9 @@ def weld(
     Raises:
         SignalError: no face with an area is left.
     """
-    # Equal ones first, so that few pairs are left to the tree.
-    _, keep, merged = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    # One of each cell whose points are that close, or the pairs of many in one place would fill the memory.
+    cells = np.rint(vertices / (WELD_TOLERANCE / 2))
+    _, keep, merged = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     pairs = cKDTree(vertices[keep]).query_pairs(WELD_TOLERANCE, output_type="ndarray")
     if len(pairs):
         group = label_groups(pairs, len(keep))
