@@ -409,6 +409,51 @@ def test_colours_of_vertices_of_an_obj_file_stay_in_place(tmp_path, alpha):
     assert ("the alpha of its vertices' colours is left out" in shape.repairs) == bool(alpha)
 
 
+def write_colored_vertices(folder, colors, materials):
+    """Write the box as box.obj with colours of vertices, and a material for each side."""
+    points, quads, _ = box()
+    lines = ["mtllib box.mtl", *("v " + " ".join(map(str, [*p, *c])) for p, c in zip(points, colors, strict=True))]
+    for number, quad in enumerate(quads + 1):
+        lines += [f"usemtl m{number}", "f " + " ".join(map(str, quad))]
+    (folder / "box.obj").write_text("\n".join(lines))
+    kinds = (f"newmtl m{number}\nKd {' '.join(map(str, color))}\n" for number, color in enumerate(materials))
+    (folder / "box.mtl").write_text("".join(kinds))
+    return folder / "box.obj"
+
+
+@pytest.mark.parametrize("plain", ["materials", "vertices"])
+def test_of_vertices_and_materials_of_an_obj_file_those_with_colours_are_read(tmp_path, plain):
+    sides = np.array(list(SIDES.values())) / 255
+    vertices, materials = np.repeat(sides, 4, axis=0), np.full((6, 3), 0.8)
+    if plain == "vertices":
+        vertices, materials = np.ones((24, 3)), sides
+    shape = load_surface(write_colored_vertices(tmp_path, vertices, materials), colors=True)
+    assert_sides(shape)
+    assert shape.repairs == ("repaired: welded 16 doubled vertices",)
+
+
+def test_vertices_of_an_obj_file_without_the_colours_that_others_have_are_told(tmp_path):
+    path = write_colored_vertices(tmp_path, np.full((24, 3), 0.5), np.full((6, 3), 0.8))
+    path.write_text(path.read_text().replace(" 0.5 0.5 0.5", "", 5))
+    shape = load_surface(path, colors=True)
+    assert shape.colors is None
+    assert (
+        "warning: the colours of its vertices are left out, for 5 of 24 have none; give each x y z r g b"
+        in shape.repairs
+    )
+
+
+def test_of_vertices_and_faces_of_a_ply_file_those_with_colours_are_read(tmp_path):
+    points, quads, _ = box()
+    names = [f"property uchar {color}" for color in ("red", "green", "blue")]
+    lines = ["ply", "format ascii 1.0", "element vertex 24", *(f"property float {axis}" for axis in "xyz"), *names]
+    lines += ["element face 6", "property list uchar int vertex_indices", *names, "end_header"]
+    lines += [f"{x} {y} {z} 255 255 255" for x, y, z in points]
+    lines += [" ".join(map(str, [4, *quad, *color])) for quad, color in zip(quads, SIDES.values(), strict=True)]
+    (tmp_path / "box.ply").write_text("\n".join([*lines, ""]))
+    assert_sides(load_surface(tmp_path / "box.ply", colors=True))
+
+
 @pytest.mark.parametrize("wrong", ["nan", "-1", "70000"])
 @pytest.mark.parametrize("name", ["a.txt", "a.ply", "face.ply", "box.obj", "box.ply"])
 def test_one_number_that_is_no_colour_leaves_all_colours_out_and_that_is_told(tmp_path, name, wrong):

@@ -78,15 +78,13 @@ def read_obj(path: Path, colors: bool = False) -> Polygons:
     if not colors:
         return polygons
     painted, more = _read_colors(path, polygons, paint, faces)
-    # Behind the colour there may be an alpha.
-    if painted is None and len(columns) and columns.min() >= 6 and columns.max() <= 7:
-        told = list(more)
-        of_vertices = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:], told)
-        more = tuple(told)
-        in_range = ((corners >= 0) & (corners < len(columns))).all()
-        painted = of_vertices.take(corners) if of_vertices is not None and in_range else None
-        if painted is not None and columns.max() == 7:
-            more = (*more, "the alpha of its vertices' colours is left out")
+    if painted is None or not painted.textures:
+        of_vertices, told = _read_vertex_colors(coordinates, columns, corners)
+        # Exporters write a material where colours are those of the vertices, and white vertices beside materials.
+        if painted is None or (of_vertices is not None and not of_vertices.is_plain):
+            painted, more = of_vertices, (*more, *told)
+        elif painted.is_plain:
+            more = (*more, *told)
     return replace(polygons, colors=painted, notes=(*notes, *more))
 
 
@@ -144,6 +142,31 @@ def _read_colors(
     bits = max(texture.bits for texture in textures)
     texture = np.where(known, table[material], -1).astype(np.int32)
     return replace(colors, bits=bits, uv=uv.astype(np.float32), texture=texture, textures=tuple(textures)), notes
+
+
+def _read_vertex_colors(
+    coordinates: Float[ndarray, " n"], columns: Int[ndarray, " r"], corners: Int[ndarray, " c"]
+) -> tuple[CornerColors | None, tuple[str, ...]]:
+    """Return the colours that an .obj file's ``v`` lines give to corners, or None, and notes for the user.
+
+    Args:
+        coordinates: the numbers of the ``v`` lines.
+        columns: how many each line has: behind the colour there may be an alpha.
+        corners: indices of vertices.
+    """
+    colored = (columns == 6) | (columns == 7)
+    if not colored.any() or not ((corners >= 0) & (corners < len(columns))).all():
+        return None, ()
+    if not colored.all():
+        return None, (
+            f"warning: the colours of its vertices are left out, for {(~colored).sum():,} of {len(columns):,} have none"
+            "; give each x y z r g b",
+        )
+    notes = list[str]()
+    colors = CornerColors.from_numbers(take_columns(coordinates, columns, 6)[:, 3:], notes)
+    if colors is not None and columns.max() == 7:
+        notes.append("the alpha of its vertices' colours is left out")
+    return colors and colors.take(corners), tuple(notes)
 
 
 def _read_coordinates(

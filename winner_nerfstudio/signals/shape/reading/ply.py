@@ -105,9 +105,11 @@ def read_ply(path: Path, colors: bool = False) -> Polygons:
         of_vertices = _read_colors(tables.get("vertex", {}), more)
         if of_vertices is not None and (corners < len(vertices)).all() and (corners >= 0).all():
             painted = of_vertices.take(corners)
-        elif of_vertices is None and not len(cut.sizes):
+        if (of_vertices is None or of_vertices.is_plain) and not len(cut.sizes):
             of_faces = _read_colors(tables.get("face", {}), more)
-            painted = of_faces and of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
+            painted = (
+                painted if of_faces is None else of_faces.take(np.repeat(np.arange(len(faces.sizes)), faces.sizes))
+            )
     return Polygons(vertices, corners, np.concatenate([faces.sizes, cut.sizes]), (*notes, *more), painted)
 
 
