@@ -287,6 +287,53 @@ def test_the_options_of_a_texture_scale_move_and_clamp_it(tmp_path):
     assert texture.wrap == ("clamp", "clamp")
 
 
+def replace_coordinates(path, change):
+    """Write the texture coordinates of an .obj file anew, each from its number and its two words."""
+    lines, number = path.read_text().splitlines(), iter(range(1000))
+    path.write_text("\n".join(f"vt {change(next(number), *x.split()[1:])}" if x[:3] == "vt " else x for x in lines))
+
+
+def test_a_second_texture_coordinate_that_is_missing_is_zero(tmp_path):
+    path = write_obj(tmp_path)
+    # The colours of the sides beside each other, in a picture whose rows are all alike.
+    Image.fromarray(np.repeat(np.array([list(SIDES.values())], np.uint8), 16, axis=1).repeat(4, 0)).save(
+        tmp_path / "paint.png"
+    )
+    replace_coordinates(path, lambda number, u, v: (number // 4 + 0.5) / 6)
+    assert_sides(load_surface(path, colors=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("0.5 x", "its texture coordinates are left out, and its textures with them ('x' is no number)"),
+        ("-1.#IND -1.#IND", "4 of 12 faces are left without texture, for their coordinates in it are NaN, infinite"),
+        ("nan 0", "4 of 12 faces are left without texture"),
+        ("1e39 0", "4 of 12 faces are left without texture"),
+        ("0 1e30", "4 of 12 faces are left without texture"),
+    ],
+)
+def test_texture_coordinates_of_an_obj_file_that_are_none_are_told_and_leave_the_shape(tmp_path, words, told):
+    path = write_obj(tmp_path)
+    replace_coordinates(path, lambda number, u, v: words if number < 8 else f"{u} {v}")
+    shape = load_surface(path, colors=True)
+    assert shape.closed
+    assert [told in line for line in shape.repairs if line.startswith("warning: ")] == [True]
+    if "without texture" in told:
+        # Four of the six equal fields of the picture are left for the whole surface.
+        whole = load_surface(write_obj(tmp_path), colors=True)
+        assert shape.texel == pytest.approx(whole.texel * (6 / 4) ** 0.5, rel=1e-3)
+
+
+def test_too_few_texture_coordinates_of_a_gltf_file_are_told_and_leave_the_shape(tmp_path):
+    path = write_glb(tmp_path / "box.glb")
+    path.write_bytes(path.read_bytes().replace(b'"count": 24, "type": "VEC2"', b'"count": 23, "type": "VEC2"'))
+    shape = load_surface(path, colors=True)
+    assert shape.closed
+    told = "warning: the colours of a part of it are left out (it has 23 texture coordinates for 24 vertices)"
+    assert told in shape.repairs
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_texture_coordinates_refer_to_the_rows_of_the_file_whatever_its_orientation(tmp_path, orientation):
     path = write_obj(tmp_path)
@@ -322,6 +369,9 @@ def test_textures_of_a_ply_file_are_read_as_meshlab_writes_them(tmp_path, of_fac
         assert "colours: 2 textures, 96 x 64, 96 x 64 texels, sRGB of 8 bits" in shape.describe()
         top = shape.color_at(shape.normalization.to_unit(np.array([[0.0, 0.0, 0.65]])))
         assert top[0] == pytest.approx(1 - np.array(SIDES[2, 1]) / 255, abs=0.01)
+        (tmp_path / "box.ply").write_text("\n".join([*lines[:-1], lines[-1][:-1] + "0.5", ""]))
+        told = "warning: its texture coordinates are left out, and its textures with them (0.5 is no index)"
+        assert told in load_surface(tmp_path / "box.ply", colors=True).repairs
         lines[-1] = lines[-1][:-1] + "0"
         (tmp_path / "box.ply").write_text("\n".join([*lines, ""]))
         shape = load_surface(tmp_path / "box.ply", colors=True)

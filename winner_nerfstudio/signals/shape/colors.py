@@ -15,6 +15,8 @@ from numpy import ndarray
 
 Wrap = Literal["repeat", "mirror", "clamp"]
 """What a texture shows beyond its edges."""
+FARTHEST = 1e6
+"""Texture coordinates from which on single precision has some ten steps or fewer between whole numbers."""
 
 
 def to_linear(srgb: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
@@ -176,6 +178,23 @@ class CornerColors:
             uv=None if self.uv is None else self.uv.reshape(-1, 2),
             texture=None if self.texture is None else self.texture.reshape(-1),
         )
+
+    def drop_wild(self) -> "tuple[CornerColors, tuple[str, ...]]":
+        """Return the colours of faces, [f, 3], without textures where coordinates are no use, and what was left out.
+
+        They would also make the texels that the other faces cover count for nothing.
+        """
+        if self.uv is None or self.texture is None:
+            return self, ()
+        wild = ~(np.abs(self.uv) < FARTHEST).all(axis=(1, 2)) & (self.texture[:, 0] >= 0)
+        if not wild.any():
+            return self, ()
+        told = (
+            f"warning: {wild.sum():,} of {len(wild):,} faces are left without texture, for their coordinates in it are"
+            f" NaN, infinite or above {FARTHEST:,.0f}"
+        )
+        uv = np.where(wild[:, None, None], np.float32(0), self.uv)
+        return replace(self, uv=uv, texture=np.where(wild[:, None], np.int32(-1), self.texture)), (told,)
 
     @property
     def is_plain(self) -> bool:

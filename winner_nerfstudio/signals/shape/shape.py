@@ -403,21 +403,26 @@ def load_shape(
     Raises:
         SignalError: a missing or unreadable file, or a mesh that is no usable surface.
     """
+    notes: tuple[str, ...] = ()
     if isinstance(source, trimesh.Scene):
-        mesh, found = join_scene(source)
-        return Shape.from_mesh(mesh, "scene", mix, sign, _select(found if colors else None))
-    if isinstance(source, trimesh.Trimesh):
-        return Shape.from_mesh(source, "mesh", mix, sign, _select(read_visual(source) if colors else None))
-    if str(source).startswith("sample:"):
-        return Shape.from_mesh(sample(SHAPES, str(source), "shape"), str(source), mix, sign)
-    mesh, found, notes = read_mesh(Path(source), colors)
-    shape = Shape.from_mesh(mesh, str(source), mix, sign, _select(found))
-    return annotate(shape, repairs=(*notes, *shape.repairs))
+        name, (mesh, found) = "scene", join_scene(source)
+    elif isinstance(source, trimesh.Trimesh):
+        name, mesh, found = "mesh", source, read_visual(source) if colors else None
+    elif str(source).startswith("sample:"):
+        name, mesh, found = str(source), sample(SHAPES, str(source), "shape"), None
+    else:
+        name, (mesh, found, notes) = str(source), read_mesh(Path(source), colors)
+    selected, told = _select(found if colors else None)
+    shape = Shape.from_mesh(mesh, name, mix, sign, selected)
+    return annotate(shape, repairs=(*notes, *told, *shape.repairs))
 
 
-def _select(colors: CornerColors | None) -> CornerColors | None:
-    """Return colours that there is something to fit of; None if all of the surface has the same."""
-    return None if colors is None or colors.is_plain else colors
+def _select(colors: CornerColors | None) -> tuple[CornerColors | None, tuple[str, ...]]:
+    """Return colours that there is something to fit of, None if all of the surface has the same, and notes."""
+    if colors is None:
+        return None, ()
+    kept, notes = colors.drop_wild()
+    return None if kept.is_plain else kept, notes
 
 
 def _count(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import trimesh
 
 from ...errors import SignalError, check_file
@@ -49,7 +50,9 @@ def read_mesh(path: Path, colors: bool = True) -> tuple[trimesh.Trimesh, CornerC
     if suffix not in READERS:
         raise SignalError(f"{path}: not a mesh format that can be read; use one of {', '.join(sorted(READERS))}")
     try:
-        polygons = READERS[suffix](path, colors=True) if colors and suffix in COLORED else READERS[suffix](path)
+        # Numbers that a smaller type cannot hold become infinite, which those who use them look for.
+        with np.errstate(over="ignore", invalid="ignore"):
+            polygons = READERS[suffix](path, colors=True) if colors and suffix in COLORED else READERS[suffix](path)
     except SignalError:
         raise
     except Exception as error:  # readers fail in their own many ways

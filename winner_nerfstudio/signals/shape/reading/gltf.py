@@ -330,6 +330,8 @@ class _Document:
         moved = placed.get("extensions", {}).get("KHR_texture_transform", {})
         channel = moved.get("texCoord", placed.get("texCoord", 0))
         uv = _move(self._read_accessor(attributes[f"TEXCOORD_{channel}"]), moved)
+        if len(uv) != count:
+            raise ValueError(f"it has {len(uv):,} texture coordinates for {count:,} vertices")
         bits = max(texture.bits, colors.bits if "COLOR_0" in attributes else 8)
         return CornerColors(colors.values, bits, uv.astype(np.float32), np.zeros(count, np.int32), (texture,))
 

@@ -15,6 +15,8 @@ from .text import decode, drop_comment, parse_rows, read_lines, take_columns, to
 
 FREE_FORM = (b"curv", b"curv2", b"surf")
 """Statements of curves and surfaces that are not made of polygons."""
+NOT_A_NUMBER = re.compile(rb"-?1\.#(?:IND|INF|QNAN|SNAN)\w*")
+"""How Windows' older C library writes what is no number or infinite; elsewhere ``#`` begins a comment."""
 
 
 @dataclass
@@ -95,7 +97,8 @@ def find_material_files(path: Path) -> list[Path | None]:
 
 def _read_text(path: Path) -> bytes:
     """Return the lines of an .obj file without comments, each as long as it goes on."""
-    data = re.sub(rb"#[^\n]*", _keep_names, b"\n".join(read_lines(path.read_bytes())))
+    data = NOT_A_NUMBER.sub(b"nan", b"\n".join(read_lines(path.read_bytes())))
+    data = re.sub(rb"#[^\n]*", _keep_names, data)
     return re.sub(rb"\\[ \t]*\n", b" ", data)  # after the comments, whose backslashes continue nothing
 
 
@@ -134,7 +137,10 @@ def _read_colors(
     textures = list({id(m.texture): m.texture for m in used if m and m.texture}.values())
     if not textures:
         return colors, notes
-    uv, known = _read_coordinates(polygons, paint, faces)
+    try:
+        uv, known = _read_coordinates(polygons, paint, faces)
+    except ValueError as error:  # no reason to refuse a shape
+        return colors, (*notes, f"warning: its texture coordinates are left out, and its textures with them ({error})")
     moves = np.array([*((*m.scale, *m.offset) if m else (1, 1, 0, 0) for m in used), (1, 1, 0, 0)])[material]
     uv = (uv * moves[:, :2] + moves[:, 2:]) * (1, -1) + (0, 1)
     index = {id(texture): number for number, texture in enumerate(textures)}
@@ -174,7 +180,9 @@ def _read_coordinates(
 ) -> tuple[Float[ndarray, "c 2"], Bool[ndarray, " c"]]:
     """Return texture coordinates of corners, to the right and up, and whether all corners of a face have some."""
     numbers, columns = parse_rows(paint.coordinates)
-    table = take_columns(numbers, columns, 2) if len(columns) else np.zeros((0, 2))
+    place = (np.cumsum(columns) - columns)[:, None] + np.arange(2)
+    # A second number that is not there is 0.
+    table = np.append(numbers, 0)[np.where(columns[:, None] > np.arange(2), place, len(numbers))]
     words = b" ".join(faces).split()  # 1/2/3: the second is the coordinates' index, which may be missing
     index = to_indices(np.array([float(parts[1] or 0) if len(parts := word.split(b"/")) > 1 else 0 for word in words]))
     index = np.where(index > 0, index - 1, index + np.repeat(np.array(paint.before, np.int64), polygons.sizes))

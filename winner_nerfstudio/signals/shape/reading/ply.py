@@ -100,7 +100,10 @@ def read_ply(path: Path, colors: bool = False) -> Polygons:
     corners = np.concatenate([faces.values, cut.corners])
     painted, more = None, list[str]()
     if colors and textures and (corners < len(vertices)).all() and (corners >= 0).all():
-        painted = _read_textures(path, textures, tables, Column(corners, faces.sizes), more)
+        try:
+            painted = _read_textures(path, textures, tables, Column(corners, faces.sizes), more)
+        except (ValueError, IndexError) as error:  # no reason to refuse a shape
+            more.append(f"warning: its texture coordinates are left out, and its textures with them ({error})")
     if colors and painted is None:
         of_vertices = _read_colors(tables.get("vertex", {}), more)
         if of_vertices is not None and (corners < len(vertices)).all() and (corners >= 0).all():
