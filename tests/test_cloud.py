@@ -154,6 +154,16 @@ def test_doubled_points_and_zero_normals_are_dropped_and_that_is_told():
     )
 
 
+@pytest.mark.parametrize("wild", [3e8, 1e300, 1e-3])
+def test_a_few_normals_of_another_length_do_not_make_the_others_zero(wild):
+    points, normals = ball(1000)
+    scaled = normals.copy()
+    scaled[:3] *= wild
+    cloud = PointCloud.from_points(points, scaled)
+    np.testing.assert_allclose(cloud.normals, normals, atol=1e-12)
+    assert cloud.repairs == ()
+
+
 def test_normals_that_are_all_zero_are_none():
     points, normals = ball(1000)
     cloud = PointCloud.from_points(points, 0 * normals)

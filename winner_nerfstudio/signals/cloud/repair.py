@@ -64,10 +64,10 @@ def _clean_normals(
     """
     if normals.shape != points.shape:
         raise SignalError(f"{name}: {len(normals)} normals of {len(points)} points; one each is needed")
-    largest = np.abs(np.where(np.isfinite(normals), normals, 0)).max(initial=0)
-    normals = normals / (largest or 1)
-    lengths = np.linalg.norm(normals, axis=-1)
-    good = np.isfinite(lengths) & (lengths > 1e-6)
+    # Lengths are measured against the middle one, for a single wild normal would make all others zero.
+    largest = np.abs(normals).max(-1, initial=0)
+    usable = np.isfinite(largest) & (largest > 0)
+    good = usable & (largest > 1e-6 * np.median(largest[usable])) if usable.any() else usable
     if not good.any():
         return points, None, np.arange(len(points)), ["repaired: all normals are zero or not finite; left them out"]
     if (normals[good] >= 0).all():
@@ -76,4 +76,6 @@ def _clean_normals(
             " line x y z r g b first, or leave them out of an array"
         )
     dropped = f"repaired: dropped {(~good).sum():,} points whose normals are zero or not finite"
-    return points[good], normals[good] / lengths[good, None], np.flatnonzero(good), [dropped] * (not good.all())
+    unit = normals[good] / largest[good, None]
+    unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
+    return points[good], unit, np.flatnonzero(good), [dropped] * (not good.all())
