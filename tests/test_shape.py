@@ -242,6 +242,88 @@ def test_a_body_that_looks_inwards_beside_another_is_turned_and_that_is_told():
     assert "repaired: 1 of the bodies looked inwards and lay in no other; turned them outwards" in shape.describe()
 
 
+TURNED = "repaired: 1 of the bodies looked inwards and lay in no other; turned them outwards"
+
+
+def moved(mesh, *offset):
+    mesh.apply_translation(offset)
+    return mesh
+
+
+def inside_out(mesh, first=0, without=0):
+    """Without some of its faces, the others listed from one of them on."""
+    return trimesh.Trimesh(mesh.vertices, np.roll(mesh.faces, -first, axis=0)[without:, ::-1], process=False)
+
+
+def find_inside(parts, points):
+    shape = Shape.from_mesh(trimesh.util.concatenate(parts))
+    return shape, shape.inside(shape.normalization.to_unit(np.array(points, float))).tolist()
+
+
+@pytest.mark.parametrize("pick", [np.argmin, np.argmax], ids=["the first within", "the first beyond"])
+def test_a_body_that_looks_inwards_is_turned_if_it_lies_in_another_in_part(pick):
+    small = sphere(0.5, subdivisions=2, center=(1, 0, 0))
+    first = pick(small.triangles_center[:, 0])
+    shape, inside = find_inside(
+        [sphere(subdivisions=2), inside_out(small, first)], [(0, 0, 0), (0.8, 0, 0), (1.3, 0, 0)]
+    )
+    assert inside == [True, True, True]
+    assert TURNED in shape.repairs
+
+
+def test_a_body_that_looks_inwards_is_turned_though_it_has_a_hole():
+    small = sphere(0.5, subdivisions=3, center=(3, 0, 0))
+    shape, inside = find_inside([sphere(), inside_out(small, without=1)], [(0, 0, 0), (3, 0, 0)])
+    assert inside == [True, True]
+    assert TURNED in shape.repairs
+
+
+def test_a_body_that_looks_inwards_is_turned_though_four_faces_meet_at_an_edge():
+    boxes = [moved(trimesh.creation.box([size] * 3), *at) for size, at in ((4, (-5, 0, 0)), (1, (0, 0, 0)))]
+    other = inside_out(moved(trimesh.creation.box([1] * 3), 1, 1, 0))
+    shape, inside = find_inside([*boxes, other], [(-5, 0, 0), (0, 0, 0), (1, 1, 0)])
+    assert shape.facts()["edges of more than two faces"] == "1"
+    assert inside == [True, True, True]
+
+
+@pytest.mark.parametrize("scale", [0.8, 1.5], ids=["the smaller", "the larger"])
+def test_a_hollow_body_that_is_inside_out_as_a_whole_stays_hollow(scale):
+    pair = [sphere(subdivisions=2), inside_out(sphere(0.5, subdivisions=2))]
+    other = [
+        moved(inside_out(sphere(scale, subdivisions=2)), 4, 0, 0),
+        moved(sphere(scale / 2, subdivisions=2), 4, 0, 0),
+    ]
+    shape, inside = find_inside([*pair, *other], [(0, 0, 0), (0.75, 0, 0), (4, 0, 0), (4 + 0.75 * scale, 0, 0)])
+    assert inside == [False, True, False, True]
+    assert f"{TURNED}, and with them 1 that lie in them" in shape.repairs
+
+
+def test_a_body_that_looks_inwards_in_a_cavity_is_turned():
+    parts = [sphere(subdivisions=2), inside_out(sphere(0.7, subdivisions=2)), inside_out(sphere(0.3, subdivisions=2))]
+    assert find_inside(parts, [(0, 0, 0), (0.5, 0, 0), (0.85, 0, 0)])[1] == [True, False, True]
+
+
+def test_sheets_in_a_stack_are_no_body_that_looks_inwards():
+    x, y = (each.reshape(-1) for each in np.meshgrid([-1.0, 0, 1], [-1.0, 0, 1], indexing="ij"))
+    bent = np.stack([x, y, 0.1 * (x**2 + y**2)], -1)
+    faces = [[k + step for step in half] for k in (0, 1, 3, 4) for half in ((0, 3, 1), (1, 3, 4))]
+    sheets = [moved(trimesh.Trimesh(bent, faces, process=False), 0, 0, 0.2 * level) for level in range(5)]
+    for some in (sheets, [inside_out(sheet) for sheet in sheets]):
+        mesh = trimesh.util.concatenate(some)
+        assert not any("bodies" in line for line in orient(mesh))
+        assert mesh.face_normals[::8, 2].min() * mesh.face_normals[::8, 2].max() > 0
+
+
+def test_what_is_inside_out_still_is_told():
+    mesh = sphere(subdivisions=3)
+    x, y, z = mesh.vertices.T
+    # Its lower part is reflected, and joined to the upper one where it has no width.
+    twisted = trimesh.Trimesh(np.stack([x * (z + 0.6), y, z], -1), mesh.faces, process=False)
+    told = "warning: some of the surface is inside out; what it encloses there counts as outside"
+    assert told in Shape.from_mesh(twisted).repairs
+    assert told not in Shape.from_mesh(mesh).repairs
+
+
 @pytest.mark.parametrize(
     "mesh",
     [trimesh.creation.box((1, 1, 0.02)), trimesh.creation.cylinder(0.015, 1.0), trimesh.creation.box((1, 1, 1e-4))],

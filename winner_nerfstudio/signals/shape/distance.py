@@ -22,6 +22,8 @@ PROBES = 1 << 12
 """Points of a surface whose two sides are probed, at most."""
 CONFIRMED = 64
 """Points at which an exact winding number confirms that a surface lies inside the shape, at most."""
+REVERSED = 0.75
+"""Winding number, below zero, that only what is closed, or nearly, has in it, and that is inside out."""
 EASY, HARDEST = 500, 50_000
 """Near faces (see `MeshQueries.near_faces`) up to which faces are not sliced, and up to which there is an answer."""
 SLICES = 1 << 20
@@ -229,11 +231,13 @@ class Sides:
         is_body: whether it bounds a body for the most part: then the winding numbers of its sides are 0 and 1, while in
             the middle of a flat sheet they are -1/2 and 1/2.
         has_inner: whether some of the surface has the inside on both sides.
+        is_reversed: whether some of the surface still encloses what is outside, inside out.
     """
 
     has_inside: bool
     is_body: bool
     has_inner: bool
+    is_reversed: bool
 
 
 def probe_sides(
@@ -267,6 +271,7 @@ def probe_sides(
         has_inside=bool((np.maximum(deep, below) > 0.6).any()),
         is_body=bool((below + above)[:count].mean() / 2 > 0.25),
         has_inner=bool(inner.any()) and (queries.near_faces <= EASY or _lie_inside(queries, points, normals, inner)),
+        is_reversed=bool((ahead < -REVERSED).any()),
     )
 
 

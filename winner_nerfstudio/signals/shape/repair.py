@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import igl
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -13,13 +12,18 @@ from scipy.spatial import cKDTree
 
 from ..errors import SignalError
 from ..sdf import check_extent
-from .distance import SIDE
+from .distance import EASY, HARDEST, REVERSED, SIDE, MeshQueries
 from .topology import find_neighbors, label_bodies, label_groups
 
 WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
 FINEST_CUT = 0.005
 """Edge length (unit cube) down to which faces are cut that lie inside the shape in part."""
+ASKED, AHEAD = 64, 1e-5
+"""Faces of a body, at most, in front of which the winding number tells whether it looks inwards, and how far in front
+(unit cube)."""
+MOSTLY = 0.9
+"""Part of a body that lies within another at which it does as a whole."""
 # Weights of a face's corners at nine points within it: its centre, near its corners, and near its edges' middles.
 _WITHIN = np.concatenate([[[1, 1, 1]], 1 + 24 * np.eye(3), 1 + 12 * (1 - np.eye(3)), 1 + 3 * (1 - np.eye(3))])
 _WITHIN /= _WITHIN.sum(-1, keepdims=True)
@@ -101,9 +105,12 @@ def orient(mesh: trimesh.Trimesh) -> list[str]:
     if _signed_volumes(mesh).sum() < 0:
         mesh.invert()
         repairs.append("repaired: the faces looked inwards; turned them outwards")
-    turned = _turn_bodies(mesh)
+    turned, within = _turn_bodies(mesh)
     if turned:
-        repairs.append(f"repaired: {turned} of the bodies looked inwards and lay in no other; turned them outwards")
+        repairs.append(
+            f"repaired: {turned} of the bodies looked inwards and lay in no other; turned them outwards"
+            + f", and with them {within} that lie in them" * bool(within)
+        )
     return repairs
 
 
@@ -125,22 +132,74 @@ def _wind_alike(mesh: trimesh.Trimesh) -> None:
     mesh.faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
 
 
-def _turn_bodies(mesh: trimesh.Trimesh) -> int:
-    """Turn the watertight bodies that look inwards without being a cavity of another, in place; return how many."""
+def _turn_bodies(mesh: trimesh.Trimesh) -> tuple[int, int]:
+    """Turn the bodies that look inwards without being a cavity of others, and what lies in them, in place.
+
+    In front of the faces of a body that looks inwards, so within it, the winding number is -1, and 0 in a cavity.
+
+    Returns:
+        How many looked inwards, and how many others were turned because they lie in these.
+    """
     body = label_bodies(mesh)
-    volume = np.bincount(body, _signed_volumes(mesh))
-    shared = np.bincount(body[mesh.face_adjacency[:, 0]], minlength=len(volume))
-    inwards = (volume < 0) & (2 * shared == 3 * np.bincount(body))
-    if not inwards.any():
-        return 0
-    outwards = mesh.faces[(volume > 0)[body]]
-    vertices = np.ascontiguousarray(mesh.vertices, np.float64)
-    some_face = np.unique(body, return_index=True)[1][inwards]
-    corner = vertices[mesh.faces[some_face, 0]]
-    inside = igl.fast_winding_number(vertices, np.ascontiguousarray(outwards, np.int64), corner) > 0.5
-    stray = np.isin(body, np.flatnonzero(inwards)[~inside])
-    mesh.faces = np.where(stray[:, None], mesh.faces[:, ::-1], mesh.faces)
-    return int((~inside).sum())
+    inwards = _find_inwards(mesh, body)
+    queries = MeshQueries(mesh)
+    if not len(inwards) or queries.near_faces > HARDEST:
+        return 0, 0
+    most = max(1, int(ASKED * min(1.0, EASY / queries.near_faces)))
+    counts, order = np.bincount(body), np.argsort(body, kind="stable")
+    starts = np.cumsum(counts) - counts
+
+    def find_part(labels: Int[ndarray, " b"], solid: MeshQueries) -> Float[ndarray, " b"]:
+        """Return the part of each body, by some of its faces, in front of which the winding number is about -1."""
+        asked = np.minimum(counts[labels], most)
+        group = np.repeat(np.arange(len(labels)), asked)
+        step = np.arange(len(group)) - np.repeat(np.cumsum(asked) - asked, asked)
+        face = order[starts[labels][group] + step * counts[labels][group] // asked[group]]
+        winding = solid.winding_number(mesh.triangles_center[face] + AHEAD * queries.normals[face])
+        return np.bincount(group, winding < -REVERSED, len(labels)) / asked
+
+    stray = inwards[find_part(inwards, queries) > 1 - MOSTLY]
+    # A sheet among others is no body, whatever they add up to.
+    is_open = _are_open(mesh, body)
+    stray = np.array(
+        [x for x in stray if not is_open[x] or find_part(np.array([x]), _select(mesh, body == x)) > 0.5], np.int64
+    )
+    others = np.setdiff1d(np.arange(len(counts)), stray)
+    within = others[:0]
+    if len(stray) and len(others):
+        within = others[find_part(others, _select(mesh, np.isin(body, stray))) >= MOSTLY]
+    turned = np.isin(body, [*stray, *within])
+    if turned.any():
+        mesh.faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
+    return len(stray), len(within)
+
+
+def _find_inwards(mesh: trimesh.Trimesh, body: Int[ndarray, " f"]) -> Int[ndarray, " b"]:
+    """Return the labels of the bodies that look inwards, by their volume about their own middle.
+
+    Small holes hardly change that. What has no volume but for rounding is no body.
+    """
+    counts = np.bincount(body)
+    middle = np.stack([np.bincount(body, centers) / counts for centers in mesh.triangles_center.T], -1)
+    first, second, third = (mesh.triangles - middle[body][:, None]).transpose(1, 0, 2)
+    volume = np.bincount(body, (first * np.cross(second, third)).sum(-1))
+    area = np.bincount(body, mesh.area_faces)
+    return np.flatnonzero((volume < -1e-9 * area**1.5) & (counts > 3))
+
+
+def _are_open(mesh: trimesh.Trimesh, body: Int[ndarray, " f"]) -> Bool[ndarray, " b"]:
+    """Return of each body whether it has edges that an odd number of its faces meet at."""
+    key = body[mesh.edges_face] * len(mesh.edges_unique) + mesh.edges_unique_inverse
+    found, uses = np.unique(key, return_counts=True)
+    is_open = np.zeros(body.max() + 1, bool)
+    is_open[found[uses % 2 == 1] // len(mesh.edges_unique)] = True
+    return is_open
+
+
+def _select(mesh: trimesh.Trimesh, some: Bool[ndarray, " f"]) -> MeshQueries:
+    """Return queries of some faces of a mesh alone."""
+    used, compact = np.unique(mesh.faces[some], return_inverse=True)
+    return MeshQueries(trimesh.Trimesh(mesh.vertices[used], compact.reshape(-1, 3), process=False))
 
 
 def _signed_volumes(mesh: trimesh.Trimesh) -> Float[ndarray, " f"]:

@@ -123,7 +123,11 @@ class Shape(SignedDistance):
                 f"{self.name}: the surface encloses no volume, so it has no inside; use --sign unsigned, or give a mesh"
                 " that is watertight or has small holes (winner-inspect shows more)"
             )
-        return self._without_inner() if self._sides.has_inner else self
+        shape = self._without_inner() if self._sides.has_inner else self
+        if not self._sides.is_reversed:
+            return shape
+        warning = "warning: some of the surface is inside out; what it encloses there counts as outside"
+        return annotate(shape, repairs=(*shape.repairs, warning))
 
     def _without_inner(self) -> "Shape":
         """Return the shape without those parts of its surface that lie inside it."""
