@@ -150,6 +150,44 @@ def test_a_mistake_is_one_line_and_leaves_nothing(method, photographs, tmp_path)
     assert not (tmp_path / "outputs").exists()
 
 
+def write_colmap(folder, width, height, count=9):
+    """Photographs with their cameras as COLMAP writes them: half a metre apart in a row, all looking along z."""
+    (folder / "images").mkdir(parents=True)
+    sparse = folder / "colmap" / "sparse" / "0"
+    sparse.mkdir(parents=True)
+    lines = []
+    for index in range(count):
+        Image.new("RGB", (width, height), (20 * index, 90, 30)).save(folder / "images" / f"{index}.jpg")
+        lines.append(f"{index + 1} 1 0 0 0 {-index / 2} 0 0 1 {index}.jpg\n1 1 1\n")
+    (sparse / "cameras.txt").write_text(f"1 PINHOLE {width} {height} {width} {width} {width / 2} {height / 2}\n")
+    (sparse / "images.txt").write_text("".join(lines))
+    (sparse / "points3D.txt").write_text("1 0 0 4 10 20 30 0.1 1 0 2 0\n")
+    return folder
+
+
+@pytest.mark.parametrize("answer", ["n", None])
+def test_a_question_of_a_data_parser_is_shown_and_what_follows_from_no_answer_said(
+    answer, tmp_path, monkeypatch, capsys
+):
+    from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
+
+    def reply(*arguments):
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr("builtins.input", reply)
+    folder = write_colmap(tmp_path / "wide", 1602, 4)  # wider than the 1600 pixels above which colmap-data asks
+    parser = ColmapDataParserConfig(data=folder)
+    config = make_config("winner-nerf", pipeline__datamanager__data=folder, pipeline__datamanager__dataparser=parser)
+    with pytest.raises(ValueError, match=r"wide: colmap-data ended because.*colmap-data --downscale-factor 1") as error:
+        config.check()
+    assert "\n" not in str(error.value)
+    assert "downscale the images" in capsys.readouterr().out
+    parser.downscale_factor = 1
+    config.check()
+
+
 def test_nothing_is_downloaded():
     """No module of ours names what nerfstudio's own models download."""
     for method in (winner_nerf, winner_neus):

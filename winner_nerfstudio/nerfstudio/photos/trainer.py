@@ -1,6 +1,7 @@
 """The trainer's config of a run on photographs, which checks options and data before anything is written."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,12 +76,19 @@ def _check_count(transforms: Path) -> None:
 def _check_split(parser: DataParserConfig, split: str) -> None:
     """Check that a data parser can read one split of its data, "train" or "val"."""
     source = parser.data
+    name = type(parser).__name__.removesuffix("DataParserConfig").lower()
+    # Others may ask the user something, which a capture would hide.
+    is_silent = isinstance(parser, NerfstudioDataParserConfig) and not parser.load_3D_points
     try:
-        with CONSOLE.capture():
+        with CONSOLE.capture() if is_silent else nullcontext():
             outputs = parser.setup().get_dataparser_outputs(split=split)
+    except (EOFError, SystemExit):  # nobody answers, or the answer is no
+        raise ValueError(
+            f"{source}: {name}-data ended because what it asks for was not done; answer y in a terminal, or, if it asks"
+            f" for smaller copies of the photographs, fit them as they are by {name}-data --downscale-factor 1"
+        ) from None
     except Exception as error:  # each data parser fails in its own way
         reason = " ".join(str(error).split()) or type(error).__name__
-        name = type(parser).__name__.removesuffix("DataParserConfig").lower()
         raise ValueError(
             f"{source}: {name}-data cannot read it ({reason});"
             " nerfstudio-data takes a folder with transforms.json, and blender-data, named at the end of the command, a"
