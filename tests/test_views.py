@@ -150,6 +150,22 @@ def test_a_mistake_is_one_line_and_leaves_nothing(method, photographs, tmp_path)
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    "mode, suffix", [("P", "png"), ("LA", "png"), ("I;16", "png"), ("1", "png"), ("CMYK", "jpeg"), ("LAB", "tiff")]
+)
+def test_photographs_that_nerfstudio_would_read_as_something_else_are_refused(mode, suffix, photographs, tmp_path):
+    folder = tmp_path / "views"
+    shutil.copytree(photographs.folder, folder)
+    for path in (folder / "images").iterdir():
+        picture = Image.open(path).convert("RGB" if mode in ("P", "LAB") else mode)
+        if mode == "LAB":  # a conversion to it needs a profile
+            picture = Image.merge("LAB", picture.split())
+        picture.convert(mode).save(path, format=suffix)
+    config = make_config("winner-nerf", pipeline__datamanager__data=folder)
+    with pytest.raises(ValueError, match=rf"\.png: is a picture of Pillow's mode {mode}; save it as RGB or RGBA"):
+        config.check()
+
+
 def write_colmap(folder, width, height, count=9):
     """Photographs with their cameras as COLMAP writes them: half a metre apart in a row, all looking along z."""
     (folder / "images").mkdir(parents=True)

@@ -14,6 +14,9 @@ from ..run.trainer import WinnerTrainerConfig, order_help
 from .initialization import PhotoInitializationOptions
 from .pipeline import PhotoPipelineConfig
 
+MODES = ("L", "RGB", "RGBA")
+"""Pillow's modes of the pictures that nerfstudio reads as what they are."""
+
 
 @order_help
 @dataclass
@@ -117,13 +120,14 @@ def _read_form(path: Path) -> tuple[int, int, bool]:
     """Return the width and the height of a photograph, and whether it has alpha.
 
     Raises:
-        ValueError: it is damaged or no picture; the message is one line.
+        ValueError: it is damaged, no picture, or of a mode that nerfstudio misreads; the message is one line.
     """
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            form = (*picture.size, picture.mode == "RGBA")
+            mode = picture.mode
+            form = (*picture.size, mode == "RGBA")
             if picture.format == "JPEG":
                 picture.draft(None, (1, 1))  # reads all of it, but computes an eighth of each side
                 picture.load()
@@ -131,6 +135,12 @@ def _read_form(path: Path) -> tuple[int, int, bool]:
                 picture.verify()
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises the second
         raise ValueError(f"{path}: cannot be read as a photograph ({' '.join(str(error).split())[:120]})") from None
+    if (
+        mode not in MODES
+    ):  # nerfstudio takes Pillow's array as it is: indices of a palette for grey, black ink for alpha
+        raise ValueError(
+            f"{path}: is a picture of Pillow's mode {mode}; save it as RGB or RGBA with 8 bits per channel"
+        )
     return form
 
 
