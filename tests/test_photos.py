@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
-from winner_nerfstudio.nerfstudio.photos.frequency import measure_distances
+from winner_nerfstudio.nerfstudio.photos.frequency import count_pixels_per_radian, measure_distances
 from winner_nerfstudio.training.share import Share
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
@@ -117,6 +117,30 @@ def test_without_anything_that_all_look_at_it_is_the_wall():
     parallel = np.tile(np.eye(4), (5, 1, 1))
     parallel[:, 0, 3] = np.linspace(-0.5, 0.5, 5)
     assert measure_distances(cameras_at(parallel), box).tolist() == [2.0] * 5
+
+
+@pytest.mark.parametrize(
+    "model, focal",
+    [
+        *(("EQUIRECTANGULAR", 32.0), ("EQUIRECTANGULAR", 50.0), ("FISHEYE", 32.0)),
+        *(("VR180_L", 32.0), ("OMNIDIRECTIONALSTEREO_R", 32.0), ("PERSPECTIVE", 400.0)),
+    ],
+)
+def test_a_pixel_has_the_angle_between_the_rays_of_two(model, focal):
+    # The axis is between two pixels of a row.
+    camera = Cameras(torch.eye(4)[None, :3], focal, focal, 32.0, 15.5, 64, 32, camera_type=CameraType[model])
+    rays = camera.generate_rays(0, keep_shape=True).directions[15, 31:33]
+    angle = float(torch.linalg.cross(rays[0], rays[1]).norm().double().asin())
+    (found,) = count_pixels_per_radian(camera, torch.ones(1).double()).tolist()
+    assert found == pytest.approx(1 / angle, rel=1e-4)
+
+
+def test_a_pixel_of_an_orthographic_camera_is_as_wide_at_any_distance():
+    camera = Cameras(torch.eye(4)[None, :3], 20.0, 20.0, 32.0, 16.0, 64, 32, camera_type=CameraType.ORTHOPHOTO)
+    for distance in (1.0, 7.0):
+        # A pixel is D / f wide: 1 / 20, as the origins of its rays are apart.
+        focals = count_pixels_per_radian(camera, torch.tensor([distance]).double())
+        assert distance / float(focals) == pytest.approx(1 / 20)
 
 
 @pytest.fixture(scope="module", params=["winner-neus", "winner-nerf"])

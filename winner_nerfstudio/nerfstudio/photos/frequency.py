@@ -1,9 +1,11 @@
 """The frequency that the training photographs of a nerfstudio data manager resolve at the photographed object."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.camera_utils import focus_of_attention
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.model_components.renderers import RGBRenderer
@@ -13,6 +15,15 @@ from ...winner.photos import SceneFrequency, scene_frequency
 
 MOST_PHOTOS = 32
 """Largest number of photographs that are analysed; of a larger set, this many are taken at even steps."""
+PER_FOCAL = {
+    CameraType.EQUIRECTANGULAR: 1 / math.pi,
+    CameraType.OMNIDIRECTIONALSTEREO_L: 1 / math.pi,
+    CameraType.OMNIDIRECTIONALSTEREO_R: 1 / math.pi,
+    CameraType.VR180_L: 2 / math.pi,
+    CameraType.VR180_R: 2 / math.pi,
+}
+"""Pixels per radian over ``fx``, where these are not the same: nerfstudio takes ``pi / fx`` radians for a pixel of the
+whole sphere."""
 
 
 def photographed_frequency(datamanager: VanillaDataManager, background: RGBRenderer | None = None) -> SceneFrequency:
@@ -30,10 +41,10 @@ def photographed_frequency(datamanager: VanillaDataManager, background: RGBRende
     """
     dataset = datamanager.train_dataset
     indices = torch.linspace(0, len(dataset) - 1, min(len(dataset), MOST_PHOTOS)).round().long()
-    distances = measure_distances(dataset.cameras, dataset.scene_box.aabb)[indices].tolist()
-    focals = dataset.cameras.fx.flatten().cpu()[indices].tolist()
+    distances = measure_distances(dataset.cameras, dataset.scene_box.aabb)
+    focals = count_pixels_per_radian(dataset.cameras, distances)[indices].tolist()
     images = (load_photograph(dataset, index, background) for index in indices.tolist())
-    return scene_frequency(images, focals, distances)
+    return scene_frequency(images, focals, distances[indices].tolist())
 
 
 def load_photograph(dataset: InputDataset, index: int, background: RGBRenderer | None) -> Float[Tensor, "h w 3"]:
@@ -44,6 +55,25 @@ def load_photograph(dataset: InputDataset, index: int, background: RGBRenderer |
     if background is None:
         return image[..., :3] * image[..., 3:]
     return background.blend_background(image)
+
+
+def count_pixels_per_radian(cameras: Cameras, distances: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Compute how many pixels there are per radian where each camera looks, which for most is the focal length.
+
+    A pixel of an orthographic camera is ``1 / fx`` scene units wide at any distance.
+
+    Args:
+        cameras: the cameras of the photographs.
+        distances: how far each is from what it looks at, scene units.
+
+    Returns:
+        The pixels per radian, [n], in double precision on the CPU.
+    """
+    focals, types = cameras.fx.flatten().cpu().double(), cameras.camera_type.flatten().cpu()
+    scales: dict[CameraType, float | Tensor] = {**PER_FOCAL, CameraType.ORTHOPHOTO: distances}
+    for model, scale in scales.items():
+        focals = torch.where(types == model.value, focals * scale, focals)
+    return focals
 
 
 def measure_distances(cameras: Cameras, aabb: Float[Tensor, "2 3"]) -> Float[Tensor, " n"]:
