@@ -14,6 +14,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
 from winner_nerfstudio.nerfstudio.photos.frequency import count_pixels_per_radian, measure_distances
+from winner_nerfstudio.nerfstudio.run.unfit import UnfitCheckpoint
 from winner_nerfstudio.training.share import Share
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
 
@@ -237,17 +238,52 @@ def test_siren_and_scales_by_hand(set_up):
 def test_all_processes_draw_the_same_pixels_whatever_else_each_has_drawn(set_up, monkeypatch):
     pipeline, _ = set_up()
     monkeypatch.setattr(Share, "add_terms", lambda share, terms: terms)
-    monkeypatch.setattr(pipeline, "share", Share(0, 2))
     drawn, split = [], Share.split
     monkeypatch.setattr(Share, "split", lambda share, batch: drawn.append(batch["indices"]) or split(share, batch))
     own = []
-    for step in (5, 5, 6):
+    for rank, step in ((0, 5), (1, 5), (1, 6)):
+        monkeypatch.setattr(pipeline, "share", Share(rank, 2))
         pipeline.get_train_loss_dict(step)
         own.append(torch.rand(3))
         random.random()  # as an evaluation does in the first process
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert not torch.equal(own[0], own[1])
+    assert not torch.equal(own[1], own[2])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_step_is_the_same_whatever_was_drawn_before_it(count, set_up, monkeypatch):
+    pipeline, _ = set_up()
+    monkeypatch.setattr(Share, "add_terms", lambda share, terms: terms)
+    monkeypatch.setattr(pipeline, "share", Share(0, count))
+    losses = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        losses.append(pipeline.get_train_loss_dict(5)[1])
+    assert losses[0] == losses[1]
+
+
+def test_what_is_of_another_scene_or_of_other_options_is_not_loaded(set_up):
+    state = set_up()[0].state_dict()
+    pipeline, _ = set_up()
+    pipeline.load_pipeline(state, 0)
+    scene = state["_extra_state"]
+    turned = scene["cameras"].clone()
+    turned[1, :3] += 0.01
+    where = "sdf-field.omega-0" if "sdf_field" in vars(pipeline.model.config) else "omega-0"
+    for name, changed, complaint in [
+        ("_model.field.aabb", 3 * BOX, r"scene box from \(-3, -3, -3\) to \(3, 3, 3\), not from \(-1, -1, -1\)"),
+        ("_extra_state", {**scene, "photograph": "00"}, "was fitted to other photographs"),
+        ("_extra_state", {**scene, "cameras": scene["cameras"][1:]}, "was fitted to other photographs"),
+        ("_extra_state", {**scene, "cameras": turned}, "was fitted to other cameras"),
+        ("_model._extra_state", {"initialization": "", "options": {where: 20.0}}, f"model.{where} 20.0, not 30.0"),
+    ]:
+        with pytest.raises(UnfitCheckpoint, match=complaint):
+            pipeline.load_pipeline({**state, name: changed}, 0)
+    # Older runs have less to compare.
+    del state["_extra_state"], state["_model._extra_state"]["options"]
+    pipeline.load_pipeline(state, 0)
 
 
 def test_a_scene_box_of_another_size_is_the_unit():

@@ -314,13 +314,18 @@ def test_the_commands_of_a_user(photographs, tmp_path):
 
 
 @pytest.mark.commands
-def test_a_run_is_resumed_where_it_stopped(photographs, tmp_path):
-    """Resumed: no noise again, and as many steps as there are in all."""
-    first, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "a", 4, **in_the_box())
-    folder = first.parent / "nerfstudio_models"
-    second, _ = fit_views("winner-nerf", photographs.folder, tmp_path / "b", 4, **in_the_box(load_dir=folder))
-    for name, value in weights_of(first).items():
-        assert torch.equal(value, weights_of(second)[name]), name
+@pytest.mark.parametrize("method", ["winner-nerf", "winner-neus"])
+def test_a_run_is_resumed_where_it_stopped(method, photographs, tmp_path):
+    """Resumed: no noise again, as many steps as there are in all, and the same ones to the bit."""
+    saved = {"steps_per_save": 2, "save_only_latest_checkpoint": False}
+    first, _ = fit_views(method, photographs.folder, tmp_path / "a", 4, **in_the_box(**saved))
+    for resumed in (2, 3):
+        path = first.parent / "nerfstudio_models" / f"step-{resumed:09d}.ckpt"
+        second, _ = fit_views(
+            method, photographs.folder, tmp_path / f"b{resumed}", 4, **in_the_box(load_checkpoint=path)
+        )
+        for name, value in weights_of(first).items():
+            assert torch.equal(value, weights_of(second)[name]), name
 
 
 @pytest.mark.commands

@@ -87,6 +87,10 @@ class WinnerNeRFModel(PhotoModel):
         """Return the texture, with noise from the photographs, and the density, with the noise that suits shapes."""
         return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
+    def list_options(self) -> dict[str, float]:
+        """Return the frequency of the sine layers."""
+        return {"omega-0": self.config.omega_0}
+
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters as one group, ``fields``."""
         return {"fields": list(self.field.parameters())}

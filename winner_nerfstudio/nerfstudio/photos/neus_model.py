@@ -121,6 +121,15 @@ class WinnerNeuSModel(PhotoModel, NeuSModel):
         """Return the texture, with noise from the photographs, and the distance, with the noise that suits shapes."""
         return [(self.field.texture, None), (self.field.geometry, GEOMETRY_SCALES)]
 
+    def list_options(self) -> dict[str, float]:
+        """Return the frequency of the sine layers, and the sphere that their outputs are added to."""
+        field = self.config.sdf_field
+        return {
+            "sdf-field.omega-0": field.omega_0,
+            "sdf-field.bias": field.bias,
+            "sdf-field.inside-outside": field.inside_outside,
+        }
+
     def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of the field and the background as one group, ``fields``."""
         modules = (self.field, self.field_background)

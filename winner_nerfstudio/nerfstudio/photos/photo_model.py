@@ -22,7 +22,8 @@ from .sine_mlp import WinnerMLP
 class PhotoModel(Model):
     """A model of nerfstudio's whose sine networks are initialised from the training photographs.
 
-    Among the base classes of a model it comes before nerfstudio's own. A subclass overrides `sine_networks`.
+    Among the base classes of a model it comes before nerfstudio's own. A subclass overrides `sine_networks`
+    and `list_options`.
 
     Attributes:
         config: the model's config, which is a `PhotoInitializationOptions` too.
@@ -40,6 +41,10 @@ class PhotoModel(Model):
 
     def sine_networks(self) -> list[tuple[WinnerMLP, NoiseScales | None]]:
         """Return each sine network with its noise scales, or with None if these come from the photographs."""
+        raise NotImplementedError
+
+    def list_options(self) -> dict[str, float]:
+        """Return the options of the model, named as in the command line, that change its function but no weights."""
         raise NotImplementedError
 
     def initialize(self, frequency: SceneFrequency) -> Initialization:
@@ -78,12 +83,12 @@ class PhotoModel(Model):
         callback = TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], initialize, iters=(0,))
         return [callback, *super().get_training_callbacks(training_callback_attributes)]
 
-    def get_extra_state(self) -> dict[str, str]:
-        """Return what a checkpoint keeps besides the weights: the description of the initialisation."""
-        return {"initialization": self.initialization}
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps besides the weights: the description of the initialisation, and options."""
+        return {"initialization": self.initialization, "options": self.list_options()}
 
-    def set_extra_state(self, state: dict[str, str]) -> None:
-        """Restore what `get_extra_state` returned."""
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore the description of the initialisation."""
         self.initialization = state["initialization"]
 
     @torch.no_grad()

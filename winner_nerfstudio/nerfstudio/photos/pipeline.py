@@ -1,15 +1,19 @@
 """nerfstudio's pipeline for photographs, with a report of metrics at the end of a run."""
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager
+from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
 
 from ...results import results_table
 from ...signals.messages import shorten
@@ -48,13 +52,53 @@ class PhotoPipeline(VanillaPipeline):
         quiet_libraries()
         super().__init__(*args, **kwargs)
         self.share, self.seed = Share.of_process(), torch.initial_seed()
+        self.scene = describe_scene(self.datamanager.train_dataset)
 
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Load a checkpoint; if it is of another network or scene, end the program with a message of one line."""
+        self._check_scene(loaded_state)
         try:
             super().load_pipeline(loaded_state, step)
         except (ValueError, RuntimeError) as error:
             raise UnfitCheckpoint(f"does not fit this run: {shorten(error, 700)}") from None
+
+    def _check_scene(self, state: dict[str, Any]) -> None:
+        """Check what a state would be loaded into in silence: another scene, or options that no weights show.
+
+        Raises:
+            UnfitCheckpoint: it is of another scene, or of other options.
+        """
+        box, stored = self.model.field.aabb, state.get("_model.field.aabb")
+        if stored is not None and not torch.allclose(stored.to(box), box, rtol=1e-4):
+            raise UnfitCheckpoint(
+                f"belongs to a scene box from {_list(stored[0])} to {_list(stored[1])}, not from {_list(box[0])} to"
+                f" {_list(box[1])}; give the options of the data parser again, or train anew"
+            )
+        options = state.get("_model._extra_state", {}).get("options", {})
+        for name, value in self.model.list_options().items():
+            if options.get(name, value) != value:
+                raise UnfitCheckpoint(
+                    f"belongs to a run with --pipeline.model.{name} {options[name]}, not {value}; give that option"
+                    " again, or train anew"
+                )
+        scene = state.get("_extra_state")  # which checkpoints of older runs do not have
+        if scene is None:
+            return
+        cameras = self.scene["cameras"]
+        if scene["photograph"] != self.scene["photograph"] or scene["cameras"].shape != cameras.shape:
+            what = "photographs"
+        elif not torch.allclose(scene["cameras"], cameras, rtol=1e-4, atol=1e-4):  # machines round differently
+            what = "cameras"
+        else:
+            return
+        raise UnfitCheckpoint(f"was fitted to other {what}; use those that it was fitted to, or train anew")
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the scene, see `describe_scene`."""
+        return self.scene
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Do nothing: the scene is that of the data."""
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -63,29 +107,28 @@ class PhotoPipeline(VanillaPipeline):
         return losses
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Return the outputs, losses and metrics of a step: those of this process's share of the rays."""
+        """Return the outputs, losses and metrics of a step: those of this process's share of the rays.
+
+        What is drawn depends on the seed and the step only, so that a resumed run takes the steps of one that was never
+        stopped: the rays, the same in all processes, and the places along them, which each process has of its own.
+        """
+        self._seed(step)
         if self.share.count == 1:
             whole: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_train_loss_dict(step)
             return whole
-        rays, batch = self._draw(step)
+        rays, batch = self.datamanager.next_train(step)
         own, weight = self.share.split(batch)
         if len(own["indices"]) < len(rays):
             rays = rays[self.share.rows(len(rays))]
+        self._seed(step, 1 + self.share.rank)
         outputs = self.model(rays)
         metrics = self.model.get_metrics_dict(outputs, own)
         losses = self.model.get_loss_dict(outputs, own, metrics)
         return outputs, self.share.add_terms({name: weight * loss for name, loss in losses.items()}), metrics
 
-    def _draw(self, step: int) -> tuple[Any, dict[str, Any]]:
-        """Return a step's rays and pixels, which depend on the seed and the step only, the same in all processes.
-
-        What else a process draws is its own: places along the rays of its share, and, in the first, for evaluations.
-        """
-        devices = [self.device] if torch.device(self.device).type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            seed_everything(int(np.random.SeedSequence((self.seed, step)).generate_state(1)[0]))
-            rays, batch = self.datamanager.next_train(step)
-        return rays, batch
+    def _seed(self, *numbers: int) -> None:
+        """Let what is drawn next depend on the run's seed and on some numbers."""
+        seed_everything(int(np.random.SeedSequence((self.seed, *numbers)).generate_state(1)[0]))
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
@@ -128,3 +171,17 @@ class PhotoPipeline(VanillaPipeline):
                 say_next(folder, "ns-export tsdf", "--output-dir mesh --texture-method tsdf")
 
         return [*callbacks, TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], report)]
+
+
+def describe_scene(dataset: InputDataset) -> dict[str, Any]:
+    """Return what tells one scene from another: its cameras, a row each, and a digest of its first photograph."""
+    cameras = dataset.cameras
+    parts = [cameras.camera_to_worlds.flatten(1), cameras.fx, cameras.fy, cameras.cx, cameras.cy]
+    if cameras.distortion_params is not None:
+        parts.append(cameras.distortion_params)
+    digest = blake2b(Path(dataset.image_filenames[0]).read_bytes(), digest_size=16)
+    return {"cameras": torch.cat(parts, 1).cpu().float(), "photograph": digest.hexdigest()}
+
+
+def _list(corner: Float[Tensor, " 3"]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in corner.tolist())})"
