@@ -174,6 +174,15 @@ def test_parts_that_a_slicer_does_not_print_as_solids_are_told(tmp_path, name, t
     assert any("such as modifiers and negative parts; they are read as parts" in line for line in lines) == told
 
 
+@pytest.mark.parametrize("corner, words", [(11, "vertex 12"), (-2, "vertex -1")])
+def test_a_corner_beyond_an_object_of_a_3mf_file_is_no_vertex_of_another(tmp_path, corner, words):
+    first, second, third = (solid(trimesh.creation.box(), number) for number in (1, 2, 3))
+    objects = first + re.sub(r'v2="\d"', f'v2="{corner}"', second, count=1) + third
+    three_mf(objects, "".join(f'<item objectid="{number}"/>' for number in (1, 2, 3)))(tmp_path / "a.3mf")
+    with pytest.raises(ValueError, match=f"face 1 of 12 refers to {words}, but this object has 8; is the file whole"):
+        load_signal(tmp_path / "a.3mf", "sdf")
+
+
 @pytest.mark.parametrize("printable, told", [("0", True), ("1", False)])
 def test_items_of_a_3mf_file_that_are_not_printed_are_told(tmp_path, printable, told):
     item = f'<item objectid="1" printable="{printable}"/>'

@@ -737,6 +737,16 @@ def test_a_gltf_file_that_contradicts_itself_is_refused(tmp_path, name):
     assert words in refusal(writer.write(tmp_path / "ball.glb"))
 
 
+@pytest.mark.parametrize("other", [0, 1], ids=["before the other", "behind it"])
+def test_a_corner_beyond_a_part_of_a_gltf_file_is_no_vertex_of_another(tmp_path, other):
+    writer, faces = Writer(), FACES.copy()
+    faces[5, 1] = len(VERTICES) + 7
+    for index in range(2):
+        writer.mesh(VERTICES + 3 * index, FACES if index != other else faces)
+    words = f"face 6 of 320 refers to vertex {len(VERTICES) + 8}, but this part of a mesh has {len(VERTICES)}; is"
+    assert words in refusal(writer.write(tmp_path / "two.glb"))
+
+
 def test_a_glb_file_that_is_cut_or_unfinished_is_refused(tmp_path):
     writer = Writer()
     writer.mesh(VERTICES, FACES)

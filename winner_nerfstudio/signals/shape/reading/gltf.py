@@ -16,7 +16,7 @@ from numpy import ndarray
 from ...errors import SignalError
 from ...extras import import_extra
 from ..colors import CornerColors, Texture, Wrap, to_srgb
-from .polygons import Polygons
+from .polygons import Polygons, check_corners
 from .scenes import MOST_FACES, check_scene, transform
 from .textures import decode_texture, find_beside, read_texture
 
@@ -231,6 +231,7 @@ class _Document:
             for primitive in mesh.get("primitives", []):
                 part = self._read_primitive(primitive, weights, placed)
                 if part is not None:
+                    check_corners(self.path, part, "this part of a mesh")
                     parts.append(part)
                     size += max(len(part.sizes), len(part.vertices))
                 check_scene(self.path, len(parts), size)

@@ -66,8 +66,13 @@ class Polygons:
         )
 
 
-def check_corners(path: Path, polygons: Polygons) -> None:
-    """Check that every corner is a vertex of the file.
+def check_corners(path: Path, polygons: Polygons, owner: str = "the file") -> None:
+    """Check that every corner is a vertex of the file, or of a part of it; once joined, others' vertices follow.
+
+    Args:
+        path: the file, for messages.
+        polygons: of the file, or of a part with vertices of its own.
+        owner: what has these vertices.
 
     Raises:
         SignalError: one is not.
@@ -77,7 +82,7 @@ def check_corners(path: Path, polygons: Polygons) -> None:
         face = int(np.searchsorted(np.cumsum(polygons.sizes), wrong[0], side="right"))
         raise SignalError(
             f"{path}: face {face + 1} of {len(polygons.sizes):,} refers to vertex {polygons.corners[wrong[0]] + 1:,},"
-            f" but the file has {len(polygons.vertices):,}; is the file whole?"
+            f" but {owner} has {len(polygons.vertices):,}; is the file whole?"
         )
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ...errors import SignalError
-from .polygons import Polygons
+from .polygons import Polygons, check_corners
 from .scenes import MOST_FACES, check_scene, transform
 
 MOST_BYTES = 1 << 30
@@ -82,6 +82,7 @@ def read_3mf(path: Path) -> Polygons:
         if solid.corners:
             vertices = np.array(solid.vertices).reshape(-1, 3)
             polygons = Polygons.from_faces(vertices, np.array(solid.corners, np.int64).reshape(-1, 3))
+            check_corners(path, polygons, "this object")
             parts.append(transform(polygons, matrix))
         waiting += [(part, matrix @ moved) for part, moved in reversed(solid.parts) if solids[part].size]
         count += 1
