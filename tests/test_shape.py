@@ -314,6 +314,34 @@ def test_sheets_in_a_stack_are_no_body_that_looks_inwards():
         assert mesh.face_normals[::8, 2].min() * mesh.face_normals[::8, 2].max() > 0
 
 
+def with_backs(mesh):
+    faces = np.stack([mesh.faces, mesh.faces[:, ::-1]], 1)
+    faces[::3] = faces[::3, ::-1]  # the outer side is not always the first
+    return trimesh.Trimesh(mesh.vertices, faces.reshape(-1, 3), process=False)
+
+
+@pytest.mark.parametrize("sign", ["auto", "winding"])
+def test_a_closed_body_whose_faces_all_have_another_back_to_back_is_solid_and_that_is_told(sign):
+    ball = sphere(subdivisions=2)
+    shape = Shape.from_mesh(with_backs(ball), sign=sign)
+    assert shape.closed
+    assert shape.signed
+    assert shape.repairs == ("repaired: dropped 320 faces that lie back to back with others, all around a body",)
+    assert (shape.normals * shape.mesh.triangles_center).sum(-1).min() > 0.8
+    # Within another it is no cavity.
+    nested = [sphere(2.0, subdivisions=2), with_backs(inside_out(ball))]
+    assert find_inside(nested, [(0, 0, 0), (1.5, 0, 0)])[1] == [True, True]
+
+
+def test_an_open_surface_with_two_sides_and_a_wall_between_bodies_keep_both():
+    half = sphere(subdivisions=2).slice_plane([0, 0, 0], [0, 0, -1])
+    shape = Shape.from_mesh(with_backs(half))
+    assert not shape.signed
+    assert len(shape.mesh.faces) == 2 * len(half.faces)
+    boxes = [trimesh.creation.box((1, 1, 1)), moved(trimesh.creation.box((1, 1, 1)), 0, 0, 1)]
+    assert not any("back to back" in line for line in find_inside(boxes, [(0, 0, 0)])[0].repairs)
+
+
 def test_what_is_inside_out_still_is_told():
     mesh = sphere(subdivisions=3)
     x, y, z = mesh.vertices.T

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ..errors import SignalError
 from ..sdf import check_extent
 from .distance import EASY, HARDEST, REVERSED, SIDE, MeshQueries
-from .topology import find_neighbors, label_bodies, label_groups
+from .topology import count_edge_uses, find_neighbors, label_bodies, label_groups
 
 WELD_TOLERANCE = 1e-7
 """Vertices closer than this (unit cube) are one: above float32's rounding of a file's decimals, below any detail."""
@@ -57,7 +57,7 @@ def weld(
     """Merge vertices by position, then drop faces that became lines or are there twice, wound alike.
 
     Slivers with three corners stay, for without them the surface would have slits; so do two faces back to back, which
-    cancel each other in the winding number.
+    cancel each other in the winding number, unless all faces of a closed body are such pairs, of which one is dropped.
 
     Args:
         name: what messages call the mesh.
@@ -91,7 +91,33 @@ def weld(
         raise SignalError(f"{name}: the mesh has no area; its triangles are all lines or points")
     doubled, dropped = len(vertices) - len(keep), len(faces) - len(first)
     repairs = [f"repaired: welded {doubled:,} doubled vertices"] * bool(doubled)
-    return mesh, source[first], repairs + [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
+    repairs += [f"repaired: dropped {dropped:,} empty or doubled faces"] * bool(dropped)
+    backs = _find_backs(mesh)
+    if len(backs):
+        mesh.update_faces(~np.isin(np.arange(len(mesh.faces)), backs))
+        first = np.delete(first, backs)
+        repairs.append(f"repaired: dropped {len(backs):,} faces that lie back to back with others, all around a body")
+    return mesh, source[first], repairs
+
+
+def _find_backs(mesh: trimesh.Trimesh) -> Int[ndarray, " b"]:
+    """Return the faces of closed bodies that look inwards and have others back to back, as all faces of the body do."""
+    if not (count_edge_uses(mesh)[1] > 3).any():
+        return np.zeros(0, np.int64)
+    _, first, pair, uses = np.unique(
+        np.sort(mesh.faces, axis=-1), axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    single = trimesh.Trimesh(mesh.vertices, mesh.faces[first], process=False)
+    body = label_bodies(single)
+    _wind_alike(single)
+    inwards = np.bincount(body, _signed_volumes(single)) < 0
+    doubled = (np.bincount(body, uses < 2) == 0) & ~_are_open(single, body)
+    # Of a body that now looks outwards, the first of a pair is dropped where it was turned for that, else the second.
+    turned = (single.faces != mesh.faces[first]).any(-1) != inwards[body]
+    is_first = np.zeros(len(mesh.faces), bool)
+    is_first[first] = True
+    pair = pair.reshape(-1)
+    return np.flatnonzero(doubled[body][pair] & (is_first == turned[pair]))
 
 
 def orient(mesh: trimesh.Trimesh) -> list[str]:
