@@ -325,6 +325,17 @@ def test_texture_coordinates_of_an_obj_file_that_are_none_are_told_and_leave_the
         assert shape.texel == pytest.approx(whole.texel * (6 / 4) ** 0.5, rel=1e-3)
 
 
+def test_faces_of_an_obj_file_without_texture_coordinates_have_the_colour_of_their_material(tmp_path):
+    path = write_obj(tmp_path)
+    lines = path.read_text().splitlines()
+    lines[-1] = " ".join(word.split("/")[0] for word in lines[-1].split())
+    path.write_text("\n".join(lines))
+    shape = load_surface(path, colors=True)
+    top, right = shape.color_at(shape.normalization.to_unit(np.array([[0, 0, 0.65], [1.05, 0, 0]])))
+    assert top == pytest.approx(np.full(3, 0.5), abs=1e-6)
+    assert right == pytest.approx(np.array(SIDES[0, 1]) / 255, abs=0.01)
+
+
 def test_too_few_texture_coordinates_of_a_gltf_file_are_told_and_leave_the_shape(tmp_path):
     path = write_glb(tmp_path / "box.glb")
     path.write_bytes(path.read_bytes().replace(b'"count": 24, "type": "VEC2"', b'"count": 23, "type": "VEC2"'))

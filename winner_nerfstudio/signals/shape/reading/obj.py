@@ -132,7 +132,7 @@ def _read_colors(
     lengths = np.diff([*starts, len(polygons.sizes)])
     of_face = np.concatenate([np.full(starts[0], -1), np.repeat(np.arange(len(used)), lengths)])
     material = np.repeat(of_face, polygons.sizes)
-    plain = np.array([*((1, 1, 1) if m is None or m.texture else m.color for m in used), (1, 1, 1)], np.float32)
+    plain = np.array([*(m.color if m else (1, 1, 1) for m in used), (1, 1, 1)], np.float32)
     colors = CornerColors(plain[material])
     textures = list({id(m.texture): m.texture for m in used if m and m.texture}.values())
     if not textures:
@@ -147,7 +147,9 @@ def _read_colors(
     table = np.array([*(index[id(m.texture)] if m and m.texture else -1 for m in used), -1], np.int32)
     bits = max(texture.bits for texture in textures)
     texture = np.where(known, table[material], -1).astype(np.int32)
-    return replace(colors, bits=bits, uv=uv.astype(np.float32), texture=texture, textures=tuple(textures)), notes
+    # The texture stands in place of the colour, which faces without coordinates have.
+    values = np.where(texture[:, None] >= 0, np.float32(1), colors.values)
+    return CornerColors(values, bits, uv.astype(np.float32), texture, tuple(textures)), notes
 
 
 def _read_vertex_colors(
