@@ -30,6 +30,7 @@ from winner_nerfstudio.training.prepare import prepare
 
 from .conftest import fit as train
 from .conftest import make_config, metrics_of
+from .gltf import Writer
 
 AXES = {(0, -1): (255, 0, 0), (0, 1): (0, 255, 0), (1, -1): (0, 0, 255), (1, 1): (255, 255, 0), (2, -1): (0, 255, 255)}
 SIDES = AXES | {(2, 1): (90, 40, 200)}
@@ -431,6 +432,22 @@ def test_linear_colours_of_gltf_vertices_become_srgb(tmp_path):
     shape = load_surface(write_glb(tmp_path / "box.glb", texture=False, colors=colors), colors=True)
     assert "colours of vertices or faces, sRGB of 16 bits" in shape.describe()
     assert_sides(shape)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("u1", 8), ("<u2", 16), ("<f4", 16)])
+def test_colours_of_gltf_vertices_have_the_bits_that_they_are_stored_in(tmp_path, dtype, bits):
+    points, quads, _ = box()
+    linear = to_linear(np.repeat(np.array(list(SIDES.values())), 4, axis=0) / 255)
+    most = 1 if dtype == "<f4" else np.iinfo(dtype).max
+    colors = np.rint(linear * most) if most > 1 else linear
+    writer, whole = Writer(), np.c_[colors, np.full(24, most)].astype(dtype)
+    position = writer.accessor(points.astype("<f4"))
+    writer.primitive(position, writer.accessor(quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 1).astype("<u2")))
+    attributes = writer.document["meshes"][0]["primitives"][0]["attributes"]
+    attributes["COLOR_0"] = writer.accessor(whole, normalized=dtype != "<f4")
+    shape = load_surface(writer.write(tmp_path / "box.glb"), colors=True)
+    assert f"colours of vertices or faces, sRGB of {bits} bits" in shape.describe()
+    assert_sides(shape, 0.03)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])

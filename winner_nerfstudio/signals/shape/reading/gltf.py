@@ -312,11 +312,13 @@ class _Document:
         material = _item(self.content["materials"], primitive["material"]) if "material" in primitive else {}
         base = _find_base(material)
         linear = np.tile(np.array(base.get("baseColorFactor", (1, 1, 1, 1))[:3], np.float64), (count, 1))
+        bits = 8
         if "COLOR_0" in attributes:
             linear *= self._read_accessor(attributes["COLOR_0"])[:, :3]
+            bits = 8 if self._read_stored(attributes["COLOR_0"]).dtype.itemsize == 1 else 16
         if not np.isfinite(linear).all():
             raise ValueError("a factor or a vertex has a colour that is NaN or infinite")
-        colors = CornerColors(to_srgb(linear).astype(np.float32), 16 if "COLOR_0" in attributes else 8)
+        colors = CornerColors(to_srgb(linear).astype(np.float32), bits)
         placed = base.get("baseColorTexture")
         if placed is None and "emissiveTexture" in material:
             self._note(
@@ -333,7 +335,7 @@ class _Document:
         uv = _move(self._read_accessor(attributes[f"TEXCOORD_{channel}"]), moved)
         if len(uv) != count:
             raise ValueError(f"it has {len(uv):,} texture coordinates for {count:,} vertices")
-        bits = max(texture.bits, colors.bits if "COLOR_0" in attributes else 8)
+        bits = max(texture.bits, colors.bits)
         return CornerColors(colors.values, bits, uv.astype(np.float32), np.zeros(count, np.int32), (texture,))
 
     def _read_texture(self, index: int) -> Texture | None:
