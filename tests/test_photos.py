@@ -10,10 +10,12 @@ import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 
 from scripts.render_views import FIELD_OF_VIEW, look_at_middle
 from winner_nerfstudio import spectral_centroid, winner_init_
 from winner_nerfstudio.nerfstudio.photos.frequency import count_pixels_per_radian, measure_distances
+from winner_nerfstudio.nerfstudio.photos.sdf_field import WinnerSDFField
 from winner_nerfstudio.nerfstudio.run.unfit import UnfitCheckpoint
 from winner_nerfstudio.training.share import Share
 from winner_nerfstudio.winner.photos import PHOTO_S1, PHOTO_SPREAD, SceneFrequency, photo_centroid, scene_frequency
@@ -284,6 +286,20 @@ def test_what_is_of_another_scene_or_of_other_options_is_not_loaded(set_up):
     # Older runs have less to compare.
     del state["_extra_state"], state["_model._extra_state"]["options"]
     pipeline.load_pipeline(state, 0)
+
+
+def test_a_reference_that_is_gone_ends_an_evaluation_in_one_line_before_anything_is_rendered(set_up, monkeypatch):
+    pipeline, _ = set_up()
+    pipeline.config.reference = "nowhere.obj"
+    rendered = []
+    monkeypatch.setattr(VanillaPipeline, "get_average_eval_image_metrics", lambda *_: rendered.append(1) or {})
+    if not isinstance(pipeline.model.field, WinnerSDFField):
+        assert pipeline.get_average_eval_image_metrics() == {}  # without a surface
+        return
+    with pytest.raises(SystemExit, match=r"^error: nowhere\.obj: no such file.*--pipeline\.reference") as stopped:
+        pipeline.get_average_eval_image_metrics()
+    assert "\n" not in str(stopped.value)
+    assert not rendered
 
 
 def test_a_scene_box_of_another_size_is_the_unit():

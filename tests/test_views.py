@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,6 +203,30 @@ def test_a_question_of_a_data_parser_is_shown_and_what_follows_from_no_answer_sa
     assert "downscale the images" in capsys.readouterr().out
     parser.downscale_factor = 1
     config.check()
+
+
+def test_elsewhere_only_what_refers_to_the_starting_folder_is_found_from_there(tmp_path, monkeypatch):
+    from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
+
+    start = tmp_path / "start"
+    write_colmap(start / "scene", 8, 4)
+    (start / "images").mkdir()  # of something else
+    (start / "ball.obj").touch()
+    monkeypatch.chdir(tmp_path)
+    for reference, expected in [("ball.obj", str(start / "ball.obj")), ("sample:knot", "sample:knot"), (None, None)]:
+        config = make_config(
+            "winner-neus",
+            started_in=start,
+            pipeline__datamanager__dataparser=ColmapDataParserConfig(data=Path("scene")),
+            pipeline__reference=reference,
+        )
+        config._find_relative()
+        parser = config.pipeline.datamanager.dataparser
+        assert parser.data == start / "scene"
+        assert parser.images_path == Path("images")
+        assert config.pipeline.reference == expected
+        outputs = parser.setup().get_dataparser_outputs("train")
+        assert {path.parent for path in outputs.image_filenames} == {start / "scene" / "images"}
 
 
 def test_nothing_is_downloaded():

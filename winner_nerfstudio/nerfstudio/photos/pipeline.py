@@ -16,7 +16,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from ...results import results_table
-from ...signals.messages import shorten
+from ...signals.errors import SignalError
+from ...signals.messages import error_line, shorten
 from ...training.share import Share
 from ..quiet import quiet_libraries
 from ..run.processes import seed_everything
@@ -141,15 +142,22 @@ class PhotoPipeline(VanillaPipeline):
             get_std: whether to add standard deviations; a single test photograph has none.
         """
         get_std = get_std and len(self.datamanager.eval_dataset) > 1
+        surface = self.surface_metrics()  # first, for a missing reference ends the program
         metrics: dict[str, float] = super().get_average_eval_image_metrics(step, output_path, get_std)
-        return metrics | self.surface_metrics()
+        return metrics | surface
 
     def surface_metrics(self) -> dict[str, float]:
-        """Measure the fitted surface against the reference; without a surface or a reference there are no metrics."""
+        """Measure the fitted surface against the reference; without a surface or a reference there are no metrics.
+
+        If the reference cannot be loaded, the program ends with a message of one line.
+        """
         sdf_field, reference = self.model.field, self.config.reference
         if reference is None or not isinstance(sdf_field, WinnerSDFField):
             return {}
-        return measure_surface(sdf_field, reference, self.datamanager.train_dataparser_outputs, self.device)
+        try:
+            return measure_surface(sdf_field, reference, self.datamanager.train_dataparser_outputs, self.device)
+        except SignalError as error:
+            raise SystemExit(f"{error_line(error)}; --pipeline.reference of the run names it") from None
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes

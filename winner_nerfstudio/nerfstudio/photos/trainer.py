@@ -45,6 +45,15 @@ class PhotoTrainerConfig(WinnerTrainerConfig):
         except SignalError as error:
             raise ValueError(f"--pipeline.reference {error}") from None
 
+    def _find_relative(self) -> None:
+        """Let relative paths of the data and of the reference refer to where the run was started."""
+        super()._find_relative()
+        pipeline, start = self.pipeline, self.started_in
+        if start is None or not isinstance(pipeline, PhotoPipelineConfig) or pipeline.reference is None:
+            return
+        if (start / pipeline.reference).exists():
+            pipeline.reference = str(start / pipeline.reference)
+
     def _check_data(self) -> None:
         """Check that the photographs can be read."""
         data = self.pipeline.datamanager

@@ -280,11 +280,16 @@ class WinnerTrainerConfig(TrainerConfig):
         """Let relative paths of the data refer to where the run was started."""
         manager, start = self.pipeline.datamanager, self.started_in
         parser = getattr(manager, "dataparser", None)
-        if start is not None and start != Path.cwd():
-            for options in (manager, parser, getattr(parser, "options", None)):
-                for name, value in vars(options).items() if options is not None else ():
-                    if isinstance(value, Path) and value != Path() and (start / value).exists():
-                        setattr(options, name, start / value)
+        if start is None or start == Path.cwd():
+            return
+        source = start / (getattr(manager, "data", None) or getattr(parser, "data", None) or Path())
+        for options in (manager, parser, getattr(parser, "options", None)):
+            for name, value in vars(options).items() if options is not None else ():
+                if not isinstance(value, Path) or value == Path() or not (start / value).exists():
+                    continue
+                # Some options of nerfstudio's parsers refer to the data, such as colmap-data's folder of pictures.
+                if options is not parser or name == "data" or not (source / value).exists():
+                    setattr(options, name, start / value)
 
     def complete(self) -> None:
         """Set the checkpoint to load and the steps of the learning rate's decay from the other options.
