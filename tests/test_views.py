@@ -205,6 +205,23 @@ def test_a_question_of_a_data_parser_is_shown_and_what_follows_from_no_answer_sa
     config.check()
 
 
+@pytest.mark.parametrize("count", range(2, 10))
+def test_few_photographs_are_split_as_the_message_says(count, photographs, tmp_path):
+    meta = json.loads((photographs.folder / "transforms.json").read_text())
+    listed = {key: value for key, value in meta.items() if not key.endswith("_filenames")}
+    listed["frames"] = meta["frames"][:count]
+    for frame in listed["frames"]:
+        frame["file_path"] = str(photographs.folder / frame["file_path"])
+    (tmp_path / "transforms.json").write_text(json.dumps(listed))
+    config = make_config("winner-nerf", pipeline__datamanager__data=tmp_path)
+    with pytest.raises(ValueError, match=f"the val split; all {count} are in the other.*nerfstudio-data --t") as error:
+        config.check()
+    parser = config.pipeline.datamanager.dataparser
+    parser.train_split_fraction = float(str(error.value).split("--train-split-fraction ")[1])
+    config.check()
+    assert len(parser.setup().get_dataparser_outputs("train").image_filenames) == count - 1
+
+
 def test_elsewhere_only_what_refers_to_the_starting_folder_is_found_from_there(tmp_path, monkeypatch):
     from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
 

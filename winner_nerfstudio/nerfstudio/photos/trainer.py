@@ -70,8 +70,8 @@ class PhotoTrainerConfig(WinnerTrainerConfig):
         data.dataparser.data = source
         if isinstance(data.dataparser, NerfstudioDataParserConfig):
             _check_count(source if source.is_file() else source / "transforms.json")
-        for split in ("train", "val"):
-            _check_split(data.dataparser, split)
+        fitted = _check_split(data.dataparser, "train")
+        _check_split(data.dataparser, "val", fitted)
 
 
 def _check_count(transforms: Path) -> None:
@@ -85,8 +85,20 @@ def _check_count(transforms: Path) -> None:
         raise ValueError(f"{transforms}: lists {count}; at least two are needed, one to fit and one to measure on")
 
 
-def _check_split(parser: DataParserConfig, split: str) -> None:
-    """Check that a data parser can read one split of its data, "train" or "val"."""
+def _check_split(parser: DataParserConfig, split: str, fitted: int = 0) -> int:
+    """Check that a data parser can read one split of its data, "train" or "val".
+
+    Args:
+        parser: the config of the data parser.
+        split: the split.
+        fitted: the count of photographs of the other split.
+
+    Returns:
+        The count of photographs.
+
+    Raises:
+        ValueError: it cannot, or the split has no photographs, or they cannot be fitted; the message is one line.
+    """
     source = parser.data
     name = type(parser).__name__.removesuffix("DataParserConfig").lower()
     # Others may ask the user something, which a capture would hide.
@@ -107,7 +119,13 @@ def _check_split(parser: DataParserConfig, split: str) -> None:
             " folder with transforms_train.json"
         ) from None
     if not outputs.image_filenames:
-        raise ValueError(f"{source}: holds no photographs for the {split} split; at least one is needed")
+        remedy = "at least one is needed"
+        if fitted > 1 and getattr(parser, "eval_mode", None) == "fraction":  # the part is rounded up
+            part = 100 * (fitted - 1) // fitted / 100
+            remedy = (
+                f"all {fitted} are in the other, so let one be held out by {name}-data --train-split-fraction {part}"
+            )
+        raise ValueError(f"{source}: holds no photographs for the {split} split; {remedy}")
     cameras = outputs.cameras
     forms: dict[tuple[int, int, bool], Path] = {}
     for index, path in enumerate(outputs.image_filenames):
@@ -123,6 +141,7 @@ def _check_split(parser: DataParserConfig, split: str) -> None:
             raise ValueError(f"{path}: is {width} x {height}, but {source} says {stated[0]} x {stated[1]} pixels")
         if not cameras.camera_to_worlds[index].isfinite().all():
             raise ValueError(f"{path}: {source} gives its camera a place that is no number (NaN or infinite)")
+    return len(outputs.image_filenames)
 
 
 def _read_form(path: Path) -> tuple[int, int, bool]:
