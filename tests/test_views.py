@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,10 @@ def mistakes(photographs, tmp_path):
         *(({"data": folder}, f"lists {words}; at least two") for words, folder in counted.items()),
         ({"data": next((photographs.folder / "images").glob("*.png"))}, "is a single file; --data takes a folder"),
         ({"data": torn}, "no such photograph"),
+        (
+            {"data": photographs.folder, "pipeline__datamanager__train_num_rays_per_batch": 0},
+            "rays-per-batch 0 must be",
+        ),
         ({"data": photographs.folder, "pipeline__model__noise__s0": 3.0}, "noise.s0 and --pipeline.model.noise.s1"),
         ({"data": photographs.folder, "pipeline__model__noise__schedule": "paper"}, "schedule paper is for signals"),
         ({"data": photographs.folder, "pipeline__model__init": "siren", "pipeline__model__noise__s0": 3.0}, "no noise"),
@@ -203,6 +208,29 @@ def test_a_question_of_a_data_parser_is_shown_and_what_follows_from_no_answer_sa
     assert "downscale the images" in capsys.readouterr().out
     parser.downscale_factor = 1
     config.check()
+
+
+@pytest.mark.parametrize(
+    "method, option, value, least",
+    [
+        ("winner-nerf", "num-coarse-samples", 0, "at least 1"),
+        ("winner-nerf", "num-importance-samples", -1, "at least 0"),
+        ("winner-nerf", "hidden-dim-color", 0, "at least 1"),
+        ("winner-nerf", "num-layers", 2, "at least 3"),
+        ("winner-nerf", "omega-0", 0.0, "positive and finite"),
+        ("winner-neus", "num-samples", 0, "at least 1"),
+        ("winner-neus", "num-samples-importance", 3, "at least 4"),
+        ("winner-neus", "eval-num-rays-per-chunk", 0, "at least 1"),
+        ("winner-neus", "sdf-field.geo-feat-dim", 0, "at least 1"),
+        ("winner-neus", "sdf-field.appearance-embedding-dim", 0, "at least 1"),
+        ("winner-neus", "sdf-field.omega-0", 0.0, "positive and finite"),
+        ("winner-neus", "sdf-field.omega-0", math.inf, "positive and finite"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(method, option, value, least):
+    path = f"pipeline__model__{option.replace('.', '__').replace('-', '_')}"
+    with pytest.raises(ValueError, match=rf"^--pipeline\.model\.{re.escape(option)} {value} must be {least}$"):
+        make_config(method, **{path: value}).check()
 
 
 @pytest.mark.parametrize("count", range(2, 10))

@@ -1,11 +1,34 @@
 """The options of the initialisation from photographs, and the noise scales that they lead to."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from ...training.options import NoiseOptions
 from ...winner import Initialization
 from ...winner.photos import SceneFrequency
+
+
+def check_least(options: object, prefix: str, **least: int) -> None:
+    """Check that options, whose names on the command line begin with a prefix, are not less than some values.
+
+    Raises:
+        ValueError: one is; the message is one line.
+    """
+    for name, limit in least.items():
+        value = getattr(options, name)
+        if value < limit:
+            raise ValueError(f"--{prefix}.{name.replace('_', '-')} {value} must be at least {limit}")
+
+
+def check_frequency(omega_0: float, prefix: str) -> None:
+    """Check the frequency of the sine layers.
+
+    Raises:
+        ValueError: it is not positive or not finite; the message is one line.
+    """
+    if not 0 < omega_0 < inf:
+        raise ValueError(f"--{prefix}.omega-0 {omega_0} must be positive and finite")
 
 
 @dataclass

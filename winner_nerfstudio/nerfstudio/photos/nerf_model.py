@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...winner import NoiseScales
 from ...winner.photos import GEOMETRY_SCALES
-from .initialization import PhotoInitializationOptions
+from .initialization import PhotoInitializationOptions, check_frequency, check_least
 from .nerf_field import WinnerNeRFField
 from .photo_model import PhotoModel
 from .sine_mlp import WinnerMLP
@@ -50,13 +50,19 @@ class WinnerNeRFModelConfig(PhotoInitializationOptions, ModelConfig):
         """Check the options.
 
         Raises:
-            ValueError: they don't go together, in one line.
+            ValueError: one is too small, or they don't go together, in one line.
         """
-        if self.num_layers < 3 or self.hidden_dim < 1:
-            raise ValueError(
-                f"--pipeline.model.num-layers {self.num_layers} must be at least 3, and --pipeline.model.hidden-dim"
-                f" {self.hidden_dim} at least 1"
-            )
+        check_least(
+            self,
+            "pipeline.model",
+            num_layers=3,
+            hidden_dim=1,
+            hidden_dim_color=1,
+            num_coarse_samples=1,
+            num_importance_samples=0,
+            eval_num_rays_per_chunk=1,
+        )
+        check_frequency(self.omega_0, "pipeline.model")
         super().check()
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...winner import NoiseScales
 from ...winner.photos import GEOMETRY_SCALES
-from .initialization import PhotoInitializationOptions
+from .initialization import PhotoInitializationOptions, check_frequency, check_least
 from .photo_model import PhotoModel
 from .sdf_field import WinnerSDFFieldConfig
 from .sine_mlp import WinnerMLP
@@ -49,18 +49,32 @@ class WinnerNeuSModelConfig(PhotoInitializationOptions, NeuSModelConfig):
         """Check the options.
 
         Raises:
-            ValueError: they don't go together, in one line.
+            ValueError: one is too small, or they don't go together, in one line.
         """
         if self.background_model != "none" and self.background_color != "black":
             raise ValueError(
                 f"--pipeline.model.background-model {self.background_model} renders the background itself and needs"
                 " --pipeline.model.background-color black"
             )
-        if self.sdf_field.num_layers < 2 or self.sdf_field.hidden_dim < 1:
-            raise ValueError(
-                f"--pipeline.model.sdf-field.num-layers {self.sdf_field.num_layers} must be at least 2, and"
-                f" --pipeline.model.sdf-field.hidden-dim {self.sdf_field.hidden_dim} at least 1"
-            )
+        check_least(
+            self,
+            "pipeline.model",
+            num_samples=1,
+            num_up_sample_steps=0,
+            num_samples_importance=self.num_up_sample_steps,  # each of these steps adds some
+            eval_num_rays_per_chunk=1,
+        )
+        check_least(
+            self.sdf_field,
+            "pipeline.model.sdf-field",
+            num_layers=2,
+            hidden_dim=1,
+            num_layers_color=0,
+            hidden_dim_color=1,
+            geo_feat_dim=1,
+            appearance_embedding_dim=1,
+        )
+        check_frequency(self.sdf_field.omega_0, "pipeline.model.sdf-field")
         if not 0 <= self.cos_anneal_part <= 1:
             raise ValueError(f"--pipeline.model.cos-anneal-part {self.cos_anneal_part} must lie in [0, 1]")
         super().check()

@@ -11,7 +11,7 @@ from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataPars
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from ..run.trainer import WinnerTrainerConfig, order_help
-from .initialization import PhotoInitializationOptions
+from .initialization import PhotoInitializationOptions, check_least
 from .pipeline import PhotoPipelineConfig
 
 MODES = ("L", "RGB", "RGBA")
@@ -29,6 +29,8 @@ class PhotoTrainerConfig(WinnerTrainerConfig):
         assert isinstance(model, PhotoInitializationOptions)
         super().check()
         model.check()
+        rays = {"train_num_rays_per_batch": 1, "eval_num_rays_per_batch": 1}
+        check_least(self.pipeline.datamanager, "pipeline.datamanager", **rays)
         self._check_reference()
         self._check_data()
 
