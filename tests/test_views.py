@@ -330,10 +330,14 @@ def fine_photographs(tmp_path_factory):
 
 @pytest.mark.quality
 def test_a_radiance_field_gains_by_the_photographs_noise(fine_photographs, tmp_path):
-    """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it."""
+    """Where an object is small in its scene, as nerfstudio places it, SIREN's frequencies are too low for it.
+
+    So few steps vary by the seed: docs/photos.md has the means over three, of which this is one.
+    """
     psnr = {}
     for init in ("siren", "winner"):
         options = {"optimizers": learning_rate("winner-nerf", 2e-3), "pipeline__model__init": init}
+        options["machine__seed"] = 1
         _, metrics = fit_views("winner-nerf", fine_photographs.output, tmp_path / init, 300, **options)
         psnr[init] = metrics["psnr"]
     assert psnr["winner"] > psnr["siren"] + 0.5
