@@ -1,5 +1,6 @@
 """nerfstudio's pipeline for photographs, with a report of metrics at the end of a run."""
 
+import random
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -95,11 +96,14 @@ class PhotoPipeline(VanillaPipeline):
         raise UnfitCheckpoint(f"was fitted to other {what}; use those that it was fitted to, or train anew")
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the scene, see `describe_scene`."""
-        return self.scene
+        """Return what a checkpoint keeps of the scene, see `describe_scene`, and of what is drawn next."""
+        return {**self.scene, "torch": torch.get_rng_state(), "python": random.getstate()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Do nothing: the scene is that of the data."""
+        """Let a run of one process draw on as the one that was stopped would have; the scene is that of the data."""
+        if self.share.count == 1:
+            torch.set_rng_state(state["torch"])
+            random.setstate(state["python"])
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -108,28 +112,29 @@ class PhotoPipeline(VanillaPipeline):
         return losses
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Return the outputs, losses and metrics of a step: those of this process's share of the rays.
-
-        What is drawn depends on the seed and the step only, so that a resumed run takes the steps of one that was never
-        stopped: the rays, the same in all processes, and the places along them, which each process has of its own.
-        """
-        self._seed(step)
+        """Return the outputs, losses and metrics of a step: those of this process's share of the rays."""
         if self.share.count == 1:
             whole: tuple[Any, dict[str, Any], dict[str, Any]] = super().get_train_loss_dict(step)
             return whole
-        rays, batch = self.datamanager.next_train(step)
+        rays, batch = self._draw(step)
         own, weight = self.share.split(batch)
         if len(own["indices"]) < len(rays):
             rays = rays[self.share.rows(len(rays))]
-        self._seed(step, 1 + self.share.rank)
         outputs = self.model(rays)
         metrics = self.model.get_metrics_dict(outputs, own)
         losses = self.model.get_loss_dict(outputs, own, metrics)
         return outputs, self.share.add_terms({name: weight * loss for name, loss in losses.items()}), metrics
 
-    def _seed(self, *numbers: int) -> None:
-        """Let what is drawn next depend on the run's seed and on some numbers."""
-        seed_everything(int(np.random.SeedSequence((self.seed, *numbers)).generate_state(1)[0]))
+    def _draw(self, step: int) -> tuple[Any, dict[str, Any]]:
+        """Return a step's rays and pixels, which depend on the seed and the step only, the same in all processes.
+
+        What else a process draws is its own: places along the rays of its share, and, in the first, for evaluations.
+        """
+        devices = [self.device] if torch.device(self.device).type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            seed_everything(int(np.random.SeedSequence((self.seed, step)).generate_state(1)[0]))
+            rays, batch = self.datamanager.next_train(step)
+        return rays, batch
 
     def get_average_eval_image_metrics(
         self, step: int | None = None, output_path: Path | None = None, get_std: bool = False
