@@ -107,14 +107,14 @@ def check_machine(machine: MachineConfig) -> None:
     devices, machines = machine.num_devices, machine.num_machines
     if machine.device_type == "cuda" and not torch.cuda.is_available():
         raise ValueError("--machine.device-type cuda, but torch finds no CUDA device here; use cpu")
-    if machine.device_type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("--machine.device-type mps, but torch finds no such device here; use cpu")
     if devices < 1 or machines < 1:
         raise ValueError(f"--machine.num-devices {devices} and --machine.num-machines {machines} must be at least 1")
     if machine.device_type == "cuda" and devices > torch.cuda.device_count():
         raise ValueError(f"--machine.num-devices {devices}, but torch finds {torch.cuda.device_count()} here")
     if machine.device_type == "mps" and devices * machines > 1:
         raise ValueError(f"--machine.num-devices {devices}: a run on mps uses one device; leave it at 1")
+    if machine.device_type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--machine.device-type mps, but torch finds no such device here; use cpu")
     if not 0 <= machine.seed < 1 << 32:
         raise ValueError(f"--machine.seed {machine.seed} must be from 0 to {(1 << 32) - 1}")
     if not 0 <= machine.machine_rank < machines:
@@ -437,7 +437,6 @@ class SignalTrainerConfig(WinnerTrainerConfig):
             replace(optimizer, lr=None, name=None) == SignalOptimizerConfig()
             and scheduler == CosineDecayConfig()
             and self.load_checkpoint is None
-            and self.load_dir is None
             and not scaled
         )
 
@@ -507,13 +506,19 @@ class JoinedOptimizers(Optimizers):
         for optimizer in self.optimizers.values():
             check_state(optimizer)
 
-    def set_learning_rate(self, group: str, rate: float) -> None:
-        """Go on with another first learning rate than that which was loaded; the course of its decay is the same."""
+    def set_learning_rate(self, group: str, rate: float) -> bool:
+        """Go on with another first learning rate than that which was loaded; the course of its decay is the same.
+
+        Returns:
+            Whether it is another one.
+        """
+        before = self.optimizers[group].param_groups[0]["initial_lr"]
         for weights in self.optimizers[group].param_groups:
             weights["lr"] *= rate / weights["initial_lr"]
             weights["initial_lr"] = rate
         scheduler = self.schedulers[group]
         scheduler.base_lrs = [rate] * len(scheduler.base_lrs)
+        return bool(rate != before)
 
 
 class WinnerTrainer(Trainer):
@@ -591,8 +596,13 @@ class WinnerTrainer(Trainer):
             raise UnfitCheckpoint(unfit.problem, escape(path)) from None
         except Exception as error:  # what nerfstudio and torch read may be anything
             raise SystemExit(f"error: {escape(path)}: not a whole checkpoint ({shorten(error, 200)})") from None
-        if path is not None and isinstance(self.config, SignalTrainerConfig) and self.config.given_rate is not None:
-            self.optimizers.set_learning_rate("fields", self.config.given_rate)
+        if (
+            path is not None
+            and isinstance(self.config, SignalTrainerConfig)
+            and self.config.given_rate is not None
+            and self.optimizers.set_learning_rate("fields", self.config.given_rate)
+        ):
+            self.config.arguments = None  # no command makes a fit of two rates
 
     def train(self) -> None:
         """Train up to the total number of steps, which nerfstudio's own method would count from the checkpoint.
