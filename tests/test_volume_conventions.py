@@ -52,6 +52,18 @@ def write_netcdf(path):
             array.dims[axis].attach_scale(file[name])
 
 
+def write_stored(path, stored, attributes):
+    """Write an array as it is stored, with attributes, as .h5 or .zarr."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["v"] = stored
+            file["v"].attrs.update(attributes)
+    else:
+        array = zarr.open_array(str(path), mode="w", shape=stored.shape, dtype=stored.dtype)
+        array[...] = stored
+        array.attrs.update(attributes)
+
+
 def write_xarray(path, version):
     data = xarray.Dataset({"t": (("z", "y", "x"), meant().transpose(2, 1, 0))}, coords={"x": X, "y": Y, "z": Z})
     encoding = {"t": {"dtype": "i2", "scale_factor": 0.01, "add_offset": 5.0, "_FillValue": -32768}}
@@ -80,14 +92,7 @@ def test_scale_offset_fill_value_and_coordinates_of_netcdf_are_applied(tmp_path)
 def test_all_values_that_netcdf_calls_missing_are(tmp_path, name, more, missing):
     values = VALUES.copy()
     values[0, 0, :3] = -3, 3, 4
-    if name == "a.h5":
-        with h5py.File(tmp_path / name, "w") as file:
-            file["v"] = values
-            file["v"].attrs.update(more)
-    else:
-        array = zarr.open_array(str(tmp_path / name), mode="w", shape=values.shape, dtype="f4")
-        array[...] = values
-        array.attrs.update(more)
+    write_stored(tmp_path / name, values, more)
     volume = load_volume(tmp_path / name, VolumeOptions())
     check(volume, np.where(np.isin(values, missing), np.nan, values), (1, 1, 1), (0, 0, 0))
     assert sum("as the file says" in note for note in volume.notes) == len(missing)
@@ -108,15 +113,7 @@ def test_all_values_that_netcdf_calls_missing_are(tmp_path, name, more, missing)
 )
 def test_values_outside_the_valid_range_of_netcdf_are_missing(tmp_path, name, more, low, high):
     stored = WHOLE
-    attributes = {"scale_factor": -0.5, "add_offset": 3.0, **more}
-    if name == "a.h5":
-        with h5py.File(tmp_path / name, "w") as file:
-            file["v"] = stored
-            file["v"].attrs.update(attributes)
-    else:
-        array = zarr.open_array(str(tmp_path / name), mode="w", shape=stored.shape, dtype="i2")
-        array[...] = stored
-        array.attrs.update(attributes)
+    write_stored(tmp_path / name, stored, {"scale_factor": -0.5, "add_offset": 3.0, **more})
     is_missing = (stored < low) | (stored > high) | (stored == more.get("_FillValue", 999))
     expected = np.where(is_missing, np.nan, stored * -0.5 + 3)
     volume = load_volume(tmp_path / name)

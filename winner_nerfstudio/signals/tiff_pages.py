@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy import ndarray
 
 from .errors import SignalError
@@ -79,6 +80,11 @@ def describe_gaps(path: Path, pages: Iterable[Any]) -> list[str]:
         raise SignalError(f"{path}: has no tile or strip with values; is the file whole?")
     what = f"{held.count(False):,} of {len(held):,} tiles or strips are left out of the file and read as its fill value"
     return [] if all(held) else [what]
+
+
+def stays_whole(slope: float, intercept: float, dtype: np.dtype) -> bool:
+    """Return whether a calibration takes whole numbers to whole numbers, as of the signed ones that ImageJ stores."""
+    return slope == 1 and intercept.is_integer() and dtype.kind in "ui"
 
 
 def invert(values: ndarray, bits: int, notes: list[str]) -> ndarray:

@@ -26,6 +26,7 @@ from .tiff_pages import (
     find_photometric,
     invert,
     name_codecs,
+    stays_whole,
 )
 from .volume_attributes import describe_unit
 from .volume_found import Found
@@ -85,7 +86,7 @@ def open_stack(path: Path, dataset: str | None) -> Iterator[Found]:
                 found.nodata = [(1 << bits) - 1 - value for value in found.nodata]
         if calibration := imagej_calibration(file):
             slope, intercept = calibration
-            if slope == 1 and intercept.is_integer() and series.dtype.kind in "ui":
+            if stays_whole(slope, intercept, series.dtype):
                 _shift(found, int(intercept))
             else:
                 found.slope, found.intercept = calibration

@@ -113,12 +113,10 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
     Returns:
         The frequency, radians per unit of the argument, or None for any other module.
     """
-    tensors = list(chain(module.parameters(), module.buffers()))
-    if is_from_torch(module) or any(tensor.numel() != 1 for tensor in tensors):
+    if is_from_torch(module) or any(tensor.numel() != 1 for tensor in chain(module.parameters(), module.buffers())):
         return None
     try:
-        # A count among its buffers says nothing of the type of its inputs.
-        like = next(filter(torch.is_floating_point, tensors), torch.empty(1, dtype=torch.float32, device="cpu"))
+        like = _find_like(module)
         zero = torch.zeros_like(like).reshape(1)
         devices = [zero.device] if zero.is_cuda else []
         # What somebody's module draws must not change the numbers that torch draws next.
@@ -136,11 +134,16 @@ def measure_sine_frequency(module: nn.Module) -> float | None:
 
 def is_plain_sine(module: nn.Module, frequency: float) -> bool:
     """Return whether a module that counts as a sine is one of the same frequency everywhere, not only at 0."""
-    tensors = chain(module.parameters(), module.buffers())
-    like = next(filter(torch.is_floating_point, tensors), torch.empty(1, dtype=torch.float32, device="cpu"))
+    like = _find_like(module)
     with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
         angles = torch.linspace(-4 * pi, 4 * pi, 65, device="cpu").to(like)
         return bool((module.forward(angles / frequency) - angles.sin()).abs().max() < 0.01)
+
+
+def _find_like(module: nn.Module) -> Tensor:
+    """Return a tensor of the type and on the device of a module's inputs; a count among its buffers says nothing."""
+    tensors = chain(module.parameters(), module.buffers())
+    return next(filter(torch.is_floating_point, tensors), torch.empty(1, dtype=torch.float32, device="cpu"))
 
 
 def read_named_frequency(module: nn.Module) -> float | None:

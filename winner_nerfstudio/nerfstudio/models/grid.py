@@ -76,6 +76,6 @@ class GridModel(SignalModel):
         raise NotImplementedError
 
 
-def within(slider: ViewerSlider, value: float | None = None) -> float:
-    """Return a slider's value, or another one, limited to its range, outside of which the one that is typed may lie."""
-    return min(max(slider.value if value is None else value, slider.min), slider.max)
+def within(slider: ViewerSlider) -> float:
+    """Return a slider's value, limited to its range, because the value that a user types may lie outside."""
+    return min(max(slider.value, slider.min), slider.max)

@@ -78,7 +78,7 @@ class SDFModel(SurfaceModel):
     @property
     def level(self) -> float:
         """Return the iso level that is shown, unit-cube lengths."""
-        return within(self.iso_level, self.read(self.iso_level)) * self.signal.normalization.scale
+        return self.read(self.iso_level) * self.signal.normalization.scale
 
     @property
     def line_step(self) -> float:

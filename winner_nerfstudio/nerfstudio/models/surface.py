@@ -18,6 +18,7 @@ from ..viewer.cameras import SIDES, look_at_origin, orbit
 from ..viewer.color_legend import diverging, error_colors
 from ..viewer.shading import BACKGROUND, FLAT, SHADINGS, Seen, shade
 from .base import SignalModel
+from .grid import within
 
 Paint = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 Value = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
@@ -59,7 +60,7 @@ class SurfaceModel(SignalModel):
             hint = "What error compares on the surface: its distance from the target, or the colours"
             self.compared = ViewerDropdown("Error of", DISTANCE, [DISTANCE, COLORS], hint=hint)
         controls = self.iso_level, self.shading, self.error_range, self.compared
-        self._at_first = {id(control): control.value for control in controls if control is not None}
+        self._at_first = {id(control): self.read(control) for control in controls if control is not None}
         self._grid: tuple[object, DistanceGrid] | None = None
 
     iso_level: ViewerSlider
@@ -88,7 +89,9 @@ class SurfaceModel(SignalModel):
 
     def read(self, control: Any) -> Any:
         """Return the value of one of the controls of the surfaces, see `takes_pictures`."""
-        return self._at_first[id(control)] if self.takes_pictures else control.value
+        if self.takes_pictures:
+            return self._at_first[id(control)]
+        return within(control) if isinstance(control, ViewerSlider) else control.value
 
     @property
     def level(self) -> float:

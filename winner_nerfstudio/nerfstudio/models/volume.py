@@ -19,7 +19,7 @@ from ..viewer.color_legend import diverging, round_length, with_legend
 from ..viewer.export_button import ExportFit, ExportMesh
 from ..viewer.shading import Seen
 from .base import Outputs
-from .grid import GridModel, within
+from .grid import GridModel
 from .surface import SurfaceModel, View, line, trace
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class VolumeModel(GridModel, SurfaceModel):
     @property
     def level(self) -> float:
         """Return the level whose surface is shown, in the units of the volume."""
-        return within(self.iso_level, self.read(self.iso_level))
+        return float(self.read(self.iso_level))
 
     @property
     def half_extents(self) -> tuple[float, ...]:

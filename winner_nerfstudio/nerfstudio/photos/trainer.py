@@ -165,9 +165,8 @@ def _read_form(path: Path) -> tuple[int, int, bool]:
                 picture.verify()
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises the second
         raise ValueError(f"{path}: cannot be read as a photograph ({' '.join(str(error).split())[:120]})") from None
-    if (
-        mode not in MODES
-    ):  # nerfstudio takes Pillow's array as it is: indices of a palette for grey, black ink for alpha
+    # nerfstudio takes Pillow's array as it is: indices of a palette for grey, black ink for alpha.
+    if mode not in MODES:
         raise ValueError(
             f"{path}: is a picture of Pillow's mode {mode}; save it as RGB or RGBA with 8 bits per channel"
         )

@@ -4,12 +4,13 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -58,22 +59,26 @@ def read_or_exit(path: Path) -> None:
 
 
 @contextmanager
-def ending_if_interrupted() -> Iterator[None]:
-    """End the program with one line and the status `INTERRUPTED` on Ctrl-C, or when it is asked to end by SIGTERM."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
+def handling(handler: Callable[[int, FrameType | None], Any], *numbers: signal.Signals) -> Iterator[None]:
+    """Let a function handle signals meanwhile, in the main thread, which alone can say what does."""
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    before = {number: signal.signal(number, handler) for number in numbers} if in_main else {}
     try:
         yield
-    except KeyboardInterrupt:
-        CONSOLE.print("interrupted before the first step; nothing was trained")
-        raise SystemExit(INTERRUPTED) from None
     finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
+        for number, other in before.items():
+            signal.signal(number, other)
+
+
+@contextmanager
+def ending_if_interrupted() -> Iterator[None]:
+    """End the program with one line and the status `INTERRUPTED` on Ctrl-C, or when it is asked to end by SIGTERM."""
+    with handling(signal.default_int_handler, signal.SIGTERM):
+        try:
+            yield
+        except KeyboardInterrupt:
+            CONSOLE.print("interrupted before the first step; nothing was trained")
+            raise SystemExit(INTERRUPTED) from None
 
 
 def default_machine() -> MachineConfig:
@@ -648,7 +653,7 @@ class WinnerTrainer(Trainer):
 
         Of several processes each would end after a step of its own; there the first request counts at once.
         """
-        if self.share.count > 1 or threading.current_thread() is not threading.main_thread():
+        if self.share.count > 1:
             yield
             return
 
@@ -657,12 +662,8 @@ class WinnerTrainer(Trainer):
                 raise KeyboardInterrupt
             self.is_to_end, self.training_state = True, "training"  # which it may be paused in
 
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with handling(end, signal.SIGINT, signal.SIGTERM):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def train_iteration(self, step: int) -> Any:
         """Take a step; if the run is to end, save the state after the step before instead.

@@ -98,9 +98,10 @@ def _load(source: str | Path | ndarray, options: ImageOptions) -> Image:
     suffix = next(end for end in (own, ".png", ".tif", ".npy") if not cannot_save(Path(f"fit{end}"), draft))
     if own and suffix != own:
         notes.append(f"a fit is written as {suffix}, not as {own}")
+    measure = str(pixels.dtype)
     if not fills_depth(draft):
         notes.append(f"values from 0 to {high}, which a fit has as .npy; scaled to 65535 in files of pictures")
-    measure = str(pixels.dtype) if fills_depth(draft) else f"{pixels.dtype} up to {high}"
+        measure += f" up to {high}"
     image = Image(name, units.to_unit(pixels), lattice.normalization(), units, draft, suffix, measure, tuple(notes))
     return replace(image, missing=shrink_mask(screened.missing, lattice.shape))
 

@@ -32,6 +32,7 @@ from ...tiff_pages import (
     find_photometric,
     invert,
     name_codecs,
+    stays_whole,
 )
 from .picture import Picture, check_size, native, plural, turn_upright, widen
 from .plain import open_picture
@@ -323,7 +324,7 @@ def _convert(path: Path, page: Any, pixels: ndarray) -> Picture:
 def _calibrate(pixels: ndarray, slope: float, intercept: float, notes: list[str]) -> ndarray:
     """Return the values that ImageJ means by stored ones, whole numbers if they are."""
     notes.append(f"values are {slope:.6g} times the stored ones plus {intercept:.6g}, as ImageJ calibrates them")
-    if slope == 1 and intercept.is_integer() and pixels.dtype.kind in "ui":
+    if stays_whole(slope, intercept, pixels.dtype):
         return pixels.astype(np.int32) + int(intercept)
     return (pixels * np.float64(slope) + intercept).astype(np.float32)
 
